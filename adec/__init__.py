@@ -1,0 +1,3 @@
+"""adec: the adaptive decoder for local language models."""
+
+__version__ = "0.1.0"

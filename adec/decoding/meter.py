@@ -1,0 +1,53 @@
+"""Times the forwards of one step and the strategy's own work between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+from adec.engines.base import Engine
+from adec.events import Forward, How, Kind, Purpose, Role, Step, Token
+from adec.signals import Scores
+
+
+class Meter:
+    """Between `start` and `step`, wall time is either a forward's or the strategy's own.
+
+    The consumer of steps works between a `step` and the next `start`; that time is nobody's here.
+    """
+
+    def __init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """Begin a new step."""
+        self._forwards: list[Forward] = []
+        self._began = perf_counter()
+
+    def forward(
+        self, engine: Engine, model: Role, purpose: Purpose, tokens: Sequence[int], *, rows: int = 1
+    ) -> Scores:
+        """`engine.forward`, timed and counted."""
+        began = perf_counter()
+        scores = engine.forward(tokens, rows=rows)
+        self._forwards.append(Forward(model, purpose, len(tokens), 1000 * (perf_counter() - began)))
+        return scores
+
+    def step(self, kind: Kind, tokens: tuple[Token, ...] = (), **parts: Any) -> Step:
+        """The step that ends here; `parts` are further fields of `Step`."""
+        forwards = tuple(self._forwards)
+        total = 1000 * (perf_counter() - self._began)
+        own = max(0.0, total - sum(forward.ms for forward in forwards))
+        return Step(kind, tokens, forwards, own, **parts)
+
+
+def describe(
+    scores: Scores, row: int, token: int, source: Role, *, signals: bool, how: How = "written"
+) -> Token:
+    """The record of a committed token; entropy, margin and probability cost a pass over the row, so only if wanted."""
+    if not signals:
+        return Token(token, source, how)
+    return Token(
+        token, source, how, scores.entropy(row), scores.margin(row), scores.probability(row, token)
+    )

@@ -1,0 +1,1 @@
+"""Two models, one loop: draft, stop, wake, accept, dwell."""

@@ -1,0 +1,42 @@
+"""Plain decoding: one model, one token a forward. What every other strategy is measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from adec.decoding.meter import Meter, describe
+from adec.decoding.prompt import read_prompt
+from adec.decoding.strategy import Guarantee, Limits
+from adec.engines.base import Engine
+from adec.events import Role, Step
+
+
+class Plain:
+    """`engine` alone writes everything; `model` says which one of a pair it is."""
+
+    name = "plain"
+    paper = None
+
+    def __init__(self, engine: Engine, model: Role = "large") -> None:
+        self._engine = engine
+        self._model: Role = model
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """Exact for the large model; the small one alone promises nothing about the large one's tokens."""
+        return Guarantee.EXACT if self._model == "large" else Guarantee.APPROXIMATE
+
+    def generate(self, prompt: list[int], limits: Limits) -> Iterator[Step]:
+        """See `Strategy.generate`."""
+        engine, model = self._engine, self._model
+        scores = yield from read_prompt(engine, model, prompt, limits.chunk)
+        meter = Meter()
+        room = min(limits.max_tokens, engine.context - len(prompt))
+        for position in range(len(prompt), len(prompt) + room):
+            token = limits.sampler.pick(scores, 0, position)
+            record = describe(scores, 0, token, model, signals=limits.signals)
+            yield meter.step("write", (record,))
+            if token in limits.end or position + 1 == len(prompt) + room:
+                return
+            meter.start()
+            scores = meter.forward(engine, model, "write", [token])

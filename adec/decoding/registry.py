@@ -1,0 +1,111 @@
+"""Every strategy by name: what it needs, what it promises, how it is built."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from adec.decoding.pair.ead import Ead, EadSettings
+from adec.decoding.plain import Plain
+from adec.decoding.settings import setting
+from adec.decoding.strategy import Strategy
+from adec.engines.base import Capability, ModelHeader
+from adec.engines.pair import Engines
+from adec.errors import PairError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class PlainSettings:
+    """`--set plain.NAME=VALUE`."""
+
+    model: Literal["large", "small"] = setting("large", "which model of a pair answers")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A strategy before it has engines."""
+
+    name: str
+    about: str
+    settings: type[Any]
+    pair: bool
+    """Whether it needs a small model beside the large one."""
+    needs: frozenset[Capability]
+    """What every engine of it must be capable of."""
+    build: Callable[[Engines, Any], Strategy]
+
+
+def _plain(engines: Engines, settings: PlainSettings) -> Strategy:
+    if settings.model == "large":
+        return Plain(engines.large)
+    if engines.small is None:
+        raise UsageError(
+            "plain.model=small needs a pair", hint="give --small and --large, or --pair"
+        )
+    return Plain(engines.small, "small")
+
+
+def _ead(engines: Engines, settings: EadSettings) -> Strategy:
+    assert engines.small is not None  # check_method has seen to it
+    return Ead(engines.small, engines.large, settings)
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method(
+            "plain",
+            "one model writes every token; the yardstick",
+            PlainSettings,
+            pair=False,
+            needs=frozenset(),
+            build=_plain,
+        ),
+        Method(
+            "ead",
+            "the small model writes while it is sure, the large one where it is not",
+            EadSettings,
+            pair=True,
+            needs=frozenset({"rewind"}),
+            build=_ead,
+        ),
+    )
+}
+
+
+def find_method(name: str) -> Method:
+    """The method of that name. Raises UsageError, with the nearest name."""
+    if name in METHODS:
+        return METHODS[name]
+    near = difflib.get_close_matches(name, METHODS, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(METHODS)}"
+    raise UsageError(f"there is no strategy {name!r}", hint=hint)
+
+
+def check_method(method: Method, large: ModelHeader, small: ModelHeader | None) -> None:
+    """Raise PairError unless these models can serve the method. Headers suffice; nothing is loaded."""
+    if method.pair and small is None:
+        raise UsageError(
+            f"{method.name} needs two models",
+            hint="give --small and --large, or --pair; or use --strategy plain",
+        )
+    for header in (large,) if small is None else (small, large):
+        for capability in sorted(method.needs - header.capabilities):
+            why = header.missing.get(capability, f"it has no {capability}")
+            raise PairError(
+                f"{method.name} cannot run on {header.info.name}: {why}",
+                hint=f"what remains: {', '.join(remaining(large, small))}",
+            )
+
+
+def remaining(large: ModelHeader, small: ModelHeader | None) -> list[str]:
+    """Names of the methods that these models can serve."""
+    headers = (large,) if small is None else (small, large)
+    return [
+        method.name
+        for method in METHODS.values()
+        if not (method.pair and small is None)
+        and all(method.needs <= header.capabilities for header in headers)
+    ]

@@ -1,0 +1,112 @@
+"""The settings of a strategy: a frozen dataclass whose fields say their bounds and their meaning."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from adec.errors import UsageError
+
+T = typing.TypeVar("T")
+
+
+def setting(
+    default: T, meaning: str, *, least: float | None = None, most: float | None = None
+) -> T:
+    """A dataclass field with its meaning and its bounds (inclusive)."""
+    metadata = {"meaning": meaning, "least": least, "most": most}
+    field: T = dataclasses.field(default=default, metadata=metadata)
+    return field
+
+
+def parse_assignments(words: Iterable[str]) -> dict[str, dict[str, str]]:
+    """`["ead.up=0.3"]` to `{"ead": {"up": "0.3"}}`. Raises UsageError on any other form."""
+    result: dict[str, dict[str, str]] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        strategy, dot, name = key.strip().partition(".")
+        if not (equals and dot and strategy and name):
+            raise UsageError(
+                f"--set {word!r} is not STRATEGY.NAME=VALUE", hint="for example: --set ead.up=0.3"
+            )
+        result.setdefault(strategy, {})[name] = value.strip()
+    return result
+
+
+def build(settings: type[T], strategy: str, *layers: tuple[str, Mapping[str, Any]]) -> T:
+    """A settings object from layers of values, later ones winning.
+
+    Each layer is (where it comes from, name to value); values are strings from a command line or TOML values from a
+    profile. Raises UsageError on an unknown name (with the nearest one), a wrong type or a value out of bounds.
+    """
+    fields = {field.name: field for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(settings)
+    values: dict[str, Any] = {}
+    for origin, layer in layers:
+        for name, value in layer.items():
+            if name not in fields:
+                near = difflib.get_close_matches(name, fields, n=1)
+                known = f"did you mean {strategy}.{near[0]}?" if near else _known(strategy, fields)
+                raise UsageError(f"{origin}: {strategy} has no setting {name!r}", hint=known)
+            where = f"{origin}: {strategy}.{name}"
+            values[name] = _bounded(_convert(value, hints[name], where), fields[name], where)
+    return settings(**values)
+
+
+def meanings(settings: type[Any]) -> list[tuple[str, Any, str]]:
+    """(name, default, meaning) of every setting, for help."""
+    return [
+        (field.name, field.default, field.metadata["meaning"])
+        for field in dataclasses.fields(settings)
+    ]
+
+
+def _known(strategy: str, fields: Mapping[str, Any]) -> str:
+    return f"{strategy} has {', '.join(fields)}" if fields else f"{strategy} has no settings"
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    """`value` as the type that a field declares: bool, int, float, a literal of strings, or one of these or none."""
+    options = typing.get_args(hint)
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        if value == "none":
+            return None
+        return _convert(
+            value, next(option for option in options if option is not type(None)), where
+        )
+    if typing.get_origin(hint) is Literal:
+        if value in options:
+            return value
+        raise UsageError(f"{where} is {value!r}, not one of {', '.join(options)}")
+    if hint is bool:
+        known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        answer = value if isinstance(value, bool) else known.get(str(value).lower())
+        if answer is None:
+            raise UsageError(f"{where} is {value!r}, not true or false")
+        return answer
+    if isinstance(value, bool):
+        raise UsageError(f"{where} is {value!r}, not a number")
+    try:
+        number = float(value)
+        if hint is int and number != int(number):
+            raise ValueError
+    except (ValueError, OverflowError, TypeError):
+        kind = "a whole number" if hint is int else "a number"
+        raise UsageError(f"{where} is {value!r}, not {kind}") from None
+    return int(number) if hint is int else number
+
+
+def _bounded(value: Any, field: dataclasses.Field[Any], where: str) -> Any:
+    least, most = field.metadata["least"], field.metadata["most"]
+    if isinstance(value, float) and math.isnan(value):
+        raise UsageError(f"{where} is not a number")
+    if least is not None and value is not None and value < least:
+        raise UsageError(f"{where} is {value}, below {least}")
+    if most is not None and value is not None and value > most:
+        raise UsageError(f"{where} is {value}, above {most}")
+    return value

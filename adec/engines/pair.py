@@ -1,0 +1,104 @@
+"""Two models that shall share token ids: do they speak the same vocabulary, and if not, where do they differ?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from adec.engines.base import Engine, ModelHeader
+from adec.engines.vocabulary import Vocabulary
+from adec.errors import PairError
+
+SHOWN = 3
+"""Differing ids that a message spells out; the rest is counted."""
+
+PADDING = 512
+"""Unused ids that one of the two may have more of at the end: makers round the head up to suit their hardware."""
+
+
+@dataclass(frozen=True)
+class Engines:
+    """The engines of a run. A run on one model has no small one."""
+
+    large: Engine
+    small: Engine | None = None
+
+    @property
+    def all(self) -> tuple[Engine, ...]:
+        return (self.large,) if self.small is None else (self.small, self.large)
+
+    @property
+    def context(self) -> int:
+        """Tokens that every engine of the run can hold."""
+        return min(engine.context for engine in self.all)
+
+    def close(self) -> None:
+        """Free them all; harmless when called twice."""
+        for engine in self.all:
+            engine.close()
+
+
+def check_pair(small: ModelHeader, large: ModelHeader) -> list[str]:
+    """Raise PairError unless the two may share token ids; return remarks that are worth a line.
+
+    Works on headers, so nothing is loaded for a pair that cannot work.
+    """
+    found = differences(small.vocabulary, large.vocabulary)
+    if found:
+        raise PairError(
+            f"{small.info.name} and {large.info.name} do not speak the same vocabulary: {'; '.join(found)}",
+            hint="use two models of one family, or one of them alone with --model",
+        )
+    remarks = []
+    if small.vocabulary.chat_template != large.vocabulary.chat_template:
+        remarks.append("the chat templates differ; the large model's is used")
+    if small.info.parameters > large.info.parameters:
+        remarks.append(
+            f"--small has more parameters than --large ({small.info.parameters:,} and {large.info.parameters:,})"
+        )
+    return remarks
+
+
+def differences(small: Vocabulary, large: Vocabulary) -> list[str]:
+    """Where two vocabularies differ, in words, most telling first; empty when ids may be shared."""
+    found: list[str] = []
+    if small.kind != large.kind:
+        found.append(f"the tokenizer types are {small.kind} and {large.kind}")
+    if small.pre_tokenizer and large.pre_tokenizer and small.pre_tokenizer != large.pre_tokenizer:
+        found.append(
+            f"texts are split by the rules {small.pre_tokenizer} and {large.pre_tokenizer}"
+        )
+    common = min(len(small), len(large))
+    longer = small if len(small) > common else large
+    surplus = len(longer) - common
+    if surplus > PADDING or not all(_unused(longer.pieces[i]) for i in range(common, len(longer))):
+        found.append(f"the sizes are {len(small):,} and {len(large):,}")
+    unlike = [i for i in range(common) if small.pieces[i] != large.pieces[i]]
+    if unlike:
+        shown = ", ".join(f"id {i} is {small.name(i)} and {large.name(i)}" for i in unlike[:SHOWN])
+        rest = f" and {len(unlike) - SHOWN:,} more" if len(unlike) > SHOWN else ""
+        found.append(f"{shown}{rest}")
+    found += _special_differences(small, large)
+    return found
+
+
+def _special_differences(small: Vocabulary, large: Vocabulary) -> Iterable[str]:
+    if small.begin != large.begin:
+        yield f"the begin tokens are {_named(small, small.begin)} and {_named(large, large.begin)}"
+    if small.adds_begin != large.adds_begin:
+        yield f"only {'the small' if small.adds_begin else 'the large'} one puts a begin token before a text"
+    if small.end != large.end:
+        ours, theirs = (
+            ", ".join(_named(vocabulary, token) for token in sorted(vocabulary.end)) or "none"
+            for vocabulary in (small, large)
+        )
+        yield f"the end tokens are {ours} and {theirs}"
+
+
+def _unused(piece: bytes) -> bool:
+    lowered = piece.lower()
+    return not piece or any(word in lowered for word in (b"pad", b"unused", b"reserved", b"dummy"))
+
+
+def _named(vocabulary: Vocabulary, token: int | None) -> str:
+    return "none" if token is None else f"{vocabulary.name(token)} ({token})"

@@ -1,0 +1,61 @@
+"""Everything that adec raises on purpose. Each error is one line and carries its exit code.
+
+AdecError                1  run-time failure
+├── EngineError          1  a backend refused, ran out of memory, or was asked for the impossible
+├── ModelFileError       1  a model file is missing, broken or hostile
+├── TraceError           1  a trace cannot be read or written
+├── UsageError           2  a flag, a setting or an input file is wrong
+│   └── ProfileError     2  a profile is unknown, broken, or does not fit
+├── PairError            3  these models cannot do this together
+└── CheckFailed          4  a check ran and said no
+"""
+
+from __future__ import annotations
+
+
+class AdecError(Exception):
+    """Base of all. The message says what failed and why; `hint` says what to do."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.hint}" if self.hint else self.message
+
+
+class EngineError(AdecError):
+    """A backend refused, failed, or was asked for what it cannot do."""
+
+
+class ModelFileError(AdecError):
+    """A model file is missing, broken, hostile, or of a kind that adec does not read."""
+
+
+class TraceError(AdecError):
+    """A trace cannot be written or read."""
+
+
+class UsageError(AdecError):
+    """A flag, a setting or an input file is wrong."""
+
+    exit_code = 2
+
+
+class ProfileError(UsageError):
+    """A profile is unknown, broken, or does not fit this pair."""
+
+
+class PairError(AdecError):
+    """These models cannot do this, or not together."""
+
+    exit_code = 3
+
+
+class CheckFailed(AdecError):
+    """A check ran to its end and failed."""
+
+    exit_code = 4

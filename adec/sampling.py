@@ -1,0 +1,117 @@
+"""From one row of logits to one token: temperature, top-k, top-p, min-p, and seeded draws.
+
+The draw at a position depends on the seed, the position and the row, and on nothing else. So a run that
+verifies another model's drafts draws for each position what the same run without drafts would have drawn:
+with one seed, an exact strategy gives the same tokens as plain decoding, not just the same distribution.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adec.errors import UsageError
+from adec.signals import Row, Scores
+
+_MASK = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """How a token is chosen. Temperature 0 is greedy; the other warpers then change nothing.
+
+    Warpers apply in llama.cpp's order: top-k, top-p, min-p, temperature. `top_k=0`, `top_p=1` and `min_p=0`
+    are off.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for ok, what in (
+            (0 <= self.temperature <= 100, f"--temp {self.temperature} is not between 0 and 100"),
+            (self.top_k >= 0, f"--top-k {self.top_k} is below 0"),
+            (0 < self.top_p <= 1, f"--top-p {self.top_p} is not above 0 and at most 1"),
+            (0 <= self.min_p <= 1, f"--min-p {self.min_p} is not between 0 and 1"),
+            (0 <= self.seed <= _MASK, f"--seed {self.seed} is not between 0 and 2^64 - 1"),
+        ):
+            if not ok:  # NaN fails every comparison, so it lands here too
+                raise UsageError(what)
+
+    @property
+    def greedy(self) -> bool:
+        return self.temperature == 0
+
+    def distribution(self, row: Row) -> NDArray[np.float64]:
+        """Probabilities after all warpers, shape (vocabulary,); one-hot when greedy."""
+        if self.greedy:
+            probabilities = np.zeros(row.shape[0])
+            probabilities[int(row.argmax())] = 1.0
+            return probabilities
+        logits = row.astype(np.float64)
+        if 0 < self.top_k < logits.shape[0]:
+            # exactly k survive, ties by lower id, so that the law does not depend on a sort's whims
+            order = np.lexsort((np.arange(logits.shape[0]), -logits))
+            logits[order[self.top_k :]] = -np.inf
+        if self.top_p < 1:
+            probabilities = _softmax(logits)
+            order = np.lexsort((np.arange(logits.shape[0]), -probabilities))
+            before = np.cumsum(probabilities[order]) - probabilities[order]
+            logits[order[before >= self.top_p]] = -np.inf
+        if self.min_p > 0:
+            probabilities = _softmax(logits)
+            logits[probabilities < self.min_p * probabilities.max()] = -np.inf
+        return _softmax(logits / self.temperature)
+
+    def pick(self, scores: Scores, index: int, position: int) -> int:
+        """The token of row `index`, which predicts the token at `position` of the sequence."""
+        if self.greedy:
+            return scores.argmax(index)
+        return draw(self.distribution(scores.row(index)), uniform(self.seed, position))
+
+
+def draw(probabilities: NDArray[np.float64], u: float) -> int:
+    """The token at which the running sum of `probabilities` passes `u`, for u in [0, 1)."""
+    sums = np.cumsum(probabilities)
+    token = int(np.searchsorted(sums, u * sums[-1], side="right"))
+    if token >= probabilities.shape[0] or probabilities[token] == 0:
+        # rounding can carry u past the last token that has mass
+        token = int(np.flatnonzero(probabilities)[-1])
+    return token
+
+
+def uniform(seed: int, position: int, stream: int = 0) -> float:
+    """A number in [0, 1) that depends on nothing but its arguments.
+
+    SplitMix64's finaliser (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators"),
+    applied once a word. `stream` separates several draws at one position.
+    """
+    state = _mix(seed & _MASK)
+    state = _mix((state + position) & _MASK)
+    if stream:
+        state = _mix((state + stream) & _MASK)
+    return (state >> 11) * 2.0**-53
+
+
+def fresh_seed() -> int:
+    """A seed for a run that was given none; short enough to type again."""
+    return secrets.randbelow(2**31)
+
+
+def _mix(word: int) -> int:
+    word = (word + 0x9E3779B97F4A7C15) & _MASK
+    word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    word = ((word ^ (word >> 27)) * 0x94D049BB133111EB) & _MASK
+    return word ^ (word >> 31)
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    exponentials = np.exp(logits - logits.max())
+    result: NDArray[np.float64] = exponentials / exponentials.sum()
+    return result

@@ -1,0 +1,121 @@
+"""The figures of a run, folded from its steps alone, so that display, trace and bench cannot disagree."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any, Literal
+
+from adec.events import Step
+
+Finish = Literal["end", "length", "context", "stop", "interrupted"]
+"""end: an end token. length: --max-tokens. context: the context is full. stop: a stop string. interrupted: Ctrl-C."""
+
+
+class Tally:
+    """Running totals. `add` every step; read `summary` at any time.
+
+    Definitions. *large_tokens*: committed tokens that the large model wrote (its corrections and bonus tokens
+    too; drafts that it only confirmed are the small model's). *fed*: tokens that went through a model in decoding, the
+    prompt apart. *wakes*: times the large model took over or judged. *plain_ms_per_token*: the median of the large
+    model's own one-token forwards in this run, or what a profile measured; *saved_seconds* compares decoding with that,
+    and is None while neither is known.
+    """
+
+    def __init__(self, strategy: str, guarantee: str, *, plain_ms: float | None = None) -> None:
+        self.strategy = strategy
+        self.guarantee = guarantee
+        self.tokens = 0
+        self.large_tokens = 0
+        self.wakes = 0
+        self.drafted = 0
+        self.accepted = 0
+        self.own_ms = 0.0
+        self.first_token_seconds: float | None = None
+        self.finish: Finish | None = None
+        self.fed = {"small": 0, "large": 0}
+        self.prompt_fed = {"small": 0, "large": 0}
+        self.forwards = {"small": 0, "large": 0}
+        self.ms = {"prompt": 0.0, "draft": 0.0, "verify": 0.0, "catch_up": 0.0, "write": 0.0}
+        self._profile_plain_ms = plain_ms
+        self._single_ms: list[float] = []
+
+    def add(self, step: Step, seconds: float) -> None:
+        """Take in a step that was received `seconds` after the start of the run."""
+        if step.tokens and self.first_token_seconds is None:
+            self.first_token_seconds = seconds
+        self.tokens += len(step.tokens)
+        self.large_tokens += sum(token.source == "large" for token in step.tokens)
+        self.wakes += step.kind == "wake"
+        self.drafted += step.drafted
+        self.accepted += step.accepted
+        self.own_ms += step.own_ms
+        for forward in step.forwards:
+            self.ms[forward.purpose] += forward.ms
+            if forward.purpose == "prompt":
+                self.prompt_fed[forward.model] += forward.tokens
+                continue
+            self.fed[forward.model] += forward.tokens
+            self.forwards[forward.model] += 1
+            if forward.model == "large" and forward.tokens == 1:
+                self._single_ms.append(forward.ms)
+
+    @property
+    def plain_ms_per_token(self) -> float | None:
+        """What a token of the large model alone costs here, in milliseconds; None while unknown."""
+        return (
+            statistics.median(self._single_ms)
+            if len(self._single_ms) >= 3
+            else self._profile_plain_ms
+        )
+
+    @property
+    def decode_ms(self) -> float:
+        """Time of decoding: every forward but the prompt's, and the strategy's own time."""
+        return sum(self.ms.values()) - self.ms["prompt"] + self.own_ms
+
+    @property
+    def saved_seconds(self) -> float | None:
+        """Decoding time saved against the large model alone; negative when time was lost."""
+        plain = self.plain_ms_per_token
+        return None if plain is None else (plain * self.tokens - self.decode_ms) / 1000
+
+    @property
+    def large_share(self) -> float:
+        """Share of the tokens that the large model wrote, 0 to 1."""
+        return self.large_tokens / self.tokens if self.tokens else 0.0
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Committed tokens per second of decoding; the prompt's time is apart."""
+        return 1000 * self.tokens / self.decode_ms if self.decode_ms > 0 else 0.0
+
+    def summary(self, seconds: float) -> dict[str, Any]:
+        """Everything, as plain data. `seconds` is the wall time from start to end."""
+        return {
+            "strategy": self.strategy,
+            "guarantee": self.guarantee,
+            "finish": self.finish,
+            "tokens": self.tokens,
+            "small_tokens": self.tokens - self.large_tokens,
+            "large_tokens": self.large_tokens,
+            "small_fed": self.fed["small"],
+            "large_fed": self.fed["large"],
+            "small_prompt_fed": self.prompt_fed["small"],
+            "large_prompt_fed": self.prompt_fed["large"],
+            "small_forwards": self.forwards["small"],
+            "large_forwards": self.forwards["large"],
+            "wakes": self.wakes,
+            "drafted": self.drafted,
+            "accepted": self.accepted,
+            "seconds": seconds,
+            "first_token_seconds": self.first_token_seconds,
+            "tokens_per_second": self.tokens_per_second,
+            "prompt_ms": self.ms["prompt"],
+            "draft_ms": self.ms["draft"],
+            "verify_ms": self.ms["verify"],
+            "catch_up_ms": self.ms["catch_up"],
+            "write_ms": self.ms["write"],
+            "own_ms": self.own_ms,
+            "plain_ms_per_token": self.plain_ms_per_token,
+            "saved_seconds": self.saved_seconds,
+        }
