@@ -2,7 +2,7 @@
 
 One event is one JSON object on one line, `"type"` first. The start line carries `"schema": 1`. Keys are only ever
 added; a reader skips keys that it does not know. Times are milliseconds or seconds as their names say, entropies are
-nats.
+nats. Fields at their default are left out of a line; numbers that JSON lacks are the strings "inf", "-inf", "nan".
 
     {"type": "start", "schema": 1, "adec": "0.1.0", "strategy": "ead", …}
     {"type": "step", "kind": "draft", "tokens": [{"id": 17, "source": "small", "text": " the", …}], …}
@@ -124,6 +124,8 @@ class Start:
     prompt_tokens: int
     max_tokens: int
     profile: str | None = None
+    plain_ms_per_token: float | None = None
+    """What a token of the large model alone costs as a profile measured it; for `Tally`."""
     schema: int = SCHEMA
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
+from bisect import insort
 from typing import Any, Literal
 
 from adec.events import Step
@@ -11,14 +11,19 @@ Finish = Literal["end", "length", "context", "stop", "interrupted"]
 """end: an end token. length: --max-tokens. context: the context is full. stop: a stop string. interrupted: Ctrl-C."""
 
 
+ENOUGH = 3
+"""One-token forwards of the large model from which its speed is taken as measured; twice as many larger ones for a fit."""
+
+
 class Tally:
     """Running totals. `add` every step; read `summary` at any time.
 
     Definitions. *large_tokens*: committed tokens that the large model wrote (its corrections and bonus tokens
     too; drafts that it only confirmed are the small model's). *fed*: tokens that went through a model in decoding, the
-    prompt apart. *wakes*: times the large model took over or judged. *plain_ms_per_token*: the median of the large
-    model's own one-token forwards in this run, or what a profile measured; *saved_seconds* compares decoding with that,
-    and is None while neither is known.
+    prompt apart. *wakes*: times the large model took over or judged. *plain_ms_per_token*: what one token of the large
+    model alone costs; *plain_ms_from* says how that is known: "measured" (median of its one-token forwards in this run),
+    "profile", or "fitted" (a line through this run's larger forwards, read at one token). *saved_seconds* compares decoding
+    with it, and is None while it is unknown.
     """
 
     def __init__(self, strategy: str, guarantee: str, *, plain_ms: float | None = None) -> None:
@@ -37,7 +42,9 @@ class Tally:
         self.forwards = {"small": 0, "large": 0}
         self.ms = {"prompt": 0.0, "draft": 0.0, "verify": 0.0, "catch_up": 0.0, "write": 0.0}
         self._profile_plain_ms = plain_ms
+        # kept in order: a display asks for the median several times a second
         self._single_ms: list[float] = []
+        self._line = _Line()
 
     def add(self, step: Step, seconds: float) -> None:
         """Take in a step that was received `seconds` after the start of the run."""
@@ -56,17 +63,25 @@ class Tally:
                 continue
             self.fed[forward.model] += forward.tokens
             self.forwards[forward.model] += 1
-            if forward.model == "large" and forward.tokens == 1:
-                self._single_ms.append(forward.ms)
+            if forward.model == "large":
+                self._line.add(forward.tokens, forward.ms)
+                if forward.tokens == 1:
+                    insort(self._single_ms, forward.ms)
 
     @property
     def plain_ms_per_token(self) -> float | None:
         """What a token of the large model alone costs here, in milliseconds; None while unknown."""
-        return (
-            statistics.median(self._single_ms)
-            if len(self._single_ms) >= 3
-            else self._profile_plain_ms
-        )
+        return self._plain()[0]
+
+    def _plain(self) -> tuple[float | None, str | None]:
+        """Milliseconds of the large model's one-token forward, and how they are known."""
+        if len(self._single_ms) >= ENOUGH:
+            middle = len(self._single_ms) // 2
+            return (self._single_ms[middle] + self._single_ms[~middle]) / 2, "measured"
+        if self._profile_plain_ms is not None:
+            return self._profile_plain_ms, "profile"
+        fitted = self._line.at(1.0)
+        return fitted, None if fitted is None else "fitted"
 
     @property
     def decode_ms(self) -> float:
@@ -116,6 +131,31 @@ class Tally:
             "catch_up_ms": self.ms["catch_up"],
             "write_ms": self.ms["write"],
             "own_ms": self.own_ms,
-            "plain_ms_per_token": self.plain_ms_per_token,
+            "plain_ms_per_token": self._plain()[0],
+            "plain_ms_from": self._plain()[1],
             "saved_seconds": self.saved_seconds,
         }
+
+
+class _Line:
+    """Least squares of milliseconds over tokens, as running sums."""
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._x = self._y = self._xx = self._xy = 0.0
+
+    def add(self, x: float, y: float) -> None:
+        self._n += 1
+        self._x += x
+        self._y += y
+        self._xx += x * x
+        self._xy += x * y
+
+    def at(self, x: float) -> float | None:
+        """The line's value; None with too few points, of one size only, or where it makes no sense."""
+        spread = self._n * self._xx - self._x * self._x
+        if self._n < 2 * ENOUGH or spread <= 0:
+            return None
+        slope = (self._n * self._xy - self._x * self._y) / spread
+        value = self._y / self._n + slope * (x - self._x / self._n)
+        return value if slope >= 0 and value > 0 else None

@@ -1,0 +1,97 @@
+"""Which displays a run gets, decided once from flags, streams and environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TextIO
+
+from adec.display import Display, Several
+from adec.display.jsonl import JsonDisplay, JsonLinesDisplay
+from adec.display.output import knows_unicode
+from adec.display.plain import PlainDisplay
+from adec.display.status import StatusLine
+from adec.display.summary_line import SummaryDisplay
+from adec.display.trace import TraceWriter
+from adec.errors import UsageError
+
+ColourWish = Literal["auto", "always", "never"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """The flags that decide what is shown."""
+
+    plain: bool = False
+    json: bool = False
+    jsonl: bool = False
+    sanitize: bool = False
+    quiet: bool = False
+    colour: ColourWish = "auto"
+    trace: Path | None = None
+
+
+def choose_display(
+    wishes: Wishes,
+    *,
+    stdout: TextIO | None = None,
+    stderr: TextIO | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Display:
+    """The displays of one run, as one. Raises UsageError for flags that exclude each other.
+
+    JSON if asked for; else live if stdout is a terminal that can show it; else plain text. While
+    stdout is redirected and stderr is a terminal, a status line. Closing lines on stderr unless
+    both are redirected. `--quiet` leaves stderr empty. The trace comes first: it has an event even
+    if the reader of stdout has gone.
+    """
+    stdout, stderr = stdout or sys.stdout, stderr or sys.stderr
+    environment = os.environ if environment is None else environment
+    if wishes.json + wishes.jsonl + wishes.plain > 1:
+        raise UsageError("--plain, --json and --jsonl exclude each other")
+    displays: list[Display] = []
+    if wishes.trace is not None:
+        displays.append(TraceWriter(wishes.trace))
+    out, err = is_terminal(stdout), is_terminal(stderr)
+    smart = environment.get("TERM", "") not in ("dumb", "unknown", "")
+    machine = wishes.json or wishes.jsonl
+    if wishes.jsonl:
+        displays.append(JsonLinesDisplay(stdout))
+    elif wishes.json:
+        displays.append(JsonDisplay(stdout))
+    elif out and smart and not wishes.plain and knows_unicode(stdout):
+        # rich is imported only where something is drawn
+        from adec.display.live import LiveDisplay
+
+        colour = colour_wanted(wishes.colour, stdout, environment)
+        displays.append(LiveDisplay(stdout, colour=colour))
+    else:
+        displays.append(PlainDisplay(stdout, terminal=out, sanitized=wishes.sanitize))
+    if not wishes.quiet:
+        if err and smart and not out:
+            displays.append(StatusLine(stderr))
+        if (out or err) and not machine:
+            displays.append(SummaryDisplay(stderr))
+    return Several(*displays)
+
+
+def colour_wanted(wish: ColourWish, stream: TextIO, environment: Mapping[str, str]) -> bool:
+    """Whether `stream` gets colours: the flag, then NO_COLOR, then FORCE_COLOR, then a terminal."""
+    if wish != "auto":
+        return wish == "always"
+    if environment.get("NO_COLOR"):
+        return False
+    if environment.get("FORCE_COLOR"):
+        return True
+    return is_terminal(stream) and environment.get("TERM", "") not in ("dumb", "unknown")
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person looks at this stream; a closed one is none."""
+    try:
+        return stream.isatty()
+    except ValueError:
+        return False

@@ -1,0 +1,191 @@
+"""The panel under the live text: what the rule looks at, who writes, how fast, what it saves."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.text import Text
+
+from adec.display.marks import LARGE, LEGEND, SMALL, Mark, mark_of
+from adec.display.sanitise import one_line
+from adec.display.words import SEPARATOR, count, percent, promise, saved
+from adec.events import Start, Step
+from adec.summary import Tally
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_HALF = len(_BLOCKS) // 2
+_FULL_ROWS = 6
+_FULL_HEIGHT = 12
+"""Rows of a terminal that has room for the panel with its frame."""
+_LONGEST = 400
+_ABOVE = "bold yellow"
+
+Point = tuple[float, float | None]
+"""A signal and its threshold, if there is one."""
+
+
+class PanelState:
+    """The figures of a run so far, from its events."""
+
+    def __init__(self, start: Start) -> None:
+        self.start = start
+        self.tally = Tally(start.strategy, start.guarantee, plain_ms=start.plain_ms_per_token)
+        self.points: deque[Point] = deque(maxlen=_LONGEST)
+        self.marks: set[Mark] = {SMALL, LARGE}
+        self.reason: str | None = None
+        self._has_signal = False
+        self._reader = ""
+
+    def add(self, step: Step, seconds: float) -> None:
+        """Take in a step that was shown `seconds` after the start."""
+        self.tally.add(step, seconds)
+        self.marks.update(map(mark_of, step.tokens))
+        if step.reason:
+            self.reason = step.reason
+        if step.kind == "prompt" and step.forwards:
+            self._reader = step.forwards[-1].model
+        if step.signal is not None:
+            if not self._has_signal:
+                self._has_signal = True
+                self.points.clear()
+            self.points.append((step.signal.value, step.signal.threshold))
+        elif not self._has_signal:
+            self.points.extend((t.entropy, None) for t in step.tokens if t.entropy is not None)
+
+    def rows(self, console: Console, width: int, height: int) -> list[str]:
+        """The rows to draw, with their escape sequences; a small terminal gets few."""
+        if height < 2:
+            return []
+        console.width = width
+        with console.capture() as capture:
+            console.print(self._panel(width, height))
+        return capture.get().rstrip("\n").split("\n")
+
+    def _panel(self, width: int, height: int) -> RenderableType:
+        if height >= _FULL_HEIGHT and width >= 20:
+            inner = width - 4
+            rows = [
+                self._signal_row(inner),
+                self._figures_row(inner),
+                _crop(f"last hand-over: {one_line(self.reason or 'none yet')}", inner),
+                self._legend_row(inner),
+            ]
+            return Panel(
+                Group(*rows),
+                title=_crop(self._title(), width - 6),
+                title_align="left",
+                border_style="dim",
+                height=_FULL_ROWS,
+                width=width,
+            )
+        rows = [self._legend_row(width), self._figures_row(width), self._signal_row(width)]
+        if self.tally.tokens == 0:
+            rows[1], rows[2] = rows[2], rows[1]
+        return Group(*rows[: max(1, min(3, height // 2))])
+
+    def _title(self) -> str:
+        return one_line(f"{self.start.strategy} · {promise(self.start.guarantee)}")
+
+    def _signal_row(self, width: int) -> Text:
+        if self.tally.tokens == 0:
+            return self._prompt_row(width)
+        if not self.points:
+            return _crop("entropy: not measured", width)
+        value, threshold = self.points[-1]
+        label = f" {value:5.2f}"
+        if threshold is not None:
+            label += f"{', threshold' if width >= 60 else ' of'} {threshold:.2f}"
+        label += " nats"
+        if width < 40:
+            return sparkline(self.points, max(1, width - len(label))).append(label)
+        head = "entropy "
+        columns = max(1, width - len(head) - len(label))
+        return Text.assemble(head, sparkline(self.points, columns), label, no_wrap=True)
+
+    def _prompt_row(self, width: int) -> Text:
+        whole = max(1, self.start.prompt_tokens)
+        read = self.tally.prompt_fed["large" if self._reader == "large" else "small"]
+        label = f" {min(read, whole)} of {whole} tokens"
+        head = f"{self._reader or 'model'} reads the prompt "
+        columns = width - len(label) - len(head)
+        if columns < 4:
+            return _crop(f"prompt{label}", width)
+        full = min(columns, columns * read // whole)
+        return Text(head + "█" * full + "░" * (columns - full) + label, no_wrap=True)
+
+    def _figures_row(self, width: int) -> Text:
+        tally = self.tally
+        difference = tally.saved_seconds
+        share = f"large {percent(tally.large_share)}"
+        parts = [f"{tally.tokens_per_second:.1f} tok/s", count(tally.tokens, "token")]
+        if tally.strategy != "plain":
+            parts.append("saving not known yet" if difference is None else saved(difference))
+        line = _fit(parts, width - len(share) - len(SEPARATOR))
+        columns = min(30, width - len(line) - len(share) - len(SEPARATOR) - len("small  "))
+        if columns < 6:
+            return _crop(_fit([share, *parts], width), width)
+        full = round(columns * tally.large_share)
+        bar = Text.assemble(("░" * (columns - full)), ("█" * full, LARGE.colour))
+        return Text.assemble("small ", bar, f" {share}{SEPARATOR}{line}", no_wrap=True)
+
+    def _legend_row(self, width: int) -> Text:
+        row = Text(no_wrap=True)
+        for mark in LEGEND:
+            if mark in self.marks:
+                gap = "  " if row else ""
+                if cell_len(row.plain) + len(gap) + len(mark.name) > width:
+                    break
+                row.append(gap).append(mark.name, style=mark.style())
+        return row
+
+
+def sparkline(points: Sequence[Point], width: int) -> Text:
+    """The last points as columns. Half height is the threshold: a column above it is taller, and
+    in another colour."""
+    shown = list(points)[-width:]
+    finite = [value for value, _ in shown if math.isfinite(value)]
+    top = max(finite, default=1.0)
+    line = Text(" " * (width - len(shown)), no_wrap=True)
+    for value, threshold in shown:
+        above = threshold is not None and value > threshold
+        line.append(_block(value, threshold, top), style=_ABOVE if above else "")
+    return line
+
+
+def _block(value: float, threshold: float | None, top: float) -> str:
+    if math.isnan(value):
+        return " "
+    if threshold is None or not math.isfinite(threshold):
+        return _BLOCKS[_level(value, 0.0, top, len(_BLOCKS) if threshold is None else _HALF)]
+    if value > threshold:
+        return _BLOCKS[_HALF + _level(value, threshold, top, _HALF)]
+    return _BLOCKS[_level(value, 0.0, threshold, _HALF)]
+
+
+def _level(value: float, low: float, high: float, levels: int) -> int:
+    if value == math.inf:
+        return levels - 1
+    if high <= low or value <= low:
+        return 0
+    return min(levels - 1, int(levels * (value - low) / (high - low)))
+
+
+def _fit(parts: list[str], width: int) -> str:
+    """As many of the parts as there is room for, the first always."""
+    line = parts[0]
+    for part in parts[1:]:
+        if len(line) + len(SEPARATOR) + len(part) > width:
+            break
+        line += SEPARATOR + part
+    return line
+
+
+def _crop(text: str, width: int) -> Text:
+    if cell_len(text) > width:
+        text = set_cell_size(text, max(0, width))
+    return Text(text, no_wrap=True)

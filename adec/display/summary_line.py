@@ -1,0 +1,82 @@
+"""The closing lines of a run in words, for stderr: what ran, what it promised, what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from adec.display import Quiet
+from adec.display.output import write
+from adec.display.sanitise import one_line
+from adec.display.words import SEPARATOR, count, percent, promise, saved
+from adec.events import End, Event
+
+_FINISH = {
+    "length": "stopped at the limit of tokens",
+    "context": "stopped, the context is full",
+    "stop": "stopped at a stop string",
+    "interrupted": "interrupted",
+}
+
+
+def summary_lines(summary: Mapping[str, Any]) -> list[str]:
+    """One or two lines from a summary as `Tally.summary` gives it or a trace holds it.
+
+    A trace may lack fields or hold nonsense; what cannot be used is left out.
+    """
+    tokens = _integer(summary, "tokens")
+    name = one_line(str(summary.get("strategy", "?")))
+    line = [f"{name} ({one_line(promise(str(summary.get('guarantee', '?'))))})"]
+    line.append(count(tokens, "token"))
+    seconds, speed = _number(summary, "seconds"), _number(summary, "tokens_per_second")
+    if seconds is not None:
+        line[-1] += f" in {seconds:.1f} s"
+    if speed:
+        line.append(f"{speed:.1f} tok/s")
+    finish = _FINISH.get(str(summary.get("finish")))
+    if finish is not None:
+        line.append(finish)
+    lines = [SEPARATOR.join(line)]
+    if tokens and _integer(summary, "small_forwards"):
+        lines.append(_pair_line(summary, tokens))
+    return lines
+
+
+def _pair_line(summary: Mapping[str, Any], tokens: int) -> str:
+    written, read = _integer(summary, "large_tokens"), _integer(summary, "large_fed")
+    wakes = count(_integer(summary, "wakes"), "wake-up")
+    line = [
+        f"the large model wrote {written} ({percent(written / tokens)}) and read {read} in {wakes}"
+    ]
+    drafted, accepted = _integer(summary, "drafted"), _integer(summary, "accepted")
+    if drafted:
+        line.append(f"confirmed {accepted} of {drafted} drafts")
+    difference = _number(summary, "saved_seconds")
+    if difference is not None:
+        about = "about " if summary.get("plain_ms_from") == "fitted" else ""
+        line.append(f"{about}{saved(difference)} against the large model alone")
+    else:
+        line.append("time saved: not known, the large model ran too seldom to tell")
+    return SEPARATOR.join(line)
+
+
+class SummaryDisplay(Quiet):
+    """Writes the closing lines when the run ends."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, End):
+            write(self._stream, "\n".join(summary_lines(event.summary)) + "\n")
+
+
+def _number(summary: Mapping[str, Any], name: str) -> float | None:
+    value = summary.get(name)
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15:
+        return float(value)
+    return None
+
+
+def _integer(summary: Mapping[str, Any], name: str) -> int:
+    return int(_number(summary, name) or 0)

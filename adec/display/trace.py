@@ -1,0 +1,92 @@
+"""`--trace FILE`: the lines of `--jsonl` in a file, written as they happen."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from adec.display import Quiet
+from adec.errors import TraceError
+from adec.event_json import encode_line
+from adec.events import Event, Failure
+
+_TRACE_BEGINS = b'{"type": "'
+
+
+class TraceWriter(Quiet):
+    """Appends an event a line, unbuffered: whatever happens later, lines written are in the file.
+
+    An older trace is replaced, but not before the new run begins, and not by one that fails before
+    its start; a file that is not a trace is refused. When a write fails (a full disk), TraceError
+    is raised once; what is in the file stays, and further events are ignored, so that a caller may
+    choose to go on.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+        self._fresh = True
+        self._replaces = False
+
+    def __enter__(self) -> Self:
+        try:
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+            # a FIFO or a device has nothing to replace and may refuse to be read
+            if self.path.exists() and not self.path.is_file():
+                flags = os.O_WRONLY
+            self._descriptor = os.open(self.path, flags, 0o666)
+            if flags != os.O_WRONLY:
+                found = os.read(self._descriptor, len(_TRACE_BEGINS))
+                if found and found != _TRACE_BEGINS:
+                    self._close()
+                    raise TraceError(
+                        f"{self.path} exists and is not a trace",
+                        hint="Name another file, or remove this one",
+                    )
+                self._replaces = bool(found)
+        except OSError as error:
+            self._close()
+            raise self._failure(error) from None
+        return self
+
+    def show(self, event: Event) -> None:
+        if self._descriptor is None:
+            return
+        if self._fresh and self._replaces and isinstance(event, Failure):
+            return
+        line = encode_line(event).encode() + b"\n"
+        try:
+            if self._fresh:
+                self._fresh = False
+                if stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+                    os.lseek(self._descriptor, 0, os.SEEK_SET)
+                    os.ftruncate(self._descriptor, 0)
+            while line:
+                line = line[os.write(self._descriptor, line) :]
+        except OSError as error:
+            self._close()
+            raise self._failure(error) from None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self._close()
+        except OSError as failure:
+            # some file systems report a full disk only now
+            if error is None:
+                raise self._failure(failure) from None
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _failure(self, error: OSError) -> TraceError:
+        return TraceError(f"cannot write the trace {self.path}: {error.strerror}")

@@ -1,0 +1,28 @@
+"""What displays say in the same words: guarantees, shares, time saved or lost."""
+
+from __future__ import annotations
+
+from adec.decoding.strategy import Guarantee
+
+SEPARATOR = " · "
+
+
+def promise(guarantee: str) -> str:
+    """A guarantee's name with its promise."""
+    try:
+        return f"{guarantee}: {Guarantee(guarantee).promise}"
+    except ValueError:
+        return guarantee
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def saved(seconds: float) -> str:
+    """Time saved, or lost where negative."""
+    return f"{'saved' if seconds >= 0 else 'lost'} {abs(seconds):.1f} s"
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"

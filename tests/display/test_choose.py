@@ -1,0 +1,91 @@
+"""One decision at the start: which displays, which colour."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from adec.display import Several
+from adec.display.choose import ColourWish, Wishes, choose_display, colour_wanted, is_terminal
+from adec.errors import UsageError
+
+
+class Stream(io.StringIO):
+    def __init__(self, terminal: bool, encoding: str = "utf-8") -> None:
+        super().__init__()
+        self.terminal = terminal
+        self._encoding = encoding
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._encoding
+
+
+def names(
+    wishes: Wishes, out: bool, err: bool, *, term: str = "xterm", encoding: str = "utf-8"
+) -> list[str]:
+    display = choose_display(
+        wishes, stdout=Stream(out, encoding), stderr=Stream(err), environment={"TERM": term}
+    )
+    assert isinstance(display, Several)
+    return [type(d).__name__.replace("Display", "") for d in display.displays]
+
+
+@pytest.mark.parametrize(
+    ("wishes", "out", "err", "chosen"),
+    [
+        (Wishes(), True, True, ["Live", "Summary"]),
+        (Wishes(), True, False, ["Live", "Summary"]),
+        (Wishes(), False, True, ["Plain", "StatusLine", "Summary"]),
+        (Wishes(), False, False, ["Plain"]),
+        (Wishes(plain=True), True, True, ["Plain", "Summary"]),
+        (Wishes(quiet=True), True, True, ["Live"]),
+        (Wishes(quiet=True), False, True, ["Plain"]),
+        (Wishes(jsonl=True), True, True, ["JsonLines"]),
+        (Wishes(json=True), False, True, ["Json", "StatusLine"]),
+        (Wishes(trace=Path("t")), False, False, ["TraceWriter", "Plain"]),
+    ],
+)
+def test_choice(wishes: Wishes, out: bool, err: bool, chosen: list[str]) -> None:
+    assert names(wishes, out, err) == chosen
+
+
+def test_terminals_that_cannot_show_it() -> None:
+    assert names(Wishes(), True, True, term="dumb") == ["Plain", "Summary"]
+    assert names(Wishes(), False, True, term="dumb") == ["Plain", "Summary"]
+    assert names(Wishes(), True, True, encoding="ascii") == ["Plain", "Summary"]
+
+
+def test_flags_that_exclude_each_other() -> None:
+    with pytest.raises(UsageError):
+        choose_display(Wishes(json=True, jsonl=True))
+
+
+@pytest.mark.parametrize(
+    ("wish", "terminal", "environment", "wanted"),
+    [
+        ("auto", True, {"TERM": "xterm"}, True),
+        ("auto", True, {"TERM": "dumb"}, False),
+        ("auto", False, {"TERM": "xterm"}, False),
+        ("auto", True, {"TERM": "xterm", "NO_COLOR": ""}, True),
+        ("auto", True, {"TERM": "xterm", "NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
+        ("auto", False, {"FORCE_COLOR": "1"}, True),
+        ("always", False, {"NO_COLOR": "1"}, True),
+        ("never", True, {"FORCE_COLOR": "1"}, False),
+    ],
+)
+def test_colour(
+    wish: ColourWish, terminal: bool, environment: dict[str, str], wanted: bool
+) -> None:
+    assert colour_wanted(wish, Stream(terminal), environment) is wanted
+
+
+def test_a_closed_stream_is_no_terminal() -> None:
+    stream = io.StringIO()
+    stream.close()
+    assert not is_terminal(stream)
