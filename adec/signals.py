@@ -70,6 +70,8 @@ class ArrayScores:
     def top(self, index: int, count: int) -> list[tuple[int, float]]:
         row = self._logits[index]
         count = min(count, row.shape[0])
+        if count < 1:
+            return []
         least = np.partition(row, row.shape[0] - count)[row.shape[0] - count]
         above = np.flatnonzero(row > least)
         level = np.flatnonzero(row == least)[: count - above.shape[0]]

@@ -46,7 +46,7 @@ def check_pair(small: ModelHeader, large: ModelHeader) -> list[str]:
     found = differences(small.vocabulary, large.vocabulary)
     if found:
         raise PairError(
-            f"{small.info.name} and {large.info.name} do not speak the same vocabulary: {'; '.join(found)}",
+            f"{small.info.path.name} and {large.info.path.name} do not speak the same vocabulary: {'; '.join(found)}",
             hint="use two models of one family, or one of them alone with --model",
         )
     remarks = []

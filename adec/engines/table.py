@@ -137,7 +137,9 @@ def letters(size: int) -> Vocabulary:
 
 class _LetterTokenizer:
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self._ids = {piece.decode(): token for token, piece in enumerate(vocabulary.pieces)}
+        self._ids = {
+            piece.decode("latin-1"): token for token, piece in enumerate(vocabulary.pieces)
+        }
 
     def encode(self, text: str, *, special: bool) -> list[int]:
         del special  # no letter is the name of a control token

@@ -1,0 +1,5 @@
+"""`python -m adec` is `adec`."""
+
+from adec.cli import main
+
+main()

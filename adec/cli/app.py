@@ -1,0 +1,41 @@
+"""The command tree."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from adec import __version__
+from adec.cli.failures import command
+from adec.cli.run import run
+
+app = typer.Typer(
+    name="adec",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"adec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def adec(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """The adaptive decoder for local language models: no more computation than the text deserves.
+
+    Start with:  adec run "A farmer has 81 hens and buys 95 more. How many hens are there?"
+    """
+
+
+app.command("run", no_args_is_help=False)(command(run))

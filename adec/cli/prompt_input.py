@@ -1,0 +1,100 @@
+"""Where the prompt comes from: the argument, a file, standard input, or a question on the terminal."""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import sys
+from pathlib import Path
+
+from adec.errors import UsageError
+
+WAIT_SECONDS = 3.0
+"""How long a pipe may stay silent when there is a prompt already; ADEC_STDIN_TIMEOUT changes it."""
+
+PROMPT_BYTES = 64 * 1024 * 1024
+
+
+def read_prompt(argument: str | None, file: str | None) -> str:
+    """The prompt. Standard input, when it brings something, stands before the argument, with a blank line between.
+
+    Raises UsageError when there is nothing to answer.
+    """
+    if file is not None and argument is not None and "-" in (file, argument):
+        raise UsageError("standard input was asked for twice", hint="give - once")
+    if argument == "-" or file == "-":
+        parts = [
+            _decode(sys.stdin.buffer.read(PROMPT_BYTES + 1)),
+            argument if file == "-" else None,
+        ]
+    elif file is not None:
+        parts = [_read_file(Path(file).expanduser()), argument]
+    elif argument is not None:
+        parts = [_waiting_input(), argument]
+    elif sys.stdin is None or sys.stdin.closed:
+        parts = []
+    elif sys.stdin.isatty():
+        parts = [_ask()]
+    else:
+        parts = [_decode(sys.stdin.buffer.read(PROMPT_BYTES + 1))]
+    # a file and a here-document end in a newline that nobody means as part of the question
+    text = "\n\n".join(part.rstrip("\r\n") for part in parts if part and part.strip())
+    if not text:
+        raise UsageError("there is no prompt", hint='for example: adec run "What is 81 + 95?"')
+    return text
+
+
+def _read_file(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return _decode(file.read(PROMPT_BYTES + 1))
+    except OSError as error:
+        raise UsageError(f"the prompt file {path} cannot be read: {error.strerror}") from error
+
+
+def _decode(data: bytes) -> str:
+    if len(data) > PROMPT_BYTES:
+        raise UsageError(f"the prompt is larger than {PROMPT_BYTES // 2**20} MiB")
+    return data.decode("utf-8", errors="replace")
+
+
+def _ask() -> str:
+    sys.stderr.write("Ask the models: ")
+    sys.stderr.flush()
+    return sys.stdin.readline()
+
+
+def _waiting_input() -> str | None:
+    """What standard input holds beside a prompt argument, without waiting for a pipe that nobody writes to.
+
+    A file is read; a terminal and the null device are not; a pipe or socket has some seconds for its first byte.
+    """
+    try:
+        descriptor = sys.stdin.fileno()
+        kind = os.fstat(descriptor).st_mode
+    except (AttributeError, OSError, ValueError):
+        return None
+    if stat.S_ISCHR(kind):
+        return None
+    if not stat.S_ISREG(kind):
+        ready, _, _ = select.select([descriptor], [], [], _patience())
+        if not ready:
+            sys.stderr.write(
+                "adec: nothing came through the pipe; going on with the prompt alone\n"
+            )
+            return None
+    return _decode(sys.stdin.buffer.read(PROMPT_BYTES + 1))
+
+
+def _patience() -> float:
+    word = os.environ.get("ADEC_STDIN_TIMEOUT")
+    if word is None:
+        return WAIT_SECONDS
+    try:
+        seconds = float(word)
+        if not 0 <= seconds <= 86_400:
+            raise ValueError
+    except ValueError:
+        raise UsageError(f"ADEC_STDIN_TIMEOUT is {word!r}, not a number of seconds") from None
+    return seconds

@@ -1,0 +1,190 @@
+"""`adec run`: a prompt in, an answer out, and who wrote which token."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adec.cli import options as shared
+from adec.cli.failures import INTERRUPTED, report
+from adec.cli.interrupts import Interrupts
+from adec.cli.prompt_input import read_prompt
+from adec.display import Display
+from adec.display.choose import ColourWish, Wishes, choose_display
+from adec.engines.base import OpenOptions
+from adec.errors import AdecError, TraceError
+from adec.events import End, Failure
+from adec.sampling import Sampler, fresh_seed
+from adec.session import Choice, Question, Session, plan
+
+
+def run(
+    prompt: Annotated[
+        str | None,
+        typer.Argument(help="The question. - reads standard input.", show_default=False),
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "--file", "-f", metavar="FILE", help="Read the prompt from a file; PROMPT follows it."
+        ),
+    ] = None,
+    system: Annotated[
+        str | None,
+        typer.Option("--system", metavar="TEXT", help="System message, for models that take one."),
+    ] = None,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="Feed the prompt as it is, without the model's chat template."),
+    ] = False,
+    pair: shared.Pair = None,
+    small: shared.Small = None,
+    large: shared.Large = None,
+    model: shared.Model = None,
+    strategy: shared.Strategy = None,
+    assignments: shared.Assignments = None,
+    max_tokens: shared.MaxTokens = 256,
+    temperature: shared.Temperature = 0.0,
+    top_k: shared.TopK = 0,
+    top_p: shared.TopP = 1.0,
+    min_p: shared.MinP = 0.0,
+    seed: shared.Seed = None,
+    stop: shared.Stop = None,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print one JSON object with text and summary.",
+            rich_help_panel=shared.OUTPUT,
+        ),
+    ] = False,
+    jsonl: Annotated[
+        bool,
+        typer.Option("--jsonl", help="Print one JSON event a line.", rich_help_panel=shared.OUTPUT),
+    ] = False,
+    plain: Annotated[
+        bool,
+        typer.Option(
+            "--plain",
+            help="Print the text alone, also on a terminal.",
+            rich_help_panel=shared.OUTPUT,
+        ),
+    ] = False,
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            "--trace",
+            metavar="FILE",
+            help="Write every event to FILE as well.",
+            rich_help_panel=shared.OUTPUT,
+        ),
+    ] = None,
+    color: Annotated[
+        ColourWish,
+        typer.Option("--color", help="Colour the live display.", rich_help_panel=shared.OUTPUT),
+    ] = "auto",
+    sanitize: Annotated[
+        bool,
+        typer.Option(
+            "--sanitize",
+            help="Replace control characters in piped text too.",
+            rich_help_panel=shared.OUTPUT,
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", "-q", help="Nothing on stderr but errors.", rich_help_panel=shared.OUTPUT
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Show the backend's log.", rich_help_panel=shared.OUTPUT
+        ),
+    ] = False,
+    context: shared.Context = None,
+    threads: shared.Threads = None,
+    batch_threads: shared.BatchThreads = None,
+    gpu_layers: shared.GpuLayers = 0,
+    memory_map: shared.MemoryMap = True,
+    device: shared.Device = None,
+    dtype: shared.Dtype = None,
+) -> int:
+    """Answer a prompt, and show which model wrote each token.
+
+    \b
+    Examples:
+      adec run "A shop has 81 pens and gets 95 more. How many pens are there?"
+      adec run --small small.gguf --large large.gguf -f question.txt > answer.txt
+      adec run --model ./my-model --temp 0.8 --seed 7 --jsonl "Write a haiku"
+    """
+    chosen_seed = seed if seed is not None else 0 if temperature == 0 else fresh_seed()
+    sampler = Sampler(temperature, top_k, top_p, min_p, chosen_seed)
+    choice = Choice(pair, small, large, model, strategy, tuple(assignments or ()))
+    machine = OpenOptions(
+        context=context,
+        threads=threads,
+        batch_threads=batch_threads,
+        gpu_layers=gpu_layers,
+        mmap=memory_map,
+        device=device,
+        dtype=dtype,
+    )
+    wishes = Wishes(plain, json, jsonl, sanitize, quiet, color, trace)
+    display = choose_display(wishes)
+    if verbose:
+        from adec.engines.llama_library import echo_logs
+
+        echo_logs(True)
+    with display:
+        try:
+            question = Question(
+                read_prompt(prompt, file),
+                system=system,
+                raw=raw,
+                max_tokens=max_tokens,
+                sampler=sampler,
+                stop=tuple(stop or ()),
+                signals=not (plain or json) or trace is not None,
+            )
+            ready = plan(choice)
+            if not quiet:
+                for remark in ready.remarks:
+                    report(remark)
+            with ready.open(machine) as session:
+                return _show_answer(session, question, display)
+        except (AdecError, KeyboardInterrupt) as error:
+            _show_failure(display, error)
+            raise
+
+
+def _show_answer(session: Session, question: Question, display: Display) -> int:
+    """Show every event; the exit code. A trace that cannot be written does not take the answer away."""
+    trouble: TraceError | None = None
+    finish = None
+    with Interrupts() as interrupts:
+        for event in session.answer(question, interrupted=lambda: interrupts.asked):
+            try:
+                display.show(event)
+            except TraceError as error:
+                trouble = trouble or error
+            if isinstance(event, End):
+                finish = event.summary["finish"]
+    if trouble is not None:
+        report(str(trouble))
+        return trouble.exit_code
+    return INTERRUPTED if finish == "interrupted" else 0
+
+
+def _show_failure(display: Display, error: AdecError | KeyboardInterrupt) -> None:
+    """Close traces and JSON outputs with the failure; whatever goes wrong here, the error itself counts."""
+    if isinstance(error, AdecError):
+        failure = Failure(str(error), error.exit_code)
+    else:
+        failure = Failure("interrupted", INTERRUPTED)
+    with suppress(AdecError, OSError):
+        display.show(failure)

@@ -1,0 +1,28 @@
+"""Where adec keeps what is the user's, and where it finds what it ships."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def user_profiles() -> Path:
+    """Folder of the user's own profiles. ADEC_HOME moves it, as it moves everything that adec keeps."""
+    home = os.environ.get("ADEC_HOME")
+    if home:
+        return Path(home).expanduser() / "profiles"
+    from platformdirs import user_data_path
+
+    return user_data_path("adec", appauthor=False) / "profiles"
+
+
+def shipped_profiles() -> Path:
+    """Folder of the profiles that come with adec."""
+    package = Path(__file__).parent
+    installed = package / "_profiles"
+    return installed if installed.is_dir() else package.parent / "profiles"
+
+
+def profile_folders() -> tuple[Path, ...]:
+    """Folders that `--pair NAME` looks into, the user's first."""
+    return user_profiles(), shipped_profiles()

@@ -1,0 +1,43 @@
+# bash completion for adec; made by python -m adec.cli.completion, do not edit
+_adec_profiles() {
+    local file folder="${ADEC_HOME:-${XDG_DATA_HOME:-$HOME/.local/share}/adec}"/profiles
+    printf "%s\n" practice
+    for file in "$folder"/*.toml; do [ -e "$file" ] && basename "$file" .toml; done
+}
+_adec() {
+    local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" verb="" i
+    COMPREPLY=()
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case "${COMP_WORDS[i]}" in run) verb="${COMP_WORDS[i]}"; break ;; esac
+    done
+    case "$verb $prev" in
+        "run --file"|"run -f") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "run --system") :; return ;;
+        "run --pair") COMPREPLY=($(compgen -W "$(_adec_profiles)" -- "$cur")); return ;;
+        "run --small") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "run --large") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "run --model"|"run -m") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "run --strategy") COMPREPLY=($(compgen -W "plain ead" -- "$cur")); return ;;
+        "run --set") COMPREPLY=($(compgen -W "plain.model= ead.up= ead.down= ead.window= ead.dwell= ead.reset= ead.accept= ead.longest=" -- "$cur")); compopt -o nospace 2>/dev/null; return ;;
+        "run --max-tokens"|"run -n") :; return ;;
+        "run --temp") :; return ;;
+        "run --top-k") :; return ;;
+        "run --top-p") :; return ;;
+        "run --min-p") :; return ;;
+        "run --seed") :; return ;;
+        "run --stop") :; return ;;
+        "run --trace") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "run --color") COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
+        "run --ctx") :; return ;;
+        "run --threads") :; return ;;
+        "run --batch-threads") :; return ;;
+        "run --gpu-layers") :; return ;;
+        "run --device") :; return ;;
+        "run --dtype") COMPREPLY=($(compgen -W "float32 bfloat16 float16" -- "$cur")); return ;;
+    esac
+    case "$verb" in
+        "") COMPREPLY=($(compgen -W "run --version --help -h" -- "$cur")) ;;
+        "run") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--file -f --system --raw --pair --small --large --model -m --strategy --set --max-tokens -n --temp --top-k --top-p --min-p --seed --stop --json --jsonl --plain --trace --color --sanitize --quiet -q --verbose -v --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
+    esac
+}
+complete -o filenames -o bashdefault -F _adec adec

@@ -1,0 +1,209 @@
+"""`adec run` on tiny models: what is printed where, and what each flag does."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adec.cli import run as run_module
+from adec.errors import AdecError
+from tests.cli.command import call
+
+Pair = tuple[Path, Path]
+SWITCHING = ("--set", "ead.up=4.6", "--set", "ead.window=1", "--set", "ead.dwell=0")
+
+
+def pair_of(tiny_pair: Pair, *more: object) -> list[object]:
+    small, large = tiny_pair
+    return ["run", "--small", small, "--large", large, "--threads", 1, "-n", 24, *more]
+
+
+def test_stdout_is_the_text_and_nothing_else(tiny_pair: Pair, capsys: Any) -> None:
+    text = json.loads(call(capsys, *pair_of(tiny_pair, "--json", "hello")).out)["text"]
+    for more in ((), ("--plain",), ("-q",)):
+        outcome = call(capsys, *pair_of(tiny_pair, *more, "hello"))
+        assert (outcome.code, outcome.out, outcome.err) == (0, text, "")
+
+
+def test_json_lines_start_and_end_as_documented(
+    tiny_pair: Pair, capsys: Any, tmp_path: Path
+) -> None:
+    trace = tmp_path / "run.jsonl"
+    outcome = call(capsys, *pair_of(tiny_pair, "--jsonl", "--trace", trace, *SWITCHING, "hello"))
+    lines = [json.loads(line) for line in outcome.out.splitlines()]
+    assert list(lines[0])[:2] == ["type", "schema"]
+    assert [line["type"] for line in lines] == ["start", *["step"] * (len(lines) - 2), "end"]
+    assert trace.read_text() == outcome.out
+    summary = lines[-1]["summary"]
+    promised = "strategy guarantee tokens large_tokens large_fed wakes seconds first_token_seconds tokens_per_second"
+    assert set(promised.split()) <= set(summary)
+    tokens = [token for line in lines for token in line.get("tokens", ())]
+    assert summary["tokens"] == len(tokens) == 24
+    assert summary["large_tokens"] == sum(token["source"] == "large" for token in tokens) > 0
+    assert summary["wakes"] == sum(line.get("kind") == "wake" for line in lines) > 0
+    one = json.loads(call(capsys, *pair_of(tiny_pair, "--json", *SWITCHING, "hello")).out)
+    assert one["text"] == "".join(token.get("text", "") for token in tokens)
+    assert set(one["summary"]) == set(summary)
+
+
+def test_exact_acceptance_equals_the_large_model_alone(tiny_pair: Pair, capsys: Any) -> None:
+    def text(*more: object) -> str:
+        return json.loads(call(capsys, *pair_of(tiny_pair, "--json", *more, "hello")).out)["text"]
+
+    for sampling in ((), ("--temp", 0.9, "--seed", 3, "--top-p", 0.9)):
+        plain = text("--strategy", "plain", *sampling)
+        assert text(*SWITCHING, "--set", "ead.accept=exact", *sampling) == plain
+        assert text("--strategy", "plain", "--set", "plain.model=small", *sampling) != plain
+
+
+def test_a_seed_repeats_a_run_and_another_does_not(tiny_pair: Pair, capsys: Any) -> None:
+    texts = [
+        call(capsys, *pair_of(tiny_pair, "--temp", 1, "--seed", seed, "hi")).out
+        for seed in (5, 5, 6)
+    ]
+    assert texts[0] == texts[1] != texts[2]
+    lines = call(capsys, *pair_of(tiny_pair, "--temp", 1, "--jsonl", "hi")).out.splitlines()
+    chosen = json.loads(lines[0])["sampling"]["seed"]
+    again = call(capsys, *pair_of(tiny_pair, "--temp", 1, "--seed", chosen, "--json", "hi")).out
+    tokens = [
+        token.get("text", "") for line in lines for token in json.loads(line).get("tokens", ())
+    ]
+    assert json.loads(again)["text"] == "".join(tokens)
+
+
+def test_a_stop_string_ends_it_wherever_it_lies(tiny_pair: Pair, capsys: Any) -> None:
+    whole = json.loads(call(capsys, *pair_of(tiny_pair, "--json", "hello")).out)["text"]
+    stop = whole[5:8]
+    outcome = json.loads(call(capsys, *pair_of(tiny_pair, "--json", "--stop", stop, "hello")).out)
+    assert outcome["text"] == whole[: whole.index(stop)]
+    assert outcome["summary"]["finish"] == "stop"
+
+
+def test_a_model_alone(tiny_pair: Pair, capsys: Any) -> None:
+    alone = json.loads(
+        call(capsys, "run", "-m", tiny_pair[1], "--threads", 1, "-n", 9, "--json", "hello").out
+    )
+    assert alone["summary"]["strategy"] == "plain" and alone["summary"]["tokens"] == 9
+    assert list(alone["models"]) == ["large"]
+
+
+def test_prompt_sources(tiny_pair: Pair, capsys: Any, tmp_path: Path) -> None:
+    file = tmp_path / "prompt.txt"
+    file.write_bytes("first\nü \xff\n".encode("latin-1"))
+    base = ["run", "-m", tiny_pair[1], "--threads", 1, "-n", 1, "--raw", "--jsonl"]
+
+    def prompt(*more: object) -> str:
+        return json.loads(call(capsys, *base, *more).out.splitlines()[0])["prompt"]
+
+    assert prompt("only") == "only"
+    assert prompt("-f", file) == "first\n\ufffd \ufffd"
+    assert prompt("-f", file, "then") == "first\n\ufffd \ufffd\n\nthen"
+
+
+def wrong(name: str) -> Any:
+    """(arguments after the pair, exit code, what is said)."""
+    return {
+        "no model": (["--model", "/no/such.gguf"], 1, "does not exist"),
+        "both": (["--pair", "practice"], 2, "exclude each other"),
+        "strategy": (["--strategy", "eda"], 2, "did you mean ead"),
+        "setting": (["--set", "ead.upp=1"], 2, "did you mean ead.up"),
+        "no setting": (["--set", "up"], 2, "STRATEGY.NAME=VALUE"),
+        "bound": (["--set", "ead.window=0"], 2, "below 1"),
+        "idle": (["--strategy", "plain", "--set", "ead.up=1"], 2, "has no effect"),
+        "temp": (["--temp", "-1"], 2, "--temp"),
+        "type": (["--temp", "warm"], 2, "--temp"),
+        "top_p": (["--top-p", "0"], 2, "--top-p"),
+        "flag": (["--streategy", "ead"], 2, "--streategy"),
+        "ctx": (["--ctx", "9999999"], 1, "context"),
+        "stop": (["--stop", ""], 2, "stop string is empty"),
+        "two outputs": (["--json", "--jsonl"], 2, "exclude each other"),
+        "system": (["--raw", "--system", "x"], 2, "--system has no place"),
+        "trace": (["--trace", "/no/such/folder/t"], 1, "trace"),
+    }[name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "strategy",
+        "setting",
+        "bound",
+        "idle",
+        "temp",
+        "type",
+        "top_p",
+        "flag",
+        "ctx",
+        "stop",
+        "system",
+        "trace",
+        "both",
+        "no model",
+        "no setting",
+        "two outputs",
+    ],
+)
+def test_errors_are_one_line_with_the_right_code(name: str, tiny_pair: Pair, capsys: Any) -> None:
+    more, code, said = wrong(name)
+    base = ["run"] if name == "no model" else pair_of(tiny_pair)
+    outcome = call(capsys, *base, *more, "hello")
+    assert outcome.code == code, outcome.err
+    assert outcome.err.startswith("adec: ") and outcome.err.count("\n") == 1
+    assert said.lower() in outcome.err.lower()
+    assert "Traceback" not in outcome.err and outcome.out == ""
+
+
+def test_errors_are_json_for_programs(capsys: Any) -> None:
+    one = call(capsys, "run", "--json", "--model", "/no/such.gguf", "hi")
+    assert one.code == 1 and json.loads(one.out)["error"]["exit_code"] == 1
+    lines = call(capsys, "run", "--jsonl", "--model", "/no/such.gguf", "hi")
+    assert [json.loads(line)["type"] for line in lines.out.splitlines()] == ["error"]
+
+
+def test_a_prompt_over_the_context_is_refused_before_any_work(tiny_pair: Pair, capsys: Any) -> None:
+    outcome = call(capsys, *pair_of(tiny_pair, "--ctx", 64, "word " * 500))
+    assert outcome.code == 2 and "the context holds 64" in outcome.err
+
+
+def test_a_full_disk_does_not_take_the_answer_away(tiny_pair: Pair, capsys: Any) -> None:
+    whole = call(capsys, *pair_of(tiny_pair, "hello"))
+    outcome = call(capsys, *pair_of(tiny_pair, "--trace", "/dev/full", "hello"))
+    assert outcome.out == whole.out and outcome.code == 1
+    assert "No space left" in outcome.err and outcome.err.count("\n") == 1
+
+
+def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """A flag that is parsed and then forgotten is the commonest lie of such tools."""
+    seen: list[str] = []
+
+    def spy(choice: Any) -> Any:
+        frame = inspect.currentframe()
+        assert frame is not None and frame.f_back is not None
+        own = frame.f_back.f_locals
+        seen.append(repr((choice, own["question"], own["machine"], own["wishes"], own["verbose"])))
+        raise AdecError("seen")
+
+    monkeypatch.setattr(run_module, "plan", spy)
+    monkeypatch.setattr("adec.engines.llama_library.echo_logs", lambda on: None)
+    variants = {
+        "pair": ["--pair", "x"], "small": ["--small", "x"], "large": ["--large", "x"],
+        "model": ["-m", "x"], "strategy": ["--strategy", "x"], "assignments": ["--set", "a.b=c"],
+        "max_tokens": ["-n", 3], "temperature": ["--temp", 1, "--seed", 0], "top_k": ["--top-k", 3],
+        "top_p": ["--top-p", 0.5], "min_p": ["--min-p", 0.5], "seed": ["--seed", 5],
+        "stop": ["--stop", "x"], "system": ["--system", "x"], "raw": ["--raw"], "json": ["--json"],
+        "jsonl": ["--jsonl"], "plain": ["--plain"], "trace": ["--trace", "/dev/null"],
+        "color": ["--color", "never"], "sanitize": ["--sanitize"], "quiet": ["-q"],
+        "verbose": ["-v"], "context": ["--ctx", 99], "threads": ["--threads", 9],
+        "batch_threads": ["--batch-threads", 9], "gpu_layers": ["--gpu-layers", 9],
+        "memory_map": ["--no-mmap"], "device": ["--device", "x"], "dtype": ["--dtype", "float16"],
+        "file": ["-f", __file__],
+    }  # fmt: skip
+    assert set(variants) == set(inspect.signature(run_module.run).parameters) - {"prompt"}
+    call(capsys, "run", "hi")
+    for arguments in variants.values():
+        call(capsys, "run", *arguments, "hi")
+    assert len(set(seen)) == len(variants) + 1

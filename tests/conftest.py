@@ -1,0 +1,29 @@
+"""Fixtures for all: a home that is nobody's, tiny models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Move everything that adec keeps for a user into a folder of this test."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("ADEC_HOME", str(folder))
+    for name in ("NO_COLOR", "FORCE_COLOR", "ADEC_DEBUG", "ADEC_STDIN_TIMEOUT"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(small, large): GGUF files of random weights that share a vocabulary."""
+    from tests.engines.tiny_gguf import write_tiny_gguf
+
+    folder = tmp_path_factory.mktemp("models")
+    return (
+        write_tiny_gguf(folder / "small.gguf", seed=1, layers=1),
+        write_tiny_gguf(folder / "large.gguf", seed=2, layers=3),
+    )
