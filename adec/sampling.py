@@ -57,11 +57,11 @@ class Sampler:
         logits = row.astype(np.float64)
         if 0 < self.top_k < logits.shape[0]:
             # exactly k survive, ties by lower id, so that the law does not depend on a sort's whims
-            order = np.lexsort((np.arange(logits.shape[0]), -logits))
+            order = np.argsort(-logits, kind="stable")
             logits[order[self.top_k :]] = -np.inf
         if self.top_p < 1:
             probabilities = _softmax(logits)
-            order = np.lexsort((np.arange(logits.shape[0]), -probabilities))
+            order = np.argsort(-logits, kind="stable")
             before = np.cumsum(probabilities[order]) - probabilities[order]
             logits[order[before >= self.top_p]] = -np.inf
         if self.min_p > 0:
