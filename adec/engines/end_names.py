@@ -29,6 +29,10 @@ END_NAMES = frozenset(
         ),
         *("<|end_of_text|>", "<end_of_utterance>", "<eos>", "<turn|>", "<|tool_response>", "[e~["),
         f"<{_BAR}end{_LOW}of{_LOW}sentence{_BAR}>",
+        # padding, repository and file marks of fill-in-the-middle models
+        *("<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"),
+        *("<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"),
+        *("<|file_sep|>", "<REP>"),
     )
 )
 SHOWN_NAMES = frozenset({b"<|channel|>", b"<|message|>", b"<|start|>", b"<|constrain|>"})
