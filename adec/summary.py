@@ -92,7 +92,7 @@ class Tally:
     def saved_seconds(self) -> float | None:
         """Decoding time saved against the large model alone; negative when time was lost."""
         plain = self.plain_ms_per_token
-        return None if plain is None else (plain * self.tokens - self.decode_ms) / 1000
+        return None if plain is None else (plain * self._decoded - self.decode_ms) / 1000
 
     @property
     def large_share(self) -> float:
@@ -101,8 +101,15 @@ class Tally:
 
     @property
     def tokens_per_second(self) -> float:
-        """Committed tokens per second of decoding; the prompt's time is apart."""
-        return 1000 * self.tokens / self.decode_ms if self.decode_ms > 0 else 0.0
+        """Committed tokens per second of decoding.
+
+        The prompt's time is apart, and so is the first token, which the prompt's last forward gives.
+        """
+        return 1000 * self._decoded / self.decode_ms if self.decode_ms > 0 else 0.0
+
+    @property
+    def _decoded(self) -> int:
+        return max(0, self.tokens - 1)
 
     def summary(self, seconds: float) -> dict[str, Any]:
         """Everything, as plain data. `seconds` is the wall time from start to end."""
