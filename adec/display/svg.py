@@ -1,0 +1,63 @@
+"""A trace as a picture of the live display: `python -m adec.display.svg run.jsonl live.svg`."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from adec.display.marks import mark_of
+from adec.display.panel import PanelState
+from adec.display.sanitise import sanitise
+from adec.errors import TraceError, UsageError
+from adec.event_json import read_trace
+from adec.events import Event, Start, Step
+
+WIDTH = 92
+"""Columns of the picture."""
+
+
+def svg_of(events: Iterable[Event], *, title: str = "adec run") -> str:
+    """The answer with its sources marked and the panel as it last stood, as SVG text.
+
+    Raises TraceError when the events do not begin with a start.
+    """
+    console = Console(
+        record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor"
+    )
+    state: PanelState | None = None
+    text = Text()
+    for event in events:
+        if isinstance(event, Start):
+            state = PanelState(event)
+        elif isinstance(event, Step) and state is not None:
+            state.add(event, 0.0)
+            for token in event.tokens:
+                text.append(sanitise(token.text), style=mark_of(token).style())
+    if state is None:
+        raise TraceError("the trace does not begin with a start line")
+    console.print(text)
+    for row in state.rows(Console(force_terminal=True, color_system="truecolor"), WIDTH, 24):
+        console.print(Text.from_ansi(row))
+    # rich's picture fetches a font from the network; the reader's own monospace will do
+    return re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title=title), flags=re.DOTALL)
+
+
+def main(arguments: list[str]) -> None:
+    """Write the picture of a trace."""
+    if len(arguments) != 2:
+        raise UsageError(
+            "two files are needed", hint="python -m adec.display.svg run.jsonl live.svg"
+        )
+    Path(arguments[1]).write_text(svg_of(read_trace(Path(arguments[0]))), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    from adec.cli.failures import exit_code_of, leave
+
+    leave(exit_code_of(lambda: main(sys.argv[1:])))
