@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 
 def user_profiles() -> Path:
@@ -14,6 +15,17 @@ def user_profiles() -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("adec", appauthor=False) / "profiles"
+
+
+def kept_folder(what: Literal["cost", "history"]) -> Path:
+    """A folder of what adec keeps for itself: a history is the user's data, a cost is measured again when lost."""
+    home = os.environ.get("ADEC_HOME")
+    if home:
+        return Path(home).expanduser() / what
+    from platformdirs import user_cache_path, user_data_path
+
+    root = user_data_path if what == "history" else user_cache_path
+    return Path(root("adec", appauthor=False)) / what
 
 
 def shipped_profiles() -> Path:

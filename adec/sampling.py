@@ -54,20 +54,30 @@ class Sampler:
             probabilities = np.zeros(row.shape[0])
             probabilities[int(row.argmax())] = 1.0
             return probabilities
-        logits = row.astype(np.float64)
-        if 0 < self.top_k < logits.shape[0]:
-            # exactly k survive, ties by lower id, so that the law does not depend on a sort's whims
-            order = np.argsort(-logits, kind="stable")
-            logits[order[self.top_k :]] = -np.inf
+        size = row.shape[0]
+        alive = np.arange(size)
+        if 0 < self.top_k < size:
+            # exactly k survive, ties by lower id; a partition costs a tenth of a sort
+            least = np.partition(row, size - self.top_k)[size - self.top_k]
+            above = np.flatnonzero(row > least)
+            level = np.flatnonzero(row == least)[: self.top_k - above.shape[0]]
+            alive = np.sort(np.concatenate([above, level]))
+        logits = row[alive].astype(np.float64)
         if self.top_p < 1:
-            probabilities = _softmax(logits)
-            order = np.argsort(-logits, kind="stable")
-            before = np.cumsum(probabilities[order]) - probabilities[order]
-            logits[order[before >= self.top_p]] = -np.inf
+            weights = _softmax(logits)
+            # what is left out of the sort holds less than half of the mass that top-p drops
+            likely = np.flatnonzero(weights > (1 - self.top_p) / (2 * weights.shape[0]))
+            order = likely[np.argsort(-logits[likely], kind="stable")]
+            before = np.cumsum(weights[order]) - weights[order]
+            kept = np.sort(order[before < self.top_p])
+            alive, logits = alive[kept], logits[kept]
         if self.min_p > 0:
-            probabilities = _softmax(logits)
-            logits[probabilities < self.min_p * probabilities.max()] = -np.inf
-        return _softmax(logits / self.temperature)
+            weights = np.exp(logits - logits.max())
+            kept = np.flatnonzero(weights >= self.min_p)
+            alive, logits = alive[kept], logits[kept]
+        result = np.zeros(size)
+        result[alive] = _softmax(logits / self.temperature)
+        return result
 
     def pick(self, scores: Scores, index: int, position: int) -> int:
         """The token of row `index`, which predicts the token at `position` of the sequence."""

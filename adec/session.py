@@ -15,7 +15,7 @@ from adec.decoding.strategy import Limits
 from adec.engines.base import Engine, ModelHeader, OpenOptions
 from adec.engines.opening import locate, open_engines, read_header
 from adec.engines.pair import Engines, check_pair
-from adec.errors import UsageError
+from adec.errors import PairError, UsageError
 from adec.events import End, Event, Start, Step
 from adec.profile import Profile, find_profile
 from adec.prompting import encode_prompt
@@ -83,7 +83,14 @@ def plan(choice: Choice) -> Plan:
         profile.check(large)
     method = find_method(_strategy_name(choice, profile, small))
     check_method(method, large, small)
-    remarks = tuple(check_pair(small, large)) if small is not None else ()
+    remarks: tuple[str, ...] = ()
+    if small is not None:
+        try:
+            remarks = tuple(check_pair(small, large))
+        except PairError as error:
+            if method.pair or method.name == "plain":
+                raise
+            small, remarks = None, (f"going on without the small model: {error.message}",)
     return Plan(large, small, method, _settings(choice, method, profile), profile, remarks)
 
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 Row = NDArray[np.float32]
 
+_BLOCK = 128
+
 
 class Scores(Protocol):
     """Rows of logits after a forward, each computed on where it lies: (rows, vocabulary), float32.
@@ -68,16 +70,8 @@ class ArrayScores:
         return int(self._logits[index].argmax())
 
     def top(self, index: int, count: int) -> list[tuple[int, float]]:
-        row = self._logits[index]
-        count = min(count, row.shape[0])
-        if count < 1:
-            return []
-        least = np.partition(row, row.shape[0] - count)[row.shape[0] - count]
-        above = np.flatnonzero(row > least)
-        level = np.flatnonzero(row == least)[: count - above.shape[0]]
-        ids = np.concatenate([above, level])
-        ids = ids[np.argsort(-row[ids], kind="stable")]
         exponentials, total = self._exp(index)
+        ids = likeliest(self._logits[index], count)
         return [(int(token), float(exponentials[token] / total)) for token in ids]
 
     def entropy(self, index: int) -> float:
@@ -96,9 +90,10 @@ class ArrayScores:
         row = self._logits[index]
         if row.shape[0] < 2:
             return 1.0
-        second, first = np.partition(row, row.shape[0] - 2)[-2:]
+        best = int(row.argmax())
+        second = max(row[:best].max(initial=-np.inf), row[best + 1 :].max(initial=-np.inf))
         _, total = self._exp(index)
-        return float((1.0 - np.exp(second - first)) / total)
+        return float((1.0 - np.exp(second - row[best])) / total)
 
     def probability(self, index: int, token: int) -> float:
         exponentials, total = self._exp(index)
@@ -110,6 +105,25 @@ class ArrayScores:
             exponentials = np.exp(row - row.max())
             self._exponentials = (index, exponentials, float(exponentials.sum()))
         return self._exponentials[1], self._exponentials[2]
+
+
+def likeliest(row: Row, count: int) -> NDArray[np.int64]:
+    """Ids of the `count` greatest logits that are not -inf, greatest first; the lower id among equals.
+
+    The count-th greatest block maximum bounds the count-th greatest logit from below, so only what reaches it is sorted.
+    """
+    size = row.shape[0]
+    blocks = size // _BLOCK
+    if blocks > count:
+        maxima = row[: blocks * _BLOCK].reshape(blocks, _BLOCK).max(axis=1)
+        bound = np.partition(maxima, blocks - count)[blocks - count]
+        ids = np.flatnonzero(row >= bound)
+    else:
+        ids = np.arange(size)
+    values = row[ids]
+    order = np.argsort(-values, kind="stable")[:count]
+    order = order[values[order] > -np.inf]
+    return ids[order]
 
 
 class RollingMean:

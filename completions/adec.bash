@@ -17,8 +17,8 @@ _adec() {
         "run --small") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "run --large") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "run --model"|"run -m") COMPREPLY=($(compgen -f -- "$cur")); return ;;
-        "run --strategy") COMPREPLY=($(compgen -W "plain ead" -- "$cur")); return ;;
-        "run --set") COMPREPLY=($(compgen -W "plain.model= ead.up= ead.down= ead.window= ead.dwell= ead.reset= ead.accept= ead.longest=" -- "$cur")); compopt -o nospace 2>/dev/null; return ;;
+        "run --strategy") COMPREPLY=($(compgen -W "plain speculate ead dyspec smartspec adaedl cascade bild fly aded recycling lookup" -- "$cur")); return ;;
+        "run --set") COMPREPLY=($(compgen -W "plain.model= speculate.longest= speculate.small= speculate.suffix= speculate.recycling= speculate.measure= speculate.history= ead.up= ead.down= ead.window= ead.dwell= ead.reset= ead.accept= ead.longest= dyspec.shape= dyspec.budget= dyspec.size= dyspec.threshold= dyspec.temperature= dyspec.accept= smartspec.longest= smartspec.window= smartspec.start= adaedl.gamma= adaedl.start= adaedl.target= adaedl.step= adaedl.longest= cascade.rule= cascade.alpha= cascade.drafts= cascade.accept= bild.fallback= bild.rollback= bild.longest= bild.accept= fly.window= fly.gate= fly.drafts= fly.accept= aded.iterations= aded.budget= aded.size= recycling.budget= recycling.size= lookup.least= lookup.tokens= lookup.size=" -- "$cur")); compopt -o nospace 2>/dev/null; return ;;
         "run --max-tokens"|"run -n") :; return ;;
         "run --temp") :; return ;;
         "run --top-k") :; return ;;

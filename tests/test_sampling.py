@@ -91,3 +91,34 @@ def test_uniforms_depend_on_each_argument_alone() -> None:
 def test_bad_values_are_named(wrong) -> None:
     with pytest.raises(UsageError, match="--"):
         Sampler(**wrong)
+
+
+def by_definition(sampler: Sampler, row) -> np.ndarray:
+    """The warpers one after another on the whole row, with plain sorts."""
+    logits = row.astype(np.float64)
+
+    def law() -> np.ndarray:
+        weights = np.exp(logits - logits.max())
+        return weights / weights.sum()
+
+    order = np.argsort(-row, kind="stable")
+    if sampler.top_k:
+        logits[order[sampler.top_k :]] = -np.inf
+    mass = law()[order]
+    logits[order[np.cumsum(mass) - mass >= sampler.top_p]] = -np.inf
+    probabilities = law()
+    logits[probabilities < sampler.min_p * probabilities.max()] = -np.inf
+    logits /= sampler.temperature
+    return law()
+
+
+@given(
+    st.integers(0, 10_000), st.sampled_from([2, 9, 300, 2000]), st.sampled_from([0, 1, 3, 40]),
+    st.sampled_from([1.0, 0.95, 0.5]), st.sampled_from([0.0, 0.05, 0.5]),
+)  # fmt: skip
+def test_the_fast_way_is_the_definition(seed, size, top_k, top_p, min_p) -> None:
+    # rounding to a tenth makes ties, which have to fall the same way
+    row = np.round(np.random.default_rng(seed).normal(size=size) * 2, 1).astype(np.float32)
+    sampler = Sampler(0.8, top_k, top_p, min_p)
+    expected, found = by_definition(sampler, row), sampler.distribution(row)
+    assert found == pytest.approx(expected, abs=1e-12)

@@ -42,7 +42,7 @@ Strategy = Annotated[
     typer.Option(
         "--strategy",
         metavar="NAME",
-        help="plain or ead. Default: what the profile recommends.",
+        help="How to decode, such as ead, speculate or plain. Default: what the profile recommends.",
         rich_help_panel=MODELS,
     ),
 ]

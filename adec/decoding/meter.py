@@ -9,6 +9,7 @@ from typing import Any
 from adec.engines.base import Engine
 from adec.events import Forward, How, Kind, Purpose, Role, Step, Token
 from adec.signals import Scores
+from adec.tree import TokenTree
 
 
 class Meter:
@@ -34,6 +35,25 @@ class Meter:
         self._forwards.append(Forward(model, purpose, len(tokens), 1000 * (perf_counter() - began)))
         return scores
 
+    def forward_tree(
+        self, engine: Engine, model: Role, purpose: Purpose, tree: TokenTree, *, first_row: int = 0
+    ) -> Scores:
+        """`engine.forward_tree`, timed and counted."""
+        began = perf_counter()
+        scores = engine.forward_tree(tree, first_row=first_row)
+        self._forwards.append(Forward(model, purpose, len(tree), 1000 * (perf_counter() - began)))
+        return scores
+
+    @property
+    def forwards(self) -> list[Forward]:
+        """The forwards of the step so far."""
+        return self._forwards
+
+    @property
+    def elapsed_ms(self) -> float:
+        """Wall time since `start`."""
+        return 1000 * (perf_counter() - self._began)
+
     def step(self, kind: Kind, tokens: tuple[Token, ...] = (), **parts: Any) -> Step:
         """The step that ends here; `parts` are further fields of `Step`."""
         forwards = tuple(self._forwards)
@@ -43,7 +63,7 @@ class Meter:
 
 
 def describe(
-    scores: Scores, row: int, token: int, source: Role, *, signals: bool, how: How = "written"
+    scores: Scores, row: int, token: int, source: str, *, signals: bool, how: How = "written"
 ) -> Token:
     """The record of a committed token; entropy, margin and probability cost a pass over the row, so only if wanted."""
     if not signals:

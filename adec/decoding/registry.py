@@ -7,6 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from adec.decoding.pair import (
+    adaedl,
+    aded,
+    bild,
+    cascade,
+    dyspec,
+    fly,
+    lookup,
+    recycling,
+    smartspec,
+    speculate,
+)
 from adec.decoding.pair.ead import Ead, EadSettings
 from adec.decoding.plain import Plain
 from adec.decoding.settings import setting
@@ -52,6 +64,8 @@ def _ead(engines: Engines, settings: EadSettings) -> Strategy:
     return Ead(engines.small, engines.large, settings)
 
 
+_REWIND: frozenset[Capability] = frozenset({"rewind"})
+
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
@@ -64,12 +78,92 @@ METHODS: dict[str, Method] = {
             build=_plain,
         ),
         Method(
+            "speculate",
+            "drafts by whatever pays on this machine, judged exactly by the large model",
+            speculate.SpeculateSettings,
+            pair=False,
+            needs=_REWIND,
+            build=speculate.build,
+        ),
+        Method(
             "ead",
             "the small model writes while it is sure, the large one where it is not",
             EadSettings,
             pair=True,
-            needs=frozenset({"rewind"}),
+            needs=_REWIND,
             build=_ead,
+        ),
+        Method(
+            "dyspec",
+            "a token tree grown by the small model's own probabilities",
+            dyspec.DySpecSettings,
+            pair=True,
+            needs=frozenset({"rewind", "tree"}),
+            build=dyspec.build,
+        ),
+        Method(
+            "smartspec",
+            "the draft length of greatest expected goodput",
+            smartspec.SmartSpecSettings,
+            pair=True,
+            needs=_REWIND,
+            build=smartspec.build,
+        ),
+        Method(
+            "adaedl",
+            "the small model drafts until its entropy bounds acceptance too low",
+            adaedl.AdaEdlSettings,
+            pair=True,
+            needs=_REWIND,
+            build=adaedl.build,
+        ),
+        Method(
+            "cascade",
+            "a deferral rule says token by token whose distribution counts",
+            cascade.CascadeSettings,
+            pair=True,
+            needs=_REWIND,
+            build=cascade.build,
+        ),
+        Method(
+            "bild",
+            "the small model writes until unsure; the large one rolls back grave errors",
+            bild.BildSettings,
+            pair=True,
+            needs=_REWIND,
+            build=bild.build,
+        ),
+        Method(
+            "fly",
+            "a lone draft that differs stands when those after it agree",
+            fly.FlySettings,
+            pair=True,
+            needs=_REWIND,
+            build=fly.build,
+        ),
+        Method(
+            "aded",
+            "drafts from a tri-gram table by tree search; one model",
+            aded.AdedSettings,
+            pair=False,
+            needs=_REWIND,
+            build=aded.build,
+        ),
+        Method(
+            "recycling",
+            "drafts what the model nearly said before; one model",
+            recycling.RecyclingSettings,
+            pair=False,
+            needs=_REWIND,
+            build=recycling.build,
+        ),
+        Method(
+            "lookup",
+            "drafts what followed the same words earlier in the text; one model",
+            lookup.LookupSettings,
+            pair=False,
+            needs=_REWIND,
+            build=lookup.build,
         ),
     )
 }

@@ -93,6 +93,11 @@ class Engine(Protocol):
         """Tokens in the cache now. A pending tree does not count."""
         ...
 
+    @property
+    def branches(self) -> int:
+        """Leaves that a tree may have at most."""
+        ...
+
     def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
         """Append `tokens` (at least one) and return the scores after each of the last `rows` of them.
 

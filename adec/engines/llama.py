@@ -93,7 +93,7 @@ class LlamaEngine:
             raise EngineError(
                 f"{self.info.path} changed: {loaded} tokens, not {self.info.vocabulary}"
             )
-        self._branches = branches
+        self.branches = max(branches, 1)
         self._length = 0
         self._tree: TokenTree | None = None
         self._owners: list[list[int]] | None = None
@@ -156,9 +156,9 @@ class LlamaEngine:
             return scores
         owners = _owners(kept)
         leaves = max(max(owned) for owned in owners)
-        if leaves > self._branches:
+        if leaves > self.branches:
             raise EngineError(
-                f"a tree of {leaves} leaves; {self._branches} are reserved",
+                f"a tree of {leaves} leaves; {self.branches} are reserved",
                 hint="open with more branches",
             )
         library, session = self._session.library, self._session

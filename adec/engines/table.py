@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adec.engines.base import Capability, ModelInfo
+from adec.engines.base import Capability, ModelInfo, OpenOptions
 from adec.engines.checks import check_feed, check_rewind, check_room
 from adec.engines.vocabulary import Vocabulary
 from adec.errors import EngineError
@@ -53,6 +53,7 @@ class TableEngine:
         )
         self.capabilities = capabilities
         self.context = context
+        self.branches = OpenOptions().branches
         self.fed: list[list[int]] = []
         self._tokens: list[int] = []
         self._tree: TokenTree | None = None

@@ -42,6 +42,7 @@ class TorchEngine:
         self.vocabulary = header.vocabulary
         self.tokenizer = FolderTokenizer(header.info.path, header.vocabulary)
         self.context = min(options.context or CONTEXT, header.info.context_limit)
+        self.branches = options.branches
         self._weights = weights
         self._module: Any = weights.module
         self._device = weights.module.device

@@ -73,5 +73,5 @@ def test_every_setting_of_every_method_is_explained_and_has_a_valid_default() ->
 def test_an_unknown_strategy_is_helped() -> None:
     with pytest.raises(UsageError, match="Did you mean plain"):
         find_method("plane")
-    with pytest.raises(UsageError, match="There are plain, ead"):
+    with pytest.raises(UsageError, match="There are plain, speculate, ead, "):
         find_method("xyz")

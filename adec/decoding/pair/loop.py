@@ -17,12 +17,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from adec.decoding.meter import Meter, describe
+from adec.decoding.pair.acceptance import follow_the_target
 from adec.decoding.pair.switching import SwitchRule
+from adec.decoding.pair.verifiers import picks
 from adec.decoding.prompt import read_prompt
 from adec.decoding.strategy import Limits
 from adec.engines.base import Engine
 from adec.events import How, Purpose, Step, Token, TreeRecord
 from adec.signals import Scores
+from adec.tree import TokenTree
 
 
 class PairLoop:
@@ -128,9 +131,9 @@ class PairLoop:
         purpose: Purpose = "verify" if draft else "write" if len(unread) == 1 else "catch_up"
         fed = unread + [token.id for token in draft]
         scores = self._meter.forward(large, "large", purpose, fed, rows=len(draft) + 1)
-        accepted, token = follow_the_target(
-            scores, [token.id for token in draft], before, self._limits
-        )
+        chain = TokenTree.chain(token.id for token in draft)
+        verdict = follow_the_target(chain, picks(scores, before, self._limits), self._limits.end)
+        accepted, token = len(verdict.path), verdict.token
         written = list(draft[:accepted])
         if token is not None:
             how: How = (
@@ -177,23 +180,6 @@ class PairLoop:
 
     def _by_large(self, scores: Scores, row: int, token: int, how: How) -> Token:
         return describe(scores, row, token, "large", signals=self._limits.signals, how=how)
-
-
-def follow_the_target(
-    scores: Scores, draft: Sequence[int], position: int, limits: Limits
-) -> tuple[int, int | None]:
-    """How many tokens of a chain stand, and the target's token after them (None after an end token).
-
-    Row i of `scores` predicts the token at `position + i`; there is one row more than drafted tokens. Exact for any
-    draft: each token is the target's own draw, the draft only says which forwards were already done.
-    """
-    for i, proposed in enumerate(draft):
-        token = limits.sampler.pick(scores, i, position + i)
-        if token != proposed:
-            return i, token
-        if token in limits.end:
-            return i + 1, None
-    return len(draft), limits.sampler.pick(scores, len(draft), position + len(draft))
 
 
 def _chain_record(draft: Sequence[Token], accepted: int) -> TreeRecord:

@@ -1,0 +1,1 @@
+"""Who writes ahead: a small model, n-gram tables, the text itself."""

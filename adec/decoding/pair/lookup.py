@@ -1,0 +1,37 @@
+"""Prompt lookup: draft what followed the last few tokens when they stood in the text before, no second model.
+
+Saxena 2023, "Prompt Lookup Decoding"; also Yang et al. 2023, "Inference with Reference", arXiv 2304.04487.
+
+What is different here: the output is searched too, and of several places the latest counts, not the first.
+`size=fixed` always drafts the full length, as published.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from adec.decoding.pair.drafters.suffix import GRAMS, SuffixMatching
+from adec.decoding.pair.free import free_drafting
+from adec.decoding.pair.speculation import Speculating
+from adec.decoding.settings import setting
+from adec.engines.pair import Engines
+
+
+@dataclass(frozen=True, slots=True)
+class LookupSettings:
+    """`--set lookup.NAME=VALUE`."""
+
+    least: int = setting(1, "tokens that must match", least=1, most=GRAMS)
+    tokens: int = setting(10, "tokens drafted at most (published: 10)", least=1, most=256)
+    size: Literal["time", "fixed"] = setting(
+        "time", "time: draft while tokens per millisecond rise. fixed: always that many"
+    )
+
+
+def build(engines: Engines, settings: LookupSettings) -> Speculating:
+    """Prompt lookup on the large model alone."""
+    drafter = SuffixMatching(name="ngram", least=settings.least, latest_only=True)
+    return free_drafting(
+        "lookup", None, engines, drafter, settings.tokens, settings.size, chain=True
+    )

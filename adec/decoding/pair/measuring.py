@@ -1,0 +1,101 @@
+"""The forward-time curve of a model on this machine: measured once in a few seconds, then kept in the cache directory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+from adec.decoding.pair.costs import CostCurve
+from adec.engines.base import Engine
+
+SIZES = (1, 2, 3, 4, 5, 6, 8, 9, 12, 16, 17, 24, 32)
+"""Tokens of the forwards measured: dense where kernels have their steps (just past 4, 8 and 16), sparse beyond."""
+REPEATS = 3
+SECONDS = 3.0
+"""Time that a measurement may take: about; the forward under way is finished."""
+FILE_BYTES = 64 * 1024
+
+_SCHEMA = 1
+
+
+def measure(engine: Engine, seconds: float = SECONDS) -> CostCurve:
+    """Time forwards of `SIZES` tokens on an empty sequence, sizes interleaved so that a slow moment hits all alike.
+
+    The engine's sequence is empty afterwards. Medians of up to `REPEATS` forwards; every size up to 4 at least once.
+    """
+    seen: dict[int, list[float]] = {}
+    began = perf_counter()
+    limit = engine.context
+    engine.rewind(0)
+    engine.forward([0])  # the first forward pays for what the backend sets up
+    for repeat in range(REPEATS):
+        for size in SIZES:
+            engine.rewind(0)
+            if size > limit or (perf_counter() - began > seconds and (repeat or size > 4)):
+                continue
+            start = perf_counter()
+            engine.forward([0] * size, rows=size)
+            seen.setdefault(size, []).append(1000 * (perf_counter() - start))
+    engine.rewind(0)
+    return CostCurve(
+        {size: median(values) for size, values in seen.items()},
+        {size: len(values) for size, values in seen.items()},
+    )
+
+
+def curve_of(engine: Engine, folder: Path) -> tuple[CostCurve, float]:
+    """The curve kept for this model on this machine, or a fresh one; and the seconds that measuring took."""
+    path = folder / f"{_key(engine)}.json"
+    kept = _load(path)
+    if kept is not None:
+        return kept, 0.0
+    began = perf_counter()
+    curve = measure(engine)
+    _save(path, curve)
+    return curve, perf_counter() - began
+
+
+def _key(engine: Engine) -> str:
+    """What a curve depends on, as far as it is known: the model, the machine, and the cores this process may use."""
+    info = engine.info
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    parts = (
+        info.name,
+        info.format,
+        info.architecture,
+        info.quantisation,
+        str(info.bytes),
+        str(info.parameters),
+        platform.node(),
+        platform.machine(),
+        str(cores),
+    )
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+
+
+def _load(path: Path) -> CostCurve | None:
+    """A kept curve; None when there is none or it is not what it should be."""
+    try:
+        with path.open("rb") as file:
+            data = json.loads(file.read(FILE_BYTES))
+        if data["schema"] != _SCHEMA:
+            return None
+        return CostCurve({int(size): float(ms) for size, ms in data["ms"].items()})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def _save(path: Path, curve: CostCurve) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_suffix(f".{os.getpid()}")
+        points = {str(size): round(ms, 4) for size, ms in curve.points.items()}
+        fresh.write_text(json.dumps({"schema": _SCHEMA, "ms": points}))
+        fresh.replace(path)
+    except OSError:
+        return  # a curve that cannot be kept is measured again

@@ -1,0 +1,90 @@
+"""Who drafts in a round, and how much: the part of speculation that a strategy chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from adec.decoding.meter import Meter
+from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal, empty
+from adec.decoding.pair.growth import FixedGrowth, Growth, Room
+from adec.decoding.pair.rates import Rates
+from adec.decoding.strategy import Limits
+from adec.events import Step
+
+
+class Planner(Protocol):
+    """Proposes round by round, and is told what came of it."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why this round is as it is, when that changed."""
+        ...
+
+    def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
+        """A new answer begins."""
+        ...
+
+    def propose(self, sequence: Sequence[int], room: Room, unread: int, meter: Meter) -> Proposal:
+        """This round's proposal; empty for a plain step. `unread`: tokens that the large model reads in any case."""
+        ...
+
+    def learn(self, outcome: Outcome) -> None:
+        """The round was judged."""
+        ...
+
+    def account(self, step: Step) -> None:
+        """The round is over and took what the step says."""
+        ...
+
+
+class FixedPlanner:
+    """One drafter, always, with a budget that does not depend on time: how the papers describe most methods."""
+
+    reason: str | None = None
+
+    def __init__(
+        self, drafter: Drafter, nodes: int | Callable[[], int], *, chain: bool = False
+    ) -> None:
+        """`chain`: no branches, whatever the verifier could judge."""
+        self.drafter = drafter
+        self._chain = chain
+        self._nodes = nodes
+        self._rates = Rates()  # stays empty: a node's chance is then what the drafter says of it
+
+    def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
+        yield from self.drafter.start(prompt, limits)
+
+    def propose(self, sequence: Sequence[int], room: Room, unread: int, meter: Meter) -> Proposal:
+        nodes = self._nodes if isinstance(self._nodes, int) else self._nodes()
+        if self._chain:
+            room = replace(room, leaves=1)
+        growth: Growth = FixedGrowth(nodes, room, self._rates)
+        if min(nodes, room.nodes, room.depth) < 1:
+            return empty()
+        return self.drafter.propose(sequence, growth, meter)
+
+    def learn(self, outcome: Outcome) -> None:
+        self.drafter.learn(outcome)
+
+    def account(self, step: Step) -> None:
+        pass
+
+
+def observe(rates: Rates, outcome: Outcome, in_order: bool) -> None:
+    """Count every node that was really judged: the children of the trunk's end and of accepted nodes."""
+    tree, path = outcome.proposal.tree, outcome.verdict.path
+    standing = set(path)
+    reached = {-1: 0} | {node: depth + 1 for depth, node in enumerate(path)}
+    ranks: dict[int, int] = {}
+    settled: set[int] = set()
+    for node, parent in enumerate(tree.parents):
+        if parent not in reached or parent in settled:
+            continue
+        rank = ranks.get(parent, 0)
+        ranks[parent] = rank + 1
+        accepted = node in standing
+        rates.observe(outcome.proposal.chances[node], reached[parent], rank, accepted)
+        if accepted and in_order:
+            settled.add(parent)

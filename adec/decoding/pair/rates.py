@@ -1,0 +1,85 @@
+"""How often drafts are accepted: by how sure the drafter was, by depth, and by rank among siblings.
+
+Only what was really judged counts. A node below a rejected one says nothing about itself (it is censored), so a trial is
+a child of an accepted node, or of the trunk's end: its outcome is an unbiased sample of acceptance given that its parent
+stands, at any depth (the discrete hazard of Kaplan and Meier).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+EDGES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+"""Bins of the drafter's probability; finer where it is nearly sure, since long drafts live there."""
+
+DEPTHS = (0, 1, 3, 7)
+"""First depth of each class of depths."""
+
+PRIOR = 4.0
+"""Trials that a guess is worth: the drafter's own probability for a bin (DySpec's proxy), a bin for its classes of depth."""
+
+MEMORY = 24.0
+"""Trials that a cell remembers: few, since a text changes its character, and one long draft brings many trials at once."""
+
+
+class Rates:
+    """Acceptance of one drafter's nodes under one verifier."""
+
+    def __init__(self) -> None:
+        self._bins: dict[tuple[int, int], list[float]] = {}
+        self._cells: dict[tuple[int, int, int], list[float]] = {}
+        self._depths: dict[int, list[float]] = {}
+
+    def observe(self, chance: float, depth: int, rank: int, accepted: bool) -> None:
+        """A node whose parent stands was judged. `rank` 0 is the first sibling."""
+        bin_, cell = _keys(chance, depth, rank)
+        _count(self._bins.setdefault(bin_, [0.0, 0.0]), accepted)
+        _count(self._cells.setdefault(cell, [0.0, 0.0]), accepted)
+        if rank == 0:
+            _count(self._depths.setdefault(min(depth, 32), [0.0, 0.0]), accepted)
+
+    def accepted(self, chance: float, depth: int, rank: int = 0) -> float:
+        """The chance that such a node is accepted, given that its parent is."""
+        bin_, cell = _keys(chance, depth, rank)
+        hits, trials = self._bins.get(bin_, (0.0, 0.0))
+        coarse = (hits + PRIOR * chance) / (trials + PRIOR)
+        hits, trials = self._cells.get(cell, (0.0, 0.0))
+        return min(1.0, (hits + PRIOR * coarse) / (trials + PRIOR))
+
+    def at_depth(self, depth: int, guess: float = 0.7) -> float:
+        """The chance that the first draft at `depth` is accepted, given that those before it are; `guess` while unseen."""
+        hits, trials = self._depths.get(min(depth, 32), (0.0, 0.0))
+        if trials < PRIOR and depth > 0:
+            guess = self.at_depth(depth - 1, guess)
+        return (hits + PRIOR * guess) / (trials + PRIOR)
+
+    def soften(self, trials: float = PRIOR) -> None:
+        """Let no cell weigh more than `trials`: after a long pause what was learnt may be out of date."""
+        for counts in (*self._bins.values(), *self._cells.values(), *self._depths.values()):
+            if counts[1] > trials:
+                counts[0] *= trials / counts[1]
+                counts[1] = trials
+
+
+def _keys(chance: float, depth: int, rank: int) -> tuple[tuple[int, int], tuple[int, int, int]]:
+    later = min(rank, 1)
+    bin_ = bisect_right(EDGES, chance)
+    return (bin_, later), (bin_, later, bisect_right(DEPTHS, depth))
+
+
+def _count(counts: list[float], accepted: bool) -> None:
+    if counts[1] >= MEMORY:
+        counts[0] *= (MEMORY - 1) / MEMORY
+        counts[1] *= (MEMORY - 1) / MEMORY
+    counts[0] += accepted
+    counts[1] += 1
+
+
+def expected_tokens(rates: Sequence[float]) -> list[float]:
+    """Committed tokens to expect of a chain of 0, 1, 2, … drafts whose conditional acceptances are `rates`."""
+    expected, reach = [1.0], 1.0
+    for rate in rates:
+        reach *= rate
+        expected.append(expected[-1] + reach)
+    return expected

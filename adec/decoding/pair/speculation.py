@@ -1,0 +1,184 @@
+"""Speculation: a drafter writes a tree ahead, one forward of the large model judges it whole.
+
+    propose   the planner's drafter writes a tree after what is committed, or nothing
+    wake      the large model reads the newest token and the tree, in one forward
+    accept    the verifier finds the path that stands and the token after it
+    learn     drafter and planner see the rows and what the round cost
+
+A round without a proposal is a plain step. After every step each engine's cache is a prefix of what is committed, the
+newest token unread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from adec.decoding.meter import Meter, describe
+from adec.decoding.pair.acceptance import Verdict
+from adec.decoding.pair.drafters.drafter import Outcome, Proposal, empty
+from adec.decoding.pair.drafters.small_model import behind
+from adec.decoding.pair.growth import Room
+from adec.decoding.pair.planner import Planner
+from adec.decoding.pair.verifiers import Verifier
+from adec.decoding.prompt import read_prompt
+from adec.decoding.strategy import Guarantee, Limits
+from adec.engines.base import Engine
+from adec.events import How, Kind, Purpose, Signal, Step, Token, TreeRecord
+from adec.signals import Scores
+from adec.tree import ROOT
+
+NODES = 256
+"""Nodes of a tree at most: well within what every backend takes in one batch."""
+
+
+class Speculation:
+    """One answer."""
+
+    def __init__(
+        self, large: Engine, planner: Planner, verifier: Verifier, prompt: list[int], limits: Limits
+    ) -> None:
+        self._large = large
+        self._planner = planner
+        self._verifier = verifier
+        self._prompt = prompt
+        self._limits = limits
+        self._sequence = list(prompt)
+        self._last = len(prompt) + min(limits.max_tokens, large.context - len(prompt))
+        branching = "tree" in large.capabilities and not verifier.chains_only
+        self._leaves = large.branches if branching else 1
+        self._meter = Meter()
+
+    def run(self) -> Iterator[Step]:
+        """Yield the steps of the answer."""
+        scores = yield from read_prompt(self._large, "large", self._prompt, self._limits.chunk)
+        if self._done:
+            return
+        first, outcome = self._first(scores)
+        yield first
+        if self._done:
+            return
+        yield from self._planner.start(self._prompt, self._limits)
+        self._planner.learn(outcome)
+        while not self._done:
+            yield self._round()
+
+    @property
+    def _done(self) -> bool:
+        ended = len(self._sequence) > len(self._prompt) and self._sequence[-1] in self._limits.end
+        return ended or len(self._sequence) >= self._last
+
+    def _first(self, scores: Scores) -> tuple[Step, Outcome]:
+        """The first token, which the prompt's last row gives, as in plain decoding."""
+        self._meter.start()
+        base, proposal = len(self._sequence), empty()
+        verdict = self._verifier.judge(proposal, scores, base, self._limits)
+        written = self._written(proposal, scores, verdict)
+        self._sequence += [token.id for token in written]
+        step = self._meter.step("write", tuple(written))
+        return step, Outcome(proposal, verdict, self._sequence, base, scores)
+
+    def _round(self) -> Step:
+        large, sequence, meter = self._large, self._sequence, self._meter
+        meter.start()
+        base = len(sequence)
+        unread = sequence[large.length :]
+        room = Room(
+            nodes=min(NODES, large.context - base), leaves=self._leaves, depth=self._last - base - 1
+        )
+        proposal = self._planner.propose(sequence, room, len(unread), meter)
+        scores = self._verify(proposal, unread)
+        verdict = self._verifier.judge(proposal, scores, base, self._limits)
+        written = self._written(proposal, scores, verdict)
+        sequence += [token.id for token in written]
+        self._settle(proposal, verdict, len(unread))
+        self._planner.learn(Outcome(proposal, verdict, sequence, base, scores))
+        kind: Kind = "wake" if len(proposal) else "write"
+        step = meter.step(
+            kind,
+            tuple(written),
+            drafted=len(proposal),
+            accepted=len(verdict.path),
+            tree=_record(proposal, verdict) if len(proposal) else None,
+            signal=None if proposal.signal is None else Signal(*proposal.signal),
+            reason=proposal.stop or self._planner.reason,
+        )
+        self._planner.account(step)
+        return step
+
+    def _verify(self, proposal: Proposal, unread: list[int]) -> Scores:
+        """The large model's rows after the trunk's end and after every node, in one forward."""
+        large, tree, meter = self._large, proposal.tree, self._meter
+        if len(tree) == 0:
+            purpose: Purpose = "write" if len(unread) == 1 else "catch_up"
+            return meter.forward(large, "large", purpose, unread)
+        if tree.is_chain:
+            return meter.forward(
+                large, "large", "verify", [*unread, *tree.tokens], rows=len(tree) + 1
+            )
+        return meter.forward_tree(
+            large, "large", "verify", behind(unread, tree), first_row=len(unread) - 1
+        )
+
+    def _settle(self, proposal: Proposal, verdict: Verdict, unread: int) -> None:
+        """Keep what stands in the large model's cache; the newest token stays unread."""
+        large = self._large
+        if len(proposal) and not proposal.tree.is_chain:
+            large.keep([*range(unread), *(node + unread for node in verdict.path)])
+        if large.length >= len(self._sequence):
+            large.rewind(len(self._sequence) - 1)
+
+    def _written(self, proposal: Proposal, scores: Scores, verdict: Verdict) -> list[Token]:
+        """Records of the accepted drafts and of the token after them.
+
+        A draft of a small model is described by that model's row; one of a drafter without rows by the large model's.
+        """
+        signals = self._limits.signals
+        written: list[Token] = []
+        above = ROOT
+        for node in verdict.path:
+            rows, row = proposal.rows.get(above, (scores, above + 1))
+            token, source = proposal.tree.tokens[node], proposal.sources[node]
+            written.append(describe(rows, row, token, source, signals=signals, how="accepted"))
+            above = node
+        if verdict.token is not None:
+            how: How = "written" if not len(proposal) else "bonus" if verdict.bonus else "corrected"
+            written.append(
+                describe(scores, above + 1, verdict.token, "large", signals=signals, how=how)
+            )
+        return written
+
+
+class Speculating:
+    """A strategy made of a planner and a verifier: what every recipe of this family is."""
+
+    def __init__(
+        self,
+        name: str,
+        paper: str | None,
+        large: Engine,
+        planner: Planner,
+        verifier: Verifier,
+    ) -> None:
+        self.name = name
+        self.paper = paper
+        self.planner = planner
+        self._large = large
+        self._verifier = verifier
+
+    @property
+    def guarantee(self) -> Guarantee:
+        return self._verifier.guarantee
+
+    def generate(self, prompt: list[int], limits: Limits) -> Iterator[Step]:
+        """See `Strategy.generate`."""
+        return Speculation(self._large, self.planner, self._verifier, prompt, limits).run()
+
+
+def _record(proposal: Proposal, verdict: Verdict) -> TreeRecord:
+    tree = proposal.tree
+    return TreeRecord(
+        tokens=tuple(tree.tokens),
+        parents=tuple(tree.parents),
+        probabilities=tuple(tree.probabilities),
+        accepted=verdict.path,
+    )

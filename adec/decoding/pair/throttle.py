@@ -1,0 +1,100 @@
+"""Whether drafting pays at all: give up within a few rounds, probe rarely and cheaply, come back when it pays.
+
+The measure is what counts: committed tokens per millisecond of whole rounds, against the large model alone. Acceptance cannot
+decide: at one acceptance of 0.9 drafting was seen to gain 23 % and to lose 16 % (vLLM, PR 26504). The probing
+window is that of exllamav3's controller, its waits doubling as vLLM's measurements advise: probe rarely once settled.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Literal
+
+TRIES = 3
+"""Rounds before a judgement: three at a third of plain speed show what a fourth would."""
+RECENT = 8
+"""Rounds that are judged together. Wrong verdicts on so few are cheap both ways: one costs the gain of WAIT rounds."""
+RECENT_FREE = 32
+"""The same for drafters without a model."""
+DOUBT = 0.4
+"""Shortfall that is forgiven after n rounds is DOUBT / sqrt(n): tokens a round scatter by about 0.4 of their mean."""
+STREAK = 5
+"""Losing rounds in a row after which drafting stops, however much was won before: a drafter worth having, which loses three
+rounds of ten, does so once in 400."""
+WAIT = 16
+"""Plain rounds before the first probe after giving up (exllamav3)."""
+WAIT_MOST = 128
+"""Longest wait: a probe that fails at once takes about two plain rounds' time, so probing then costs under 2 %."""
+PROBES = 2
+"""Rounds of a probe: one alone is a coin toss. When the first draft is rejected whole, one is enough."""
+MARGIN = 1.05
+"""Speed that a probe must reach: at break-even the drafts are not worth the heat."""
+
+State = Literal["open", "probe", "closed"]
+
+
+class Throttle:
+    """The state of one drafter. One that costs time begins with a probe: nothing is known of it.
+
+    A drafter without a model (`free`) is open at first and judged over a longer time: its drafts cost little where they fail, and what
+    it wins comes in rare long matches.
+    """
+
+    def __init__(self, *, free: bool = False) -> None:
+        self.state: State = "open" if free else "probe"
+        self.speed: float | None = None
+        """Speed of drafting rounds in the last judgement, as a multiple of plain decoding's."""
+        self._wait = WAIT
+        self._idle = 0
+        self._fresh = not free
+        self._losing = 0
+        self._streak = RECENT_FREE if free else STREAK
+        self._rounds: deque[tuple[int, float]] = deque(maxlen=RECENT_FREE if free else RECENT)
+
+    def tick(self) -> None:
+        """A round passed in which this drafter was not used."""
+        self._idle += 1
+        if self._idle >= self._wait and self.state != "probe":
+            self.state = "probe"
+            # an open drafter that is never used waits longer each time, too, until it is
+            self._wait = min(2 * self._wait, WAIT_MOST)
+            self._forget()
+
+    def record(self, tokens: int, ms: float, plain_ms: float) -> bool:
+        """A round of this drafter committed `tokens` in `ms`; plain decoding takes `plain_ms` a token.
+
+        True when drafting was just taken up again after a pause: what is known of acceptance may be out of date.
+        """
+        self._idle = 0
+        plain = max(ms / plain_ms, 1e-9)
+        self._rounds.append((tokens, plain))
+        self._losing = self._losing + 1 if tokens < plain else 0
+        count = len(self._rounds)
+        speed = sum(t for t, _ in self._rounds) / sum(p for _, p in self._rounds)
+        allowed = 1 - DOUBT / count**0.5
+        if self.state == "open":
+            self._wait = WAIT
+            if self._losing >= self._streak or (count >= TRIES and speed < allowed):
+                self.speed = speed
+                self._close()
+            return False
+        hopeless = tokens <= 1 and not self._fresh
+        if count < (TRIES if self._fresh else PROBES) and not hopeless:
+            return False
+        self.speed = speed
+        again = not self._fresh
+        if speed >= (MARGIN if again else allowed):
+            self.state = "open"
+            self._fresh = False
+            return again
+        self._close()
+        return False
+
+    def _close(self) -> None:
+        self.state = "closed"
+        self._fresh = False
+        self._forget()
+
+    def _forget(self) -> None:
+        self._idle = self._losing = 0
+        self._rounds.clear()

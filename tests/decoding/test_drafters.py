@@ -1,0 +1,301 @@
+"""What each drafter proposes, and what it learns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adec.decoding.meter import Meter
+from adec.decoding.pair.acceptance import Verdict
+from adec.decoding.pair.chance import SeededChance
+from adec.decoding.pair.drafters.combined import FirstOf, Merged
+from adec.decoding.pair.drafters.drafter import Outcome, empty
+from adec.decoding.pair.drafters.recycling import KEPT, Recycling
+from adec.decoding.pair.drafters.small_model import SmallModel
+from adec.decoding.pair.drafters.suffix import STRETCH, SuffixMatching
+from adec.decoding.pair.drafters.trigram import MOST, REINFORCE, TriGrams, TriGramSearch
+from adec.decoding.pair.growth import FixedGrowth, Room
+from adec.decoding.pair.history import KEPT as KEPT_TOKENS
+from adec.decoding.pair.history import History
+from adec.decoding.pair.law import HEAD, law_of
+from adec.decoding.pair.rates import Rates
+from adec.decoding.strategy import Limits
+from adec.engines.table import TableEngine
+from adec.sampling import Sampler
+from adec.signals import ArrayScores, likeliest
+from tests.laws import law
+
+
+def fixed(nodes: int = 40, *, leaves: int = 8, depth: int = 40) -> FixedGrowth:
+    return FixedGrowth(nodes, Room(256, leaves, depth), Rates())
+
+
+def started(drafter, prompt, limits=None):
+    for _ in drafter.start(prompt, limits or Limits(0)):
+        pass
+    return drafter
+
+
+def paths(tree) -> set[tuple[int, ...]]:
+    return {tuple(tree.tokens[i] for i in tree.path(node)) for node in range(len(tree))}
+
+
+def grows(drafter, sequence, committed) -> None:
+    """Tell a drafter that tokens were committed without its help."""
+    whole = [*sequence, *committed]
+    scores = ArrayScores(np.zeros((1, 10), dtype=np.float32))
+    drafter.learn(Outcome(empty(), Verdict((), 0, True), whole, len(sequence), scores))
+
+
+# ---- laws of rows
+
+
+@given(
+    st.integers(1, 700),
+    st.integers(1, 80),
+    st.integers(0, 10_000),
+    st.sampled_from([1.0, 0.01]),
+    st.booleans(),
+)
+def test_the_likeliest_tokens_are_those_of_a_full_sort(size, count, seed, scale, holes) -> None:
+    rng = np.random.default_rng(seed)
+    row = np.round(rng.normal(size=size) * scale, 2).astype(np.float32)  # many equals
+    if holes:
+        row[rng.random(size) < 0.5] = -np.inf
+        row[int(rng.integers(size))] = 0.0
+    order = np.lexsort((np.arange(size), -row))
+    order = order[np.isfinite(row[order])]
+    assert likeliest(row, count).tolist() == order[:count].tolist()
+
+
+@given(
+    st.integers(2, 60),
+    st.integers(0, 1000),
+    st.sampled_from([0.5, 1.0, 2.0]),
+    st.sampled_from([0, 1, 5]),
+    st.sampled_from([1.0, 0.7]),
+    st.sampled_from([0.0, 0.2]),
+)
+def test_a_law_is_the_samplers_distribution(size, seed, temperature, top_k, top_p, min_p) -> None:
+    """For a vocabulary that fits into it whole: every warper, in the sampler's order."""
+    assert size <= HEAD
+    row = np.random.default_rng(seed).normal(size=size).astype(np.float32) * 2
+    sampler = Sampler(temperature, top_k, top_p, min_p)
+    law_ = law_of(row, sampler)
+    dense = np.zeros(size)
+    dense[law_.ids] = law_.probabilities
+    assert dense == pytest.approx(sampler.distribution(row), abs=1e-6)
+    assert (np.diff(law_.ids) > 0).all()
+
+
+def test_draws_of_a_round_differ_from_those_of_the_next() -> None:
+    weights = np.ones(1000)
+    rounds = [(seed, position) for seed in range(20) for position in range(20)]
+    draws = {SeededChance(seed, position).draw(weights) for seed, position in rounds}
+    assert len(draws) > 300
+
+
+# ---- tri-grams
+
+
+def test_tri_grams_are_shares_then_reinforced_to_a_bound() -> None:
+    table = TriGrams()
+    table.build([1, 2, 3, 1, 2, 3, 1, 2, 4])
+    assert table.row(1, 2) == [(3, pytest.approx(2 / 3)), (4, pytest.approx(1 / 3))]
+    for _ in range(10):
+        table.reinforce([1, 2, 4])
+    assert table.row(1, 2)[0] == (4, pytest.approx(1 / 3 + 10 * REINFORCE))
+    for _ in range(200):
+        table.reinforce([1, 2, 4])
+    assert table.row(1, 2)[0] == (4, MOST)
+    assert table.row(9, 9) == []
+
+
+def test_the_search_finds_the_heavy_path_and_its_rivals() -> None:
+    text = [1, 2, 3, 4, 5, 6] * 4 + [1, 2, 7, 8, 9, 1, 2]
+    drafter = started(TriGramSearch(), text)
+    proposal = drafter.propose(text, fixed(), Meter())
+    assert {(3,), (3, 4), (3, 4, 5), (3, 4, 5, 6), (7,), (7, 8)} <= paths(proposal.tree)
+    assert max(proposal.tree.depths()) <= 3  # three searched, one greedy
+    assert proposal.tree.tokens[0] == 3 and set(proposal.sources) == {"ngram"}
+
+
+def test_the_search_proposes_nothing_it_has_not_seen() -> None:
+    drafter = started(TriGramSearch(), [1, 2, 3])
+    assert len(drafter.propose([1, 2, 3], fixed(), Meter())) == 0
+    assert len(started(TriGramSearch(), [1]).propose([1], fixed(), Meter())) == 0
+
+
+def test_a_search_can_be_repeated() -> None:
+    text = [int(x) for x in np.random.default_rng(0).integers(0, 4, 200)]
+    one, two = (started(TriGramSearch(), text).propose(text, fixed(), Meter()) for _ in range(2))
+    assert (one.tree.tokens, one.tree.parents) == (two.tree.tokens, two.tree.parents)
+
+
+# ---- token recycling
+
+
+def test_rows_of_rejected_branches_are_recycled_too() -> None:
+    drafter = started(Recycling(), [0, 1])
+    first = drafter.propose([0, 1, 0], fixed(1), Meter())
+    assert first.tree.tokens == [1]
+    rows = np.full((2, 20), -9.0, dtype=np.float32)
+    rows[0, [5, 6]] = 3.0, 2.0
+    rows[1, [7, 8]] = 3.0, 2.0
+    outcome = Outcome(first, Verdict((), 5, False), [0, 1, 0, 5], 3, ArrayScores(rows))
+    drafter.learn(outcome)
+    after_zero = drafter.propose([0, 1, 0, 0], fixed(20, depth=2), Meter())
+    assert {(5,), (6,)} <= paths(after_zero.tree)
+    after_one = drafter.propose([0, 1, 0, 1], fixed(20, depth=1), Meter())
+    assert after_one.tree.tokens[:2] == [7, 8]
+    assert len(after_one.tree) == KEPT
+
+
+def test_a_token_without_a_row_has_its_successor_in_the_prompt() -> None:
+    drafter = started(Recycling(), [3, 4, 3, 5])
+    assert drafter.propose([3], fixed(2, depth=1), Meter()).tree.tokens == [5, 4]
+    assert len(drafter.propose([9], fixed(), Meter())) == 0
+
+
+# ---- suffixes
+
+
+def test_the_longest_match_counts() -> None:
+    text = [9, 1, 2, 3, 7, 1, 2, 3, 8, 9, 1, 2, 3]
+    drafter = started(SuffixMatching(), text)
+    proposal = drafter.propose(text, fixed(), Meter())
+    assert proposal.tree.tokens[0] == 7  # four tokens match there, three before the 8
+    assert 8 not in {token for (token, *rest) in paths(proposal.tree) if not rest}
+    assert max(proposal.tree.depths()) < STRETCH * 4
+
+
+def test_equal_matches_share_by_frequency() -> None:
+    text = [1, 2, 3, 5, 1, 2, 4, 6, 1, 2, 3, 7, 1, 2]
+    drafter = started(SuffixMatching(least=2), text)
+    proposal = drafter.propose(text, fixed(30, depth=1), Meter())
+    chances = dict(zip(proposal.tree.tokens, proposal.chances, strict=True))
+    assert chances[3] == pytest.approx(2 * chances[4])
+    assert set(chances) == {3, 4}
+
+
+def test_matches_shorter_than_asked_for_are_none() -> None:
+    text = [1, 2, 3, 4, 2, 5, 2]
+    assert len(started(SuffixMatching(least=2), text).propose(text, fixed(), Meter())) == 0
+    found = started(SuffixMatching(least=1), text).propose(text, fixed(1), Meter())
+    assert len(found) == 1
+
+
+def test_prompt_lookup_takes_the_latest_place() -> None:
+    text = [1, 2, 3, 1, 2, 4, 5, 6, 1, 2]
+    drafter = started(SuffixMatching(latest_only=True), text)
+    assert drafter.propose(text, fixed(4, leaves=1), Meter()).tree.tokens == [4, 5, 6, 1]
+
+
+def test_the_output_is_text_too_and_a_new_answer_forgets_it() -> None:
+    drafter = started(SuffixMatching(), [1, 2])
+    grows(drafter, [1, 2], [3, 1, 2])
+    assert drafter.propose([1, 2, 3, 1, 2], fixed(1), Meter()).tree.tokens == [3]
+    started(drafter, [1, 2])
+    assert len(drafter.propose([1, 2], fixed(), Meter())) == 0
+
+
+def test_with_consent_earlier_answers_are_remembered() -> None:
+    drafter = started(SuffixMatching(remember=True, texts=[[7, 8, 9]]), [1, 2])
+    grows(drafter, [1, 2], [3, 4])
+    started(drafter, [0, 1, 2])
+    assert drafter.propose([0, 1, 2], fixed(2), Meter()).tree.tokens == [3, 4]
+    started(drafter, [7, 8])
+    assert drafter.propose([7, 8], fixed(1), Meter()).tree.tokens == [9]
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.integers(1, 3), st.booleans())
+def test_a_draft_is_always_a_continuation_that_stood_in_the_text(text, least, latest) -> None:
+    drafter = started(SuffixMatching(least=least, latest_only=latest), text)
+    proposal = drafter.propose(text, fixed(12), Meter())
+    joined = "".join(map(str, text))
+    for path in paths(proposal.tree):
+        assert "".join(map(str, [*text[-least:], *path])) in joined
+
+
+def test_history_is_bounded_and_survives_rubbish(tmp_path) -> None:
+    path = tmp_path / "kept" / "v.tokens"
+    history = History(path, 10)
+    assert history.texts() == []
+    history.add([])
+    assert not path.exists()
+    history.add([1, 2])
+    history.add([3])
+    assert history.texts() == [[1, 2], [3]]
+    assert path.stat().st_mode & 0o077 == 0
+    with path.open("ab") as file:
+        file.write(b"\xff\xff\xff\x7f\x01")
+    assert history.texts() == [[1, 2], [3]]
+    for _ in range(10):
+        History(path, 10).add([4] * KEPT_TOKENS)
+    assert path.stat().st_size <= 4 * 5 * KEPT_TOKENS
+    History(tmp_path / "v.tokens" / "x", 10).add([1])
+
+
+# ---- combinations
+
+
+def test_the_first_that_has_something_wins() -> None:
+    text = [1, 2, 3, 1, 2]
+    drafter = started(FirstOf([SuffixMatching(least=3), Recycling()]), text)
+    assert set(drafter.propose(text, fixed(3), Meter()).sources) == {"recycling"}
+    text = [1, 2, 3, 4, 1, 2, 3]
+    drafter = started(FirstOf([SuffixMatching(least=3), Recycling()]), text)
+    assert set(drafter.propose(text, fixed(3), Meter()).sources) == {"suffix"}
+    assert drafter.name == "suffix+recycling" and not drafter.sampled_in_order
+
+
+def test_a_merged_tree_has_every_drafters_nodes_once() -> None:
+    text = [1, 2, 3, 1, 4, 1, 2]
+    parts = [started(SuffixMatching(), text), started(Recycling(), text)]
+    merged = Merged(parts)
+    started(merged, text)
+    offered = [paths(part.propose(text, fixed(), Meter()).tree) for part in parts]
+    proposal = merged.propose(text, fixed(), Meter())
+    found = paths(proposal.tree)
+    assert len(found) == len(proposal.tree)
+    assert offered[0] <= found
+    assert found <= offered[0] | offered[1]
+    assert set(proposal.sources) == {"suffix", "recycling"}
+
+
+# ---- the small model
+
+
+@pytest.mark.parametrize("shape", ["likeliest", "ordered", "layers"])
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+def test_a_tree_of_the_small_model_is_read_with_the_right_prefixes(shape, temperature) -> None:
+    """Every row kept is the row of its node's own prefix, however the engine moved in between."""
+    distribution = law(8, 4, sharpness=2.0)
+    engine = TableEngine(distribution, size=8)
+    drafter = SmallModel(engine, shape, threshold=0.02)
+    prompt = [0, 1, 2]
+    started(drafter, prompt, Limits(0, sampler=Sampler(temperature, seed=5)))
+    meter = Meter()
+    proposal = drafter.propose(prompt, fixed(12, leaves=4, depth=5), meter)
+    assert (shape == "likeliest") == (not proposal.tree.sampled_in_order)
+    assert len(proposal.tree) >= 3 if temperature or shape == "likeliest" else True
+    for node, (scores, row) in proposal.rows.items():
+        prefix = (*prompt, *(proposal.tree.tokens[i] for i in proposal.tree.path(node)))
+        wanted = np.log(np.array(distribution(prefix))).astype(np.float32)
+        assert scores.row(row) == pytest.approx(wanted, abs=1e-5)
+    assert sum(f.tokens for f in meter.forwards) == sum(map(len, engine.fed)) - 2
+    for children in map(proposal.tree.children, range(-1, len(proposal.tree))):
+        tokens = [proposal.tree.tokens[child] for child in children]
+        assert len(set(tokens)) == len(tokens)
+
+
+def test_layers_cost_one_forward_each() -> None:
+    engine = TableEngine(law(8, 4, sharpness=2.0), size=8)
+    drafter = SmallModel(engine, "layers", threshold=0.05)
+    started(drafter, [0, 1], Limits(0, sampler=Sampler(1.0)))
+    meter = Meter()
+    proposal = drafter.propose([0, 1], fixed(14, leaves=8, depth=3), meter)
+    assert len(proposal.tree) > 4
+    assert len(meter.forwards) <= 3

@@ -1,0 +1,340 @@
+"""Every speculating strategy: what it commits, what its engines hold, what its steps say."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adec.decoding.pair.adaedl import AdaEdlSettings
+from adec.decoding.pair.aded import AdedSettings
+from adec.decoding.pair.bild import BildSettings
+from adec.decoding.pair.cascade import CascadeSettings
+from adec.decoding.pair.dyspec import DySpecSettings
+from adec.decoding.pair.fly import FlySettings
+from adec.decoding.pair.lookup import LookupSettings
+from adec.decoding.pair.recycling import RecyclingSettings
+from adec.decoding.pair.smartspec import SmartSpecSettings
+from adec.decoding.pair.speculate import SpeculateSettings
+from adec.decoding.plain import Plain
+from adec.decoding.registry import find_method
+from adec.decoding.strategy import Guarantee, Limits
+from adec.engines.pair import Engines
+from adec.engines.table import TableEngine
+from adec.sampling import Sampler
+from tests.decoding.clock import Clock, timed_pair
+from tests.laws import law
+
+END = frozenset({5})
+
+FOLLOWING = {
+    "speculate": st.builds(
+        SpeculateSettings,
+        longest=st.integers(1, 20),
+        small=st.booleans(),
+        suffix=st.booleans(),
+        recycling=st.booleans(),
+    ),
+    "smartspec": st.builds(SmartSpecSettings, longest=st.integers(1, 6), start=st.floats(0, 1)),
+    "adaedl": st.builds(AdaEdlSettings, start=st.floats(0, 0.9), longest=st.integers(1, 6)),
+    "aded": st.builds(
+        AdedSettings,
+        iterations=st.integers(1, 40),
+        budget=st.integers(1, 20),
+        size=st.sampled_from(["time", "fixed"]),
+    ),
+    "recycling": st.builds(
+        RecyclingSettings, budget=st.integers(1, 20), size=st.sampled_from(["time", "fixed"])
+    ),
+    "lookup": st.builds(
+        LookupSettings,
+        least=st.integers(1, 3),
+        tokens=st.integers(1, 10),
+        size=st.sampled_from(["time", "fixed"]),
+    ),
+    "dyspec": st.builds(
+        DySpecSettings,
+        shape=st.sampled_from(["greedy", "threshold"]),
+        budget=st.integers(1, 16),
+        size=st.sampled_from(["time", "fixed"]),
+        temperature=st.sampled_from([None, 0.6]),
+        accept=st.just("follow"),
+    ),
+    "cascade": st.builds(CascadeSettings, accept=st.just("exact")),
+    "bild": st.builds(BildSettings, fallback=st.floats(0, 1), accept=st.just("exact")),
+    "fly": st.builds(FlySettings, drafts=st.integers(1, 9), accept=st.just("exact")),
+}
+OTHERS = {
+    "dyspec": st.builds(
+        DySpecSettings,
+        shape=st.sampled_from(["greedy", "threshold"]),
+        budget=st.integers(1, 16),
+        size=st.sampled_from(["time", "fixed"]),
+        temperature=st.sampled_from([None, 0.6]),
+    ),
+    "cascade": st.builds(
+        CascadeSettings,
+        rule=st.sampled_from(["optimal", "difference", "chow"]),
+        alpha=st.floats(0, 1),
+    ),
+    "bild": st.builds(BildSettings, fallback=st.floats(0, 1), rollback=st.floats(0, 4)),
+    "fly": st.builds(
+        FlySettings, window=st.integers(2, 4), gate=st.floats(0, 1), drafts=st.integers(1, 9)
+    ),
+}
+following = st.sampled_from(sorted(FOLLOWING)).flatmap(
+    lambda name: st.tuples(st.just(name), FOLLOWING[name])
+)
+any_strategy = st.one_of(
+    following,
+    st.sampled_from(sorted(OTHERS)).flatmap(lambda name: st.tuples(st.just(name), OTHERS[name])),
+)
+samplers = st.builds(
+    Sampler,
+    temperature=st.sampled_from([0.0, 0.0, 0.7, 1.3]),
+    top_k=st.sampled_from([0, 3]),
+    top_p=st.sampled_from([1.0, 0.8]),
+    min_p=st.sampled_from([0.0, 0.1]),
+    seed=st.integers(0, 99),
+)
+capabilities = st.sampled_from([frozenset({"rewind"}), frozenset({"rewind", "tree"})])
+
+
+def steps_of(named, clock, small, large, prompt, limits):
+    name, chosen = named
+    strategy = find_method(name).build(Engines(large, small), chosen)
+    with clock.installed():
+        yield from strategy.generate(list(prompt), limits)
+
+
+def plain(seed, prompt, limits, **options):
+    _, large = timed_pair(Clock(), seed, **options)
+    return [t.id for s in Plain(large).generate(list(prompt), limits) for t in s.tokens]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    following,
+    samplers,
+    st.integers(0, 50),
+    st.integers(0, 40),
+    st.integers(1, 5),
+    st.sampled_from([0.0, 0.7, 1.0]),
+    capabilities,
+)
+def test_following_the_target_gives_the_large_models_tokens(
+    named, sampler, seed, count, prompt, likeness, able
+) -> None:
+    """Token by token, greedy and sampled, warpers on, for every drafter and shape: equality, no statistics."""
+    if named[0] == "dyspec":
+        able = frozenset({"rewind", "tree"})
+    clock = Clock()
+    small, large = timed_pair(clock, seed, likeness=likeness, sharpness=8.0, capabilities=able)
+    limits = Limits(count, END, sampler)
+    steps = steps_of(named, clock, small, large, range(prompt), limits)
+    committed = [token.id for step in steps for token in step.tokens]
+    assert committed == plain(seed, range(prompt), limits, sharpness=8.0)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    any_strategy,
+    samplers,
+    st.integers(0, 50),
+    st.integers(1, 40),
+    st.sampled_from([9, 14, 60]),
+    st.sampled_from([7, 12, 60]),
+    st.integers(1, 5),
+)
+def test_engines_hold_what_was_committed_and_nothing_else(
+    named, sampler, seed, count, context, small_context, prompt
+) -> None:
+    """After every step each cache is a prefix of prompt + output, its newest token unread, and everything fed is on record."""
+    clock = Clock()
+    small, large = timed_pair(clock, seed, sharpness=8.0, context=context)
+    small.context = small_context
+    sequence = list(range(prompt))
+    fed = {"small": 0, "large": 0}
+    limits = Limits(count, END, sampler)
+    for step in steps_of(named, clock, small, large, range(prompt), limits):
+        sequence += [token.id for token in step.tokens]
+        for engine, role in ((small, "small"), (large, "large")):
+            fed[role] += step.fed(role) + step.fed(role, prompt=True)
+            assert fed[role] == sum(map(len, engine.fed))
+            assert list(engine.tokens) == sequence[: engine.length]
+            assert engine.length < len(sequence) or step.kind == "prompt"
+        if step.kind in ("wake", "write"):
+            assert large.length == len(sequence) - 1
+            assert len(step.tokens) in (step.accepted, step.accepted + 1)
+            assert step.accepted <= step.drafted
+            assert (step.tree is None) == (step.drafted == 0)
+            for token in step.tokens[: step.accepted]:
+                assert token.how == "accepted" and token.source != "large"
+            if step.tree is not None:
+                path = [step.tree.tokens[node] for node in step.tree.accepted]
+                assert path == [token.id for token in step.tokens[: step.accepted]]
+    assert len(sequence) - prompt <= min(count, context - prompt)
+    ended = sequence[-1] in END and len(sequence) > prompt
+    assert ended or len(sequence) - prompt == min(count, context - prompt)
+
+
+def step_law(right: int, wrong=None):
+    """Counts up modulo 5; at the length `wrong` it says 0 instead."""
+
+    def distribution(prefix):
+        row = [0.0] * 6
+        row[0 if len(prefix) == wrong else (prefix[-1] + right) % 5] = 1.0
+        return row
+
+    return distribution
+
+
+@pytest.mark.parametrize(
+    "name", ["dyspec", "adaedl", "smartspec", "speculate", "bild", "cascade", "fly"]
+)
+def test_forced_rejections_at_every_position(name) -> None:
+    """The draft differs from the target at one position; the round after the rejection accepts everything again.
+
+    A rewind that is off by one shows only here: elsewhere it just lowers acceptance.
+    """
+    chosen = {
+        "dyspec": DySpecSettings(budget=4, size="fixed"),
+        "bild": BildSettings(longest=4),
+        "cascade": CascadeSettings(accept="exact", drafts=4),
+        "fly": FlySettings(accept="exact", drafts=4),
+        "adaedl": AdaEdlSettings(longest=4),
+        "speculate": SpeculateSettings(suffix=False, recycling=False, longest=4),
+    }.get(name, SmartSpecSettings(longest=4))
+    for wrong in range(1, 24):
+        clock = Clock()
+        small, large = timed_pair(clock)
+        small._law, large._law = step_law(1, wrong), step_law(1)
+        steps = list(steps_of((name, chosen), clock, small, large, [0], Limits(28)))
+        assert [t.id for s in steps for t in s.tokens] == [(i + 1) % 5 for i in range(28)]
+        rounds = [step for step in steps if step.drafted]
+        hit = [step for step in rounds if any(t.how == "corrected" for t in step.tokens)]
+        assert len(hit) <= 1  # none where the wrong token happens to be right, or was not drafted
+        for step in rounds:
+            if step not in hit:
+                assert step.accepted == max(step.tree.parents) + 2 or name == "dyspec"
+                assert all(t.how in ("accepted", "bonus") for t in step.tokens)
+
+
+def test_an_end_token_inside_an_accepted_draft_ends_it() -> None:
+    def target(prefix):
+        row = [0.0] * 6
+        row[5 if len(prefix) == 7 else 1] = 1.0
+        return row
+
+    for named in (
+        ("adaedl", AdaEdlSettings()),
+        ("bild", BildSettings()),
+        ("cascade", CascadeSettings()),
+        ("fly", FlySettings()),
+        ("dyspec", DySpecSettings(size="fixed", budget=12)),
+        ("recycling", RecyclingSettings(size="fixed")),
+    ):
+        clock = Clock()
+        small, large = timed_pair(clock)
+        small._law = large._law = target
+        steps = list(steps_of(named, clock, small, large, [0, 1], Limits(50, END)))
+        assert [t.id for s in steps for t in s.tokens] == [1, 1, 1, 1, 1, 5]
+
+
+def test_guarantees() -> None:
+    small, large = timed_pair(Clock())
+    engines = Engines(large, small)
+    exact = {"speculate", "dyspec", "smartspec", "adaedl", "aded", "recycling", "lookup", "plain"}
+    for name in (*exact, "cascade", "bild", "fly"):
+        method = find_method(name)
+        strategy = method.build(engines, method.settings())
+        assert strategy.name == name
+        assert (strategy.guarantee is Guarantee.EXACT) == (name in exact)
+        assert strategy.guarantee is not Guarantee.BOUNDED
+    for name, chosen in (
+        ("cascade", CascadeSettings(accept="exact")),
+        ("bild", BildSettings(accept="exact")),
+        ("fly", FlySettings(accept="exact")),
+    ):
+        assert find_method(name).build(engines, chosen).guarantee is Guarantee.EXACT
+
+
+@pytest.mark.parametrize("name", ["speculate", "aded", "recycling", "lookup"])
+def test_one_model_is_enough(name) -> None:
+    method = find_method(name)
+    assert not method.pair
+    engine = TableEngine(law(6, 3, sharpness=20.0), size=6)
+    strategy = method.build(Engines(engine), method.settings())
+    limits = Limits(60)
+    committed = [t.id for s in strategy.generate([0, 1], limits) for t in s.tokens]
+    again = TableEngine(law(6, 3, sharpness=20.0), size=6)
+    assert committed == [t.id for s in Plain(again).generate([0, 1], limits) for t in s.tokens]
+
+
+@pytest.mark.parametrize("name", sorted(FOLLOWING))
+def test_closing_early_leaves_the_engines_usable(name) -> None:
+    clock = Clock()
+    small, large = timed_pair(clock, 3, sharpness=8.0)
+    method = find_method(name)
+    strategy = method.build(Engines(large, small), method.settings())
+    limits = Limits(30, END)
+    with clock.installed():
+        for stop in range(1, 12):
+            steps = strategy.generate([0, 1], limits)
+            for _, _step in zip(range(stop), steps, strict=False):
+                pass
+            steps.close()
+        committed = [t.id for s in strategy.generate([0, 1], limits) for t in s.tokens]
+    assert committed == plain(3, [0, 1], limits, sharpness=8.0)
+
+
+def test_who_wrote_what_is_on_record() -> None:
+    for name, source in (
+        ("aded", "ngram"),
+        ("lookup", "ngram"),
+        ("recycling", "recycling"),
+        ("adaedl", "small"),
+    ):
+        clock = Clock()
+        small, large = timed_pair(clock)
+        small._law = large._law = step_law(1)
+        method = find_method(name)
+        steps = list(
+            steps_of(
+                (name, method.settings()), clock, small, large, [0, 1, 2, 3, 4, 0, 1], Limits(30)
+            )
+        )
+        sources = {token.source for step in steps for token in step.tokens}
+        assert sources == {source, "large"}
+        for step in steps:
+            assert all(t.entropy is not None and t.probability is not None for t in step.tokens)
+
+
+def test_a_pair_without_a_shared_vocabulary_drafts_without_the_small_model() -> None:
+    large, small = TableEngine(law(6, 3), size=6), TableEngine(law(9, 3), size=9)
+    strategy = find_method("speculate").build(Engines(large, small), SpeculateSettings())
+    steps = list(strategy.generate([0, 1], Limits(40)))
+    assert [t.id for s in steps for t in s.tokens] == [
+        t.id
+        for s in Plain(TableEngine(law(6, 3), size=6)).generate([0, 1], Limits(40))
+        for t in s.tokens
+    ]
+    assert small.fed == []
+    assert steps[0].reason == "no shared vocabulary: drafts without the small model"
+
+
+def test_earlier_answers_are_kept_with_consent_only(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("ADEC_HOME", str(tmp_path))
+
+    def drafted(history: bool) -> int:
+        engine = TableEngine(law(6, 3, order=40), size=6)
+        chosen = SpeculateSettings(history=history, recycling=False)
+        strategy = find_method("speculate").build(Engines(engine), chosen)
+        steps = list(strategy.generate([0, 1, 2], Limits(30)))
+        return sum(s.accepted for s in steps)
+
+    drafted(False)
+    assert list(tmp_path.iterdir()) == []
+    drafted(True)
+    (kept,) = (tmp_path / "history").iterdir()
+    assert kept.stat().st_size == 4 * 31
