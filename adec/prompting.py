@@ -136,8 +136,8 @@ def _name(vocabulary: Vocabulary, token: int | None) -> str:
 
 def _environment() -> Any:
     from jinja2 import TemplateError, nodes
-    from jinja2.ext import Extension, loopcontrols
     from jinja2.exceptions import SecurityError
+    from jinja2.ext import Extension, loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Bounded(ImmutableSandboxedEnvironment):
