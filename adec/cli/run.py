@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from adec.cli import options as shared
 from adec.cli.failures import INTERRUPTED, report
 from adec.cli.interrupts import Interrupts
-from adec.cli.prompt_input import read_prompt
-from adec.display import Display
-from adec.display.choose import ColourWish, Wishes, choose_display
-from adec.engines.base import OpenOptions
+from adec.display import ColourWish
 from adec.errors import AdecError, TraceError
 from adec.events import End, Failure
-from adec.sampling import Sampler, fresh_seed
-from adec.session import Choice, Question, Session, plan
+
+if TYPE_CHECKING:
+    from adec.display import Display
+    from adec.session import Question, Session
 
 
 def run(
@@ -122,6 +121,13 @@ def run(
       adec run --small small.gguf --large large.gguf -f question.txt > answer.txt
       adec run --model ./my-model --temp 0.8 --seed 7 --jsonl "Write a haiku"
     """
+    # numpy and all that needs it wait until a question is asked: help answers at once
+    from adec.cli.prompt_input import read_prompt
+    from adec.display.choose import Wishes, choose_display
+    from adec.engines.base import OpenOptions
+    from adec.sampling import Sampler, fresh_seed
+    from adec.session import Choice, Question, plan
+
     chosen_seed = seed if seed is not None else 0 if temperature == 0 else fresh_seed()
     sampler = Sampler(temperature, top_k, top_p, min_p, chosen_seed)
     choice = Choice(pair, small, large, model, strategy, tuple(assignments or ()))

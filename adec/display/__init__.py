@@ -11,9 +11,12 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 from adec.events import Event
+
+ColourWish = Literal["auto", "always", "never"]
+"""What `--color` may say."""
 
 
 class Display(Protocol):

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import TextIO
 
-from adec.display import Display, Several
+from adec.display import ColourWish, Display, Several
 from adec.display.jsonl import JsonDisplay, JsonLinesDisplay
 from adec.display.output import knows_unicode
 from adec.display.plain import PlainDisplay
@@ -17,8 +17,6 @@ from adec.display.status import StatusLine
 from adec.display.summary_line import SummaryDisplay
 from adec.display.trace import TraceWriter
 from adec.errors import UsageError
-
-ColourWish = Literal["auto", "always", "never"]
 
 
 @dataclass(frozen=True, slots=True)

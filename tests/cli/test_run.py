@@ -187,7 +187,7 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch, capsys: A
         seen.append(repr((choice, own["question"], own["machine"], own["wishes"], own["verbose"])))
         raise AdecError("seen")
 
-    monkeypatch.setattr(run_module, "plan", spy)
+    monkeypatch.setattr("adec.session.plan", spy)
     monkeypatch.setattr("adec.engines.llama_library.echo_logs", lambda on: None)
     variants = {
         "pair": ["--pair", "x"], "small": ["--small", "x"], "large": ["--large", "x"],
