@@ -1,0 +1,29 @@
+"""The built-in practice pair: a small and a large model, and the recipe that made them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["MODELS", "large_folder", "large_gguf", "small_folder", "small_gguf"]
+
+MODELS = Path(__file__).parent / "models"
+
+
+def small_gguf() -> Path:
+    """The small model for llama.cpp."""
+    return MODELS / "practice-small.gguf"
+
+
+def large_gguf() -> Path:
+    """The large model for llama.cpp."""
+    return MODELS / "practice-large.gguf"
+
+
+def small_folder() -> Path:
+    """The small model for transformers."""
+    return MODELS / "small"
+
+
+def large_folder() -> Path:
+    """The large model for transformers."""
+    return MODELS / "large"
