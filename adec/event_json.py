@@ -91,6 +91,8 @@ def _step_to_json(step: Step) -> dict[str, Any]:
         data["signal"] = {"value": _float(signal.value), "threshold": _float(signal.threshold)}
     if step.reason is not None:
         data["reason"] = step.reason
+    if step.plain_ms is not None:
+        data["plain_ms"] = _float(step.plain_ms)
     if step.tree is not None:
         tree = step.tree
         data["tree"] = {
@@ -228,6 +230,7 @@ def _step_from_json(fields: Fields) -> Step:
         signal=None if signal is None else _signal_from_json(Fields(signal, "signal")),
         reason=fields.optional_text("reason"),
         tree=None if tree is None else _tree_from_json(Fields(tree, "tree")),
+        plain_ms=fields.optional_number("plain_ms"),
     )
 
 

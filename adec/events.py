@@ -90,6 +90,8 @@ class Step:
     reason: str | None = None
     """Why models changed hands, in words."""
     tree: TreeRecord | None = None
+    plain_ms: float | None = None
+    """What one token of the large model alone would take now, by the forward-time curve that the strategy decides with."""
 
     def ms(self, purpose: Purpose | None = None, model: Role | None = None) -> float:
         """Milliseconds of this step's forwards, of one purpose or model or of all."""

@@ -22,7 +22,7 @@ class Tally:
     too; drafts that it only confirmed are the small model's). *fed*: tokens that went through a model in decoding, the
     prompt apart. *wakes*: times the large model took over or judged. *plain_ms_per_token*: what one token of the large
     model alone costs; *plain_ms_from* says how that is known: "measured" (median of its one-token forwards in this run),
-    "profile", or "fitted" (a line through this run's larger forwards, read at one token). *saved_seconds* compares decoding
+    "curve" (the forward-time curve that the strategy decides with, scaled to this run's forwards), "profile", or "fitted" (a line through this run's larger forwards, read at one token). *saved_seconds* compares decoding
     with it, and is None while it is unknown.
     """
 
@@ -42,6 +42,7 @@ class Tally:
         self.forwards = {"small": 0, "large": 0}
         self.ms = {"prompt": 0.0, "draft": 0.0, "verify": 0.0, "catch_up": 0.0, "write": 0.0}
         self._profile_plain_ms = plain_ms
+        self._curve_ms: float | None = None
         # kept in order: a display asks for the median several times a second
         self._single_ms: list[float] = []
         self._line = _Line()
@@ -56,6 +57,7 @@ class Tally:
         self.drafted += step.drafted
         self.accepted += step.accepted
         self.own_ms += step.own_ms
+        self._curve_ms = step.plain_ms or self._curve_ms
         for forward in step.forwards:
             self.ms[forward.purpose] += forward.ms
             if forward.purpose == "prompt":
@@ -78,6 +80,8 @@ class Tally:
         if len(self._single_ms) >= ENOUGH:
             middle = len(self._single_ms) // 2
             return (self._single_ms[middle] + self._single_ms[~middle]) / 2, "measured"
+        if self._curve_ms is not None:
+            return self._curve_ms, "curve"
         if self._profile_plain_ms is not None:
             return self._profile_plain_ms, "profile"
         fitted = self._line.at(1.0)
@@ -93,6 +97,19 @@ class Tally:
         """Decoding time saved against the large model alone; negative when time was lost."""
         plain = self.plain_ms_per_token
         return None if plain is None else (plain * self._decoded - self.decode_ms) / 1000
+
+    @property
+    def speedup(self) -> float | None:
+        """Speed of decoding as a multiple of the large model's alone; None while that is unknown."""
+        plain = self.plain_ms_per_token
+        known = plain is not None and self.decode_ms > 0 and self._decoded > 0
+        return plain * self._decoded / self.decode_ms if known and plain is not None else None
+
+    @property
+    def tokens_per_large_forward(self) -> float | None:
+        """Committed tokens a forward of the large model in decoding; None before the first."""
+        forwards = self.forwards["large"]
+        return self._decoded / forwards if forwards else None
 
     @property
     def large_share(self) -> float:
@@ -141,6 +158,8 @@ class Tally:
             "plain_ms_per_token": self._plain()[0],
             "plain_ms_from": self._plain()[1],
             "saved_seconds": self.saved_seconds,
+            "speedup": self.speedup,
+            "tokens_per_large_forward": self.tokens_per_large_forward,
         }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import codecs
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from adec.engines.vocabulary import Vocabulary
@@ -21,7 +21,7 @@ _UNKNOWN = "\N{REPLACEMENT CHARACTER}".encode()
 
 
 class TextStream:
-    """Fills `Token.text` in the steps of one answer.
+    """Fills `Token.text`, and the texts of drafted trees, in the steps of one answer.
 
     Control and end tokens add no text; bytes that cannot become valid UTF-8 become U+FFFD at once,
     those still incomplete at the end in `finish`. Of several stop strings the one that is complete
@@ -62,7 +62,7 @@ class TextStream:
         """Take a step in; give back, in order, the steps whose text is now decided."""
         if self.stopped:
             return []
-        entry = _Waiting(step)
+        entry = _Waiting(step, self._piece)
         self._waiting.append(entry)
         for index, token in enumerate(step.tokens):
             entry.texts.append("")
@@ -83,6 +83,11 @@ class TextStream:
             self._open = None
             self._take(entry, index, self._decoder.decode(b"", final=True))
         return self._release_all()
+
+    def _piece(self, token: int) -> str:
+        """A token on its own; half a character shows as U+FFFD."""
+        known = 0 <= token < len(self._pieces)
+        return (self._pieces[token] if known else _UNKNOWN).decode("utf-8", "replace")
 
     def _decode(self, piece: bytes) -> str:
         text = self._decoder.decode(piece)
@@ -147,17 +152,23 @@ class _Waiting:
     """A step and the texts of its tokens so far; tokens beyond them were never read and are
     dropped."""
 
-    __slots__ = ("step", "texts")
+    __slots__ = ("_name", "step", "texts")
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: Step, name: Callable[[int], str]) -> None:
+        """`name` gives the text of a drafted token, for the eye."""
         self.step = step
         self.texts: list[str] = []
+        self._name = name
 
     def done(self) -> Step:
         tokens = self.step.tokens[: len(self.texts)]
         dropped = sum(token.how == "accepted" for token in self.step.tokens[len(tokens) :])
+        tree = self.step.tree
+        if tree is not None:
+            tree = replace(tree, texts=tuple(map(self._name, tree.tokens)))
         return replace(
             self.step,
+            tree=tree,
             tokens=tuple(
                 replace(token, text=text) if text or token.text else token
                 for token, text in zip(tokens, self.texts, strict=True)

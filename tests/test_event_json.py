@@ -87,6 +87,7 @@ step = st.builds(
     signal=st.none() | st.builds(Signal, value=number, threshold=number),
     reason=st.none() | text,
     tree=st.none() | tree,
+    plain_ms=maybe,
 )
 start = st.builds(
     Start,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from adec.events import Forward, Step, Token
@@ -48,11 +50,22 @@ def test_the_plain_speed_is_measured_or_taken_from_the_profile_or_fitted_or_unkn
     )
     from_profile = tally_of(step(forwards=[large(1, 4.0)]), plain_ms=7.0).summary(1)
     assert (from_profile["plain_ms_per_token"], from_profile["plain_ms_from"]) == (7.0, "profile")
+    curve = tally_of(replace(step(forwards=[large(3, 9.0)]), plain_ms=6.0), plain_ms=7.0).summary(1)
+    assert (curve["plain_ms_per_token"], curve["plain_ms_from"]) == (6.0, "curve")
     fitted = tally_of(*[step(forwards=[large(n, 3.0 + 2.0 * n)]) for n in (2, 3, 4, 5, 6, 7)])
     assert fitted.plain_ms_per_token == pytest.approx(5.0)
     assert fitted.summary(1)["plain_ms_from"] == "fitted"
     assert tally_of(*[step(forwards=[large(4, 9.0)])] * 9).plain_ms_per_token is None
     assert tally_of(step()).saved_seconds is None
+
+
+def test_the_speedup_is_plain_time_over_this_time() -> None:
+    steps = [step("write", source="large", forwards=[large(1, 10.0)]) for _ in range(3)]
+    steps += [step(forwards=[Forward("small", "draft", 1, 1.0)]) for _ in range(7)]
+    summary = tally_of(*steps).summary(1)
+    assert summary["speedup"] == pytest.approx(90 / 37)
+    assert summary["tokens_per_large_forward"] == pytest.approx(3.0)
+    assert tally_of(step()).summary(1)["speedup"] is None
 
 
 def test_saved_time_is_against_the_large_model_alone() -> None:

@@ -32,20 +32,22 @@ class Mark:
 
 SMALL = Mark("small")
 CONFIRMED = Mark("confirmed", "italic", "green")
+FOUND = Mark("found", "dim italic", "green")
 LARGE = Mark("large", "underline", "cyan")
 CORRECTED = Mark("corrected", "bold underline", "yellow")
 BONUS = Mark("bonus", "bold", "magenta")
 OTHER = Mark("other", "dim", "blue")
-"""Who wrote a token: the small model, and nobody judged it; a drafter, and the large model agreed;
-the large model on its own, in place of a draft, after a draft confirmed whole; anything else."""
+"""Who wrote a token: the small model, and nobody judged it; the small model, and the large model agreed;
+a drafter without a model (earlier text, a table), and the large model agreed; the large model on its own, in place of a
+draft, after a draft confirmed whole; anything else."""
 
-LEGEND = (SMALL, CONFIRMED, LARGE, CORRECTED, BONUS, OTHER)
+LEGEND = (SMALL, CONFIRMED, FOUND, LARGE, CORRECTED, BONUS, OTHER)
 
 
 def mark_of(token: Token) -> Mark:
     """The mark of a token."""
     if token.how == "accepted":
-        return CONFIRMED
+        return CONFIRMED if token.source == "small" else FOUND
     if token.how == "corrected":
         return CORRECTED
     if token.how == "bonus":

@@ -13,16 +13,18 @@ from rich.text import Text
 
 from adec.display.marks import LARGE, LEGEND, SMALL, Mark, mark_of
 from adec.display.sanitise import one_line
-from adec.display.words import SEPARATOR, count, percent, promise, saved
-from adec.events import Start, Step
+from adec.display.tree_line import tree_line
+from adec.display.words import SEPARATOR, count, percent, promise, saved, times_plain
+from adec.events import Start, Step, TreeRecord
 from adec.summary import Tally
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _HALF = len(_BLOCKS) // 2
-_FULL_ROWS = 6
 _FULL_HEIGHT = 12
 """Rows of a terminal that has room for the panel with its frame."""
 _LONGEST = 400
+_RECENT = 24
+"""Steps over which it is said whether drafting pays just now."""
 _ABOVE = "bold yellow"
 
 Point = tuple[float, float | None]
@@ -38,6 +40,9 @@ class PanelState:
         self.points: deque[Point] = deque(maxlen=_LONGEST)
         self.marks: set[Mark] = {SMALL, LARGE}
         self.reason: str | None = None
+        self.tree: TreeRecord | None = None
+        self._recent: deque[tuple[int, float]] = deque(maxlen=_RECENT)
+        """Tokens and milliseconds of the latest steps."""
         self._has_signal = False
         self._reader = ""
 
@@ -47,8 +52,12 @@ class PanelState:
         self.marks.update(map(mark_of, step.tokens))
         if step.reason:
             self.reason = step.reason
-        if step.kind == "prompt" and step.forwards:
-            self._reader = step.forwards[-1].model
+        if step.kind == "prompt":
+            if step.forwards:
+                self._reader = step.forwards[-1].model
+        else:
+            self._recent.append((len(step.tokens), step.ms() + step.own_ms))
+            self.tree = step.tree or self.tree
         if step.signal is not None:
             if not self._has_signal:
                 self._has_signal = True
@@ -72,6 +81,7 @@ class PanelState:
             rows = [
                 self._signal_row(inner),
                 self._figures_row(inner),
+                *(self._draft_rows(inner) if self.tally.drafted else []),
                 _crop(f"last hand-over: {one_line(self.reason or 'none yet')}", inner),
                 self._legend_row(inner),
             ]
@@ -80,7 +90,7 @@ class PanelState:
                 title=_crop(self._title(), width - 6),
                 title_align="left",
                 border_style="dim",
-                height=_FULL_ROWS,
+                height=len(rows) + 2,
                 width=width,
             )
         rows = [self._legend_row(width), self._figures_row(width), self._signal_row(width)]
@@ -132,6 +142,32 @@ class PanelState:
         full = round(columns * tally.large_share)
         bar = Text.assemble(("░" * (columns - full)), ("█" * full, LARGE.colour))
         return Text.assemble("small ", bar, f" {share}{SEPARATOR}{line}", no_wrap=True)
+
+    def _draft_rows(self, width: int) -> list[Text]:
+        """The round's tree, and where the time goes."""
+        head = "drafted "
+        tree = Text(head, no_wrap=True)
+        if self.tree is not None:
+            tree.append(tree_line(self.tree, width - len(head)))
+        tally = self.tally
+        whole = tally.decode_ms or 1.0
+        shares = {
+            "draft": tally.ms["draft"],
+            "verify": whole - tally.ms["draft"] - tally.own_ms,
+            "own": tally.own_ms,
+        }
+        split = ", ".join(f"{name} {percent(ms / whole)}" for name, ms in shares.items())
+        parts = [f"{tally.tokens_per_large_forward or 0:.2f} tokens a large forward", split]
+        return [tree, _crop(_fit([self._pays(), *parts], width), width)]
+
+    def _pays(self) -> str:
+        """What drafting brings just now."""
+        plain = self.tally.plain_ms_per_token
+        ms = sum(ms for _, ms in self._recent)
+        if plain is None or ms <= 0:
+            return "not known yet whether it pays"
+        ratio = plain * sum(tokens for tokens, _ in self._recent) / ms
+        return f"{'pays' if ratio >= 1 else 'does not pay'} now: {times_plain(ratio)}"
 
     def _legend_row(self, width: int) -> Text:
         row = Text(no_wrap=True)

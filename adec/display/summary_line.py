@@ -8,7 +8,7 @@ from typing import Any, TextIO
 from adec.display import Quiet
 from adec.display.output import write
 from adec.display.sanitise import one_line
-from adec.display.words import SEPARATOR, count, percent, promise, saved
+from adec.display.words import SEPARATOR, count, percent, promise, saved, times_plain
 from adec.events import End, Event
 
 _FINISH = {
@@ -37,7 +37,7 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     if finish is not None:
         line.append(finish)
     lines = [SEPARATOR.join(line)]
-    if tokens and _integer(summary, "small_forwards"):
+    if tokens and (_integer(summary, "small_forwards") or _integer(summary, "drafted")):
         lines.append(_pair_line(summary, tokens))
     return lines
 
@@ -51,10 +51,16 @@ def _pair_line(summary: Mapping[str, Any], tokens: int) -> str:
     drafted, accepted = _integer(summary, "drafted"), _integer(summary, "accepted")
     if drafted:
         line.append(f"confirmed {accepted} of {drafted} drafts")
+    each = _number(summary, "tokens_per_large_forward")
+    if drafted and each is not None:
+        line.append(f"{each:.2f} tokens a large forward")
     difference = _number(summary, "saved_seconds")
     if difference is not None:
-        about = "about " if summary.get("plain_ms_from") == "fitted" else ""
+        about = "about " if summary.get("plain_ms_from") in ("curve", "fitted") else ""
         line.append(f"{about}{saved(difference)} against the large model alone")
+        ratio = _number(summary, "speedup")
+        if ratio is not None:
+            line[-1] += f", {times_plain(ratio)}"
     else:
         line.append("time saved: not known, the large model ran too seldom to tell")
     return SEPARATOR.join(line)

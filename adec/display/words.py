@@ -26,3 +26,8 @@ def saved(seconds: float) -> str:
 
 def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def times_plain(ratio: float) -> str:
+    """A speed as a multiple of the large model's alone."""
+    return f"{ratio:.2f} times plain"

@@ -158,13 +158,14 @@ def test_panel_is_under_the_text_and_goes_away() -> None:
         stage.frame()
     shown = stage.screen.display
     assert shown[0].startswith("some words")
-    panel = "\n".join(shown[2:8])
+    panel = "\n".join(shown[2:10])
     assert "ead · approximate: no promise" in panel
     assert re.search(r"entropy +[▁-█]+ +\d\.\d\d, threshold 0\.60 nats", panel)
     assert re.search(r"small ░+█+ large \d+ % · [\d.]+ tok/s · \d+ tokens · (saved|lost) \d", panel)
     assert "last hand-over: entropy" in panel
     assert "small  confirmed  large  corrected  bonus" in panel
-    assert not "".join(shown[8:]).strip()
+    assert "tokens a large forward" in panel
+    assert not "".join(shown[10:]).strip()
     stage.write(stage.picture.finish())
     assert "tok/s" not in stage.screen.text()
 

@@ -90,6 +90,11 @@ class Timings:
         return len(self._seen.get(size, ()))
 
     @property
+    def plain_ms(self) -> float | None:
+        """A forward of one token, as known now."""
+        return None if self.curve is None else self.curve.ms(1)
+
+    @property
     def curve(self) -> CostCurve | None:
         """The curve as known now; None before anything was measured."""
         if self._curve is None and self._seen:

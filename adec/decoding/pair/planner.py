@@ -22,6 +22,11 @@ class Planner(Protocol):
         """Why this round is as it is, when that changed."""
         ...
 
+    @property
+    def plain_ms(self) -> float | None:
+        """What a plain one-token forward of the large model takes now, where the planner knows."""
+        ...
+
     def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
         """A new answer begins."""
         ...
@@ -43,6 +48,7 @@ class FixedPlanner:
     """One drafter, always, with a budget that does not depend on time: how the papers describe most methods."""
 
     reason: str | None = None
+    plain_ms: float | None = None
 
     def __init__(
         self, drafter: Drafter, nodes: int | Callable[[], int], *, chain: bool = False

@@ -51,6 +51,10 @@ class GoodputPlanner:
         self._rates = Rates()
         self._idle = 0
 
+    @property
+    def plain_ms(self) -> float | None:
+        return self.timings.plain_ms
+
     def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
         self._idle = 0
         yield from self._small.start(prompt, limits)

@@ -101,6 +101,7 @@ class Speculation:
             tree=_record(proposal, verdict) if len(proposal) else None,
             signal=None if proposal.signal is None else Signal(*proposal.signal),
             reason=proposal.stop or self._planner.reason,
+            plain_ms=self._planner.plain_ms,
         )
         self._planner.account(step)
         return step

@@ -83,6 +83,10 @@ class TimedPlanner:
         self.timings = Timings(curve)
         self._measured = True
 
+    @property
+    def plain_ms(self) -> float | None:
+        return self.timings.plain_ms
+
     def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
         self._used = None
         for arm in self.arms:
