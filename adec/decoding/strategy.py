@@ -22,7 +22,7 @@ class Guarantee(Enum):
     def promise(self) -> str:
         """The promise in words, to be printed wherever the strategy is named."""
         return {
-            Guarantee.EXACT: "the tokens of the large model alone",
+            Guarantee.EXACT: "what the large model alone would write",
             Guarantee.BOUNDED: "diverges at most as far as the profile's proved budget",
             Guarantee.APPROXIMATE: "no promise; compare with an exact strategy",
         }[self]

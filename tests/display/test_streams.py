@@ -201,7 +201,7 @@ def test_summary_when_the_large_model_ran_too_seldom() -> None:
         "large_fed": 1,
     }
     first, second = summary_lines(summary)
-    assert first == "s (exact: the tokens of the large model alone) · 1 token"
+    assert first == "s (exact: what the large model alone would write) · 1 token"
     assert "read 1 in 0 wake-ups" in second
     assert "ran too seldom to tell" in second
 
