@@ -17,6 +17,16 @@ def user_profiles() -> Path:
     return user_data_path("adec", appauthor=False) / "profiles"
 
 
+def user_config() -> Path:
+    """The user's own defaults of options."""
+    home = os.environ.get("ADEC_HOME")
+    if home:
+        return Path(home).expanduser() / "config.toml"
+    from platformdirs import user_config_path
+
+    return Path(user_config_path("adec", appauthor=False)) / "config.toml"
+
+
 def kept_folder(what: Literal["cost", "history"]) -> Path:
     """A folder of what adec keeps for itself: a history is the user's data, a cost is measured again when lost."""
     home = os.environ.get("ADEC_HOME")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,11 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     """Move everything that adec keeps for a user into a folder of this test."""
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("ADEC_HOME", str(folder))
-    for name in ("NO_COLOR", "FORCE_COLOR", "ADEC_DEBUG", "ADEC_STDIN_TIMEOUT"):
-        monkeypatch.delenv(name, raising=False)
+    for name in os.environ:
+        if name in ("NO_COLOR", "FORCE_COLOR") or (
+            name.startswith("ADEC_") and name != "ADEC_HOME"
+        ):
+            monkeypatch.delenv(name)
     return folder
 
 

@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def main() -> None:
     """Entry point of the `adec` command."""
-    from adec.cli.app import app
+    import sys
+
     from adec.cli.failures import exit_code_of, leave
 
-    leave(exit_code_of(lambda: app(standalone_mode=False)))
+    leave(exit_code_of(lambda: invoke(sys.argv[1:])))
+
+
+def invoke(arguments: Sequence[str]) -> object:
+    """Run what the arguments ask for, with defaults from files and the environment. Errors are raised, not shown."""
+    import typer
+
+    from adec.cli.app import app
+    from adec.cli.config import default_map, origin_of, settings
+    from adec.errors import UsageError
+
+    known = settings()
+    tree = typer.main.get_command(app)
+    defaults = default_map(known, getattr(tree, "commands", {}), arguments)
+    try:
+        return tree(list(arguments), standalone_mode=False, default_map=defaults)
+    except typer.BadParameter as error:
+        origin = origin_of(known, error.param, arguments)
+        if origin is None:
+            raise
+        raise UsageError(f"{origin}: {error.format_message().rstrip('.')}") from None

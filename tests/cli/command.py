@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from adec.cli.app import app
+from adec.cli import invoke
 from adec.cli.failures import exit_code_of
 
 
@@ -24,7 +24,7 @@ class Outcome:
 def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> Outcome:
     """Run adec here, with stdout and stderr caught (so no terminal) and no standard input."""
     capsys.readouterr()
-    code = exit_code_of(lambda: app([str(a) for a in arguments], standalone_mode=False))
+    code = exit_code_of(lambda: invoke([str(a) for a in arguments]))
     out, err = capsys.readouterr()
     return Outcome(code, out, err)
 
