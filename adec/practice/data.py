@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from adec.practice.tasks import MIX, Problem, problems
+from adec.practice.tasks import MIX, TRAINING, Problem, problems
 from adec.practice.tokenizer import PAD_ID, encode
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def chunk(
 ) -> list[Batch]:
     """The batches of one chunk; equal arguments give equal batches."""
     rng = Random(f"chunk {seed} {index}")
-    stream = problems("train", rng.getrandbits(48), mix=stage.mix)
+    stream = problems("train", rng.getrandbits(48), mix=stage.mix, makers=TRAINING)
     if stage.rare or stage.plain:
         stream = _chosen(rng, stream, stage)
     encoded = encode(tokenizer, islice(stream, size))
@@ -82,7 +82,8 @@ def chunk(
 
 
 def _chosen(rng: Random, stream: Iterator[Problem], stage: Stage) -> Iterator[Problem]:
-    plain = filter(_is_plain, problems("train", rng.getrandbits(48), ["lookup"]))
+    lookups = problems("train", rng.getrandbits(48), ["lookup"], makers=TRAINING)
+    plain = filter(_is_plain, lookups)
     for problem in stream:
         if problem.kind in stage.rare and rng.random() >= 0.3:
             continue

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from adec.practice.tasks import Problem, problems
+from adec.practice.tasks import TRAINING, Problem, problems
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -62,7 +62,7 @@ def train(seed: int = 0, count: int = TRAINING_PROBLEMS) -> Tokenizer:
 
 
 def _texts(seed: int, count: int) -> Iterator[str]:
-    for problem in islice(problems("train", seed), count):
+    for problem in islice(problems("train", seed, makers=TRAINING), count):
         yield problem.prompt
         yield problem.solution
 

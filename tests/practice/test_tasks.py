@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adec.practice.tasks import FAMILIES, Problem, problems
+from adec.practice.tasks import FAMILIES, TRAINING, Problem, problems
 from adec.practice.tasks.problem import answer_of, code_of
 from adec.practice.tasks.sandbox import passes
 
@@ -33,6 +33,11 @@ def test_splits_share_neither_key_nor_prompt(family: str) -> None:
     assert {problem.split for problem in test} == {"test"}
     assert not {p.prompt for p in train} & {p.prompt for p in test}
     assert not {(p.kind, p.key) for p in train} & {(p.kind, p.key) for p in test}
+
+
+def test_what_training_reads_is_apart_from_the_test_split() -> None:
+    read = {p.prompt for p in islice(problems("train", 0, ["lookup"], makers=TRAINING), 4000)}
+    assert read.isdisjoint(p.prompt for p in some("lookup", 400, "test"))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

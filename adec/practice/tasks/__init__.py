@@ -6,14 +6,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 from types import MappingProxyType
 
-from adec.practice.tasks import functions, lists, lookup, word_problems
+from adec.practice.tasks import functions, lists, lookup, sentences, word_problems
 from adec.practice.tasks.problem import Problem, Split
 
-__all__ = ["FAMILIES", "MIX", "Problem", "Split", "problems"]
+__all__ = ["FAMILIES", "MIX", "TRAINING", "Problem", "Split", "problems"]
 
 FAMILIES: Mapping[str, Callable[[Random], Problem]] = MappingProxyType({
     module.FAMILY: module.make for module in (word_problems, lists, functions, lookup)
 })  # fmt: skip
+# What training reads in their place.
+TRAINING: Mapping[str, Callable[[Random], Problem]] = MappingProxyType(
+    {**FAMILIES, sentences.FAMILY: sentences.make}
+)
 
 # Shares of the families in a stream that draws from all of them.
 MIX: Mapping[str, float] = MappingProxyType(
@@ -26,22 +30,23 @@ def problems(
     seed: int,
     families: Sequence[str] | None = None,
     mix: Mapping[str, float] = MIX,
+    makers: Mapping[str, Callable[[Random], Problem]] = FAMILIES,
 ) -> Iterator[Problem]:
     """An endless stream of problems of one split; the same arguments give the same stream.
 
     The test split does not repeat a problem within a stream.
     """
     names = tuple(mix) if families is None else tuple(families)
-    unknown = [name for name in names if name not in FAMILIES]
+    unknown = [name for name in names if name not in makers]
     if unknown or not names:
-        known = ", ".join(FAMILIES)
+        known = ", ".join(makers)
         raise ValueError(f"unknown task family {', '.join(unknown) or '(none)'}; known: {known}")
     weights = [mix[name] for name in names]
     rng = Random(f"{split} {seed}")
     seen: set[str] = set()
     while True:
         (name,) = rng.choices(names, weights)
-        problem = FAMILIES[name](rng)
+        problem = makers[name](rng)
         if problem.split != split:
             continue
         if split == "test":
