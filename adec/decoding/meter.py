@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
@@ -25,6 +26,15 @@ class Meter:
         """Begin a new step."""
         self._forwards: list[Forward] = []
         self._began = perf_counter()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Time in here is another step's: that of a prompt read in the middle of a round, say."""
+        began = perf_counter()
+        try:
+            yield
+        finally:
+            self._began += perf_counter() - began
 
     def forward(
         self, engine: Engine, model: Role, purpose: Purpose, tokens: Sequence[int], *, rows: int = 1

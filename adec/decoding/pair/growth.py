@@ -73,12 +73,13 @@ class FixedGrowth:
         return self.nodes
 
 
-AHEAD = 8
+AHEAD = 16
 """Nodes beyond the next one that a decision looks at: the widest step that kernels of a CPU show. Without looking ahead a
 budget never climbs a step behind which several nodes are free."""
 
-DECAY = 0.85
-"""Value of a node that is not there yet, as a share of the one before it."""
+STEADY = 0.97
+"""Value of a node that is not there yet, as a share of the one before it, at most. Below that it is as the last two nodes were to
+each other: a draft that has been sure goes on being sure, and one that has become unsure stops."""
 
 
 class TimedGrowth:
@@ -95,6 +96,7 @@ class TimedGrowth:
         self.rates = rates
         self.nodes = 0
         self.tokens = 1.0
+        self._last = 1.0
         self._expected = [1.0]
         self._curve = curve
         self._unread = unread
@@ -106,12 +108,13 @@ class TimedGrowth:
             return False
         now = self.tokens / self._ms(self.nodes)
         tokens, spent, chance = self.tokens, 0.0, value
+        decay = min(STEADY, value / self._last) if self._last > 0 else 0.0
         for more in range(1, min(AHEAD, self._most - self.nodes) + 1):
             tokens += chance
             spent += draft_ms
             if tokens > now * (self._ms(self.nodes + more) + spent):
                 return True
-            chance *= DECAY
+            chance *= decay
         return False
 
     def spend(self, draft_ms: float) -> None:
@@ -120,6 +123,7 @@ class TimedGrowth:
     def add(self, value: float) -> None:
         self.nodes += 1
         self.tokens += value
+        self._last = value
         self._expected.append(self.tokens)
 
     def best(self) -> int:

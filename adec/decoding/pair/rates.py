@@ -10,11 +10,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-EDGES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+EDGES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 0.9999)
 """Bins of the drafter's probability; finer where it is nearly sure, since long drafts live there."""
 
 DEPTHS = (0, 1, 3, 7)
 """First depth of each class of depths."""
+
+DEEP = 8
+"""Depths from here on count as one."""
 
 PRIOR = 4.0
 """Trials that a guess is worth: the drafter's own probability for a bin (DySpec's proxy), a bin for its classes of depth."""
@@ -37,7 +40,7 @@ class Rates:
         _count(self._bins.setdefault(bin_, [0.0, 0.0]), accepted)
         _count(self._cells.setdefault(cell, [0.0, 0.0]), accepted)
         if rank == 0:
-            _count(self._depths.setdefault(min(depth, 32), [0.0, 0.0]), accepted)
+            _count(self._depths.setdefault(min(depth, DEEP), [0.0, 0.0]), accepted)
 
     def accepted(self, chance: float, depth: int, rank: int = 0) -> float:
         """The chance that such a node is accepted, given that its parent is."""
@@ -49,10 +52,11 @@ class Rates:
 
     def at_depth(self, depth: int, guess: float = 0.7) -> float:
         """The chance that the first draft at `depth` is accepted, given that those before it are; `guess` while unseen."""
-        hits, trials = self._depths.get(min(depth, 32), (0.0, 0.0))
-        if trials < PRIOR and depth > 0:
-            guess = self.at_depth(depth - 1, guess)
-        return (hits + PRIOR * guess) / (trials + PRIOR)
+        for place in range(min(depth, DEEP) + 1):
+            # what is known of the depth above is the guess for this one
+            hits, trials = self._depths.get(place, (0.0, 0.0))
+            guess = (hits + PRIOR * guess) / (trials + PRIOR)
+        return guess
 
     def soften(self, trials: float = PRIOR) -> None:
         """Let no cell weigh more than `trials`: after a long pause what was learnt may be out of date."""

@@ -46,6 +46,7 @@ class Throttle:
         """Speed of drafting rounds in the last judgement, as a multiple of plain decoding's."""
         self._wait = WAIT
         self._idle = 0
+        self._free = free
         self._fresh = not free
         self._losing = 0
         self._streak = RECENT_FREE if free else STREAK
@@ -54,7 +55,9 @@ class Throttle:
     def tick(self) -> None:
         """A round passed in which this drafter was not used."""
         self._idle += 1
-        if self._idle >= self._wait and self.state != "probe":
+        # what a free one has is seen and valued in every round while it is open; a model's worth is foreseen, perhaps wrongly
+        rests = self.state == "closed" or (self.state == "open" and not self._free)
+        if self._idle >= self._wait and rests:
             self.state = "probe"
             # an open drafter that is never used waits longer each time, too, until it is
             self._wait = min(2 * self._wait, WAIT_MOST)

@@ -43,9 +43,11 @@ class Arm:
 
     def reached(self, accepted: int, deepest: int) -> None:
         """A draft of `deepest` nodes in depth was accepted down to `accepted`."""
-        # accepted whole, it would have gone on: the end of the draft censors it
-        seen = accepted + (accepted == deepest)
-        self.reach = max(seen, SHRINK * self.reach)
+        if accepted == deepest:
+            # the end of the draft censors how far it would have gone, and a draft may be short for its cost alone
+            self.reach = min(LONGEST, max(accepted + 1, 2 * self.reach))
+        else:
+            self.reach = max(accepted, SHRINK * self.reach)
 
 
 class TimedPlanner:
