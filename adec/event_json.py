@@ -17,12 +17,14 @@ from typing import Any, BinaryIO, TypeVar, get_args
 from adec.errors import TraceError
 from adec.events import (
     SCHEMA,
+    Candidate,
     End,
     Event,
     Failure,
     Forward,
     How,
     Kind,
+    Pause,
     Purpose,
     Role,
     Signal,
@@ -101,7 +103,22 @@ def _step_to_json(step: Step) -> dict[str, Any]:
         }
         if tree.texts:
             data["tree"]["texts"] = list(tree.texts)
+    if step.pause is not None:
+        data["pause"] = _pause_to_json(step.pause)
     return data
+
+
+def _pause_to_json(pause: Pause) -> dict[str, Any]:
+    candidates = [
+        {
+            "tokens": list(candidate.tokens),
+            "probability": _float(candidate.probability),
+            "score": _float(candidate.score),
+            **({"text": candidate.text} if candidate.text else {}),
+        }
+        for candidate in pause.candidates
+    ]
+    return {"candidates": candidates, "winner": pause.winner, "kept": pause.kept}
 
 
 def _token_to_json(token: Token) -> dict[str, Any]:
@@ -216,6 +233,7 @@ def _start_from_json(fields: Fields) -> Start:
 def _step_from_json(fields: Fields) -> Step:
     signal = fields.get("signal", None)
     tree = fields.get("tree", None)
+    pause = fields.get("pause", None)
     return Step(
         kind=fields.word("kind", get_args(Kind)),
         tokens=tuple(_token_from_json(Fields(item, "token")) for item in fields.items("tokens")),
@@ -228,6 +246,7 @@ def _step_from_json(fields: Fields) -> Step:
         signal=None if signal is None else _signal_from_json(Fields(signal, "signal")),
         reason=fields.optional_text("reason"),
         tree=None if tree is None else _tree_from_json(Fields(tree, "tree")),
+        pause=None if pause is None else _pause_from_json(Fields(pause, "pause")),
     )
 
 
@@ -262,4 +281,23 @@ def _tree_from_json(fields: Fields) -> TreeRecord:
         probabilities=each("probabilities", as_optional_number),
         accepted=each("accepted", as_integer),
         texts=each("texts", as_text),
+    )
+
+
+def _pause_from_json(fields: Fields) -> Pause:
+    candidates = tuple(
+        _candidate_from_json(Fields(item, "candidate")) for item in fields.items("candidates")
+    )
+    winner = fields.integer("winner")
+    if not 0 <= winner < len(candidates):
+        raise TraceError(f"pause winner is {winner}, of {len(candidates)} candidates")
+    return Pause(candidates, winner, fields.integer("kept", 0))
+
+
+def _candidate_from_json(fields: Fields) -> Candidate:
+    return Candidate(
+        tokens=tuple(as_integer(item, "candidate tokens") for item in fields.items("tokens")),
+        probability=fields.number("probability"),
+        score=fields.number("score"),
+        text=fields.text("text", ""),
     )

@@ -18,15 +18,17 @@ from typing import Any, Literal
 
 SCHEMA = 1
 
-Kind = Literal["prompt", "draft", "wake", "write"]
+Kind = Literal["prompt", "draft", "wake", "write", "pause"]
 """prompt: a chunk of the prompt was read. draft: the small model wrote, and is trusted. wake: the large model read what it had
-missed, judged what was drafted, and wrote. write: the model at work wrote on."""
+missed, judged what was drafted, and wrote. write: the model at work wrote on. pause: the model at work was unsure, and several
+candidates were looked into before one was written."""
 
 Role = Literal["small", "large"]
-Purpose = Literal["prompt", "draft", "verify", "catch_up", "write"]
-How = Literal["written", "accepted", "corrected", "bonus"]
+Purpose = Literal["prompt", "draft", "verify", "catch_up", "write", "look_ahead"]
+How = Literal["written", "accepted", "corrected", "bonus", "chosen"]
 """written: by the model at work. accepted: drafted by `source`, confirmed by the large model. corrected: by the large
-model in place of a draft. bonus: by the large model after a draft that it confirmed whole."""
+model in place of a draft. bonus: by the large model after a draft that it confirmed whole. chosen: at a pause, in place of the
+likeliest token, for what follows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,32 @@ class TreeRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A token that could come next, with what would follow it."""
+
+    tokens: tuple[int, ...]
+    """The token itself and its look-ahead."""
+    probability: float
+    """What the model at work gave the token itself."""
+    score: float
+    """Mean log-probability of `tokens` (nats): the greatest wins."""
+    text: str = ""
+    """The characters of `tokens`; filled in at the edge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """What was compared before a step's first token was written."""
+
+    candidates: tuple[Candidate, ...]
+    """Likeliest first."""
+    winner: int
+    """Index into `candidates`."""
+    kept: int = 0
+    """Tokens of the winner's look-ahead that were committed with it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One decision of a strategy and the tokens that it committed."""
 
@@ -90,6 +118,7 @@ class Step:
     reason: str | None = None
     """Why models changed hands, in words."""
     tree: TreeRecord | None = None
+    pause: Pause | None = None
 
     def ms(self, purpose: Purpose | None = None, model: Role | None = None) -> float:
         """Milliseconds of this step's forwards, of one purpose or model or of all."""

@@ -15,13 +15,13 @@ from dataclasses import replace
 
 from adec.engines.vocabulary import Vocabulary
 from adec.errors import UsageError
-from adec.events import Step
+from adec.events import Pause, Step
 
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}".encode()
 
 
 class TextStream:
-    """Fills `Token.text` in the steps of one answer.
+    """Fills `Token.text` in the steps of one answer, and `Candidate.text` where candidates were compared.
 
     Control and end tokens add no text; bytes that cannot become valid UTF-8 become U+FFFD at once,
     those still incomplete at the end in `finish`. Of several stop strings the one that is complete
@@ -62,6 +62,8 @@ class TextStream:
         """Take a step in; give back, in order, the steps whose text is now decided."""
         if self.stopped:
             return []
+        if step.pause is not None:
+            step = replace(step, pause=self._with_texts(step.pause))
         entry = _Waiting(step)
         self._waiting.append(entry)
         for index, token in enumerate(step.tokens):
@@ -83,6 +85,20 @@ class TextStream:
             self._open = None
             self._take(entry, index, self._decoder.decode(b"", final=True))
         return self._release_all()
+
+    def _with_texts(self, pause: Pause) -> Pause:
+        """A candidate may begin or end within a character; what is incomplete becomes U+FFFD."""
+        candidates = tuple(
+            replace(candidate, text=self._text_of(candidate.tokens))
+            for candidate in pause.candidates
+        )
+        return replace(pause, candidates=candidates)
+
+    def _text_of(self, tokens: Sequence[int]) -> str:
+        pieces = [
+            self._pieces[t] for t in tokens if t not in self._silent and t < len(self._pieces)
+        ]
+        return b"".join(pieces).decode("utf-8", "replace")
 
     def _decode(self, piece: bytes) -> str:
         text = self._decoder.decode(piece)

@@ -35,11 +35,13 @@ CONFIRMED = Mark("confirmed", "italic", "green")
 LARGE = Mark("large", "underline", "cyan")
 CORRECTED = Mark("corrected", "bold underline", "yellow")
 BONUS = Mark("bonus", "bold", "magenta")
+CHOSEN = Mark("chosen", "bold italic", "yellow")
 OTHER = Mark("other", "dim", "blue")
 """Who wrote a token: the small model, and nobody judged it; a drafter, and the large model agreed;
-the large model on its own, in place of a draft, after a draft confirmed whole; anything else."""
+the large model on its own, in place of a draft, after a draft confirmed whole; the model at work, for
+what follows and against its own likeliest; anything else."""
 
-LEGEND = (SMALL, CONFIRMED, LARGE, CORRECTED, BONUS, OTHER)
+LEGEND = (SMALL, CONFIRMED, LARGE, CORRECTED, BONUS, CHOSEN, OTHER)
 
 
 def mark_of(token: Token) -> Mark:
@@ -50,4 +52,6 @@ def mark_of(token: Token) -> Mark:
         return CORRECTED
     if token.how == "bonus":
         return BONUS
+    if token.how == "chosen":
+        return CHOSEN
     return {"small": SMALL, "large": LARGE}.get(token.source, OTHER)

@@ -11,10 +11,10 @@ from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from adec.display.marks import LARGE, LEGEND, SMALL, Mark, mark_of
+from adec.display.marks import CHOSEN, LARGE, LEGEND, SMALL, Mark, mark_of
 from adec.display.sanitise import one_line
 from adec.display.words import SEPARATOR, count, percent, promise, saved
-from adec.events import Start, Step
+from adec.events import Pause, Start, Step
 from adec.summary import Tally
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -38,6 +38,7 @@ class PanelState:
         self.points: deque[Point] = deque(maxlen=_LONGEST)
         self.marks: set[Mark] = {SMALL, LARGE}
         self.reason: str | None = None
+        self.pause: Pause | None = None
         self._has_signal = False
         self._reader = ""
 
@@ -47,6 +48,8 @@ class PanelState:
         self.marks.update(map(mark_of, step.tokens))
         if step.reason:
             self.reason = step.reason
+        if step.pause is not None:
+            self.pause = step.pause
         if step.kind == "prompt" and step.forwards:
             self._reader = step.forwards[-1].model
         if step.signal is not None:
@@ -72,7 +75,7 @@ class PanelState:
             rows = [
                 self._signal_row(inner),
                 self._figures_row(inner),
-                _crop(f"last hand-over: {one_line(self.reason or 'none yet')}", inner),
+                self._last_row(inner),
                 self._legend_row(inner),
             ]
             return Panel(
@@ -132,6 +135,22 @@ class PanelState:
         full = round(columns * tally.large_share)
         bar = Text.assemble(("░" * (columns - full)), ("█" * full, LARGE.colour))
         return Text.assemble("small ", bar, f" {share}{SEPARATOR}{line}", no_wrap=True)
+
+    def _last_row(self, width: int) -> Text:
+        """What was last decided: the candidates of a pause, the winner first; else a change of hands."""
+        pause = self.pause
+        if pause is None:
+            return _crop(f"last hand-over: {one_line(self.reason or 'none yet')}", width)
+        row = Text("last pause ", no_wrap=True)
+        order = sorted(range(len(pause.candidates)), key=lambda i: i != pause.winner)
+        for place, index in enumerate(order):
+            candidate = pause.candidates[index]
+            part = f"“{one_line(candidate.text)}” {candidate.score:.2f}"
+            if place:
+                row.append(" over " if place == 1 else ", ")
+            row.append(part, style=CHOSEN.style() if place == 0 and index else "")
+        row.truncate(width)
+        return row
 
     def _legend_row(self, width: int) -> Text:
         row = Text(no_wrap=True)

@@ -17,6 +17,7 @@ import numpy as np
 
 from adec.engines.base import Capability, ModelHeader, OpenOptions
 from adec.engines.checks import check_feed, check_growth, check_rewind
+from adec.engines.llama_branches import grown_owners
 from adec.engines.llama_library import (
     Batch,
     Session,
@@ -25,7 +26,6 @@ from adec.engines.llama_library import (
     function_returning_address,
     usable_cores,
 )
-from adec.engines.llama_branches import grown_owners
 from adec.engines.llama_tokenizer import LlamaTokenizer
 from adec.errors import EngineError
 from adec.signals import ArrayScores
