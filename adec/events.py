@@ -18,10 +18,10 @@ from typing import Any, Literal
 
 SCHEMA = 1
 
-Kind = Literal["prompt", "draft", "wake", "write", "pause"]
+Kind = Literal["prompt", "draft", "wake", "write", "pause", "attempt"]
 """prompt: a chunk of the prompt was read. draft: the small model wrote, and is trusted. wake: the large model read what it had
 missed, judged what was drafted, and wrote. write: the model at work wrote on. pause: the model at work was unsure, and several
-candidates were looked into before one was written."""
+candidates were looked into before one was written. attempt: a whole answer was written and scored; only the best one is committed."""
 
 Role = Literal["small", "large"]
 Purpose = Literal["prompt", "draft", "verify", "catch_up", "write", "look_ahead"]
@@ -103,6 +103,24 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """A whole answer that competes with others; its tokens are committed later, if it wins."""
+
+    round: int
+    """From 1 on; those of a later round saw the best and the worst of the earlier ones."""
+    tokens: tuple[int, ...]
+    score: float | None
+    """The verifier's, greater is better; None when it gave none."""
+    best: bool
+    """Whether it is the best so far."""
+    feedback: str = ""
+    """What the verifier said beside the score."""
+    verify_ms: float = 0.0
+    """Time of a verifier that is no model; a model's is a forward."""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One decision of a strategy and the tokens that it committed."""
 
@@ -119,6 +137,7 @@ class Step:
     """Why models changed hands, in words."""
     tree: TreeRecord | None = None
     pause: Pause | None = None
+    attempt: Attempt | None = None
 
     def ms(self, purpose: Purpose | None = None, model: Role | None = None) -> float:
         """Milliseconds of this step's forwards, of one purpose or model or of all."""

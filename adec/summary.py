@@ -21,7 +21,8 @@ class Tally:
     Definitions. *large_tokens*: committed tokens that the large model wrote (its corrections and bonus tokens
     too; drafts that it only confirmed are the small model's). *fed*: tokens that went through a model in decoding, the
     prompt apart. *wakes*: times the large model took over or judged. *pauses*: times candidates were looked into, *chosen* of
-    them won by another token than the likeliest; *looked_ahead*: tokens fed for that. *plain_ms_per_token*: what one token of the large
+    them won by another token than the likeliest; *looked_ahead*: tokens fed for that. *attempts*: whole answers that were
+    scored, in *rounds*, the best with *best_score*. *plain_ms_per_token*: what one token of the large
     model alone costs; *plain_ms_from* says how that is known: "measured" (median of its one-token forwards in this run),
     "profile", or "fitted" (a line through this run's larger forwards, read at one token). *saved_seconds* compares decoding
     with it, and is None while it is unknown.
@@ -36,6 +37,9 @@ class Tally:
         self.pauses = 0
         self.chosen = 0
         self.looked_ahead = 0
+        self.attempts = 0
+        self.rounds = 0
+        self.best_score: float | None = None
         self.drafted = 0
         self.accepted = 0
         self.own_ms = 0.0
@@ -59,6 +63,10 @@ class Tally:
         self.wakes += step.kind == "wake"
         self.pauses += step.kind == "pause"
         self.chosen += sum(token.how == "chosen" for token in step.tokens)
+        if step.attempt is not None:
+            self.attempts += 1
+            self.rounds = max(self.rounds, step.attempt.round)
+            self.best_score = step.attempt.score if step.attempt.best else self.best_score
         self.drafted += step.drafted
         self.accepted += step.accepted
         self.own_ms += step.own_ms
@@ -138,6 +146,9 @@ class Tally:
             "pauses": self.pauses,
             "chosen": self.chosen,
             "looked_ahead": self.looked_ahead,
+            "attempts": self.attempts,
+            "rounds": self.rounds,
+            "best_score": self.best_score,
             "drafted": self.drafted,
             "accepted": self.accepted,
             "seconds": seconds,

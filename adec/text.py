@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from adec.engines.vocabulary import Vocabulary
 from adec.errors import UsageError
-from adec.events import Pause, Step
+from adec.events import Pause, Step, Token
 
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}".encode()
 
@@ -157,6 +157,13 @@ class TextStream:
         done = [entry.done() for entry in self._waiting]
         self._waiting.clear()
         return done
+
+
+def text_of(vocabulary: Vocabulary, tokens: Iterable[int], stop: Sequence[str] = ()) -> str:
+    """The text of a whole answer, up to the first stop string."""
+    whole = Step("write", tuple(Token(token, "") for token in tokens))
+    steps = TextStream(vocabulary, stop).read([whole])
+    return "".join(token.text for step in steps for token in step.tokens)
 
 
 class _Waiting:

@@ -22,6 +22,7 @@ from adec.decoding.pair import (
 from adec.decoding.pair.ead import Ead, EadSettings
 from adec.decoding.plain import Plain
 from adec.decoding.search.adadec import AdaDec, AdaDecSettings
+from adec.decoding.search.iad import Iad, IadSettings
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Strategy
 from adec.engines.base import Capability, ModelHeader
@@ -173,6 +174,14 @@ METHODS: dict[str, Method] = {
             pair=False,
             needs=frozenset({"rewind", "tree"}),
             build=AdaDec,
+        ),
+        Method(
+            "iad",
+            "rounds of whole answers, scored by a verifier; the best one is shown",
+            IadSettings,
+            pair=False,
+            needs=_REWIND,
+            build=Iad,
         ),
     )
 }

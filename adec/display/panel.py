@@ -14,7 +14,7 @@ from rich.text import Text
 from adec.display.marks import CHOSEN, LARGE, LEGEND, SMALL, Mark, mark_of
 from adec.display.sanitise import one_line
 from adec.display.words import SEPARATOR, count, percent, promise, saved
-from adec.events import Pause, Start, Step
+from adec.events import Attempt, Pause, Start, Step
 from adec.summary import Tally
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -39,6 +39,8 @@ class PanelState:
         self.marks: set[Mark] = {SMALL, LARGE}
         self.reason: str | None = None
         self.pause: Pause | None = None
+        self.best: Attempt | None = None
+        """The best of whole answers so far."""
         self._has_signal = False
         self._reader = ""
 
@@ -50,6 +52,9 @@ class PanelState:
             self.reason = step.reason
         if step.pause is not None:
             self.pause = step.pause
+        if step.attempt is not None:
+            self.reason = _attempt_words(step.attempt)
+            self.best = step.attempt if step.attempt.best else self.best
         if step.kind == "prompt" and step.forwards:
             self._reader = step.forwards[-1].model
         if step.signal is not None:
@@ -95,6 +100,9 @@ class PanelState:
         return one_line(f"{self.start.strategy} · {promise(self.start.guarantee)}")
 
     def _signal_row(self, width: int) -> Text:
+        if self.best is not None:
+            score = "" if self.best.score is None else f", {self.best.score:.4g}"
+            return _crop(f"best so far{score}: “{one_line(self.best.text)}”", width)
         if self.tally.tokens == 0:
             return self._prompt_row(width)
         if not self.points:
@@ -140,7 +148,8 @@ class PanelState:
         """What was last decided: the candidates of a pause, the winner first; else a change of hands."""
         pause = self.pause
         if pause is None:
-            return _crop(f"last hand-over: {one_line(self.reason or 'none yet')}", width)
+            what = "last answer" if self.tally.attempts else "last hand-over"
+            return _crop(f"{what}: {one_line(self.reason or 'none yet')}", width)
         row = Text("last pause ", no_wrap=True)
         order = sorted(range(len(pause.candidates)), key=lambda i: i != pause.winner)
         for place, index in enumerate(order):
@@ -161,6 +170,11 @@ class PanelState:
                     break
                 row.append(gap).append(mark.name, style=mark.style())
         return row
+
+
+def _attempt_words(attempt: Attempt) -> str:
+    score = "not scored" if attempt.score is None else f"score {attempt.score:.4g}"
+    return f"round {attempt.round}, {score}: “{attempt.text}”"
 
 
 def sparkline(points: Sequence[Point], width: int) -> Text:

@@ -39,6 +39,11 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     lines = [SEPARATOR.join(line)]
     if tokens and _integer(summary, "small_forwards"):
         lines.append(_pair_line(summary, tokens))
+    attempts, best = _integer(summary, "attempts"), _number(summary, "best_score")
+    if attempts:
+        rounds = count(_integer(summary, "rounds"), "round")
+        score = "none scored" if best is None else f"best score {best:.4g}"
+        lines.append(f"{count(attempts, 'answer')} in {rounds}{SEPARATOR}{score}")
     pauses = _integer(summary, "pauses")
     if pauses:
         chosen, ahead = _integer(summary, "chosen"), _integer(summary, "looked_ahead")

@@ -28,8 +28,6 @@ from adec.practice.tasks.sandbox import passes
 from adec.prompting import encode_prompt
 from adec.session import Choice, Question, Session, plan
 
-WIDTHS = range(2, 6)
-DEPTHS = range(1, 10)
 CONTEXT = 512
 LONGEST = 160
 
@@ -56,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--family", choices=tuple(FAMILIES), action="append")
     parser.add_argument("--model", default="practice:small")
     parser.add_argument("--trigger-rate", type=float, help="share of positions that pause")
+    parser.add_argument("--candidates", type=int, nargs="+", default=[2, 3, 4, 5], metavar="B")
+    parser.add_argument("--ahead", type=int, nargs="+", default=[*range(1, 10)], metavar="L")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args(arguments)
     machine = OpenOptions(context=CONTEXT, threads=chosen.threads)
@@ -64,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             known = islice(problems("train", chosen.seed, [family]), chosen.learn)
             learned = learn(greedy, list(known), chosen.trigger_rate)
             asked = list(islice(problems("test", chosen.seed, [family]), chosen.n))
-            rows = run(greedy, chosen.model, learned.nats, asked)
+            grid = [(width, depth) for depth in chosen.ahead for width in chosen.candidates]
+            rows = run(greedy, chosen.model, learned.nats, grid, asked)
             print(table(family, learned, rows), flush=True)
 
 
@@ -85,16 +86,19 @@ def learn(session: Session, known: Sequence[Problem], trigger_rate: float | None
 
 
 def run(
-    greedy: Session, model: str, threshold: float, asked: Sequence[Problem]
+    greedy: Session,
+    model: str,
+    threshold: float,
+    grid: Sequence[tuple[int, int]],
+    asked: Sequence[Problem],
 ) -> dict[tuple[int, int], Row]:
     """All settings on one loaded model, by (candidates, look-ahead); (1, 0) is greedy."""
     rows = {(1, 0): Row(greedy)}
-    for width in WIDTHS:
-        for depth in DEPTHS:
-            values = {"threshold": threshold, "candidates": width, "ahead": depth}
-            words = tuple(f"adadec.{name}={value!r}" for name, value in values.items())
-            made = plan(Choice(model=model, strategy="adadec", assignments=words))
-            rows[width, depth] = Row(Session(made, greedy.engines, 0.0))
+    for width, depth in grid:
+        values = {"threshold": threshold, "candidates": width, "ahead": depth}
+        words = tuple(f"adadec.{name}={value!r}" for name, value in values.items())
+        made = plan(Choice(model=model, strategy="adadec", assignments=words))
+        rows[width, depth] = Row(Session(made, greedy.engines, 0.0))
     for count, problem in enumerate(asked, 1):
         judged: dict[str, bool] = {}
         sure = False
@@ -119,18 +123,19 @@ def table(family: str, learned: Threshold, rows: dict[tuple[int, int], Row]) -> 
     """A grid: look-ahead down, candidates across."""
     greedy = rows[1, 0]
     count = len(greedy.right)
-    some = rows[max(WIDTHS), max(DEPTHS)]
+    widths, depths = (sorted({key[i] for key in rows if key != (1, 0)}) for i in (0, 1))
+    most = rows[widths[-1], depths[-1]]
     lines = [
         f"{family}: greedy is right in {sum(greedy.right)} of {count} ({100 * np.mean(greedy.right):.1f} %). "
-        f"Threshold {learned.nats:.3f} nats (p* = {learned.cut:.2f}, {learned.positions} positions, of which it stops at "
-        f"{100 * learned.trigger_rate:.1f} %). With B = {max(WIDTHS)}, L = {max(DEPTHS)}: {some.pauses / count:.2f} pauses an answer, "
-        f"{some.chosen / count:.2f} won by another token than the likeliest.",
+        f"Threshold {learned.nats:.3f} nats (p* = {learned.cut:.2f}; {100 * learned.trigger_rate:.1f} % of {learned.positions} "
+        f"known positions). With B = {widths[-1]}, L = {depths[-1]}: {most.pauses / count:.2f} pauses an answer, "
+        f"{most.chosen / count:.2f} won by another token than the likeliest.",
         "",
-        "| L | " + " | ".join(f"B = {width}" for width in WIDTHS) + " |",
-        "| --: |" + " --: |" * len(WIDTHS),
+        "| L | " + " | ".join(f"B = {width}" for width in widths) + " |",
+        "| --: |" + " --: |" * len(widths),
     ]
-    for depth in DEPTHS:
-        cells = [_cell(greedy, rows[width, depth]) for width in WIDTHS]
+    for depth in depths:
+        cells = [_cell(greedy, rows[width, depth]) for width in widths]
         lines.append(f"| {depth} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])
 
