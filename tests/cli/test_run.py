@@ -188,8 +188,11 @@ def test_a_full_disk_does_not_take_the_answer_away(tiny_pair: Pair, capsys: Any)
     assert "No space left" in outcome.err and outcome.err.count("\n") == 1
 
 
-def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_every_option_reaches_the_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path
+) -> None:
     """A flag that is parsed and then forgotten is the commonest lie of such tools."""
+    (tmp_path / "tests.txt").write_text("f(1) == 1\n")
     seen: list[str] = []
 
     def spy(choice: Any) -> Any:
@@ -213,7 +216,7 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch, capsys: A
         "batch_threads": ["--batch-threads", 9], "gpu_layers": ["--gpu-layers", 9],
         "memory_map": ["--no-mmap"], "device": ["--device", "x"], "dtype": ["--dtype", "float16"],
         "file": ["-f", __file__], "verify": ["--verify", "cat"],
-        "tests": ["--tests", __file__, "--allow-exec"],
+        "tests": ["--tests", tmp_path / "tests.txt", "--allow-exec"],
     }  # fmt: skip
     elsewhere = {"prompt", "allow_exec"}
     assert set(variants) == set(inspect.signature(run_module.run).parameters) - elsewhere
