@@ -157,8 +157,9 @@ class Iad:
             yield self._judged(exchange, one, answers)
             if _score(one) >= self._settings.full:
                 return
-        for one in fresh:
-            self._likelihood(prompt, one)
+        for place, one in enumerate(fresh):
+            before = asked == prompt if self._writer is self._large else number > 1
+            self._likelihood(prompt, one, held=before or place > 0)
             yield self._step(exchange, one, best_of(answers), 0.0)
 
     def _write(self, exchange: Exchange, scores: Scores, length: int, limits: Limits) -> _Answer:
@@ -185,12 +186,16 @@ class Iad:
         ms = 1000 * (perf_counter() - began)
         return self._step(exchange, one, best_of(answers), ms)
 
-    def _likelihood(self, prompt: list[int], one: _Answer) -> None:
-        """Score an answer by its mean log-probability after the prompt, in one forward of the large model."""
+    def _likelihood(self, prompt: list[int], one: _Answer, *, held: bool) -> None:
+        """Score an answer by its mean log-probability after the prompt, in one forward of the large model.
+
+        `held`: its sequence begins with the prompt; else it may hold one with feedback, or nothing.
+        """
         engine, ids, meter = self._large, one.ids, Meter()
-        # the sequence may hold the prompt with feedback, or nothing
-        engine.rewind(0)
-        rows = meter.forward(engine, "large", "verify", [*prompt, *ids[:-1]], rows=len(ids))
+        known = len(prompt) - 1 if held else 0
+        engine.rewind(known)
+        unread = [*prompt[known:], *ids[:-1]]
+        rows = meter.forward(engine, "large", "verify", unread, rows=len(ids))
         logs = [log_of(rows.probability(i, token)) for i, token in enumerate(ids)]
         one.verdict = Verdict(sum(logs) / len(logs))
         one.forwards += meter.forwards

@@ -150,6 +150,9 @@ def test_the_large_models_likelihood_by_hand() -> None:
         assert {token.source for step in steps for token in step.tokens} == {writer}
         judged = [f for step in steps for f in step.forwards if f.purpose == "verify"]
         assert [f.model for f in judged] == ["large"] * 6
+        # without feedback every round has one prompt, and the judge reads it once
+        read = [f.tokens - len(a.tokens) for f, a in zip(judged, tried, strict=True)]
+        assert read == ([0] * 6 if writer == "large" else [len(PROMPT) - 1, *[0] * 5])
 
 
 def test_a_later_round_sees_best_and_worst() -> None:
