@@ -17,12 +17,15 @@ from typing import Any, BinaryIO, TypeVar, get_args
 from adec.errors import TraceError
 from adec.events import (
     SCHEMA,
+    Attempt,
+    Candidate,
     End,
     Event,
     Failure,
     Forward,
     How,
     Kind,
+    Pause,
     Purpose,
     Role,
     Signal,
@@ -103,6 +106,39 @@ def _step_to_json(step: Step) -> dict[str, Any]:
         }
         if tree.texts:
             data["tree"]["texts"] = list(tree.texts)
+    if step.pause is not None:
+        data["pause"] = _pause_to_json(step.pause)
+    if step.attempt is not None:
+        data["attempt"] = _attempt_to_json(step.attempt)
+    return data
+
+
+def _pause_to_json(pause: Pause) -> dict[str, Any]:
+    candidates = [
+        {
+            "tokens": list(candidate.tokens),
+            "probability": _float(candidate.probability),
+            "score": _float(candidate.score),
+            **({"text": candidate.text} if candidate.text else {}),
+        }
+        for candidate in pause.candidates
+    ]
+    return {"candidates": candidates, "winner": pause.winner, "kept": pause.kept}
+
+
+def _attempt_to_json(attempt: Attempt) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "round": attempt.round,
+        "tokens": list(attempt.tokens),
+        "score": None if attempt.score is None else _float(attempt.score),
+        "best": attempt.best,
+    }
+    if attempt.feedback:
+        data["feedback"] = attempt.feedback
+    if attempt.verify_ms:
+        data["verify_ms"] = _float(attempt.verify_ms)
+    if attempt.text:
+        data["text"] = attempt.text
     return data
 
 
@@ -218,6 +254,8 @@ def _start_from_json(fields: Fields) -> Start:
 def _step_from_json(fields: Fields) -> Step:
     signal = fields.get("signal", None)
     tree = fields.get("tree", None)
+    pause = fields.get("pause", None)
+    attempt = fields.get("attempt", None)
     return Step(
         kind=fields.word("kind", get_args(Kind)),
         tokens=tuple(_token_from_json(Fields(item, "token")) for item in fields.items("tokens")),
@@ -231,6 +269,8 @@ def _step_from_json(fields: Fields) -> Step:
         reason=fields.optional_text("reason"),
         tree=None if tree is None else _tree_from_json(Fields(tree, "tree")),
         plain_ms=fields.optional_number("plain_ms"),
+        pause=None if pause is None else _pause_from_json(Fields(pause, "pause")),
+        attempt=None if attempt is None else _attempt_from_json(Fields(attempt, "attempt")),
     )
 
 
@@ -265,4 +305,38 @@ def _tree_from_json(fields: Fields) -> TreeRecord:
         probabilities=each("probabilities", as_optional_number),
         accepted=each("accepted", as_integer),
         texts=each("texts", as_text),
+    )
+
+
+def _pause_from_json(fields: Fields) -> Pause:
+    candidates = tuple(
+        _candidate_from_json(Fields(item, "candidate")) for item in fields.items("candidates")
+    )
+    winner = fields.integer("winner")
+    if not 0 <= winner < len(candidates):
+        raise TraceError(f"pause winner is {winner}, of {len(candidates)} candidates")
+    return Pause(candidates, winner, fields.integer("kept", 0))
+
+
+def _candidate_from_json(fields: Fields) -> Candidate:
+    return Candidate(
+        tokens=tuple(as_integer(item, "candidate tokens") for item in fields.items("tokens")),
+        probability=fields.number("probability"),
+        score=fields.number("score"),
+        text=fields.text("text", ""),
+    )
+
+
+def _attempt_from_json(fields: Fields) -> Attempt:
+    best = fields.get("best")
+    if not isinstance(best, bool):
+        raise TraceError("attempt best must be true or false")
+    return Attempt(
+        round=fields.integer("round"),
+        tokens=tuple(as_integer(item, "attempt tokens") for item in fields.items("tokens")),
+        score=fields.optional_number("score"),
+        best=best,
+        feedback=fields.text("feedback", ""),
+        verify_ms=fields.number("verify_ms", 0.0),
+        text=fields.text("text", ""),
     )

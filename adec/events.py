@@ -18,15 +18,17 @@ from typing import Any, Literal
 
 SCHEMA = 1
 
-Kind = Literal["prompt", "draft", "wake", "write"]
+Kind = Literal["prompt", "draft", "wake", "write", "pause", "attempt"]
 """prompt: a chunk of the prompt was read. draft: the small model wrote, and is trusted. wake: the large model read what it had
-missed, judged what was drafted, and wrote. write: the model at work wrote on."""
+missed, judged what was drafted, and wrote. write: the model at work wrote on. pause: the model at work was unsure, and several
+candidates were looked into before one was written. attempt: a whole answer was written and scored; only the best one is committed."""
 
 Role = Literal["small", "large"]
-Purpose = Literal["prompt", "draft", "verify", "catch_up", "write"]
-How = Literal["written", "accepted", "corrected", "bonus"]
+Purpose = Literal["prompt", "draft", "verify", "catch_up", "write", "look_ahead"]
+How = Literal["written", "accepted", "corrected", "bonus", "chosen"]
 """written: by the model at work. accepted: drafted by `source`, confirmed by the large model. corrected: by the large
-model in place of a draft. bonus: by the large model after a draft that it confirmed whole."""
+model in place of a draft. bonus: by the large model after a draft that it confirmed whole. chosen: at a pause, in place of the
+likeliest token, for what follows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,50 @@ class TreeRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A token that could come next, with what would follow it."""
+
+    tokens: tuple[int, ...]
+    """The token itself and its look-ahead."""
+    probability: float
+    """What the model at work gave the token itself."""
+    score: float
+    """Mean log-probability of `tokens` (nats): the greatest wins."""
+    text: str = ""
+    """The characters of `tokens`; filled in at the edge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """What was compared before a step's first token was written."""
+
+    candidates: tuple[Candidate, ...]
+    """Likeliest first."""
+    winner: int
+    """Index into `candidates`."""
+    kept: int = 0
+    """Tokens of the winner's look-ahead that were committed with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A whole answer that competes with others; its tokens are committed later, if it wins."""
+
+    round: int
+    """From 1 on; those of a later round saw the best and the worst of the earlier ones."""
+    tokens: tuple[int, ...]
+    score: float | None
+    """The verifier's, greater is better; None when it gave none."""
+    best: bool
+    """Whether it is the best so far."""
+    feedback: str = ""
+    """What the verifier said beside the score."""
+    verify_ms: float = 0.0
+    """Time of a verifier that is no model; a model's is a forward."""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One decision of a strategy and the tokens that it committed."""
 
@@ -92,6 +138,8 @@ class Step:
     tree: TreeRecord | None = None
     plain_ms: float | None = None
     """What one token of the large model alone would take now, by the forward-time curve that the strategy decides with."""
+    pause: Pause | None = None
+    attempt: Attempt | None = None
 
     def ms(self, purpose: Purpose | None = None, model: Role | None = None) -> float:
         """Milliseconds of this step's forwards, of one purpose or model or of all."""

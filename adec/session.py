@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from adec import __version__
 from adec.decoding import settings as setting_values
 from adec.decoding.registry import Method, check_method, find_method
+from adec.decoding.search.iad import Exchange, Iad, Verdict
 from adec.decoding.strategy import Limits
 from adec.engines.base import Engine, ModelHeader, OpenOptions
 from adec.engines.opening import locate, open_engines, read_header
@@ -21,7 +22,7 @@ from adec.profile import Profile, find_profile
 from adec.prompting import encode_prompt
 from adec.sampling import Sampler
 from adec.summary import Finish, Tally
-from adec.text import TextStream
+from adec.text import TextStream, text_of
 
 DEFAULT_PAIR = "practice"
 
@@ -50,6 +51,8 @@ class Question:
     stop: tuple[str, ...] = ()
     signals: bool = True
     """Whether the events must carry entropies, margins and probabilities."""
+    verify: Callable[[str], Verdict] | None = None
+    """What scores whole answers, for a strategy that compares them; None: the large model's log-probability."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,12 @@ class Session:
         limits = Limits(question.max_tokens, end, question.sampler, question.signals)
         tally = Tally(strategy.name, strategy.guarantee.value)
         stream = TextStream(tokenizing.vocabulary, question.stop)
-        steps = strategy.generate(prompt, limits)
+        if isinstance(strategy, Iad):
+            # it works on whole answers, so texts and Ctrl-C are handed in: it ends with the best answer so far
+            exchange = self._exchange(question, interrupted)
+            steps = strategy.answer(exchange, prompt, limits)
+        else:
+            steps = strategy.generate(prompt, limits)
         stopped: Finish | None = None
         last = -1
         try:
@@ -144,9 +152,11 @@ class Session:
                 for step in stream.add(raw):
                     last = _count(tally, step, began, last)
                     yield step
-                if stream.stopped or interrupted():
+                if stream.stopped or (interrupted() and not isinstance(strategy, Iad)):
                     stopped = "stop" if stream.stopped else "interrupted"
                     break
+            if stopped is None and interrupted():
+                stopped = "interrupted"
         finally:
             close = getattr(steps, "close", None)
             if close is not None:
@@ -160,6 +170,17 @@ class Session:
         tally.finish = stopped or natural
         summary = tally.summary(perf_counter() - began)
         yield End({**summary, "load_seconds": self.load_seconds})
+
+    def _exchange(self, question: Question, interrupted: Callable[[], bool]) -> Exchange:
+        engine = self.engines.large
+
+        def encode(text: str) -> list[int]:
+            return encode_prompt(engine, text, system=question.system, raw=question.raw)[0]
+
+        def text(tokens: Sequence[int]) -> str:
+            return text_of(engine.vocabulary, tokens, question.stop)
+
+        return Exchange(question.text, encode, text, question.verify, interrupted)
 
     def _start(self, question: Question, prompt: list[int], rendered: str) -> Start:
         models = {"large": describe_model(self.engines.large)}

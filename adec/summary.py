@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import insort
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from adec.events import Step
+from adec.events import Purpose, Step
 
 Finish = Literal["end", "length", "context", "stop", "interrupted"]
 """end: an end token. length: --max-tokens. context: the context is full. stop: a stop string. interrupted: Ctrl-C."""
@@ -20,7 +20,9 @@ class Tally:
 
     Definitions. *large_tokens*: committed tokens that the large model wrote (its corrections and bonus tokens
     too; drafts that it only confirmed are the small model's). *fed*: tokens that went through a model in decoding, the
-    prompt apart. *wakes*: times the large model took over or judged. *plain_ms_per_token*: what one token of the large
+    prompt apart. *wakes*: times the large model took over or judged. *pauses*: times candidates were looked into, *chosen* of
+    them won by another token than the likeliest; *looked_ahead*: tokens fed for that. *attempts*: whole answers that were
+    scored, in *rounds*, the best with *best_score*. *plain_ms_per_token*: what one token of the large
     model alone costs; *plain_ms_from* says how that is known: "measured" (median of its one-token forwards in this run),
     "curve" (the forward-time curve that the strategy decides with, scaled to this run's forwards), "profile", or "fitted" (a line through this run's larger forwards, read at one token). *saved_seconds* compares decoding
     with it, and is None while it is unknown.
@@ -32,6 +34,12 @@ class Tally:
         self.tokens = 0
         self.large_tokens = 0
         self.wakes = 0
+        self.pauses = 0
+        self.chosen = 0
+        self.looked_ahead = 0
+        self.attempts = 0
+        self.rounds = 0
+        self.best_score: float | None = None
         self.drafted = 0
         self.accepted = 0
         self.own_ms = 0.0
@@ -40,7 +48,7 @@ class Tally:
         self.fed = {"small": 0, "large": 0}
         self.prompt_fed = {"small": 0, "large": 0}
         self.forwards = {"small": 0, "large": 0}
-        self.ms = {"prompt": 0.0, "draft": 0.0, "verify": 0.0, "catch_up": 0.0, "write": 0.0}
+        self.ms: dict[Purpose, float] = dict.fromkeys(get_args(Purpose), 0.0)
         self._profile_plain_ms = plain_ms
         self._curve_ms: float | None = None
         # kept in order: a display asks for the median several times a second
@@ -54,6 +62,12 @@ class Tally:
         self.tokens += len(step.tokens)
         self.large_tokens += sum(token.source == "large" for token in step.tokens)
         self.wakes += step.kind == "wake"
+        self.pauses += step.kind == "pause"
+        self.chosen += sum(token.how == "chosen" for token in step.tokens)
+        if step.attempt is not None:
+            self.attempts += 1
+            self.rounds = max(self.rounds, step.attempt.round)
+            self.best_score = step.attempt.score if step.attempt.best else self.best_score
         self.drafted += step.drafted
         self.accepted += step.accepted
         self.own_ms += step.own_ms
@@ -64,6 +78,8 @@ class Tally:
                 self.prompt_fed[forward.model] += forward.tokens
                 continue
             self.fed[forward.model] += forward.tokens
+            if forward.purpose == "look_ahead":
+                self.looked_ahead += forward.tokens
             self.forwards[forward.model] += 1
             if forward.model == "large":
                 self._line.add(forward.tokens, forward.ms)
@@ -144,6 +160,12 @@ class Tally:
             "small_forwards": self.forwards["small"],
             "large_forwards": self.forwards["large"],
             "wakes": self.wakes,
+            "pauses": self.pauses,
+            "chosen": self.chosen,
+            "looked_ahead": self.looked_ahead,
+            "attempts": self.attempts,
+            "rounds": self.rounds,
+            "best_score": self.best_score,
             "drafted": self.drafted,
             "accepted": self.accepted,
             "seconds": seconds,
@@ -154,6 +176,7 @@ class Tally:
             "verify_ms": self.ms["verify"],
             "catch_up_ms": self.ms["catch_up"],
             "write_ms": self.ms["write"],
+            "look_ahead_ms": self.ms["look_ahead"],
             "own_ms": self.own_ms,
             "plain_ms_per_token": self._plain()[0],
             "plain_ms_from": self._plain()[1],

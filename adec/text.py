@@ -15,13 +15,13 @@ from dataclasses import replace
 
 from adec.engines.vocabulary import Vocabulary
 from adec.errors import UsageError
-from adec.events import Step
+from adec.events import Pause, Step, Token
 
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}".encode()
 
 
 class TextStream:
-    """Fills `Token.text`, and the texts of drafted trees, in the steps of one answer.
+    """Fills `Token.text`, and the texts of drafted trees and of candidates that were compared, in the steps of one answer.
 
     Control and end tokens add no text; bytes that cannot become valid UTF-8 become U+FFFD at once,
     those still incomplete at the end in `finish`. Of several stop strings the one that is complete
@@ -62,6 +62,8 @@ class TextStream:
         """Take a step in; give back, in order, the steps whose text is now decided."""
         if self.stopped:
             return []
+        if step.pause is not None:
+            step = replace(step, pause=self._with_texts(step.pause))
         entry = _Waiting(step, self._piece)
         self._waiting.append(entry)
         for index, token in enumerate(step.tokens):
@@ -88,6 +90,20 @@ class TextStream:
         """A token on its own; half a character shows as U+FFFD."""
         known = 0 <= token < len(self._pieces)
         return (self._pieces[token] if known else _UNKNOWN).decode("utf-8", "replace")
+
+    def _with_texts(self, pause: Pause) -> Pause:
+        """A candidate may begin or end within a character; what is incomplete becomes U+FFFD."""
+        candidates = tuple(
+            replace(candidate, text=self._text_of(candidate.tokens))
+            for candidate in pause.candidates
+        )
+        return replace(pause, candidates=candidates)
+
+    def _text_of(self, tokens: Sequence[int]) -> str:
+        pieces = [
+            self._pieces[t] for t in tokens if t not in self._silent and t < len(self._pieces)
+        ]
+        return b"".join(pieces).decode("utf-8", "replace")
 
     def _decode(self, piece: bytes) -> str:
         text = self._decoder.decode(piece)
@@ -146,6 +162,13 @@ class TextStream:
         done = [entry.done() for entry in self._waiting]
         self._waiting.clear()
         return done
+
+
+def text_of(vocabulary: Vocabulary, tokens: Iterable[int], stop: Sequence[str] = ()) -> str:
+    """The text of a whole answer, up to the first stop string."""
+    whole = Step("write", tuple(Token(token, "") for token in tokens))
+    steps = TextStream(vocabulary, stop).read([whole])
+    return "".join(token.text for step in steps for token in step.tokens)
 
 
 class _Waiting:

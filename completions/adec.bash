@@ -17,8 +17,10 @@ _adec() {
         "run --small") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "run --large") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "run --model"|"run -m") COMPREPLY=($(compgen -f -- "$cur")); return ;;
-        "run --strategy") COMPREPLY=($(compgen -W "plain speculate ead dyspec smartspec adaedl cascade bild fly aded recycling lookup" -- "$cur")); return ;;
-        "run --set") COMPREPLY=($(compgen -W "plain.model= speculate.longest= speculate.small= speculate.suffix= speculate.recycling= speculate.measure= speculate.history= ead.up= ead.down= ead.window= ead.dwell= ead.reset= ead.accept= ead.longest= dyspec.shape= dyspec.budget= dyspec.size= dyspec.threshold= dyspec.temperature= dyspec.accept= smartspec.longest= smartspec.window= smartspec.start= adaedl.gamma= adaedl.start= adaedl.target= adaedl.step= adaedl.longest= cascade.rule= cascade.alpha= cascade.drafts= cascade.accept= bild.fallback= bild.rollback= bild.longest= bild.accept= fly.window= fly.gate= fly.drafts= fly.accept= aded.iterations= aded.budget= aded.size= recycling.budget= recycling.size= lookup.least= lookup.tokens= lookup.size=" -- "$cur")); compopt -o nospace 2>/dev/null; return ;;
+        "run --strategy") COMPREPLY=($(compgen -W "plain speculate ead dyspec smartspec adaedl cascade bild fly aded recycling lookup adadec iad" -- "$cur")); return ;;
+        "run --set") COMPREPLY=($(compgen -W "plain.model= speculate.longest= speculate.small= speculate.suffix= speculate.recycling= speculate.measure= speculate.history= ead.up= ead.down= ead.window= ead.dwell= ead.reset= ead.accept= ead.longest= dyspec.shape= dyspec.budget= dyspec.size= dyspec.threshold= dyspec.temperature= dyspec.accept= smartspec.longest= smartspec.window= smartspec.start= adaedl.gamma= adaedl.start= adaedl.target= adaedl.step= adaedl.longest= cascade.rule= cascade.alpha= cascade.drafts= cascade.accept= bild.fallback= bild.rollback= bild.longest= bild.accept= fly.window= fly.gate= fly.drafts= fly.accept= aded.iterations= aded.budget= aded.size= recycling.budget= recycling.size= lookup.least= lookup.tokens= lookup.size= adadec.threshold= adadec.candidates= adadec.ahead= adadec.keep= adadec.model= adadec.split= iad.rounds= iad.candidates= iad.temperature= iad.full= iad.budget= iad.model=" -- "$cur")); compopt -o nospace 2>/dev/null; return ;;
+        "run --verify") :; return ;;
+        "run --tests") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "run --max-tokens"|"run -n") :; return ;;
         "run --temp") :; return ;;
         "run --top-k") :; return ;;
@@ -37,7 +39,7 @@ _adec() {
     esac
     case "$verb" in
         "") COMPREPLY=($(compgen -W "run --version --help -h" -- "$cur")) ;;
-        "run") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--file -f --system --raw --pair --small --large --model -m --strategy --set --max-tokens -n --temp --top-k --top-p --min-p --seed --stop --json --jsonl --plain --trace --color --sanitize --quiet -q --verbose -v --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
+        "run") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--file -f --system --raw --pair --small --large --model -m --strategy --set --verify --tests --allow-exec --max-tokens -n --temp --top-k --top-p --min-p --seed --stop --json --jsonl --plain --trace --color --sanitize --quiet -q --verbose -v --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
     esac
 }
 complete -o filenames -o bashdefault -F _adec adec

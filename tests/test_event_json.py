@@ -16,12 +16,15 @@ from hypothesis import strategies as st
 from adec.errors import AdecError, TraceError
 from adec.event_json import MAX_LINE, encode_line, from_json, read_lines, read_trace, to_json
 from adec.events import (
+    Attempt,
+    Candidate,
     End,
     Event,
     Failure,
     Forward,
     How,
     Kind,
+    Pause,
     Purpose,
     Role,
     Signal,
@@ -76,6 +79,25 @@ tree = st.builds(
     accepted=tuples(count),
     texts=tuples(text),
 )
+candidate = st.builds(Candidate, tokens=tuples(count), probability=number, score=number, text=text)
+pause = st.lists(candidate, min_size=1, max_size=4).flatmap(
+    lambda found: st.builds(
+        Pause,
+        candidates=st.just(tuple(found)),
+        winner=st.integers(0, len(found) - 1),
+        kept=count,
+    )
+)
+attempt = st.builds(
+    Attempt,
+    round=count,
+    tokens=tuples(count),
+    score=maybe,
+    best=st.booleans(),
+    feedback=text,
+    verify_ms=number,
+    text=text,
+)
 step = st.builds(
     Step,
     kind=st.sampled_from(get_args(Kind)),
@@ -88,6 +110,8 @@ step = st.builds(
     reason=st.none() | text,
     tree=st.none() | tree,
     plain_ms=maybe,
+    pause=st.none() | pause,
+    attempt=st.none() | attempt,
 )
 start = st.builds(
     Start,
@@ -197,6 +221,10 @@ def lines(*events: Event | str | bytes) -> BytesIO:
             "line 2: step kind is 'nap', known are prompt",
         ),
         ([START, '{"type": "step", "kind": "draft", "tokens": 3}'], "step tokens must be a list"),
+        (
+            [START, '{"type": "step", "kind": "pause", "pause": {"candidates": [], "winner": 0}}'],
+            "pause winner is 0, of 0 candidates",
+        ),
         ([START, '{"type": "step", "kind": "draft", "tokens": [3]}'], "token must be an object"),
         ([START, '{"type": "step", "kind": "draft", "drafted": true}'], "must be an integer"),
         ([START, '{"type": "step", "kind": "draft", "drafted": 1' + "0" * 19 + "}"], "64 bits"),

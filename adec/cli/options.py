@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -9,6 +10,7 @@ import typer
 MODELS = "Models and strategy"
 SAMPLING = "Sampling and limits"
 OUTPUT = "Output"
+SEARCH = "Whole answers (--strategy iad)"
 MACHINE = "Machine"
 
 Pair = Annotated[
@@ -54,6 +56,29 @@ Assignments = Annotated[
         help="A setting of the strategy, such as ead.up=0.3. May be repeated.",
         rich_help_panel=MODELS,
     ),
+]
+
+Verify = Annotated[
+    str | None,
+    typer.Option(
+        "--verify",
+        metavar="CMD",
+        help="A program that reads an answer on stdin and prints its score, a number, last.",
+        rich_help_panel=SEARCH,
+    ),
+]
+Tests = Annotated[
+    Path | None,
+    typer.Option(
+        "--tests",
+        metavar="FILE",
+        help="Tests of the Python in an answer, one expression a line; needs --allow-exec.",
+        rich_help_panel=SEARCH,
+    ),
+]
+AllowExec = Annotated[
+    bool,
+    typer.Option("--allow-exec", help="Run code that the model wrote.", rich_help_panel=SEARCH),
 ]
 
 MaxTokens = Annotated[

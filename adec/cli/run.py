@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,10 +13,11 @@ from adec.cli import options as shared
 from adec.cli.failures import INTERRUPTED, report
 from adec.cli.interrupts import Interrupts
 from adec.display import ColourWish
-from adec.errors import AdecError, TraceError
+from adec.errors import AdecError, TraceError, UsageError
 from adec.events import End, Failure
 
 if TYPE_CHECKING:
+    from adec.decoding.search.iad import Verdict
     from adec.display import Display
     from adec.session import Question, Session
 
@@ -45,6 +47,9 @@ def run(
     model: shared.Model = None,
     strategy: shared.Strategy = None,
     assignments: shared.Assignments = None,
+    verify: shared.Verify = None,
+    tests: shared.Tests = None,
+    allow_exec: shared.AllowExec = False,
     max_tokens: shared.MaxTokens = 256,
     temperature: shared.Temperature = 0.0,
     top_k: shared.TopK = 0,
@@ -120,6 +125,7 @@ def run(
       adec run "A shop has 81 pens and gets 95 more. How many pens are there?"
       adec run --small small.gguf --large large.gguf -f question.txt > answer.txt
       adec run --model ./my-model --temp 0.8 --seed 7 --jsonl "Write a haiku"
+      adec run --strategy iad --verify "wc -c" "Reverse this list: plum fig pear."
     """
     # numpy and all that needs it wait until a question is asked: help answers at once
     from adec.cli.prompt_input import read_prompt
@@ -156,8 +162,14 @@ def run(
                 sampler=sampler,
                 stop=tuple(stop or ()),
                 signals=not (plain or json) or trace is not None,
+                verify=_verifier(verify, tests, allow_exec),
             )
             ready = plan(choice)
+            if question.verify is not None and ready.method.name != "iad":
+                raise UsageError(
+                    f"{'--verify' if verify else '--tests'} has no effect: the strategy is {ready.method.name}",
+                    hint="add --strategy iad",
+                )
             if not quiet:
                 for remark in ready.remarks:
                     report(remark)
@@ -166,6 +178,20 @@ def run(
         except (AdecError, KeyboardInterrupt) as error:
             _show_failure(display, error)
             raise
+
+
+def _verifier(
+    command: str | None, tests: Path | None, allow_exec: bool
+) -> Callable[[str], Verdict] | None:
+    if command is not None and tests is not None:
+        raise UsageError("--verify and --tests exclude each other")
+    if tests is not None and not allow_exec:
+        raise UsageError("--tests runs code that a model wrote", hint="add --allow-exec if it may")
+    if command is None and tests is None:
+        return None
+    from adec.verifiers import CodeVerifier, CommandVerifier
+
+    return CodeVerifier.read(tests) if tests is not None else CommandVerifier.parse(command or "")
 
 
 def _show_answer(session: Session, question: Question, display: Display) -> int:

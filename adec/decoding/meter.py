@@ -46,12 +46,20 @@ class Meter:
         return scores
 
     def forward_tree(
-        self, engine: Engine, model: Role, purpose: Purpose, tree: TokenTree, *, first_row: int = 0
+        self,
+        engine: Engine,
+        model: Role,
+        purpose: Purpose,
+        tree: TokenTree,
+        *,
+        first_row: int = 0,
+        known: int = 0,
     ) -> Scores:
-        """`engine.forward_tree`, timed and counted."""
+        """`engine.forward_tree`, timed and counted; `known`: nodes of a pending tree, which are not run again."""
         began = perf_counter()
         scores = engine.forward_tree(tree, first_row=first_row)
-        self._forwards.append(Forward(model, purpose, len(tree), 1000 * (perf_counter() - began)))
+        ms = 1000 * (perf_counter() - began)
+        self._forwards.append(Forward(model, purpose, len(tree) - known, ms))
         return scores
 
     @property

@@ -21,6 +21,8 @@ from adec.decoding.pair import (
 )
 from adec.decoding.pair.ead import Ead, EadSettings
 from adec.decoding.plain import Plain
+from adec.decoding.search.adadec import AdaDec, AdaDecSettings
+from adec.decoding.search.iad import Iad, IadSettings
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Strategy
 from adec.engines.base import Capability, ModelHeader
@@ -164,6 +166,22 @@ METHODS: dict[str, Method] = {
             pair=False,
             needs=_REWIND,
             build=lookup.build,
+        ),
+        Method(
+            "adadec",
+            "pauses where the model is unsure, and looks ahead before it writes",
+            AdaDecSettings,
+            pair=False,
+            needs=frozenset({"rewind", "tree"}),
+            build=AdaDec,
+        ),
+        Method(
+            "iad",
+            "rounds of whole answers, scored by a verifier; the best one is shown",
+            IadSettings,
+            pair=False,
+            needs=_REWIND,
+            build=Iad,
         ),
     )
 }

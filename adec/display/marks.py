@@ -36,12 +36,13 @@ FOUND = Mark("found", "dim italic", "green")
 LARGE = Mark("large", "underline", "cyan")
 CORRECTED = Mark("corrected", "bold underline", "yellow")
 BONUS = Mark("bonus", "bold", "magenta")
+CHOSEN = Mark("chosen", "bold italic", "yellow")
 OTHER = Mark("other", "dim", "blue")
 """Who wrote a token: the small model, and nobody judged it; the small model, and the large model agreed;
 a drafter without a model (earlier text, a table), and the large model agreed; the large model on its own, in place of a
-draft, after a draft confirmed whole; anything else."""
+draft, after a draft confirmed whole; the model at work, for what follows and against its own likeliest; anything else."""
 
-LEGEND = (SMALL, CONFIRMED, FOUND, LARGE, CORRECTED, BONUS, OTHER)
+LEGEND = (SMALL, CONFIRMED, FOUND, LARGE, CORRECTED, BONUS, CHOSEN, OTHER)
 
 
 def mark_of(token: Token) -> Mark:
@@ -52,4 +53,6 @@ def mark_of(token: Token) -> Mark:
         return CORRECTED
     if token.how == "bonus":
         return BONUS
+    if token.how == "chosen":
+        return CHOSEN
     return {"small": SMALL, "large": LARGE}.get(token.source, OTHER)

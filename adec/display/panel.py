@@ -11,11 +11,11 @@ from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from adec.display.marks import LARGE, LEGEND, SMALL, Mark, mark_of
+from adec.display.marks import CHOSEN, LARGE, LEGEND, SMALL, Mark, mark_of
 from adec.display.sanitise import one_line
 from adec.display.tree_line import tree_line
 from adec.display.words import SEPARATOR, count, percent, promise, saved, times_plain
-from adec.events import Start, Step, TreeRecord
+from adec.events import Attempt, Pause, Start, Step, TreeRecord
 from adec.summary import Tally
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -43,6 +43,9 @@ class PanelState:
         self.tree: TreeRecord | None = None
         self._recent: deque[tuple[int, float]] = deque(maxlen=_RECENT)
         """Tokens and milliseconds of the latest steps."""
+        self.pause: Pause | None = None
+        self.best: Attempt | None = None
+        """The best of whole answers so far."""
         self._has_signal = False
         self._reader = ""
 
@@ -52,6 +55,11 @@ class PanelState:
         self.marks.update(map(mark_of, step.tokens))
         if step.reason:
             self.reason = step.reason
+        if step.pause is not None:
+            self.pause = step.pause
+        if step.attempt is not None:
+            self.reason = _attempt_words(step.attempt)
+            self.best = step.attempt if step.attempt.best else self.best
         if step.kind == "prompt":
             if step.forwards:
                 self._reader = step.forwards[-1].model
@@ -82,7 +90,7 @@ class PanelState:
                 self._signal_row(inner),
                 self._figures_row(inner),
                 *(self._draft_rows(inner) if self.tally.drafted else []),
-                _crop(f"last hand-over: {one_line(self.reason or 'none yet')}", inner),
+                self._last_row(inner),
                 self._legend_row(inner),
             ]
             return Panel(
@@ -102,6 +110,9 @@ class PanelState:
         return one_line(f"{self.start.strategy} · {promise(self.start.guarantee)}")
 
     def _signal_row(self, width: int) -> Text:
+        if self.best is not None:
+            score = "" if self.best.score is None else f", {self.best.score:.4g}"
+            return _crop(f"best so far{score}: “{one_line(self.best.text)}”", width)
         if self.tally.tokens == 0:
             return self._prompt_row(width)
         if not self.points:
@@ -169,6 +180,23 @@ class PanelState:
         ratio = plain * sum(tokens for tokens, _ in self._recent) / ms
         return f"{'pays' if ratio >= 1 else 'does not pay'} now: {times_plain(ratio)}"
 
+    def _last_row(self, width: int) -> Text:
+        """What was last decided: the candidates of a pause, the winner first; else a change of hands."""
+        pause = self.pause
+        if pause is None:
+            what = "last answer" if self.tally.attempts else "last hand-over"
+            return _crop(f"{what}: {one_line(self.reason or 'none yet')}", width)
+        row = Text("last pause ", no_wrap=True)
+        order = sorted(range(len(pause.candidates)), key=lambda i: i != pause.winner)
+        for place, index in enumerate(order):
+            candidate = pause.candidates[index]
+            part = f"“{one_line(candidate.text)}” {candidate.score:.2f}"
+            if place:
+                row.append(" over " if place == 1 else ", ")
+            row.append(part, style=CHOSEN.style() if place == 0 and index else "")
+        row.truncate(width)
+        return row
+
     def _legend_row(self, width: int) -> Text:
         row = Text(no_wrap=True)
         for mark in LEGEND:
@@ -178,6 +206,11 @@ class PanelState:
                     break
                 row.append(gap).append(mark.name, style=mark.style())
         return row
+
+
+def _attempt_words(attempt: Attempt) -> str:
+    score = "not scored" if attempt.score is None else f"score {attempt.score:.4g}"
+    return f"round {attempt.round}, {score}: “{attempt.text}”"
 
 
 def sparkline(points: Sequence[Point], width: int) -> Text:

@@ -20,7 +20,7 @@ _FINISH = {
 
 
 def summary_lines(summary: Mapping[str, Any]) -> list[str]:
-    """One or two lines from a summary as `Tally.summary` gives it or a trace holds it.
+    """One to three lines from a summary as `Tally.summary` gives it or a trace holds it.
 
     A trace may lack fields or hold nonsense; what cannot be used is left out.
     """
@@ -39,6 +39,18 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     lines = [SEPARATOR.join(line)]
     if tokens and (_integer(summary, "small_forwards") or _integer(summary, "drafted")):
         lines.append(_pair_line(summary, tokens))
+    attempts, best = _integer(summary, "attempts"), _number(summary, "best_score")
+    if attempts:
+        rounds = count(_integer(summary, "rounds"), "round")
+        score = "none scored" if best is None else f"best score {best:.4g}"
+        lines.append(f"{count(attempts, 'answer')} in {rounds}{SEPARATOR}{score}")
+    pauses = _integer(summary, "pauses")
+    if pauses:
+        chosen, ahead = _integer(summary, "chosen"), _integer(summary, "looked_ahead")
+        lines.append(
+            f"{count(pauses, 'pause')}, {chosen} won by another token than the likeliest{SEPARATOR}"
+            f"looked ahead {count(ahead, 'token')}"
+        )
     return lines
 
 

@@ -68,7 +68,8 @@ class Engine(Protocol):
 
     Not thread-safe. Every method raises EngineError when the backend fails, when a token id is outside
     the vocabulary, or when the context would overflow; the sequence is then as it was before the call.
-    While a tree is pending (after `forward_tree`, before `keep`) only `keep`, `rewind` and `close` are allowed; `rewind` drops the tree.
+    While a tree is pending (after `forward_tree`, before `keep`) only `keep`, `rewind`, `close` and a `forward_tree` that grows it are
+    allowed; `rewind` drops the tree, and so does a growth that fails in the backend.
     """
 
     @property
@@ -110,7 +111,8 @@ class Engine(Protocol):
         """Run every node of `tree` after the trunk; scores of the nodes from `first_row` on.
 
         A node sees the trunk, its ancestors and itself, and nothing else. `length` does not change until
-        `keep`.
+        `keep`. While a tree is pending, `tree` must begin with it, node by node: what is new is run alone, and `first_row` must
+        lie behind the nodes that are there already.
         """
         ...
 

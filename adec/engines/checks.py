@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from adec.engines.base import Engine
 from adec.errors import EngineError
+from adec.tree import TokenTree
 
 
 def check_feed(engine: Engine, tokens: Sequence[int], rows: int) -> None:
@@ -21,6 +22,22 @@ def check_feed(engine: Engine, tokens: Sequence[int], rows: int) -> None:
             f"token {wrong} is not in the vocabulary of {engine.info.name} (0 to {size - 1})"
         )
     check_room(engine, len(tokens))
+
+
+def check_growth(pending: TokenTree | None, tree: TokenTree, first_row: int) -> int:
+    """The number of nodes of `tree` that a pending tree has in the cache already.
+
+    Raises EngineError unless `tree` is the pending one and more, and rows are asked of the new nodes alone.
+    """
+    if pending is None:
+        return 0
+    known = len(pending)
+    begins = tree.tokens[:known] == pending.tokens and tree.parents[:known] == pending.parents
+    if not begins or len(tree) == known:
+        raise EngineError("a tree is pending: grow it, keep a path, or rewind first")
+    if first_row < known:
+        raise EngineError(f"rows of the first {known} nodes were given when these were run")
+    return known
 
 
 def check_room(engine: Engine, count: int) -> None:

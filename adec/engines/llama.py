@@ -16,7 +16,8 @@ from typing import NoReturn
 import numpy as np
 
 from adec.engines.base import Capability, ModelHeader, OpenOptions
-from adec.engines.checks import check_feed, check_rewind
+from adec.engines.checks import check_feed, check_growth, check_rewind
+from adec.engines.llama_branches import grown_owners
 from adec.engines.llama_library import (
     Batch,
     Session,
@@ -138,11 +139,12 @@ class LlamaEngine:
         return self._append(tokens, rows)
 
     def forward_tree(self, tree: TokenTree, *, first_row: int = 0) -> ArrayScores:
-        self._ready()
+        self._open()
         if "tree" not in self.capabilities:
             raise EngineError(
                 f"{self.info.name} runs no token trees: {self._missing.get('tree', 'not supported')}"
             )
+        known = check_growth(self._tree, tree, first_row)
         check_feed(self, tree.tokens, len(tree) - first_row)
         if len(tree) > self._capacity:
             raise EngineError(f"a tree of {len(tree)} nodes; {self._capacity} fit into one batch")
@@ -150,11 +152,11 @@ class LlamaEngine:
             raise EngineError("a tree has a node before its parent")
         kept = TokenTree(list(tree.tokens), list(tree.parents))
         start = self._length
+        pending, before = self._tree, self._owners
         if tree.is_chain:
-            scores = self._append(tree.tokens, len(tree) - first_row)
-            self._length, self._tree, self._owners = start, kept, None
-            return scores
-        owners = _owners(kept)
+            return self._forward_chain(kept, known, first_row)
+        chain = [[1] for _ in range(known)] if before is None else before
+        owners, joins = grown_owners(kept, known, chain)
         leaves = max(max(owned) for owned in owners)
         if leaves > self.branches:
             raise EngineError(
@@ -169,11 +171,19 @@ class LlamaEngine:
                         session.memory, 0, branch, self._tagged[branch], start
                     )
                     self._tagged[branch] = start
-            self._fill_tree(kept, owners, first_row)
+            if pending is not None and before is None:
+                # a chain lay on sequence 0; as the first branch of a tree it lies on sequence 1
+                library.llama_memory_seq_cp(session.memory, 0, 1, start, start + known)
+                library.llama_memory_seq_rm(session.memory, 0, start, -1)
+            for source, branch, depth in joins:
+                library.llama_memory_seq_cp(
+                    session.memory, source, branch, start, start + depth + 1
+                )
+            self._fill_tree(kept, known, owners, first_row)
             code = self._decode(session.context, self._batch.struct)
             if code != 0:
                 self._fail(code)
-            scores = self._read(first_row, len(tree))
+            scores = self._read(first_row - known, len(tree) - known)
             self._tree, self._owners = kept, owners
             return scores
         except BaseException:
@@ -217,6 +227,19 @@ class LlamaEngine:
     def close(self) -> None:
         self._finalizer()
 
+    def _forward_chain(self, tree: TokenTree, known: int, first_row: int) -> ArrayScores:
+        """A tree of one path lies on sequence 0, and counts from `keep` on."""
+        start = self._length
+        self._tree = None
+        self._length = start + known
+        try:
+            scores = self._append(tree.tokens[known:], len(tree) - first_row)
+        except BaseException:
+            self._restore(min(start, self._length))
+            raise
+        self._length, self._tree, self._owners = start, tree, None
+        return scores
+
     def _append(self, tokens: Sequence[int], rows: int) -> ArrayScores:
         """Decode checked tokens on sequence 0, a piece at a time."""
         start, count, batch = self._length, len(tokens), self._batch
@@ -246,16 +269,18 @@ class LlamaEngine:
             raise
         return ArrayScores(logits)
 
-    def _fill_tree(self, tree: TokenTree, owners: list[list[int]], first_row: int) -> None:
-        batch, count = self._batch, len(tree)
-        batch.tokens[:count] = tree.tokens
-        batch.positions[:count] = tree.depths()
+    def _fill_tree(
+        self, tree: TokenTree, known: int, owners: list[list[int]], first_row: int
+    ) -> None:
+        batch, count = self._batch, len(tree) - known
+        batch.tokens[:count] = tree.tokens[known:]
+        batch.positions[:count] = tree.depths()[known:]
         batch.positions[:count] += self._length
-        batch.sequence_counts[:count] = [len(owned) for owned in owners]
-        for node, owned in enumerate(owners):
-            batch.sequences[node, : len(owned)] = owned
+        batch.sequence_counts[:count] = [len(owned) for owned in owners[known:]]
+        for entry, owned in enumerate(owners[known:]):
+            batch.sequences[entry, : len(owned)] = owned
         batch.wanted[:count] = 0
-        batch.wanted[first_row:count] = 1
+        batch.wanted[first_row - known : count] = 1
         batch.struct.n_tokens = count
 
     def _read(self, first: int, end: int) -> ArrayScores:
@@ -315,17 +340,3 @@ class LlamaEngine:
         self._open()
         if self._tree is not None:
             raise EngineError("a tree is pending: keep a path or rewind first")
-
-
-def _owners(tree: TokenTree) -> list[list[int]]:
-    """For each node the sequences it belongs to: leaves are numbered from 1, an inner node has its leaves' numbers."""
-    owners: list[list[int]] = [[] for _ in range(len(tree))]
-    leaves = 0
-    for node in range(len(tree) - 1, -1, -1):
-        if not owners[node]:
-            leaves += 1
-            owners[node].append(leaves)
-        parent = tree.parents[node]
-        if parent != ROOT:
-            owners[parent].extend(owners[node])
-    return owners

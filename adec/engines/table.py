@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from adec.engines.base import Capability, ModelInfo, OpenOptions
-from adec.engines.checks import check_feed, check_rewind, check_room
+from adec.engines.checks import check_feed, check_growth, check_rewind, check_room
 from adec.engines.vocabulary import Vocabulary
 from adec.errors import EngineError
 from adec.signals import ArrayScores
@@ -78,16 +78,17 @@ class TableEngine:
         return self._scores([tuple(self._tokens[:end]) for end in ends])
 
     def forward_tree(self, tree: TokenTree, *, first_row: int = 0) -> ArrayScores:
-        self._ready()
+        self._open()
         if "tree" not in self.capabilities:
             raise EngineError(f"{self.info.name} runs no token trees")
+        known = check_growth(self._tree, tree, first_row)
         check_feed(self, tree.tokens, len(tree) - first_row)
         prefixes: list[tuple[int, ...]] = []
         for token, parent in zip(tree.tokens, tree.parents, strict=True):
             above = self.tokens if parent == ROOT else prefixes[parent]
             prefixes.append((*above, token))
         self._tree = replace(tree, tokens=list(tree.tokens), parents=list(tree.parents))
-        self.fed.append(list(tree.tokens))
+        self.fed.append(tree.tokens[known:])
         return self._scores(prefixes[first_row:])
 
     def keep(self, path: Sequence[int]) -> None:

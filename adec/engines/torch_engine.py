@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from adec.engines.base import Capability, ModelHeader, OpenOptions
-from adec.engines.checks import check_feed, check_rewind
+from adec.engines.checks import check_feed, check_growth, check_rewind
 from adec.engines.folder_tokenizer import FolderTokenizer
 from adec.engines.tensor_scores import TensorScores
 from adec.engines.torch_weights import Weights, engine_error
@@ -133,17 +133,19 @@ class TorchEngine:
         return self._scores(parts)
 
     def forward_tree(self, tree: TokenTree, *, first_row: int = 0) -> Scores:
-        self._ready()
+        self._usable()
         if "tree" not in self.capabilities and not (
             "rewind" in self.capabilities and tree.is_chain
         ):
             raise EngineError(f"{self.info.name} runs no token trees")
+        known = check_growth(self._tree, tree, first_row)
         check_feed(self, tree.tokens, len(tree) - first_row)
         wanted = len(tree) - first_row
-        depths = torch.tensor([tree.depths()], device=self._device) + self._length
-        with self._restoring(len(tree)):
-            mask = None if tree.is_chain else self._tree_mask(tree)
-            logits = self._run(tree.tokens, depths, wanted, mask)
+        depths = torch.tensor([tree.depths()[known:]], device=self._device) + self._length
+        self._tree = None  # a failure cuts the cache to the trunk
+        with self._restoring(len(tree) - known):
+            mask = None if tree.is_chain else self._tree_mask(tree, known)
+            logits = self._run(tree.tokens[known:], depths, wanted, mask)
         self._tree = replace(tree, tokens=list(tree.tokens), parents=list(tree.parents))
         return self._scores([logits] if wanted else [])
 
@@ -222,10 +224,10 @@ class TorchEngine:
         logits: Tensor = self._module(**inputs, logits_to_keep=rows).logits
         return logits[0]
 
-    def _tree_mask(self, tree: TokenTree) -> Tensor:
-        """(1, 1, nodes, trunk + nodes): a node sees the trunk, its ancestors and itself."""
-        mask = torch.ones((len(tree), self._length + len(tree)), dtype=torch.bool)
-        mask[:, self._length :] = torch.from_numpy(tree.ancestor_mask())
+    def _tree_mask(self, tree: TokenTree, known: int) -> Tensor:
+        """(1, 1, new nodes, trunk + nodes): a node sees the trunk, its ancestors and itself."""
+        mask = torch.ones((len(tree) - known, self._length + len(tree)), dtype=torch.bool)
+        mask[:, self._length :] = torch.from_numpy(tree.ancestor_mask()[known:])
         mask = mask.to(self._device)[None, None]
         if self._module.config._attn_implementation == "sdpa":
             return mask
@@ -276,9 +278,12 @@ class TorchEngine:
             raise EngineError(f"{self.info.name} is closed")
 
     def _ready(self) -> None:
-        self._open()
+        self._usable()
         if self._tree is not None:
             raise EngineError("a tree is pending: keep a path or rewind first")
+
+    def _usable(self) -> None:
+        self._open()
         if self._lost:
             raise EngineError(
                 f"{self.info.name} lost its sequence in a failed forward", hint="rewind it to 0"

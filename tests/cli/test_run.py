@@ -123,6 +123,12 @@ def wrong(name: str) -> Any:
         "two outputs": (["--json", "--jsonl"], 2, "exclude each other"),
         "system": (["--raw", "--system", "x"], 2, "--system has no place"),
         "trace": (["--trace", "/no/such/folder/t"], 1, "trace"),
+        "no exec": (["--strategy", "iad", "--tests", __file__], 2, "add --allow-exec"),
+        "two verifiers": (["--verify", "cat", "--tests", __file__], 2, "exclude each other"),
+        "idle verifier": (["--verify", "cat"], 2, "add --strategy iad"),
+        "no verifier": (["--strategy", "iad", "--verify", "/no/such"], 2, "no program"),
+        "odd verifier": (["--strategy", "iad", "--verify", "a 'b"], 2, "cannot be read"),
+        "no number": (["--strategy", "iad", "--verify", "echo x"], 1, "no number: 'x'"),
     }[name]
 
 
@@ -145,6 +151,12 @@ def wrong(name: str) -> Any:
         "no model",
         "no setting",
         "two outputs",
+        "no exec",
+        "two verifiers",
+        "idle verifier",
+        "no verifier",
+        "odd verifier",
+        "no number",
     ],
 )
 def test_errors_are_one_line_with_the_right_code(name: str, tiny_pair: Pair, capsys: Any) -> None:
@@ -176,8 +188,11 @@ def test_a_full_disk_does_not_take_the_answer_away(tiny_pair: Pair, capsys: Any)
     assert "No space left" in outcome.err and outcome.err.count("\n") == 1
 
 
-def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_every_option_reaches_the_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path
+) -> None:
     """A flag that is parsed and then forgotten is the commonest lie of such tools."""
+    (tmp_path / "tests.txt").write_text("f(1) == 1\n")
     seen: list[str] = []
 
     def spy(choice: Any) -> Any:
@@ -200,9 +215,11 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch, capsys: A
         "verbose": ["-v"], "context": ["--ctx", 99], "threads": ["--threads", 9],
         "batch_threads": ["--batch-threads", 9], "gpu_layers": ["--gpu-layers", 9],
         "memory_map": ["--no-mmap"], "device": ["--device", "x"], "dtype": ["--dtype", "float16"],
-        "file": ["-f", __file__],
+        "file": ["-f", __file__], "verify": ["--verify", "cat"],
+        "tests": ["--tests", tmp_path / "tests.txt", "--allow-exec"],
     }  # fmt: skip
-    assert set(variants) == set(inspect.signature(run_module.run).parameters) - {"prompt"}
+    elsewhere = {"prompt", "allow_exec"}
+    assert set(variants) == set(inspect.signature(run_module.run).parameters) - elsewhere
     call(capsys, "run", "hi")
     for arguments in variants.values():
         call(capsys, "run", *arguments, "hi")

@@ -146,6 +146,54 @@ class EngineContract:
             log_probabilities(engine.forward_tree(tree, first_row=4)), every[4:], self.tolerance
         )
 
+    def test_a_tree_grows_by_what_is_new(
+        self, fresh: Callable[[], Engine], rng: random.Random
+    ) -> None:
+        """In three parts, the first of which may be a chain; every row is that of its path alone."""
+        for seed in range(12):
+            rng = random.Random(seed)
+            engine = fresh()
+            trunk = self.ids(rng, engine, 5)
+            engine.forward(trunk, rows=0)
+            tree = random_tree(rng, rng.randint(3, 12), engine.info.vocabulary)
+            first, second = sorted(rng.sample(range(1, len(tree)), 2))
+            rows = []
+            for begin, end in ((0, first), (first, second), (second, len(tree))):
+                part = TokenTree(tree.tokens[:end], tree.parents[:end])
+                with pytest.raises(EngineError):
+                    engine.forward_tree(part, first_row=begin - 1)
+                rows.append(log_probabilities(engine.forward_tree(part, first_row=begin)))
+                assert engine.length == len(trunk)
+            for leaf in tree.leaves():
+                path = tree.path(leaf)
+                alone = self.path_rows(fresh, trunk + [tree.tokens[node] for node in path])
+                assert_rows_equal(np.concatenate(rows)[path], alone[len(trunk) :], self.tolerance)
+            path = tree.path(rng.randrange(len(tree)))
+            engine.keep(path)
+            trunk = trunk + [tree.tokens[node] for node in path] + self.ids(rng, engine, 2)
+            rows = log_probabilities(engine.forward(trunk[-2:], rows=2))
+            assert_rows_equal(rows, self.path_rows(fresh, trunk)[-2:], self.tolerance)
+
+    def test_what_does_not_grow_a_tree_leaves_it_pending(
+        self, fresh: Callable[[], Engine], rng: random.Random
+    ) -> None:
+        engine = fresh()
+        engine.forward(self.ids(rng, engine, 5), rows=0)
+        tree = TokenTree([1, 2, 3], [ROOT, ROOT, 0])
+        engine.forward_tree(tree)
+        size = engine.info.vocabulary
+        for tokens, parents in (
+            ([1, 2, 3], [ROOT, ROOT, 0]),
+            ([1, 2, 4, 3], [ROOT, ROOT, 0, 0]),
+            ([1, 2, 3, 4], [ROOT, ROOT, 1, 0]),
+            ([1, 2, 3, size], [ROOT, ROOT, 0, 0]),
+        ):
+            with pytest.raises(EngineError):
+                engine.forward_tree(TokenTree(tokens, parents), first_row=3)
+        engine.forward_tree(TokenTree([1, 2, 3, 4], [ROOT, ROOT, 0, 2]), first_row=3)
+        engine.keep([0, 2, 3])
+        assert engine.length == 8
+
     def test_after_keep_rows_are_a_fresh_engines(
         self, fresh: Callable[[], Engine], rng: random.Random
     ) -> None:

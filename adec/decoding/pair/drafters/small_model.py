@@ -184,23 +184,22 @@ class SmallModel:
         return law_of(scores.row(0), at_temperature(self._limits.sampler, self._temperature))
 
     def _laws(self, tree: TokenTree, layer: Sequence[int]) -> list[Law] | None:
-        """The laws of a layer; the tree so far is read again behind the sequence, since a pending tree cannot grow."""
+        """The laws of a layer; a pending tree grows, so that what was read is not read again."""
         engine, sequence = self._engine, self._sequence
         if len(tree) == 0:
             law = self._law(tree, ROOT)
             return None if law is None else [law]
         if len(sequence) + len(tree) > engine.context:
             return None
-        if self._pending is not None:
-            engine.rewind(engine.length)  # drops it
-        elif engine.length > len(sequence):
+        known = 0 if self._pending is None else len(self._pending)
+        if known == 0 and engine.length > len(sequence):
             engine.rewind(len(sequence))
         stem = sequence[engine.length :]
         whole = behind(stem, tree)
         scores = self._meter.forward_tree(
-            engine, "small", "draft", whole, first_row=len(stem) + layer[0]
+            engine, "small", "draft", whole, first_row=len(stem) + layer[0], known=known
         )
-        self._timed(len(whole))
+        self._timed(len(whole) - known)
         self._pending, self._stem, self._path = whole, len(stem), []
         sampler = at_temperature(self._limits.sampler, self._temperature)
         laws = []
@@ -237,7 +236,7 @@ class SmallModel:
         return self.draft_ms(self._missing(path_tokens(tree, node)))
 
     def _layer_cost(self, tree: TokenTree, size: int) -> float:
-        return self.draft_ms(1 + len(tree))
+        return self.draft_ms(max(1, size))
 
     def _timed(self, count: int) -> None:
         ms = self._meter.forwards[-1].ms

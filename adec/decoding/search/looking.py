@@ -1,0 +1,75 @@
+"""Looking ahead: the likeliest tokens of a row, each extended greedily, a tree level a forward on one shared cache."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from adec.signals import Scores
+from adec.tree import TokenTree
+
+RowAt = tuple[Scores, int]
+"""Scores and the index of a row in them."""
+
+Reader = Callable[[TokenTree, int, int], Scores]
+"""(tree, known, first): reads the nodes after the first `known` ones, which are read already; rows from node `first` on."""
+
+
+@dataclass
+class Branch:
+    """A candidate token and its look-ahead.
+
+    `nodes[i]` is the tree's node of `tokens[i]`, `rows[i]` the row after it; the last token has neither, unless looking
+    ahead ended there. `logs[i]` is the log-probability of `tokens[i]` (nats).
+    """
+
+    tokens: list[int]
+    logs: list[float]
+    probability: float
+    nodes: list[int] = field(default_factory=list)
+    rows: list[RowAt] = field(default_factory=list)
+
+    @property
+    def score(self) -> float:
+        """Mean log-probability (He et al. 2025, with weight 1 for the look-ahead). An ended candidate has a mean as well:
+        both sum and length stop at its end."""
+        return sum(self.logs) / len(self.logs)
+
+
+def look_ahead(
+    at: RowAt, count: int, depth: int, end: frozenset[int], read: Reader, stem: Sequence[int] = ()
+) -> tuple[TokenTree, list[Branch]]:
+    """The `count` likeliest tokens of the row `at`, each extended by up to `depth` tokens of the reader's argmax.
+
+    One forward a level, of one node a candidate that has not ended. `stem`: tokens between the reader's trunk and the
+    candidates, read with the first level. Costs `count * depth` tokens at most, plus the stem.
+    """
+    scores, row = at
+    branches = [
+        Branch([token], [log_of(probability)], probability)
+        for token, probability in scores.top(row, count)
+    ]
+    tree = TokenTree.chain(stem)
+    known = 0
+    for _ in range(depth):
+        alive = [branch for branch in branches if branch.tokens[-1] not in end]
+        if not alive:
+            break
+        first = len(tree)
+        for branch in alive:
+            above = branch.nodes[-1] if branch.nodes else len(stem) - 1
+            branch.nodes.append(tree.add(above, branch.tokens[-1]))
+        rows = read(tree, known, first)
+        for index, branch in enumerate(alive):
+            token = rows.argmax(index)
+            branch.rows.append((rows, index))
+            branch.tokens.append(token)
+            branch.logs.append(log_of(rows.probability(index, token)))
+        known = len(tree)
+    return tree, branches
+
+
+def log_of(probability: float) -> float:
+    """The natural logarithm, -inf for 0."""
+    return math.log(probability) if probability > 0 else -math.inf

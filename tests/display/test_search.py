@@ -1,0 +1,100 @@
+"""Pauses and rounds as a person sees them: the panel, the marks, the closing lines; hostile text in all of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pyte
+
+from adec.display.marks import CHOSEN, mark_of
+from adec.display.picture import Picture
+from adec.display.summary_line import summary_lines
+from adec.engines.vocabulary import Vocabulary
+from adec.events import Attempt, Candidate, Forward, Pause, Signal, Step, Token
+from adec.summary import Tally
+from adec.text import TextStream
+from tests.display.fakes import START
+
+PAUSE = Step(
+    "pause",
+    (Token(1, "large", "chosen", text=" 176"), Token(2, "large", text=".")),
+    (Forward("large", "look_ahead", 3, 2.0), Forward("large", "look_ahead", 3, 2.0)),
+    signal=Signal(1.25, 1.0),
+    pause=Pause(
+        (Candidate((3, 4), 0.5, -0.84, " 175."), Candidate((1, 2), 0.4, -0.21, " 176.")), 1, 1
+    ),
+)
+
+
+def rows_of(*steps: Step, width: int = 80, height: int = 24) -> list[str]:
+    now = 0.0
+    screen = pyte.Screen(width, height)
+    picture = Picture((width, height), colour=True, clock=lambda: now)
+    picture.start(replace(START, strategy="adadec"))
+    for step in steps:
+        picture.add(step)
+    now = 9.0
+    pyte.Stream(screen).feed(picture.frame((width, height)).replace("\n", "\r\n"))
+    return [row.rstrip() for row in screen.display]
+
+
+def test_a_pause_shows_its_candidates_the_winner_first() -> None:
+    rows = rows_of(PAUSE)
+    assert rows[0] == " 176."
+    assert any("last pause “ 176.” -0.21 over “ 175.” -0.84" in row for row in rows)
+    assert any("1.25, threshold 1.00 nats" in row for row in rows)
+    assert any("chosen" in row for row in rows)
+    assert mark_of(PAUSE.tokens[0]) is CHOSEN and mark_of(PAUSE.tokens[1]) is not CHOSEN
+
+
+def test_hostile_candidates_stay_in_their_row() -> None:
+    wild = "a\x1b[2J\r\n\t\u202e漢" * 30
+    assert PAUSE.pause is not None
+    candidates = tuple(replace(one, text=wild) for one in PAUSE.pause.candidates)
+    for width in (80, 40, 25):
+        step = replace(PAUSE, pause=replace(PAUSE.pause, candidates=candidates))
+        rows = rows_of(step, width=width)
+        assert sum("last pause" in row for row in rows) == 1
+        assert rows[0] == " 176."  # nothing was cleared
+        assert [row[0] for row in rows[1:8] if row] == ["╭", "│", "│", "│", "│", "╰"]
+
+
+def test_rounds_show_the_best_so_far() -> None:
+    good = Step("attempt", attempt=Attempt(1, (1,), 0.75, True, text="Answer: 5."))
+    bad = Step("attempt", attempt=Attempt(2, (2,), None, False, "the verifier printed nothing"))
+    rows = rows_of(good, bad)
+    assert any("best so far, 0.75: “Answer: 5.”" in row for row in rows)
+    assert any("last answer: round 2, not scored" in row for row in rows)
+
+
+def test_the_closing_lines() -> None:
+    tally = Tally("adadec", "approximate")
+    tally.add(PAUSE, 0.0)
+    tally.add(Step("write", (Token(1, "large"),)), 0.0)
+    summary = tally.summary(1.0)
+    assert (summary["pauses"], summary["chosen"], summary["looked_ahead"]) == (1, 1, 6)
+    assert summary["look_ahead_ms"] == 4 and summary["large_fed"] == 6
+    assert summary_lines(summary)[-1] == (
+        "1 pause, 1 won by another token than the likeliest · looked ahead 6 tokens"
+    )
+    tally = Tally("iad", "approximate")
+    for number, (score, best) in enumerate(
+        ((0.5, True), (None, False), (0.75, True), (0.1, False))
+    ):
+        attempt = Attempt(1 + number // 2, (1,), score, best)
+        tally.add(Step("attempt", attempt=attempt), 0.0)
+    assert summary_lines(tally.summary(1.0))[-1] == "4 answers in 2 rounds · best score 0.75"
+
+
+def test_candidates_get_their_texts_where_ids_become_text() -> None:
+    vocabulary = Vocabulary("gpt2", tuple(bytes([value]) for value in range(256)))
+    ids = list("añ".encode())
+    step = Step(
+        "pause",
+        (Token(ids[0], "large"),),
+        pause=Pause((Candidate(tuple(ids), 0.5, -1.0), Candidate(tuple(ids[:2]), 0.5, -2.0)), 0),
+    )
+    (done,) = TextStream(vocabulary).read([step])
+    assert done.pause is not None
+    assert [one.text for one in done.pause.candidates] == ["añ", "a\ufffd"]
+    assert done.tokens[0].text == "a"
