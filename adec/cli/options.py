@@ -42,7 +42,7 @@ Strategy = Annotated[
     typer.Option(
         "--strategy",
         metavar="NAME",
-        help="How to decode, such as ead, speculate or plain. Default: what the profile recommends.",
+        help="How to decode, such as ead, speculate or plain. Default: auto, what a profile recommends.",
         rich_help_panel=MODELS,
     ),
 ]
@@ -52,6 +52,16 @@ Assignments = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="A setting of the strategy, such as ead.up=0.3. May be repeated.",
+        rich_help_panel=MODELS,
+    ),
+]
+
+Keep = Annotated[
+    float | None,
+    typer.Option(
+        "--keep",
+        metavar="SHARE",
+        help="Quality that auto must have proved, such as 0.97. 1 is exact.",
         rich_help_panel=MODELS,
     ),
 ]

@@ -45,6 +45,7 @@ def run(
     model: shared.Model = None,
     strategy: shared.Strategy = None,
     assignments: shared.Assignments = None,
+    keep: shared.Keep = None,
     max_tokens: shared.MaxTokens = 256,
     temperature: shared.Temperature = 0.0,
     top_k: shared.TopK = 0,
@@ -130,7 +131,7 @@ def run(
 
     chosen_seed = seed if seed is not None else 0 if temperature == 0 else fresh_seed()
     sampler = Sampler(temperature, top_k, top_p, min_p, chosen_seed)
-    choice = Choice(pair, small, large, model, strategy, tuple(assignments or ()))
+    choice = Choice(pair, small, large, model, strategy, tuple(assignments or ()), keep)
     machine = OpenOptions(
         context=context,
         threads=threads,
