@@ -15,9 +15,10 @@ from adec.calibration.progress import progress_on_stderr
 from adec.calibration.prompts import PromptSet, built_in, read_prompts
 from adec.calibration.report import chart, sentence, svg, table
 from adec.calibration.result import Result
+from adec.calibration.sections import Named, profile_text
 from adec.calibration.threads import choose_threads
 from adec.calibration.trial import Runner
-from adec.calibration.writing import Named, check_writable, profile_text, write_profile
+from adec.calibration.writing import check_writable, write_profile
 from adec.cli.interrupts import Interrupts
 from adec.display.terminal import size_of
 from adec.engines.base import OpenOptions

@@ -5,22 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
 from time import perf_counter
 from typing import Any, TypeVar
 
-import numpy as np
-
-from adec.calibration.costs import Cell, CostTable, measure_costs
+from adec.calibration.costs import CostTable, measure_costs, table_data, tables_from
+from adec.calibration.figures import figures_of, percentiles, set_break_even
 from adec.calibration.fit import (
-    TRIGGER_RATES,
     Candidate,
     cascade_candidates,
     ead_candidates,
-    fit_logistic,
     front,
     paper_point,
-    percentile_of,
     promising,
 )
 from adec.calibration.journal import Journal
@@ -29,12 +24,10 @@ from adec.calibration.predict import predict_exact
 from adec.calibration.progress import Progress
 from adec.calibration.prompts import Prompt, PromptSet
 from adec.calibration.proof import prove
-from adec.calibration.replay import acceptance_by_depth, acceptance_by_rank, best_chain
-from adec.calibration.result import Measured, Result, Signals
+from adec.calibration.result import Measured, Result
 from adec.calibration.signals import Answer, Record, answer_from, record, record_from, to_data
 from adec.calibration.trial import Interrupted, Metric, Point, Run, Runner, loss_of, run_from
 from adec.decoding.pair.costs import Curves
-from adec.decoding.pair.rates import expected_tokens
 from adec.decoding.registry import remaining
 from adec.errors import UsageError
 from adec.events import Role
@@ -49,7 +42,6 @@ LEAST_ANSWERS = 4
 """Answers that each stage takes whatever the time: with fewer nothing can be fitted."""
 CANDIDATES = 4
 """Points of a family that are run for real, and half of them, rounded up, are tested."""
-PERCENTILES = (50, 75, 90, 95, 98, 99)
 EXACT_PAIR = ("speculate", "smartspec", "dyspec", "adaedl")
 EXACT_SINGLE = ("speculate", "lookup", "recycling")
 FAMILIES = ("ead", "cascade")
@@ -98,7 +90,7 @@ class Calibration:
         """Measure everything. Raises KeyboardInterrupt after Ctrl-C, with all that was measured in the journal; EngineError."""
         tables = self._costs()
         answers, records = self._answers()
-        signals = self._signals(records, tables)
+        signals = figures_of(records, pair=self._engines.small is not None)
         large, small = (
             table.curve(signals.context) if table is not None else None
             for table in (tables["large"], tables.get("small"))
@@ -107,7 +99,7 @@ class Calibration:
         curves = Curves(large, small)
         self._runner.plan = dataclasses.replace(self._runner.plan, curves=curves)
         own_ms = self._own_ms()
-        _break_even(signals, curves, own_ms)
+        set_break_even(signals, curves, own_ms)
         points = self._points(records, curves, own_ms)
         measured = self._try(points, answers)
         predict_exact(measured, records, curves)
@@ -126,7 +118,7 @@ class Calibration:
             seconds=self._clock() - self._began,
         )
         if result.budget is not None:
-            result.percentiles = _percentiles(result.budget.point.point, records)
+            result.percentiles = percentiles(result.budget.point.point, records)
         return result
 
     def _check_prompts(self) -> None:
@@ -147,7 +139,7 @@ class Calibration:
 
     def _costs(self) -> dict[Role, CostTable]:
         self._progress.stage("forward times")
-        known = self._kept("costs", _tables_from)
+        known = self._kept("costs", tables_from)
         if known is not None:
             return known
         engines: dict[Role, Any] = {"large": self._engines.large}
@@ -155,7 +147,7 @@ class Calibration:
             engines["small"] = self._engines.small
         seconds = min(COST_SECONDS, COSTS * self._wishes.seconds)
         tables = measure_costs(engines, seconds=seconds, tick=self._progress.tick)
-        self._journal.put("costs", {role: _table_data(table) for role, table in tables.items()})
+        self._journal.put("costs", {role: table_data(table) for role, table in tables.items()})
         return tables
 
     def _answers(self) -> tuple[list[Answer], list[Record]]:
@@ -186,24 +178,6 @@ class Calibration:
             self._journal.put(f"answer {name}", to_data(kept))
         return kept
 
-    def _signals(self, records: list[Record], tables: dict[Role, CostTable]) -> Signals:
-        small = np.concatenate([r.small_entropy for r in records])
-        large = np.concatenate([r.large_entropy for r in records])
-        agrees = np.concatenate([r.agrees for r in records]).astype(np.float64)
-        pair = "small" in tables
-        return Signals(
-            answers=len(records),
-            tokens=len(small),
-            context=round(median(r.prompt_tokens + len(r) / 2 for r in records)),
-            agreement=float(agrees.mean()),
-            by_depth=acceptance_by_depth(records) if pair else [],
-            by_rank=acceptance_by_rank(records) if pair else [],
-            small_entropy=_quantiles(small) if pair else {},
-            large_entropy=_quantiles(large),
-            thresholds={rate: float(np.quantile(small, 1 - rate)) for rate in TRIGGER_RATES},
-            logistic=fit_logistic(small, agrees) if pair else None,
-        )
-
     def _own_ms(self) -> float:
         """adec's own time for a token of plain decoding, measured in a few answers."""
         runs = [self._trial(PLAIN, i, p) for i, p in enumerate(self._prompts.fit[:LEAST_ANSWERS])]
@@ -215,7 +189,7 @@ class Calibration:
         names = EXACT_PAIR if plan.small is not None else EXACT_SINGLE
         points = [Measured(PLAIN, True, predicted_ms=own_ms + curves.large.ms(1))]
         points += [Measured(Point(name), True) for name in names if name in able]
-        if plan.small is None:
+        if plan.small is None or self._wishes.keep >= 1:
             return points
         self._progress.stage("replay")
         grids: dict[str, Callable[[], list[Candidate]]] = {
@@ -320,53 +294,3 @@ def to_test(points: list[Measured], level: float) -> list[Measured]:
     if not good and points:
         good = [max(points, key=lambda m: (m.quality, -m.ms_per_token))]
     return sorted(good, key=lambda m: -m.quality)
-
-
-def _break_even(signals: Signals, curves: Curves, own_ms: float) -> None:
-    """The best chain of drafts, and what a draft may cost for any chain to pay: the greatest d with E[tokens] > time / plain."""
-    if curves.small is None or not signals.by_depth:
-        return
-    signals.best_chain, _ = best_chain(signals.by_depth, curves, own_ms)
-    plain = own_ms + curves.large.ms(1)
-    tokens = expected_tokens(signals.by_depth)
-    signals.break_even_ms = max(
-        (tokens[k] * plain - own_ms - curves.large.ms(k + 1)) / k for k in range(1, len(tokens))
-    )
-
-
-def _quantiles(column: Any) -> dict[int, float]:
-    return {p: float(np.percentile(column, p)) for p in PERCENTILES}
-
-
-def _percentiles(point: Point, records: list[Record]) -> dict[str, float]:
-    """The thresholds of EAD as percentiles: `up` of the small model's entropies, `down` of the large one's."""
-    columns = {
-        "up": np.concatenate([r.small_entropy for r in records]),
-        "down": np.concatenate([r.large_entropy for r in records]),
-    }
-    return {
-        name: percentile_of(value, columns[name])
-        for name, value in point.settings
-        if point.strategy == "ead" and name in columns
-    }
-
-
-def _table_data(table: CostTable) -> list[Any]:
-    return [
-        [context, size, cell.ms, cell.spread, cell.count, cell.outliers]
-        for context, column in table.cells.items()
-        for size, cell in column.items()
-    ]
-
-
-def _tables_from(data: dict[Any, Any]) -> dict[Role, CostTable]:
-    tables: dict[Role, CostTable] = {}
-    roles: tuple[Role, ...] = ("large", "small")
-    for role in roles:
-        for context, size, ms, spread, count, outliers in data.get(role, []):
-            cell = Cell(float(ms), float(spread), int(count), int(outliers))
-            column = tables.setdefault(role, CostTable()).cells.setdefault(int(context), {})
-            column[int(size)] = cell
-    if "large" not in tables:
-        raise KeyError("large")
-    return tables

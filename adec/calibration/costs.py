@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 from adec.decoding.pair.costs import CostCurve
 from adec.decoding.pair.measuring import SIZES
@@ -189,3 +190,26 @@ def _stand_at(engine: Engine, length: int) -> None:
     if engine.length != length:
         engine.rewind(0)
         engine.forward([0] * length, rows=0)
+
+
+def table_data(table: CostTable) -> list[Any]:
+    """Plain data, for the journal."""
+    return [
+        [context, size, cell.ms, cell.spread, cell.count, cell.outliers]
+        for context, column in table.cells.items()
+        for size, cell in column.items()
+    ]
+
+
+def tables_from(data: dict[Any, Any]) -> dict[Role, CostTable]:
+    """Tables from plain data. Raises ValueError, TypeError, KeyError or AttributeError when it is none."""
+    tables: dict[Role, CostTable] = {}
+    roles: tuple[Role, ...] = ("large", "small")
+    for role in roles:
+        for context, size, ms, spread, count, outliers in data.get(role, []):
+            cell = Cell(float(ms), float(spread), int(count), int(outliers))
+            column = tables.setdefault(role, CostTable()).cells.setdefault(int(context), {})
+            column[int(size)] = cell
+    if "large" not in tables:
+        raise KeyError("large")
+    return tables

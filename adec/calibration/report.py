@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
 
 from adec.calibration.fit import front
@@ -104,7 +103,9 @@ def sentence(result: Result, name: str) -> str:
     if within is not None:
         start = f"Take {within.point.strategy}: {_times(within, plain)} as fast as plain, and {_proof(result)}."
         return f"{start} `adec run --pair {name}` does; `--keep 1` runs {exact.point.strategy} instead, which is exact."
-    if exact is plain:
+    if result.scattered:
+        start = f"Times are too scattered to choose by; take {exact.point.strategy}, which is exact, and calibrate again on a quiet machine"
+    elif exact is plain:
         start = "Take plain: nothing that is exact pays here"
         draft = result.tables.get("small")
         if draft is not None:
@@ -204,8 +205,3 @@ def _note(result: Result, measured: Measured) -> str:
     if measured.exact and measured.unlike:
         notes.append(f"{measured.unlike} answers differ by near ties")
     return ", ".join(notes)
-
-
-def remarks(result: Result) -> Sequence[str]:
-    """Lines worth a warning."""
-    return tuple(result.remarks)

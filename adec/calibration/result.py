@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 
-from adec.calibration.costs import CostTable
-from adec.calibration.fit import Logistic
+from adec.calibration.costs import OUTLIER, CostTable
+from adec.calibration.figures import Signals
 from adec.calibration.machine import Machine
 from adec.calibration.proof import Tested
 from adec.calibration.trial import Metric, Point, Run
 from adec.events import Role
 
 PAYS = 1.02
-"""A strategy must beat plain decoding by this factor to be recommended: less is within what a measurement moves."""
+"""A strategy must be faster by this factor to be recommended, and by more than both speeds are uncertain."""
+SCATTERED = 0.1
+"""Uncertainty of a speed, as a share of it, from which times are called too scattered to choose by."""
+OUTLIERS_FROM = 8
+"""Runs from which outliers can be told."""
 
 
 @dataclass
@@ -31,8 +35,23 @@ class Measured:
     """Answers that differ from the large model's own."""
 
     @property
+    def clean(self) -> list[Run]:
+        """The runs without outliers: those whose time per token is far from the others' median (hyperfine's rule)."""
+        speeds = [run.ms / max(1, run.decoded) for run in self.runs]
+        if len(speeds) < OUTLIERS_FROM:
+            return self.runs
+        middle = median(speeds)
+        sigma = 1.4826 * median(abs(speed - middle) for speed in speeds)
+        return [
+            run
+            for run, speed in zip(self.runs, speeds, strict=True)
+            if abs(speed - middle) <= OUTLIER * sigma
+        ] or self.runs
+
+    @property
     def ms_per_token(self) -> float:
-        return sum(run.ms for run in self.runs) / max(1, sum(run.decoded for run in self.runs))
+        runs = self.clean
+        return sum(run.ms for run in runs) / max(1, sum(run.decoded for run in runs))
 
     @property
     def tokens_per_second(self) -> float:
@@ -41,11 +60,12 @@ class Measured:
     @property
     def spread(self) -> float:
         """One standard error of the tokens per second: a ratio of sums over prompts, by linearisation."""
-        count, tokens = len(self.runs), sum(run.decoded for run in self.runs)
+        runs = self.clean
+        count, tokens = len(runs), sum(run.decoded for run in runs)
         if count < 2 or not tokens:
             return 0.0
         ratio = self.ms_per_token
-        rests = [run.ms - ratio * run.decoded for run in self.runs]
+        rests = [run.ms - ratio * run.decoded for run in runs]
         error = stdev(rests) * math.sqrt(count) / tokens
         return self.tokens_per_second * error / ratio if ratio > 0 else 0.0
 
@@ -76,28 +96,6 @@ class Measured:
 
 
 @dataclass
-class Signals:
-    """What the records say, in a few figures."""
-
-    answers: int
-    tokens: int
-    context: int
-    """Tokens before a typical forward: the median prompt and half an answer."""
-    agreement: float
-    by_depth: list[float]
-    by_rank: list[float]
-    small_entropy: dict[int, float]
-    """Percentile to nats; likewise the next."""
-    large_entropy: dict[int, float]
-    thresholds: dict[float, float]
-    """Trigger rate to the small model's entropy that is passed that often."""
-    logistic: Logistic | None
-    best_chain: int = 0
-    break_even_ms: float = 0.0
-    """What a forward of the small model may cost at most for a chain of drafts to pay."""
-
-
-@dataclass
 class Result:
     """A finished calibration."""
 
@@ -122,11 +120,19 @@ class Result:
 
     @property
     def exact(self) -> Measured:
-        """The fastest exact strategy; plain where nothing pays."""
+        """The fastest exact strategy; plain where nothing pays; speculate, which stops by itself, where times cannot tell."""
         others = [m for m in self.measured if m.exact and m is not self.plain]
         best = max(others, key=lambda m: m.tokens_per_second, default=self.plain)
-        pays = best.tokens_per_second > PAYS * self.plain.tokens_per_second
-        return best if pays else self.plain
+        if faster(best, self.plain):
+            return best
+        careful = next((m for m in others if m.point.strategy == "speculate"), self.plain)
+        return careful if self.scattered and not faster(self.plain, careful) else self.plain
+
+    @property
+    def scattered(self) -> bool:
+        """Whether the times are too uncertain to choose by."""
+        plain = self.plain
+        return plain.spread > SCATTERED * plain.tokens_per_second
 
     @property
     def proved(self) -> Tested[Measured] | None:
@@ -150,9 +156,16 @@ class Result:
         proved = self.proved
         if proved is None:
             return None
-        faster = proved.point.tokens_per_second > PAYS * self.exact.tokens_per_second
-        return proved.point if faster else None
+        return proved.point if faster(proved.point, self.exact) else None
 
     @property
     def recommended(self) -> Measured:
         return self.within_budget or self.exact
+
+
+def faster(first: Measured, second: Measured) -> bool:
+    """Whether the first is faster by more than a trifle and by more than is uncertain."""
+    ahead = first.tokens_per_second - second.tokens_per_second
+    return ahead > (PAYS - 1) * second.tokens_per_second and ahead > math.hypot(
+        first.spread, second.spread
+    )
