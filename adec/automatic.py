@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from adec.decoding import settings as setting_values
@@ -15,10 +16,21 @@ if TYPE_CHECKING:
     from adec.session import Choice
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """A strategy by name."""
+
+    strategy: str
+    remark: str | None = None
+    """Why it is not what was asked for."""
+    hint: str | None = None
+    """Advice for a person at a terminal."""
+
+
 def choose_strategy(
     choice: Choice, profile: Profile | None, large: ModelHeader, small: ModelHeader | None
-) -> tuple[str, list[str]]:
-    """The strategy's name, and remarks that are worth a line.
+) -> Chosen:
+    """The strategy, and what is worth saying about the choice.
 
     A strategy that is named counts, in `--strategy` or in a setting. Else a profile decides, as far as it has proved what `--keep`
     asks for. Without one it is exact speculation, which stops by itself where it does not pay. Raises UsageError.
@@ -31,9 +43,9 @@ def choose_strategy(
             raise UsageError(
                 "--keep chooses the strategy, and --strategy names one", hint="give one of them"
             )
-        return choice.strategy, []
+        return Chosen(choice.strategy)
     if len(named) == 1 and choice.strategy is None and choice.keep is None:
-        return named[0], []
+        return Chosen(named[0])
     rewinds = all("rewind" in header.capabilities for header in (large, small) if header)
     exact = "speculate" if rewinds else "plain"
     if profile is None or (profile.recommended is None and profile.choice is None):
@@ -43,22 +55,23 @@ def choose_strategy(
             if profile is None
             else f"profile {profile.name} recommends nothing"
         )
-        return exact, [
-            f"{missing}: exact, by {exact}. `adec calibrate {models}` finds what pays here"
-        ]
+        return Chosen(
+            exact,
+            hint=f"{missing}: exact, by {exact}. `adec calibrate {models}` finds what pays here",
+        )
     known = profile.choice
     if known is not None:
         exact = known.exact
     if choice.keep is None:
-        return profile.recommended or exact, []
+        return Chosen(profile.recommended or exact)
     budget = profile.budget
     if choice.keep < 1:
         if known is not None and known.within_budget is not None and _proves(budget, choice.keep):
-            return known.within_budget, []
-        return exact, [
-            f"profile {profile.name} has proved nothing for --keep {choice.keep:g}: exact"
-        ]
-    return exact, []
+            return Chosen(known.within_budget)
+        return Chosen(
+            exact, f"profile {profile.name} has proved nothing for --keep {choice.keep:g}: exact"
+        )
+    return Chosen(exact)
 
 
 def is_proved(profile: Profile, method: Method, settings: Any) -> bool:

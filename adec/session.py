@@ -69,6 +69,8 @@ class Plan:
     profile: Profile | None
     remarks: tuple[str, ...]
     """Lines worth showing: what differs but does not hinder."""
+    hint: str | None = None
+    """Advice for a person at a terminal."""
     curves: Curves | None = None
     """Forward times that a profile measured on this machine; None: a strategy measures what it needs."""
     bounded: bool = False
@@ -99,8 +101,9 @@ def plan(choice: Choice) -> Plan:
     else:
         profile.check(large)
     others = [] if profile is None else profile.other_models(large, small)
-    name, remarks = choose_strategy(choice, None if others else profile, large, small)
-    method = find_method(name)
+    chosen = choose_strategy(choice, None if others else profile, large, small)
+    remarks = [] if chosen.remark is None else [chosen.remark]
+    method = find_method(chosen.strategy)
     check_method(method, large, small)
     if small is not None:
         try:
@@ -113,7 +116,7 @@ def plan(choice: Choice) -> Plan:
             remarks.append(f"going on without the small model: {error.message}")
     settings = _settings(choice, method, profile)
     if profile is None:
-        return Plan(large, small, method, settings, None, tuple(remarks))
+        return Plan(large, small, method, settings, None, tuple(remarks), chosen.hint)
     stale = [*others, *profile.other_machine(large)]
     if stale:
         void = "its thresholds and times are" if others else "its times are"
@@ -129,6 +132,7 @@ def plan(choice: Choice) -> Plan:
         settings,
         profile,
         tuple(remarks),
+        chosen.hint,
         curves=None if stale or profile.costs is None else profile.costs.curves,
         bounded=not others and is_proved(profile, method, settings),
         threads=(single, several) if single and several and not stale else None,

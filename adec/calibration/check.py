@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from adec.calibration.costs import measure_costs
@@ -19,19 +21,32 @@ TOLERANCE = 0.25
 """Share by which a time may differ: less than that changes no decision, and machines drift as much within a day."""
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Each size as the profile has it and as it is now."""
+
+    name: str
+    lines: list[str]
+    ratio: float
+    """Median of now over then."""
+    busy: str | None
+
+    def verdict(self) -> str:
+        """A sentence. Raises CheckFailed when times differ by more than `TOLERANCE` in the middle."""
+        if abs(self.ratio - 1) > TOLERANCE:
+            raise CheckFailed(
+                f"profile {self.name}: forwards take {self.ratio:.2f} times as long as it says",
+                hint="try again when the machine is quiet" if self.busy else "calibrate anew",
+            )
+        return f"forwards take {self.ratio:.2f} times as long as the profile says: it holds"
+
+
 def check_profile(
     name: str,
     options: OpenOptions,
     tick: Callable[[float], None],
-    *,
-    seconds: float = SECONDS,
-    say: Callable[[list[str]], None] = lambda lines: None,
-) -> list[str]:
-    """Lines of a table: each size as the profile has it and as it is now.
-
-    Raises CheckFailed when times differ by more than a quarter in the middle or the models are others; ProfileError, UsageError,
-    EngineError.
-    """
+) -> Comparison:
+    """Measure again. Raises CheckFailed when the models are others; ProfileError, UsageError, EngineError."""
     profile = find_profile(name)
     if profile.costs is None or profile.costs.curves is None:
         raise UsageError(
@@ -51,7 +66,7 @@ def check_profile(
         engines: dict[Role, Any] = {"large": session.engines.large}
         if session.engines.small is not None:
             engines["small"] = session.engines.small
-        tables = measure_costs(engines, seconds=seconds, tick=tick)
+        tables = measure_costs(engines, seconds=SECONDS, tick=tick)
     lines = ["model   tokens   profile ms      now ms   ratio"]
     ratios = []
     for role, table in tables.items():
@@ -69,11 +84,4 @@ def check_profile(
     lines += [f"other than when it was made: {remark}" for remark in here]
     if warning is not None:
         lines.append(warning)
-    middle = sorted(ratios)[len(ratios) // 2] if ratios else 1.0
-    say(lines)
-    if abs(middle - 1) > TOLERANCE:
-        raise CheckFailed(
-            f"profile {profile.name}: forwards take {middle:.2f} times as long as it says",
-            hint="calibrate anew" if warning is None else "try again when the machine is quiet",
-        )
-    return [*lines, f"forwards take {middle:.2f} times as long as the profile says: it holds"]
+    return Comparison(profile.name, lines, median(ratios) if ratios else 1.0, warning)

@@ -212,16 +212,17 @@ def _show(result: Result, request: Request, name: str, path: Path, say: Say) -> 
     say(f"the profile is {path}")
 
 
-def run_check(name: str, options: OpenOptions, say: Say) -> int:
-    """`--check NAME`."""
+def run_check(name: str, options: OpenOptions, *, quiet: bool) -> int:
+    """`--check NAME`. Raises CheckFailed when the profile no longer holds, after the table is shown."""
     from adec.calibration.check import check_profile
 
     with (
         Interrupts() as interrupts,
-        progress_on_stderr(lambda: interrupts.asked, quiet=False) as progress,
+        progress_on_stderr(lambda: interrupts.asked, quiet=quiet) as progress,
     ):
         progress.stage("forward times")
-        lines = check_profile(name, options, progress.tick)
-    del say
-    sys.stdout.write("\n".join(lines) + "\n")
+        found = check_profile(name, options, progress.tick)
+    sys.stdout.write("\n".join(found.lines) + "\n")
+    sys.stdout.flush()
+    sys.stdout.write(found.verdict() + "\n")
     return 0

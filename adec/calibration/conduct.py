@@ -20,7 +20,7 @@ from adec.calibration.fit import (
 )
 from adec.calibration.journal import Journal
 from adec.calibration.machine import Machine
-from adec.calibration.predict import predict_exact
+from adec.calibration.predict import predict
 from adec.calibration.progress import Progress
 from adec.calibration.prompts import Prompt, PromptSet
 from adec.calibration.proof import prove
@@ -99,10 +99,10 @@ class Calibration:
         curves = Curves(large, small)
         self._runner.plan = dataclasses.replace(self._runner.plan, curves=curves)
         own_ms = self._own_ms()
-        set_break_even(signals, curves, own_ms)
         points = self._points(records, curves, own_ms)
         measured = self._try(points, answers)
-        predict_exact(measured, records, curves)
+        predict(measured, records, curves)
+        set_break_even(signals, curves, measured)
         tests, held_out = self._prove(measured)
         result = Result(
             metric=self._wishes.metric,
@@ -187,7 +187,7 @@ class Calibration:
         plan = self._runner.plan
         able = remaining(plan.large, plan.small)
         names = EXACT_PAIR if plan.small is not None else EXACT_SINGLE
-        points = [Measured(PLAIN, True, predicted_ms=own_ms + curves.large.ms(1))]
+        points = [Measured(PLAIN, True, forwards_ms=curves.large.ms(1))]
         points += [Measured(Point(name), True) for name in names if name in able]
         if plan.small is None or self._wishes.keep >= 1:
             return points
@@ -204,7 +204,7 @@ class Calibration:
             published = paper_point(candidates, self._wishes.keep) if family == "ead" else None
             if published is not None and published not in chosen:
                 chosen.append(published)
-            points += [Measured(c.point, False, predicted_ms=c.ms_per_token) for c in chosen]
+            points += [Measured(c.point, False, forwards_ms=c.forwards_ms) for c in chosen]
         return points
 
     def _try(self, points: list[Measured], answers: list[Answer]) -> list[Measured]:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adec.calibration.fit import TRIGGER_RATES, Logistic, fit_logistic, percentile_of
 from adec.calibration.replay import acceptance_by_depth, acceptance_by_rank, best_chain
 from adec.calibration.signals import Record
-from adec.calibration.trial import Point
+from adec.calibration.trial import Point, own_ms_per_round
 from adec.decoding.pair.costs import Curves
 from adec.decoding.pair.rates import expected_tokens
+
+if TYPE_CHECKING:
+    from adec.calibration.result import Measured
 
 PERCENTILES = (50, 75, 90, 95, 98, 99)
 
@@ -60,15 +63,21 @@ def figures_of(records: Sequence[Record], *, pair: bool) -> Signals:
     )
 
 
-def set_break_even(signals: Signals, curves: Curves, own_ms: float) -> None:
-    """The best chain of drafts, and what a draft may cost for any chain to pay: the greatest d with E[tokens] > time / plain."""
-    if curves.small is None or not signals.by_depth:
+def set_break_even(signals: Signals, curves: Curves, measured: Sequence[Measured]) -> None:
+    """The best chain of drafts, and what a draft may cost for any chain to pay: the greatest d with E[tokens] > time / plain.
+
+    A round's own time is that of the fixed-chain strategy as it ran; the plain token's time likewise.
+    """
+    chains = [m for m in measured if m.point.strategy == "smartspec" and m.runs]
+    plain = next(m for m in measured if m.point.strategy == "plain")
+    if curves.small is None or not signals.by_depth or not chains:
         return
+    own_ms = own_ms_per_round(chains[0].runs)
     signals.best_chain, _ = best_chain(signals.by_depth, curves, own_ms)
-    plain = own_ms + curves.large.ms(1)
     tokens = expected_tokens(signals.by_depth)
     signals.break_even_ms = max(
-        (tokens[k] * plain - own_ms - curves.large.ms(k + 1)) / k for k in range(1, len(tokens))
+        (tokens[k] * plain.ms_per_token - own_ms - curves.large.ms(k + 1)) / k
+        for k in range(1, len(tokens))
     )
 
 

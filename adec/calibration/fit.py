@@ -36,6 +36,8 @@ class Candidate:
     """Agreement if all differs after a path was left; likewise `most` if nothing more does."""
     most: float
     ms_per_token: float
+    forwards_ms: float
+    """Forwards alone, for a token."""
     large_share: float
 
 
@@ -183,5 +185,6 @@ def _candidate(point: Point, replay: Replay, own_ms: float) -> Candidate:
         replay.least,
         replay.most,
         replay.ms_per_token(own_ms),
+        replay.ms_per_token(0.0),
         replay.large_tokens / max(1, replay.replayed),
     )

@@ -1,4 +1,4 @@
-"""Tokens per second that exact strategies are expected to reach, from acceptance and cost curves, before their full runs are counted.
+"""Tokens per second that strategies are expected to reach, from records and cost curves.
 
 Their own time for a round is not in the curves; it is read off the first runs (`PILOT`) and nothing else is. So the forecast can be
 wrong, and `adec calibrate` shows it beside what was measured.
@@ -17,9 +17,11 @@ from adec.calibration.replay import (
 )
 from adec.calibration.result import Measured
 from adec.calibration.signals import Record
+from adec.calibration.trial import own_ms_per_round
 from adec.decoding.pair.adaedl import AdaEdlSettings
 from adec.decoding.pair.costs import Curves
 
+REPLAYED = 60
 PILOT = 3
 """Runs from which a strategy's own time is read."""
 SMARTSPEC_MOST = 8
@@ -27,41 +29,57 @@ DEPTH = 8
 TREE_MOST = 32
 
 
-def predict_exact(measured: Sequence[Measured], records: Sequence[Record], curves: Curves) -> None:
-    """Fill in the forecasts that are missing, as far as the method can be foreseen from records."""
-    if curves.small is None:
-        return
-    part = records[:60]
-    depths = acceptance_by_depth(part, DEPTH)
-    ranks = acceptance_by_rank(part)
+def predict(measured: Sequence[Measured], records: Sequence[Record], curves: Curves) -> None:
+    """Fill in the forecasts, as far as a method can be foreseen from records.
+
+    The pace is what plain decoding's forwards took in the same minutes, over what the curve says: a machine that warms up or is shared is not
+    the one of the minute before.
+    """
+    plain = next(m for m in measured if m.point.strategy == "plain")
+    seen = plain.ms_per_token - _own_ms(plain)
+    pace = seen / max(1e-9, curves.large.ms(1))
     for point in measured:
-        if not point.exact or point.predicted_ms is not None or not point.runs:
-            continue
-        pilot = point.runs[:PILOT]
-        own = sum(r.own_ms for r in pilot) / max(1, sum(r.large_forwards for r in pilot))
-        name = point.point.strategy
-        if name == "smartspec":
-            drafts, _ = best_chain(depths, curves, own, SMARTSPEC_MOST)
-            point.predicted_ms = replay_chain(part, drafts, curves).ms_per_token(own)
-        elif name == "adaedl":
-            point.predicted_ms = replay_adaedl(part, AdaEdlSettings(), curves).ms_per_token(own)
-        elif name in ("speculate", "dyspec"):
-            drafts, _ = best_chain(depths, curves, own)
-            chain = replay_chain(part, drafts, curves).ms_per_token(own)
-            point.predicted_ms = min(chain, _tree_ms(ranks, depths, curves, own))
+        if point.forwards_ms is None and curves.small is not None:
+            point.forwards_ms = _forwards_ms(point, records[:REPLAYED], curves)
+        if point.forwards_ms is not None and point.runs:
+            point.predicted_ms = pace * point.forwards_ms + _own_ms(point)
+
+
+def _own_ms(point: Measured) -> float:
+    """Own time of a token, by the first runs."""
+    pilot = point.runs[:PILOT]
+    return sum(r.own_ms for r in pilot) / max(1, sum(r.decoded for r in pilot))
+
+
+def _forwards_ms(point: Measured, records: Sequence[Record], curves: Curves) -> float | None:
+    """Milliseconds of forwards a token, for exact strategies whose rounds the records foretell."""
+    name = point.point.strategy
+    depths = acceptance_by_depth(records, DEPTH)
+    own = own_ms_per_round(point.runs[:PILOT])
+    if name == "smartspec":
+        drafts, _ = best_chain(depths, curves, own, SMARTSPEC_MOST)
+        return replay_chain(records, drafts, curves).ms_per_token(0.0)
+    if name == "adaedl":
+        return replay_adaedl(records, AdaEdlSettings(), curves).ms_per_token(0.0)
+    if name in ("speculate", "dyspec"):
+        drafts, _ = best_chain(depths, curves, own)
+        chain = replay_chain(records, drafts, curves).ms_per_token(0.0)
+        return min(chain, _tree_ms(acceptance_by_rank(records), depths, curves, own))
+    return None
 
 
 def _tree_ms(
     ranks: Sequence[float], depths: Sequence[float], curves: Curves, own_ms: float
 ) -> float:
-    """Milliseconds a token of the best tree, grown by the most likely node next (Sequoia's recurrence, greedily).
+    """Forwards a token of the best tree, milliseconds; grown by the most likely node next (Sequoia's recurrence, greedily).
 
     A node's chance is its parent's times the acceptance of its rank; a draft forward is paid for each node that has children.
     """
     assert curves.small is not None
-    best = own_ms + curves.large.ms(1)
+    least = curves.large.ms(1)
+    best = own_ms + least
     if not ranks or not depths:
-        return best
+        return least
     # (chance, depth, parent's number), the trunk's end being parent 0
     open_ = [(chance, 1, 0) for chance in ranks]
     tokens, parents = 1.0, set()
@@ -73,6 +91,7 @@ def _tree_ms(
         following = depths[min(depth, len(depths) - 1)]
         others = [rank * (1 - following) / max(1e-9, 1 - ranks[0]) for rank in ranks[1:]]
         open_ += [(chance * rate, depth + 1, nodes) for rate in (following, *others)]
-        time = own_ms + len(parents) * curves.small.ms(1) + curves.large.ms(nodes + 1)
-        best = min(best, time / tokens)
-    return best
+        forwards = len(parents) * curves.small.ms(1) + curves.large.ms(nodes + 1)
+        if (own_ms + forwards) / tokens < best:
+            best, least = (own_ms + forwards) / tokens, forwards / tokens
+    return least

@@ -111,7 +111,11 @@ def sentence(result: Result, name: str) -> str:
         if draft is not None:
             ms = draft.curve(result.signals.context).ms(1)
             limit = max(0.0, result.signals.break_even_ms)
-            start += f" (a draft takes {ms:.3g} ms and would have to take less than {limit:.3g} ms)"
+            start += (
+                f" (a draft takes {ms:.3g} ms and would have to take less than {limit:.3g} ms)"
+                if limit < ms
+                else f" (drafts at {ms:.3g} ms would, but for the time that drafting itself takes)"
+            )
     else:
         start = f"Take {exact.point.strategy}: exact, and {_times(exact, plain)} as fast as plain"
     return f"{start}. {_budget_state(result, kept)}`adec run --pair {name}` obeys this profile."

@@ -27,8 +27,10 @@ class Measured:
 
     point: Point
     exact: bool
+    forwards_ms: float | None = None
+    """Forwards a token takes by replay and cost curves, milliseconds."""
     predicted_ms: float | None = None
-    """Milliseconds a token by replay and cost curves, before it was run."""
+    """Milliseconds a token: these, at the pace of the runs, and the strategy's own time as its first runs show it."""
     runs: list[Run] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     unlike: int = 0

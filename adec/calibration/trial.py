@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -139,6 +139,11 @@ def run_from(data: Mapping[str, Any]) -> Run:
         large_forwards=int(data["large_forwards"]),
         right=right,
     )
+
+
+def own_ms_per_round(runs: Sequence[Run]) -> float:
+    """The strategy's own time for a forward of the large model, milliseconds."""
+    return sum(r.own_ms for r in runs) / max(1, sum(r.large_forwards for r in runs))
 
 
 def loss_of(

@@ -132,7 +132,7 @@ def calibrate(
     )
     say = (lambda line: None) if quiet else report
     if check is not None:
-        return run_check(check, machine, say)
+        return run_check(check, machine, quiet=quiet)
     request = Request(
         small=small,
         large=large,

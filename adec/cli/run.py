@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -162,6 +163,8 @@ def run(
             if not quiet:
                 for remark in ready.remarks:
                     report(remark)
+                if ready.hint is not None and sys.stderr.isatty():
+                    report(ready.hint)
             with ready.open(machine) as session:
                 return _show_answer(session, question, display)
         except (AdecError, KeyboardInterrupt) as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from adec.automatic import choose_strategy, is_proved
+from adec.automatic import Chosen, choose_strategy, is_proved
 from adec.calibration.conduct import Wishes
 from adec.calibration.report import chart, sentence, svg, table
 from adec.calibration.sections import Named, profile_text
@@ -152,18 +152,18 @@ def test_auto_obeys_a_profile_as_far_as_it_is_proved(result, headers, tmp_path: 
     def chosen(known, **wishes):
         return choose_strategy(Choice(**wishes), known, *headers)
 
-    assert chosen(sure) == ("ead", []) == chosen(sure, strategy="auto")
-    assert chosen(sure, keep=1)[0] == "dyspec"
-    assert chosen(sure, keep=0.9)[0] == "ead" == chosen(sure, keep=0.5)[0]
-    name, said = chosen(sure, keep=0.95)
-    assert name == "dyspec" and "proved nothing for --keep 0.95" in said[0]
-    assert chosen(unsure, keep=0.9)[0] == "dyspec"
-    assert chosen(sure, strategy="plain")[0] == "plain"
-    assert chosen(sure, assignments=("cascade.alpha=0.1",))[0] == "cascade"
-    name, said = chosen(None)
-    assert name == "speculate" and "adec calibrate SMALL LARGE" in said[0]
+    assert chosen(sure) == Chosen("ead") == chosen(sure, strategy="auto")
+    assert chosen(sure, keep=1) == Chosen("dyspec")
+    assert chosen(sure, keep=0.9) == Chosen("ead") == chosen(sure, keep=0.5)
+    found = chosen(sure, keep=0.95)
+    assert found.strategy == "dyspec" and "proved nothing for --keep 0.95" in found.remark
+    assert chosen(unsure, keep=0.9).strategy == "dyspec"
+    assert chosen(sure, strategy="plain") == Chosen("plain")
+    assert chosen(sure, assignments=("cascade.alpha=0.1",)) == Chosen("cascade")
+    found = chosen(None)
+    assert found.strategy == "speculate" and "adec calibrate SMALL LARGE" in found.hint
     stuck = replace(headers[0], capabilities=frozenset())
-    assert choose_strategy(Choice(), None, stuck, None)[0] == "plain"
+    assert choose_strategy(Choice(), None, stuck, None).strategy == "plain"
     for wrong in ({"keep": 0.0}, {"keep": 1.5}, {"keep": 0.9, "strategy": "ead"}):
         with pytest.raises(UsageError, match="--keep"):
             chosen(sure, **wrong)

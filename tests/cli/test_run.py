@@ -87,7 +87,7 @@ def test_a_model_alone(tiny_pair: Pair, capsys: Any) -> None:
     alone = json.loads(
         call(capsys, "run", "-m", tiny_pair[1], "--threads", 1, "-n", 9, "--json", "hello").out
     )
-    assert alone["summary"]["strategy"] == "plain" and alone["summary"]["tokens"] == 9
+    assert alone["summary"]["strategy"] == "speculate" and alone["summary"]["tokens"] == 9
     assert list(alone["models"]) == ["large"]
 
 
@@ -200,7 +200,7 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch, capsys: A
         "verbose": ["-v"], "context": ["--ctx", 99], "threads": ["--threads", 9],
         "batch_threads": ["--batch-threads", 9], "gpu_layers": ["--gpu-layers", 9],
         "memory_map": ["--no-mmap"], "device": ["--device", "x"], "dtype": ["--dtype", "float16"],
-        "file": ["-f", __file__],
+        "file": ["-f", __file__], "keep": ["--keep", 0.9],
     }  # fmt: skip
     assert set(variants) == set(inspect.signature(run_module.run).parameters) - {"prompt"}
     call(capsys, "run", "hi")
