@@ -13,6 +13,7 @@ from adec.calibration.journal import Journal
 from adec.calibration.trial import Point, Runner, disagreement, loss_of
 from adec.engines.pair import Engines
 from adec.errors import UsageError
+from tests.calibration.coverage import coverage
 from tests.calibration.tables import calibration, engines, plan_of, prompts
 
 ALLOWED = 1e-3
@@ -160,32 +161,8 @@ def test_losses_are_what_they_are_said_to_be() -> None:
         assert right == (None if not own.right else float(not other.right))
 
 
-def true_loss_is_above(level: float, pair: Engines, point: Point, seed: int) -> bool:
-    """Whether the mean loss on 150 fresh prompts is clearly above the level."""
-    runner = Runner(plan_of(pair), pair, max_tokens=6)
-    losses = []
-    for prompt in prompts(9000 + seed, 150, fit=150).fit:
-        own, run = runner.run(Point("plain"), prompt), runner.run(point, prompt)
-        losses.append(disagreement(own.tokens, run.tokens))
-    mean = sum(losses) / len(losses)
-    error = (sum((x - mean) ** 2 for x in losses) / len(losses) ** 2) ** 0.5
-    return mean - 2.6 * error > level
-
-
-def test_proved_budgets_hold_on_fresh_prompts(tmp_path: Path) -> None:
-    """60 calibrations at 80 % confidence on fresh pairs; each proved point is judged on 150 prompts that it never saw.
-
-    The true loss is estimated too, so a failure counts only where it is 2.6 standard errors above the level. The number of failures
-    is then at most a binomial with chance 0.2; the limit is passed by chance less often than ALLOWED.
-    """
-    repeats, confidence, level = 60, 0.8, 0.25
-    failed = proved = 0
-    for seed in range(repeats):
-        pair = engines(100 + seed)
-        wishes = Wishes(keep=1 - level, confidence=confidence, seconds=1e6, max_tokens=6)
-        result = calibration(tmp_path / str(seed), pair, prompts(seed, 36, fit=8), wishes).run()
-        points = [t.point.point for tests in result.tests.values() for t in tests if t.proved]
-        proved += bool(points)
-        failed += any(true_loss_is_above(level, pair, point, seed) for point in points)
-    assert proved > 5
-    assert 1 - binomial_tail(failed - 1, repeats, 1 - confidence) > ALLOWED
+def test_proved_budgets_hold_on_fresh_prompts() -> None:
+    """60 calibrations at 80 %: the failures are at most a binomial with chance 0.2, whose limit is passed less often than ALLOWED."""
+    found = coverage(60, 0.8)
+    assert found.proved > 5
+    assert 1 - binomial_tail(found.failed - 1, found.calibrations, 0.2) > ALLOWED

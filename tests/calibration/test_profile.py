@@ -14,11 +14,13 @@ from adec.calibration.conduct import Wishes
 from adec.calibration.report import chart, sentence, svg, table
 from adec.calibration.sections import Named, profile_text
 from adec.calibration.writing import check_writable, write_profile
+from adec.decoding.pair.costs import CostCurve, Curves
+from adec.decoding.pair.planner import Clocked
 from adec.decoding.registry import METHODS
 from adec.decoding.settings import build
 from adec.errors import AdecError, ProfileError, UsageError
 from adec.profile import read_profile
-from adec.session import Choice
+from adec.session import Choice, Question, Session
 from tests.calibration.tables import calibration, engines, plan_of, prompts
 
 NAMED = Named("letters", "large.gguf", "small.gguf", "letters", 0)
@@ -198,3 +200,26 @@ def test_what_is_shown_fits_and_names_everything(result) -> None:
     assert "script" not in picture and "http" not in picture.replace(
         "http://www.w3.org/2000/svg", ""
     )
+
+
+@pytest.mark.parametrize("name", ["speculate", "smartspec", "dyspec", "lookup", "adaedl"])
+def test_measured_times_reach_the_strategy(name: str) -> None:
+    """With a profile's curves the planner decides by them from the first round on; what looks at no clock is left alone."""
+    pair = engines(1)
+    method = METHODS[name]
+    curves = Curves(CostCurve({1: 7.0, 8: 8.0}), CostCurve({1: 0.5}))
+    plan = replace(
+        plan_of(pair), method=method, settings=build(method.settings, name), curves=curves
+    )
+    session = Session(plan, pair, 0.0)
+    planner = session._strategy.planner
+    events = list(session.answer(Question("abc", max_tokens=5)))
+    if isinstance(planner, Clocked):
+        fresh = Session(plan, pair, 0.0)._strategy.planner
+        assert fresh.timings.curve.points == {1: 7.0, 8: 8.0}
+        for arm in getattr(fresh, "arms", []):
+            if arm.drafter.name == "small":
+                assert arm.drafter.draft_ms() == 0.5
+    else:
+        assert name == "adaedl"
+    assert events[0].plain_ms_per_token == 7.0

@@ -7,8 +7,6 @@ import os
 import pty
 import select
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -234,14 +232,10 @@ def test_ctrl_c_keeps_what_was_measured_and_the_same_command_goes_on(
     assert find_profile("mine").costs is not None
 
 
-def test_on_a_terminal_each_stage_has_a_bar(tiny_pair: Pair, asked: Path, home: Path) -> None:
+def on_terminal(arguments: list[object], home: Path) -> tuple[int, bytes, bytes]:
+    """Exit code, stdout, and what a terminal on stderr received."""
     leader, follower = pty.openpty()
-    small, large = tiny_pair
-    process = subprocess.Popen(
-        [sys.executable, "-m", "adec", "calibrate", small, large, "--prompts", asked, *map(str, FEW)],
-        stderr=follower, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
-        env={**os.environ, "TERM": "xterm", "ADEC_HOME": str(home)},
-    )  # fmt: skip
+    process = start(*arguments, stderr=follower, env={"TERM": "xterm", "ADEC_HOME": str(home)})
     os.close(follower)
     seen = b""
     while True:
@@ -255,7 +249,12 @@ def test_on_a_terminal_each_stage_has_a_bar(tiny_pair: Pair, asked: Path, home: 
         seen += data
     out, _ = process.communicate(timeout=60)
     os.close(leader)
-    assert process.returncode == 0, seen
+    return process.returncode, out, seen
+
+
+def test_on_a_terminal_each_stage_has_a_bar(tiny_pair: Pair, asked: Path, home: Path) -> None:
+    code, out, seen = on_terminal(["calibrate", *tiny_pair, "--prompts", asked, *FEW], home)
+    assert code == 0, seen
     for stage in (
         b"forward times",
         b"answers of the large model",
@@ -265,6 +264,17 @@ def test_on_a_terminal_each_stage_has_a_bar(tiny_pair: Pair, asked: Path, home: 
         assert stage in seen
     assert seen.rstrip().endswith(b".toml") and b"\x1b[?25h" in seen
     assert b"\x1b" not in out
+
+
+def test_without_a_profile_a_person_gets_a_hint_and_a_pipe_does_not(
+    tiny_pair: Pair, home: Path, capsys: Any
+) -> None:
+    code, out, seen = on_terminal(run_args(tiny_pair, "--json"), home)
+    assert code == 0 and b"`adec calibrate SMALL LARGE` finds what pays here" in seen
+    assert json.loads(out)["summary"]["strategy"] == "speculate"
+    assert call(capsys, *run_args(tiny_pair, "--json")).err == ""
+    _, _, seen = on_terminal(run_args(tiny_pair, "--json", "-q"), home)
+    assert seen == b""
 
 
 @pytest.mark.parametrize(
