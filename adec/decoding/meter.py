@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
@@ -25,6 +26,15 @@ class Meter:
         """Begin a new step."""
         self._forwards: list[Forward] = []
         self._began = perf_counter()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Time inside is not this step's: a model reads its prompt, say, in steps of its own."""
+        left = perf_counter()
+        try:
+            yield
+        finally:
+            self._began += perf_counter() - left
 
     def forward(
         self, engine: Engine, model: Role, purpose: Purpose, tokens: Sequence[int], *, rows: int = 1

@@ -75,7 +75,10 @@ class PairLoop:
                 return
             if self._large.length == 0 and len(self._prompt) > 1:
                 # the last token of the prompt stays unread: the wake's forward needs at least one to feed
-                yield from read_prompt(self._large, "large", self._prompt[:-1], self._limits.chunk)
+                with self._meter.away():
+                    yield from read_prompt(
+                        self._large, "large", self._prompt[:-1], self._limits.chunk
+                    )
             yield self._wake()
             yield from self._dwell()
 
