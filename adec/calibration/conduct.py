@@ -14,7 +14,7 @@ from adec.calibration.fit import (
     Candidate,
     cascade_candidates,
     ead_candidates,
-    front,
+    forwards_of,
     paper_point,
     promising,
 )
@@ -25,6 +25,7 @@ from adec.calibration.progress import Progress
 from adec.calibration.prompts import Prompt, PromptSet
 from adec.calibration.proof import prove
 from adec.calibration.result import Measured, Result
+from adec.calibration.selection import CANDIDATES, halfway, to_test
 from adec.calibration.signals import Answer, Record, answer_from, record, record_from, to_data
 from adec.calibration.trial import Interrupted, Metric, Point, Run, Runner, loss_of, run_from
 from adec.decoding.pair.costs import Curves
@@ -34,14 +35,12 @@ from adec.events import Role
 
 T = TypeVar("T")
 
-COSTS, SIGNALS, RUNS = 0.12, 0.32, 0.6
-"""Shares of the time at which the first three stages end; the proof has the rest, since it needs the most prompts."""
+COSTS, SIGNALS, RUNS, REFINED = 0.12, 0.32, 0.55, 0.6
+"""Shares of the time at which the stages before the proof end (the last: begins no other point); the proof has the rest, since it needs the most prompts."""
 COST_SECONDS = 40.0
 """Longest time for costs: beyond that the medians no longer move."""
 LEAST_ANSWERS = 4
 """Answers that each stage takes whatever the time: with fewer nothing can be fitted."""
-CANDIDATES = 4
-"""Points of a family that are run for real, and half of them, rounded up, are tested."""
 EXACT_PAIR = ("speculate", "smartspec", "dyspec", "adaedl")
 EXACT_SINGLE = ("speculate", "lookup", "recycling")
 FAMILIES = ("ead", "cascade")
@@ -101,6 +100,7 @@ class Calibration:
         own_ms = self._own_ms()
         points = self._points(records, curves, own_ms)
         measured = self._try(points, answers)
+        measured += self._refine(measured, answers, records, curves)
         predict(measured, records, curves)
         set_break_even(signals, curves, measured)
         tests, held_out = self._prove(measured)
@@ -225,6 +225,44 @@ class Calibration:
                     measured.losses.append(loss)
         return points
 
+    def _refine(
+        self,
+        measured: list[Measured],
+        answers: list[Answer],
+        records: list[Record],
+        curves: Curves,
+    ) -> list[Measured]:
+        """One more point a family, halfway between the fastest that kept the budget and the next one that did not.
+
+        It runs later than the others, so plain decoding runs beside it again, and its times are set to the pace of the first runs.
+        """
+        plain = measured[0]
+        count = len(plain.runs)
+        found = []
+        for family in FAMILIES:
+            point = halfway(
+                [m for m in measured if m.point.strategy == family], 1 - self._wishes.keep
+            )
+            if point is None or self._late(REFINED):
+                continue
+            fresh = Measured(point, False, forwards_ms=forwards_of(point, records, curves))
+            again = Measured(PLAIN, True)
+            for index, prompt in enumerate(self._prompts.fit[:count]):
+                self._progress.tick(index / count)
+                again.runs.append(self._trial(PLAIN, index, prompt, stage=f"{family} beside"))
+                fresh.runs.append(self._trial(point, index, prompt))
+                fresh.unlike += fresh.runs[-1].tokens != answers[index].tokens
+                loss = self._loss(answers[index], fresh.runs[-1], prompt)
+                if loss is not None:
+                    fresh.losses.append(loss)
+            pace = plain.ms_per_token / max(1e-9, again.ms_per_token)
+            fresh.runs = [
+                dataclasses.replace(run, ms=pace * run.ms, own_ms=pace * run.own_ms)
+                for run in fresh.runs
+            ]
+            found.append(fresh)
+        return found
+
     def _prove(self, measured: list[Measured]) -> tuple[dict[str, list[Any]], int]:
         level = 1 - self._wishes.keep
         families = {
@@ -248,7 +286,7 @@ class Calibration:
                     continue
                 held_out += 1
                 for point, found in losses.items():
-                    run = self._trial(point, index, prompt, held_out=True)
+                    run = self._trial(point, index, prompt, stage="held out")
                     loss = self._loss(own, run, prompt)
                     if loss is not None:
                         found.append(loss)
@@ -261,8 +299,8 @@ class Calibration:
         engine = self._engines.large
         return loss_of(self._wishes.metric, own, run, engine, self._runner.encode(prompt))
 
-    def _trial(self, point: Point, index: int, prompt: Prompt, *, held_out: bool = False) -> Run:
-        name = f"{'held out' if held_out else 'run'} {index} {point.label}"
+    def _trial(self, point: Point, index: int, prompt: Prompt, *, stage: str = "run") -> Run:
+        name = f"{stage} {index} {point.label}"
         kept = self._kept(name, run_from)
         if kept is None:
             kept = self._run(point, prompt)
@@ -285,12 +323,3 @@ class Calibration:
         except (ValueError, TypeError, KeyError, AttributeError):
             self._journal.forget(name)
             return None
-
-
-def to_test(points: list[Measured], level: float) -> list[Measured]:
-    """What a family brings to the proof, the safest first: its front, as far as it kept the budget where it was fitted."""
-    good = [m for m in front(points) if 1 - m.quality <= level]
-    good = good[: (CANDIDATES + 1) // 2]
-    if not good and points:
-        good = [max(points, key=lambda m: (m.quality, -m.ms_per_token))]
-    return sorted(good, key=lambda m: -m.quality)

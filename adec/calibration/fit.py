@@ -82,6 +82,15 @@ def cascade_candidates(records: Sequence[Record], curves: Curves, own_ms: float)
     return found
 
 
+def forwards_of(point: Point, records: Sequence[Record], curves: Curves) -> float:
+    """Milliseconds of forwards a token takes at a point of EAD or a cascade, by replay."""
+    part, values = records[:REPLAYED], point.table()
+    if point.strategy == "ead":
+        return replay_ead(part, EadSettings(**values), curves).ms_per_token(0.0)
+    defers = [cascade_defers(record, values["rule"], values["alpha"]) for record in part]
+    return replay_chain(part, values["drafts"], curves, defers=defers).ms_per_token(0.0)
+
+
 def front(points: Iterable[T]) -> list[T]:
     """The points that no other one beats in both time and quality, fastest first."""
     best: list[T] = []

@@ -32,11 +32,13 @@ def write_profile(path: Path, text: str) -> None:
         os.umask(mask)
         os.chmod(fresh, 0o666 & ~mask)
         os.replace(fresh, path)
-    except OSError as error:
+    except BaseException as error:
         if fresh is not None:
             with suppress(OSError):
                 os.unlink(fresh)
-        raise _unwritable(path, error) from error
+        if isinstance(error, OSError):
+            raise _unwritable(path, error) from error
+        raise
 
 
 def check_writable(path: Path) -> None:

@@ -10,7 +10,9 @@ import pytest
 from adec.calibration.bounds import binomial_tail
 from adec.calibration.conduct import Wishes
 from adec.calibration.journal import Journal
-from adec.calibration.trial import Point, Runner, disagreement, loss_of
+from adec.calibration.result import Measured
+from adec.calibration.selection import halfway
+from adec.calibration.trial import Point, Run, Runner, disagreement, loss_of
 from adec.engines.pair import Engines
 from adec.errors import UsageError
 from tests.calibration.coverage import coverage
@@ -26,7 +28,7 @@ def test_a_calibration_finds_all_its_parts(tmp_path: Path, metric) -> None:
     result = calibration(tmp_path, engines(1), prompts(1, 70, fit=20), wishes).run()
     assert {m.point.strategy for m in result.measured} >= {"plain", "speculate", "ead", "cascade"}
     for measured in result.measured:
-        assert len(measured.runs) == 20
+        assert len(measured.runs) == 20 and (measured.predicted_ms or 1) > 0
         if measured.exact:
             assert measured.unlike == 0 and measured.quality == 1
         assert 0 <= measured.quality <= 1 and measured.ms_per_token > 0
@@ -166,3 +168,20 @@ def test_proved_budgets_hold_on_fresh_prompts() -> None:
     found = coverage(60, 0.8)
     assert found.proved > 5
     assert 1 - binomial_tail(found.failed - 1, found.calibrations, 0.2) > ALLOWED
+
+
+def test_a_finer_threshold_is_tried_between_the_last_good_and_the_first_bad() -> None:
+    def point(up: float, ms: float, loss: float, window: int = 1) -> Measured:
+        label = Point("ead", (("up", up), ("down", up), ("window", window), ("dwell", 0)))
+        run = Run((1,) * 11, "", 10 * ms, 0.0, 0, 0, 1)
+        return Measured(label, False, runs=[run], losses=[loss])
+
+    safe, good, bad, worse = (
+        point(0.1, 9, 0.0), point(0.4, 6, 0.02), point(0.9, 4, 0.06), point(1.6, 3, 0.3)
+    )  # fmt: skip
+    found = halfway([worse, safe, bad, good], 0.03)
+    assert found == Point("ead", (("up", 0.6), ("down", 0.6), ("window", 1), ("dwell", 0)))
+    assert halfway([safe, good], 0.03) is None
+    assert halfway([bad, worse], 0.03) is None
+    assert halfway([good, point(0.9, 4, 0.06, window=5)], 0.03) is None
+    assert halfway([good, point(0.4001, 5, 0.5)], 0.03) is None
