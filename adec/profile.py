@@ -10,7 +10,9 @@
     [ead]
     up = 0.3
 
-Model paths are taken relative to the profile's folder. One table a strategy holds its settings.
+Model paths are taken relative to the profile's folder. One table a strategy holds its settings. `adec calibrate` adds [machine],
+[cost], [signals], [budget], [choice], [[front]] and [history]; of these [cost], [budget] and [choice] are obeyed, the others are
+for people and for `stale`.
 """
 
 from __future__ import annotations
@@ -23,16 +25,48 @@ from typing import Any
 
 from adec.decoding.registry import METHODS
 from adec.engines.base import ModelHeader
-from adec.errors import ProfileError
-from adec.places import profile_folders
+from adec.errors import AdecError, ProfileError
+from adec.places import profile_folders, user_profiles
+from adec.profile_parts import (
+    Budget,
+    Costs,
+    Recommendation,
+    Wrong,
+    budget_of,
+    costs_of,
+    recommendation_of,
+)
 
 SCHEMA = 1
 FILE_BYTES = 1024 * 1024
 """Largest profile that is read."""
 
 _KEYS = {"schema": int, "name": str, "about": str, "recommended": str}
-_PAIR_KEYS = {"small": str, "large": str, "model": str, "vocabulary": str}
-_TABLES = ("pair", "machine", "cost", "signals", "budget", "history")
+_PAIR_KEYS = {
+    "small": str,
+    "large": str,
+    "model": str,
+    "vocabulary": str,
+    **{
+        f"{role}_{what}": kind
+        for role in ("small", "large")
+        for what, kind in (("fingerprint", str), ("quantisation", str), ("bytes", int))
+    },
+}
+_MACHINE_KEYS = {
+    "system": str,
+    "processor": str,
+    "cores": int,
+    "threads": int,
+    "batch_threads": int,
+    "adec": str,
+    "backend": str,
+    "load": float,
+}
+_TABLES = ("pair", "machine", "cost", "signals", "budget", "choice", "history")
+_LISTS = ("front",)
+FRONT = 512
+"""Points of a front that are read."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +81,12 @@ class Profile:
     large: str | None = None
     vocabulary: str | None = None
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pair: dict[str, Any] = field(default_factory=dict)
+    """What the models were when it was made: fingerprints, quantisations, bytes."""
+    machine: dict[str, Any] = field(default_factory=dict)
+    costs: Costs | None = None
+    budget: Budget | None = None
+    choice: Recommendation | None = None
 
     def model_path(self, named: str) -> str:
         """A model of this profile as `opening.locate` wants it: relative paths start at the profile's folder."""
@@ -62,6 +102,60 @@ class Profile:
                 f"profile {self.name} was made for another vocabulary: pair.vocabulary is {self.vocabulary}, that of {header.info.name} is {found}",
                 hint="its thresholds would mean nothing here; leave --pair out, or calibrate anew",
             )
+
+    def other_models(self, large: ModelHeader, small: ModelHeader | None) -> list[str]:
+        """Where the model files are not those that were calibrated, in words that name the key; thresholds and proof are then void."""
+        from adec.calibration.machine import file_fingerprint
+
+        found = []
+        for role, header in (("large", large), ("small", small)):
+            if header is None or header.info.format == "table":
+                continue
+            facts: dict[str, Any] = {
+                "quantisation": header.info.quantisation,
+                "bytes": header.info.bytes,
+            }
+            key = f"{role}_fingerprint"
+            if key in self.pair:
+                facts["fingerprint"] = file_fingerprint(header.info.path)
+            found += [
+                f"pair.{role}_{name} is {self.pair[f'{role}_{name}']}, the file's is {value}"
+                for name, value in facts.items()
+                if self.pair.get(f"{role}_{name}", value) != value
+            ]
+        return found
+
+    def other_machine(self, large: ModelHeader) -> list[str]:
+        """Where this machine is not the one that was measured, likewise; times are then void."""
+        from adec.calibration.machine import this_machine
+
+        here = this_machine(large)
+        return [
+            f"machine.{name} is {self.machine[name]}, here it is {getattr(here, name)}"
+            for name in ("system", "processor", "cores", "backend")
+            if self.machine.get(name, getattr(here, name)) != getattr(here, name)
+        ]
+
+
+def fitting_profile(large: ModelHeader, small: ModelHeader | None) -> Profile | None:
+    """The user's own profile that was made for exactly these model files; None when there is none."""
+    from adec.calibration.machine import file_fingerprint
+
+    folder = user_profiles()
+    if not folder.is_dir() or large.info.format == "table":
+        return None
+    wanted = {"large": file_fingerprint(large.info.path)}
+    if small is not None:
+        wanted["small"] = file_fingerprint(small.info.path)
+    for path in sorted(folder.glob("*.toml")):
+        try:
+            profile = read_profile(path)
+        except AdecError:
+            continue  # a broken profile of another pair is no reason to stop
+        known = {role: profile.pair.get(f"{role}_fingerprint") for role in ("large", "small")}
+        if {role: value for role, value in known.items() if value is not None} == wanted:
+            return profile
+    return None
 
 
 def available() -> dict[str, Path]:
@@ -110,10 +204,30 @@ def _profile(path: Path, table: dict[str, Any]) -> Profile:
             f"profile {path} has schema {table.get('schema')!r}, this adec reads {SCHEMA}",
             hint="update adec, or calibrate anew",
         )
-    _check_keys(path, table, _KEYS, (*_TABLES, *METHODS), "")
-    pair = table.get("pair", {})
+    front = table.get("front", [])
+    if not isinstance(front, list) or len(front) > FRONT:
+        raise ProfileError(f"profile {path}: front is not a list of at most {FRONT} tables")
+    rest = {key: value for key, value in table.items() if key not in _LISTS}
+    _check_keys(path, rest, _KEYS, (*_TABLES, *METHODS), "")
+    pair, machine = table.get("pair", {}), table.get("machine", {})
     _check_keys(path, pair, _PAIR_KEYS, (), "pair.")
+    _check_keys(path, machine, _MACHINE_KEYS, (), "machine.")
     large = pair.get("large", pair.get("model"))
+    try:
+        costs = costs_of(table["cost"]) if "cost" in table else None
+        budget = budget_of(table["budget"]) if "budget" in table else None
+        choice = recommendation_of(table["choice"]) if "choice" in table else None
+    except Wrong as error:
+        raise ProfileError(f"profile {path}: {error}", hint="calibrate anew") from None
+    for key, name in (
+        ("recommended", table.get("recommended")),
+        ("choice.exact", None if choice is None else choice.exact),
+        ("choice.within_budget", None if choice is None else choice.within_budget),
+    ):
+        if name is not None and name not in METHODS:
+            near = difflib.get_close_matches(name, METHODS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(METHODS)}"
+            raise ProfileError(f"profile {path}: {key} is {name!r}, no strategy", hint=hint)
     return Profile(
         name=table.get("name", path.stem),
         path=path,
@@ -123,6 +237,11 @@ def _profile(path: Path, table: dict[str, Any]) -> Profile:
         large=large,
         vocabulary=pair.get("vocabulary"),
         settings={name: table[name] for name in METHODS if name in table},
+        pair={key: pair[key] for key in pair if "_" in key},
+        machine=machine,
+        costs=costs,
+        budget=budget,
+        choice=choice,
     )
 
 

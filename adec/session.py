@@ -9,16 +9,19 @@ from time import perf_counter
 from typing import Any
 
 from adec import __version__
+from adec.automatic import choose_strategy, is_proved
 from adec.decoding import settings as setting_values
+from adec.decoding.pair.costs import Curves
+from adec.decoding.pair.planner import Clocked
 from adec.decoding.registry import Method, check_method, find_method
 from adec.decoding.search.iad import Exchange, Iad, Verdict
-from adec.decoding.strategy import Limits
+from adec.decoding.strategy import Guarantee, Limits
 from adec.engines.base import Engine, ModelHeader, OpenOptions
 from adec.engines.opening import locate, open_engines, read_header
 from adec.engines.pair import Engines, check_pair
 from adec.errors import PairError, UsageError
 from adec.events import End, Event, Start, Step
-from adec.profile import Profile, find_profile
+from adec.profile import Profile, find_profile, fitting_profile
 from adec.prompting import encode_prompt
 from adec.sampling import Sampler
 from adec.summary import Finish, Tally
@@ -36,7 +39,10 @@ class Choice:
     large: str | None = None
     model: str | None = None
     strategy: str | None = None
+    """None or "auto": as the profile recommends, or as an assignment names it."""
     assignments: tuple[str, ...] = ()
+    keep: float | None = None
+    """The least quality that an automatic choice must have proved; 1: exact."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +72,21 @@ class Plan:
     profile: Profile | None
     remarks: tuple[str, ...]
     """Lines worth showing: what differs but does not hinder."""
+    hint: str | None = None
+    """Advice for a person at a terminal."""
+    curves: Curves | None = None
+    """Forward times that a profile measured on this machine; None: a strategy measures what it needs."""
+    bounded: bool = False
+    """Whether the strategy runs with the very settings, and on the very models, for which a budget was proved."""
+    threads: tuple[int, int] | None = None
+    """For one token and for several, as a profile found them best on this machine."""
 
     def open(self, options: OpenOptions) -> Session:
         """Load the weights. Raises EngineError."""
         began = perf_counter()
+        if self.threads is not None and options.threads is None and options.batch_threads is None:
+            single, several = self.threads
+            options = dataclasses.replace(options, threads=single, batch_threads=several)
         engines = open_engines(self.large, self.small, options)
         return Session(self, engines, perf_counter() - began)
 
@@ -82,19 +99,47 @@ def plan(choice: Choice) -> Plan:
     profile, small_name, large_name = _models(choice)
     large = read_header(locate(large_name))
     small = None if small_name is None else read_header(locate(small_name))
-    if profile is not None:
+    if profile is None:
+        profile = fitting_profile(large, small)
+    else:
         profile.check(large)
-    method = find_method(_strategy_name(choice, profile, small))
+    others = [] if profile is None else profile.other_models(large, small)
+    chosen = choose_strategy(choice, None if others else profile, large, small)
+    remarks = [] if chosen.remark is None else [chosen.remark]
+    method = find_method(chosen.strategy)
     check_method(method, large, small)
-    remarks: tuple[str, ...] = ()
     if small is not None:
         try:
-            remarks = tuple(check_pair(small, large))
+            remarks += check_pair(small, large)
         except PairError as error:
-            if method.pair or method.name == "plain":
+            # whoever named two models and no strategy wants both of them
+            if method.pair or method.name == "plain" or choice.strategy in (None, "auto"):
                 raise
-            small, remarks = None, (f"going on without the small model: {error.message}",)
-    return Plan(large, small, method, _settings(choice, method, profile), profile, remarks)
+            small = None
+            remarks.append(f"going on without the small model: {error.message}")
+    settings = _settings(choice, method, profile)
+    if profile is None:
+        return Plan(large, small, method, settings, None, tuple(remarks), chosen.hint)
+    stale = [*others, *profile.other_machine(large)]
+    if stale:
+        void = "its thresholds and times are" if others else "its times are"
+        more = f" (and {len(stale) - 1} more)" if len(stale) > 1 else ""
+        remarks.append(
+            f"profile {profile.name} is stale: {stale[0]}{more}; {void} not to be trusted, calibrate anew"
+        )
+    single, several = profile.machine.get("threads"), profile.machine.get("batch_threads")
+    return Plan(
+        large,
+        small,
+        method,
+        settings,
+        profile,
+        tuple(remarks),
+        chosen.hint,
+        curves=None if stale or profile.costs is None else profile.costs.curves,
+        bounded=not others and is_proved(profile, method, settings),
+        threads=(single, several) if single and several and not stale else None,
+    )
 
 
 class Session:
@@ -105,6 +150,8 @@ class Session:
         self.engines = engines
         self.load_seconds = load_seconds
         self._strategy = plan.method.build(engines, plan.settings)
+        if plan.curves is not None and isinstance(self._strategy, Clocked):
+            self._strategy.measured(plan.curves.large, plan.curves.small)
 
     def __enter__(self) -> Session:
         return self
@@ -137,7 +184,7 @@ class Session:
         yield self._start(question, prompt, rendered)
         end = tokenizing.vocabulary.end
         limits = Limits(question.max_tokens, end, question.sampler, question.signals)
-        tally = Tally(strategy.name, strategy.guarantee.value)
+        tally = Tally(strategy.name, self._guarantee(question), plain_ms=self._plain_ms)
         stream = TextStream(tokenizing.vocabulary, question.stop)
         if isinstance(strategy, Iad):
             # it works on whole answers, so texts and Ctrl-C are handed in: it ends with the best answer so far
@@ -182,6 +229,17 @@ class Session:
 
         return Exchange(question.text, encode, text, question.verify, interrupted)
 
+    def _guarantee(self, question: Question) -> str:
+        """What the strategy promises here; a budget is proved for greedy decoding only."""
+        if self.plan.bounded and question.sampler.greedy:
+            return Guarantee.BOUNDED.value
+        return self._strategy.guarantee.value
+
+    @property
+    def _plain_ms(self) -> float | None:
+        """What a token of the large model alone takes, as the profile measured it."""
+        return None if self.plan.curves is None else self.plan.curves.large.ms(1)
+
     def _start(self, question: Question, prompt: list[int], rendered: str) -> Start:
         models = {"large": describe_model(self.engines.large)}
         if self.engines.small is not None:
@@ -190,7 +248,7 @@ class Session:
         return Start(
             adec=__version__,
             strategy=self._strategy.name,
-            guarantee=self._strategy.guarantee.value,
+            guarantee=self._guarantee(question),
             paper=self._strategy.paper,
             models=models,
             settings=dataclasses.asdict(self.plan.settings),
@@ -199,6 +257,7 @@ class Session:
             prompt_tokens=len(prompt),
             max_tokens=question.max_tokens,
             profile=None if profile is None else profile.name,
+            plain_ms_per_token=self._plain_ms,
         )
 
 
@@ -241,14 +300,6 @@ def _models(choice: Choice) -> tuple[Profile | None, str | None, str]:
         raise UsageError(f"profile {profile.name} names no models", hint="give --small and --large")
     small = None if profile.small is None else profile.model_path(profile.small)
     return profile, small, profile.model_path(profile.large)
-
-
-def _strategy_name(choice: Choice, profile: Profile | None, small: ModelHeader | None) -> str:
-    if choice.strategy is not None:
-        return choice.strategy
-    if profile is not None and profile.recommended is not None:
-        return profile.recommended
-    return "plain" if small is None else "ead"
 
 
 def _settings(choice: Choice, method: Method, profile: Profile | None) -> Any:

@@ -8,19 +8,36 @@ _adec() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" verb="" i
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
-        case "${COMP_WORDS[i]}" in run) verb="${COMP_WORDS[i]}"; break ;; esac
+        case "${COMP_WORDS[i]}" in calibrate|run) verb="${COMP_WORDS[i]}"; break ;; esac
     done
     case "$verb $prev" in
+        "calibrate --prompts") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "calibrate --keep") :; return ;;
+        "calibrate --metric") COMPREPLY=($(compgen -W "agreement answer perplexity" -- "$cur")); return ;;
+        "calibrate --confidence") :; return ;;
+        "calibrate --time-limit") :; return ;;
+        "calibrate --seed") :; return ;;
+        "calibrate --max-tokens"|"calibrate -n") :; return ;;
+        "calibrate -o"|"calibrate --output") :; return ;;
+        "calibrate --check") COMPREPLY=($(compgen -W "$(_adec_profiles)" -- "$cur")); return ;;
+        "calibrate --svg") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "calibrate --ctx") :; return ;;
+        "calibrate --threads") :; return ;;
+        "calibrate --batch-threads") :; return ;;
+        "calibrate --gpu-layers") :; return ;;
+        "calibrate --device") :; return ;;
+        "calibrate --dtype") COMPREPLY=($(compgen -W "float32 bfloat16 float16" -- "$cur")); return ;;
         "run --file"|"run -f") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "run --system") :; return ;;
         "run --pair") COMPREPLY=($(compgen -W "$(_adec_profiles)" -- "$cur")); return ;;
         "run --small") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "run --large") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "run --model"|"run -m") COMPREPLY=($(compgen -f -- "$cur")); return ;;
-        "run --strategy") COMPREPLY=($(compgen -W "plain speculate ead dyspec smartspec adaedl cascade bild fly aded recycling lookup adadec iad" -- "$cur")); return ;;
+        "run --strategy") COMPREPLY=($(compgen -W "auto plain speculate ead dyspec smartspec adaedl cascade bild fly aded recycling lookup adadec iad" -- "$cur")); return ;;
         "run --set") COMPREPLY=($(compgen -W "plain.model= speculate.longest= speculate.small= speculate.suffix= speculate.recycling= speculate.measure= speculate.history= ead.up= ead.down= ead.window= ead.dwell= ead.reset= ead.accept= ead.longest= dyspec.shape= dyspec.budget= dyspec.size= dyspec.threshold= dyspec.temperature= dyspec.accept= smartspec.longest= smartspec.window= smartspec.start= adaedl.gamma= adaedl.start= adaedl.target= adaedl.step= adaedl.longest= cascade.rule= cascade.alpha= cascade.drafts= cascade.accept= bild.fallback= bild.rollback= bild.longest= bild.accept= fly.window= fly.gate= fly.drafts= fly.accept= aded.iterations= aded.budget= aded.size= recycling.budget= recycling.size= lookup.least= lookup.tokens= lookup.size= adadec.threshold= adadec.candidates= adadec.ahead= adadec.keep= adadec.model= adadec.split= iad.rounds= iad.candidates= iad.temperature= iad.full= iad.budget= iad.model=" -- "$cur")); compopt -o nospace 2>/dev/null; return ;;
         "run --verify") :; return ;;
         "run --tests") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "run --keep") :; return ;;
         "run --max-tokens"|"run -n") :; return ;;
         "run --temp") :; return ;;
         "run --top-k") :; return ;;
@@ -38,8 +55,9 @@ _adec() {
         "run --dtype") COMPREPLY=($(compgen -W "float32 bfloat16 float16" -- "$cur")); return ;;
     esac
     case "$verb" in
-        "") COMPREPLY=($(compgen -W "run --version --help -h" -- "$cur")) ;;
-        "run") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--file -f --system --raw --pair --small --large --model -m --strategy --set --verify --tests --allow-exec --max-tokens -n --temp --top-k --top-p --min-p --seed --stop --json --jsonl --plain --trace --color --sanitize --quiet -q --verbose -v --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
+        "") COMPREPLY=($(compgen -W "calibrate run --version --help -h" -- "$cur")) ;;
+        "calibrate") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--prompts --keep --metric --confidence --time-limit --seed --max-tokens -n -o --output --check --svg --quiet -q --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
+        "run") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--file -f --system --raw --pair --small --large --model -m --strategy --set --verify --tests --allow-exec --keep --max-tokens -n --temp --top-k --top-p --min-p --seed --stop --json --jsonl --plain --trace --color --sanitize --quiet -q --verbose -v --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
     esac
 }
 complete -o filenames -o bashdefault -F _adec adec

@@ -72,7 +72,8 @@ def _value(parameter: Any) -> str:
         return " ".join(str(choice) for choice in get_args(annotation))
     by_name = {
         "--pair": "profiles",
-        "--strategy": " ".join(METHODS),
+        "--check": "profiles",
+        "--strategy": " ".join(("auto", *METHODS)),
         "--strategies": " ".join(METHODS),
         "--set": " ".join(
             f"{method.name}.{name}="

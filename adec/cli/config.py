@@ -23,7 +23,7 @@ from adec.errors import UsageError
 from adec.places import user_config
 
 KEYS = (
-    "pair", "small", "large", "model", "strategy", "set", "max-tokens", "temp", "top-k", "top-p", "min-p", "seed",
+    "pair", "small", "large", "model", "strategy", "set", "keep", "max-tokens", "temp", "top-k", "top-p", "min-p", "seed",
     "ctx", "threads", "batch-threads", "gpu-layers", "mmap", "device", "dtype", "color", "quiet",
 )  # fmt: skip
 MODELS = ("pair", "small", "large", "model")

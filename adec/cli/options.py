@@ -44,7 +44,7 @@ Strategy = Annotated[
     typer.Option(
         "--strategy",
         metavar="NAME",
-        help="How to decode, such as ead, speculate or plain. Default: what the profile recommends.",
+        help="How to decode, such as ead, speculate or plain. Default: auto, what a profile recommends.",
         rich_help_panel=MODELS,
     ),
 ]
@@ -79,6 +79,15 @@ Tests = Annotated[
 AllowExec = Annotated[
     bool,
     typer.Option("--allow-exec", help="Run code that the model wrote.", rich_help_panel=SEARCH),
+]
+Keep = Annotated[
+    float | None,
+    typer.Option(
+        "--keep",
+        metavar="SHARE",
+        help="Quality that auto must have proved, such as 0.97. 1 is exact.",
+        rich_help_panel=MODELS,
+    ),
 ]
 
 MaxTokens = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -50,6 +51,7 @@ def run(
     verify: shared.Verify = None,
     tests: shared.Tests = None,
     allow_exec: shared.AllowExec = False,
+    keep: shared.Keep = None,
     max_tokens: shared.MaxTokens = 256,
     temperature: shared.Temperature = 0.0,
     top_k: shared.TopK = 0,
@@ -136,7 +138,7 @@ def run(
 
     chosen_seed = seed if seed is not None else 0 if temperature == 0 else fresh_seed()
     sampler = Sampler(temperature, top_k, top_p, min_p, chosen_seed)
-    choice = Choice(pair, small, large, model, strategy, tuple(assignments or ()))
+    choice = Choice(pair, small, large, model, strategy, tuple(assignments or ()), keep)
     machine = OpenOptions(
         context=context,
         threads=threads,
@@ -173,6 +175,8 @@ def run(
             if not quiet:
                 for remark in ready.remarks:
                     report(remark)
+                if ready.hint is not None and sys.stderr.isatty():
+                    report(ready.hint)
             with ready.open(machine) as session:
                 return _show_answer(session, question, display)
         except (AdecError, KeyboardInterrupt) as error:

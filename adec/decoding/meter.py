@@ -28,13 +28,13 @@ class Meter:
         self._began = perf_counter()
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Time in here is another step's: that of a prompt read in the middle of a round, say."""
-        began = perf_counter()
+    def away(self) -> Iterator[None]:
+        """Time inside is not this step's: a model reads its prompt, say, in steps of its own."""
+        left = perf_counter()
         try:
             yield
         finally:
-            self._began += perf_counter() - began
+            self._began += perf_counter() - left
 
     def forward(
         self, engine: Engine, model: Role, purpose: Purpose, tokens: Sequence[int], *, rows: int = 1

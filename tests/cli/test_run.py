@@ -87,7 +87,7 @@ def test_a_model_alone(tiny_pair: Pair, capsys: Any) -> None:
     alone = json.loads(
         call(capsys, "run", "-m", tiny_pair[1], "--threads", 1, "-n", 9, "--json", "hello").out
     )
-    assert alone["summary"]["strategy"] == "plain" and alone["summary"]["tokens"] == 9
+    assert alone["summary"]["strategy"] == "speculate" and alone["summary"]["tokens"] == 9
     assert list(alone["models"]) == ["large"]
 
 
@@ -215,7 +215,7 @@ def test_every_option_reaches_the_run(
         "verbose": ["-v"], "context": ["--ctx", 99], "threads": ["--threads", 9],
         "batch_threads": ["--batch-threads", 9], "gpu_layers": ["--gpu-layers", 9],
         "memory_map": ["--no-mmap"], "device": ["--device", "x"], "dtype": ["--dtype", "float16"],
-        "file": ["-f", __file__], "verify": ["--verify", "cat"],
+        "file": ["-f", __file__], "verify": ["--verify", "cat"], "keep": ["--keep", 0.9],
         "tests": ["--tests", tmp_path / "tests.txt", "--allow-exec"],
     }  # fmt: skip
     elsewhere = {"prompt", "allow_exec"}

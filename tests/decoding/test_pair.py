@@ -13,6 +13,7 @@ from adec.decoding.plain import Plain
 from adec.decoding.strategy import Guarantee, Limits
 from adec.engines.table import TableEngine
 from adec.sampling import Sampler
+from tests.decoding.clock import Clock, timed_pair
 from tests.laws import blend, law, pair
 
 END = frozenset({5})
@@ -218,3 +219,15 @@ def test_the_sum_of_times_is_the_steps_own(accept) -> None:
 def test_blended_laws_are_laws() -> None:
     both = blend(law(6, 1), law(6, 2), 0.3)
     assert sum(both((1, 2))) == pytest.approx(1)
+
+
+def test_reading_the_prompt_is_not_the_wakes_own_time() -> None:
+    """The large model reads the prompt when it first wakes; neither that nor what the consumer does meanwhile is the step's."""
+    clock = Clock()
+    with clock.installed():
+        small, large = timed_pair(clock, seed=3)
+        strategy = Ead(small, large, EadSettings(up=0.0, window=1, dwell=0))
+        for step in strategy.generate([0, 1, 2, 3, 4], Limits(8)):
+            clock.now += 0.5
+            assert step.own_ms < 1e-6
+        assert large.length > 0

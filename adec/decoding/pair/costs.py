@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from statistics import median
 
 SLOPE_UNSEEN = 0.15
@@ -70,6 +71,14 @@ class CostCurve:
         if len(sizes) == 1:
             return SLOPE_UNSEEN * costs[0] / (1 + SLOPE_UNSEEN * (sizes[0] - 1))
         return (costs[-1] - costs[0]) / (sizes[-1] - sizes[0])
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What calibration measured, handed to a strategy that decides by time."""
+
+    large: CostCurve
+    small: CostCurve | None = None
 
 
 class Timings:

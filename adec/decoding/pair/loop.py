@@ -75,7 +75,7 @@ class PairLoop:
                 return
             if self._large.length == 0 and len(self._prompt) > 1:
                 # the last token of the prompt stays unread: the wake's forward needs at least one to feed
-                with self._meter.aside():
+                with self._meter.away():
                     yield from read_prompt(
                         self._large, "large", self._prompt[:-1], self._limits.chunk
                     )

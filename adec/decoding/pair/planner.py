@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from adec.decoding.meter import Meter
+from adec.decoding.pair.costs import CostCurve
 from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal, empty
 from adec.decoding.pair.growth import FixedGrowth, Growth, Room
 from adec.decoding.pair.rates import Rates
@@ -41,6 +42,15 @@ class Planner(Protocol):
 
     def account(self, step: Step) -> None:
         """The round is over and took what the step says."""
+        ...
+
+
+@runtime_checkable
+class Clocked(Protocol):
+    """What decides by forward times: a planner, or the strategy around it."""
+
+    def measured(self, curve: CostCurve, small: CostCurve | None = None) -> None:
+        """The large model's curve is known, and perhaps that of the small one; nothing is measured again."""
         ...
 
 

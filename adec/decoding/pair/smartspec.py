@@ -50,6 +50,14 @@ class GoodputPlanner:
         self._small = small
         self._rates = Rates()
         self._idle = 0
+        self._measured = False
+
+    def measured(self, curve: CostCurve, small: CostCurve | None = None) -> None:
+        """The curves became known: no round is spent on learning them."""
+        self.timings = Timings(curve)
+        self._measured = True
+        if small is not None:
+            self._small.timings = Timings(small)
 
     @property
     def plain_ms(self) -> float | None:
@@ -90,7 +98,7 @@ class GoodputPlanner:
 
     def _length(self, most: int, unread: int) -> int:
         curve = self.timings.curve
-        if curve is None or self.timings.count(1) < PLAIN_FIRST:
+        if curve is None or not (self._measured or self.timings.count(1) >= PLAIN_FIRST):
             return 0
         if self._small.timings.curve is None or self._idle >= WAIT:
             return min(3, most)

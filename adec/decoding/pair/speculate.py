@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from adec.decoding.pair.costs import CostCurve
 from adec.decoding.pair.drafters.drafter import Drafter
 from adec.decoding.pair.drafters.recycling import Recycling
 from adec.decoding.pair.drafters.small_model import SmallModel
@@ -72,6 +73,11 @@ class Speculate:
             drafters.append(Recycling())
         self.planner = TimedPlanner(drafters, longest=settings.longest)
         self._measured = False
+
+    def measured(self, curve: CostCurve, small: CostCurve | None = None) -> None:
+        """See `Clocked`."""
+        self.planner.measured(curve, small)
+        self._measured = True
 
     def generate(self, prompt: list[int], limits: Limits) -> Iterator[Step]:
         """See `Strategy.generate`."""

@@ -15,10 +15,11 @@ from collections.abc import Iterator
 
 from adec.decoding.meter import Meter, describe
 from adec.decoding.pair.acceptance import Verdict
+from adec.decoding.pair.costs import CostCurve
 from adec.decoding.pair.drafters.drafter import Outcome, Proposal, empty
 from adec.decoding.pair.drafters.small_model import behind
 from adec.decoding.pair.growth import Room
-from adec.decoding.pair.planner import Planner
+from adec.decoding.pair.planner import Clocked, Planner
 from adec.decoding.pair.verifiers import Verifier
 from adec.decoding.prompt import read_prompt
 from adec.decoding.strategy import Guarantee, Limits
@@ -169,6 +170,11 @@ class Speculating:
     @property
     def guarantee(self) -> Guarantee:
         return self._verifier.guarantee
+
+    def measured(self, curve: CostCurve, small: CostCurve | None = None) -> None:
+        """See `Clocked`; a planner that does not look at the clock has no use for it."""
+        if isinstance(self.planner, Clocked):
+            self.planner.measured(curve, small)
 
     def generate(self, prompt: list[int], limits: Limits) -> Iterator[Step]:
         """See `Strategy.generate`."""

@@ -80,10 +80,13 @@ class TimedPlanner:
         self._shut: frozenset[str] = frozenset()
         self._plain_own_ms = 0.0
 
-    def measured(self, curve: CostCurve) -> None:
-        """The large model's curve became known."""
+    def measured(self, curve: CostCurve, small: CostCurve | None = None) -> None:
+        """The large model's curve became known, and perhaps that of the small one."""
         self.timings = Timings(curve)
         self._measured = True
+        for arm in self.arms:
+            if small is not None and isinstance(arm.drafter, SmallModel):
+                arm.drafter.timings = Timings(small)
 
     @property
     def plain_ms(self) -> float | None:

@@ -1,0 +1,89 @@
+"""The automatic choice of a strategy: a profile's recommendation, as far as it is proved; without one, exact speculation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from adec.decoding import settings as setting_values
+from adec.decoding.registry import Method
+from adec.engines.base import ModelHeader
+from adec.errors import UsageError
+from adec.profile import Profile
+from adec.profile_parts import Budget
+
+if TYPE_CHECKING:
+    from adec.session import Choice
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A strategy by name."""
+
+    strategy: str
+    remark: str | None = None
+    """Why it is not what was asked for."""
+    hint: str | None = None
+    """Advice for a person at a terminal."""
+
+
+def choose_strategy(
+    choice: Choice, profile: Profile | None, large: ModelHeader, small: ModelHeader | None
+) -> Chosen:
+    """The strategy, and what is worth saying about the choice.
+
+    A strategy that is named counts, in `--strategy` or in a setting. Else a profile decides, as far as it has proved what `--keep`
+    asks for. Without one it is exact speculation, which stops by itself where it does not pay. Raises UsageError.
+    """
+    if choice.keep is not None and not 0 < choice.keep <= 1:
+        raise UsageError(f"--keep {choice.keep} is not above 0 and at most 1", hint="1 means exact")
+    named = list(setting_values.parse_assignments(choice.assignments))
+    if choice.strategy not in (None, "auto"):
+        if choice.keep is not None:
+            raise UsageError(
+                "--keep chooses the strategy, and --strategy names one", hint="give one of them"
+            )
+        return Chosen(choice.strategy)
+    if len(named) == 1 and choice.strategy is None and choice.keep is None:
+        return Chosen(named[0])
+    rewinds = all("rewind" in header.capabilities for header in (large, small) if header)
+    exact = "speculate" if rewinds else "plain"
+    if profile is None or (profile.recommended is None and profile.choice is None):
+        models = "SMALL LARGE" if small is not None else "MODEL"
+        missing = (
+            "no profile for these models"
+            if profile is None
+            else f"profile {profile.name} recommends nothing"
+        )
+        return Chosen(
+            exact,
+            hint=f"{missing}: exact, by {exact}. `adec calibrate {models}` finds what pays here",
+        )
+    known = profile.choice
+    if known is not None:
+        exact = known.exact
+    if choice.keep is None:
+        return Chosen(profile.recommended or exact)
+    budget = profile.budget
+    if choice.keep < 1:
+        if known is not None and known.within_budget is not None and _proves(budget, choice.keep):
+            return Chosen(known.within_budget)
+        return Chosen(
+            exact, f"profile {profile.name} has proved nothing for --keep {choice.keep:g}: exact"
+        )
+    return Chosen(exact)
+
+
+def is_proved(profile: Profile, method: Method, settings: Any) -> bool:
+    """Whether the profile's budget was proved for this strategy with these very settings."""
+    budget = profile.budget
+    if budget is None or not budget.proved or budget.strategy != method.name:
+        return False
+    fitted = profile.settings.get(method.name, {})
+    return bool(
+        settings == setting_values.build(method.settings, method.name, (profile.name, fitted))
+    )
+
+
+def _proves(budget: Budget | None, keep: float) -> bool:
+    return budget is not None and budget.proved and budget.keep >= keep

@@ -1,0 +1,87 @@
+"""`adec calibrate --check NAME`: the profile's forward times measured again, here and now."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from adec.calibration.costs import measure_costs
+from adec.calibration.machine import busy, this_machine
+from adec.engines.base import OpenOptions
+from adec.errors import CheckFailed, UsageError
+from adec.events import Role
+from adec.profile import find_profile
+from adec.session import Choice, plan
+
+SECONDS = 15.0
+TOLERANCE = 0.25
+"""Share by which a time may differ: less than that changes no decision, and machines drift as much within a day."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Each size as the profile has it and as it is now."""
+
+    name: str
+    lines: list[str]
+    ratio: float
+    """Median of now over then."""
+    busy: str | None
+
+    def verdict(self) -> str:
+        """A sentence. Raises CheckFailed when times differ by more than `TOLERANCE` in the middle."""
+        if abs(self.ratio - 1) > TOLERANCE:
+            raise CheckFailed(
+                f"profile {self.name}: forwards take {self.ratio:.2f} times as long as it says",
+                hint="try again when the machine is quiet" if self.busy else "calibrate anew",
+            )
+        return f"forwards take {self.ratio:.2f} times as long as the profile says: it holds"
+
+
+def check_profile(
+    name: str,
+    options: OpenOptions,
+    tick: Callable[[float], None],
+) -> Comparison:
+    """Measure again. Raises CheckFailed when the models are others; ProfileError, UsageError, EngineError."""
+    profile = find_profile(name)
+    if profile.costs is None or profile.costs.curves is None:
+        raise UsageError(
+            f"profile {profile.name} has no measured times", hint="adec calibrate measures them"
+        )
+    single = profile.small is None
+    models = {"model": profile.model_path(profile.large)} if single and profile.large else {}
+    ready = plan(Choice(**({"pair": name} if not single else models), strategy="plain"))  # type: ignore[arg-type]
+    others = profile.other_models(ready.large, ready.small)
+    if others:
+        raise CheckFailed(f"profile {profile.name}: {others[0]}", hint="calibrate anew")
+    here = profile.other_machine(ready.large)
+    threads = profile.machine.get("threads"), profile.machine.get("batch_threads")
+    if options.threads is None and options.batch_threads is None:
+        options = dataclasses.replace(options, threads=threads[0], batch_threads=threads[1])
+    with ready.open(options) as session:
+        engines: dict[Role, Any] = {"large": session.engines.large}
+        if session.engines.small is not None:
+            engines["small"] = session.engines.small
+        tables = measure_costs(engines, seconds=SECONDS, tick=tick)
+    lines = ["model   tokens   profile ms      now ms   ratio"]
+    ratios = []
+    for role, table in tables.items():
+        before = profile.costs.curve(role)
+        if before is None:
+            continue
+        now = table.curve(profile.costs.context)
+        for size in sorted(set(before.points) & set(now.points)):
+            ratio = now.ms(size) / max(1e-9, before.ms(size))
+            ratios.append(ratio)
+            lines.append(
+                f"{role:<7}{size:>7}{before.ms(size):>13.3f}{now.ms(size):>12.3f}{ratio:>8.2f}"
+            )
+    warning = busy(this_machine(ready.large))
+    lines += [f"other than when it was made: {remark}" for remark in here]
+    if warning is not None:
+        lines.append(warning)
+    return Comparison(profile.name, lines, median(ratios) if ratios else 1.0, warning)

@@ -1,0 +1,228 @@
+"""`adec calibrate` behind its options: models, threads, the journal, the calibration, the profile, the report."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from adec.calibration.conduct import Calibration, Wishes
+from adec.calibration.journal import Journal, key_of
+from adec.calibration.machine import busy, file_fingerprint, this_machine
+from adec.calibration.progress import progress_on_stderr
+from adec.calibration.prompts import PromptSet, built_in, read_prompts
+from adec.calibration.report import chart, sentence, svg, table
+from adec.calibration.result import Result
+from adec.calibration.sections import Named, profile_text
+from adec.calibration.threads import choose_threads
+from adec.calibration.trial import Runner
+from adec.calibration.writing import check_writable, write_profile
+from adec.cli.interrupts import Interrupts
+from adec.display.terminal import size_of
+from adec.engines.base import OpenOptions
+from adec.errors import AdecError, UsageError
+from adec.places import kept_folder, user_profiles
+from adec.session import DEFAULT_PAIR, Choice, Plan, plan
+
+Say = Callable[[str], None]
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person typed."""
+
+    small: str | None
+    large: str | None
+    prompts: Path | None
+    seed: int
+    output: str | None
+    picture: Path | None
+    quiet: bool
+    wishes: Wishes
+
+
+def run_calibration(request: Request, options: OpenOptions, say: Say) -> int:
+    """The whole command; the exit code. Raises AdecError."""
+    wishes = _checked(request.wishes)
+    ready = _plan(request)
+    name, path = _destination(request, ready)
+    check_writable(path)
+    if request.picture is not None:
+        check_writable(request.picture)
+    prompts = _prompts(request)
+    for remark in (*ready.remarks, *prompts.remarks):
+        say(remark)
+    headers = [ready.large] if ready.small is None else [ready.large, ready.small]
+    machine = this_machine(ready.large)
+    warning = busy(machine)
+    if warning is not None:
+        say(warning)
+    journal = Journal(_journal_path(ready), _key(request, ready, options, prompts))
+    if journal.resumed:
+        say(f"going on where an earlier calibration stopped: {journal.resumed:,} measurements kept")
+    try:
+        with (
+            Interrupts() as interrupts,
+            progress_on_stderr(lambda: interrupts.asked, quiet=request.quiet) as progress,
+        ):
+            progress.stage("threads")
+            options = _threads(journal, choose_threads, headers, options, progress.tick)
+            machine = dataclasses.replace(
+                machine, threads=options.threads, batch_threads=options.batch_threads
+            )
+            with ready.open(options) as session:
+                runner = Runner(
+                    ready,
+                    session.engines,
+                    max_tokens=wishes.max_tokens,
+                    interrupted=lambda: interrupts.asked,
+                )
+                result = Calibration(runner, prompts, wishes, machine, journal, progress).run()
+    except KeyboardInterrupt:
+        journal.close()
+        say("interrupted; what was measured is kept, and the same command goes on from there")
+        return INTERRUPTED
+    except BaseException:
+        journal.close()
+        raise
+    if warning is not None:
+        result.remarks.append(warning)
+    named = _named(request, ready, name, prompts)
+    write_profile(path, profile_text(result, named, ready.large, ready.small))
+    journal.remove()
+    _show(result, request, name, path, say)
+    return 0
+
+
+def _checked(wishes: Wishes) -> Wishes:
+    if not 0 < wishes.keep <= 1:
+        raise UsageError(f"--keep {wishes.keep} is not above 0 and at most 1", hint="1 means exact")
+    if not 0.5 <= wishes.confidence < 1:
+        raise UsageError(f"--confidence {wishes.confidence} is not from 0.5 to below 1")
+    return wishes
+
+
+def _plan(request: Request) -> Plan:
+    """Plain decoding on the models that were named; the strategies to try come later."""
+    if request.small is None:
+        return plan(Choice(pair=DEFAULT_PAIR, strategy="plain"))
+    if request.large is None:
+        return plan(Choice(model=request.small, strategy="plain"))
+    return plan(Choice(small=request.small, large=request.large, strategy="plain"))
+
+
+def _destination(request: Request, ready: Plan) -> tuple[str, Path]:
+    """The profile's name and file."""
+    wanted = request.output
+    if wanted is not None and wanted.endswith(".toml"):
+        path = Path(wanted).expanduser()
+        return path.stem, path
+    if wanted is None:
+        wanted = DEFAULT_PAIR if request.small is None else _stem(ready.large.info.path)
+        if ready.small is not None and request.small is not None:
+            wanted = f"{_stem(ready.small.info.path)}+{wanted}"
+    if not wanted or wanted.startswith(".") or any(c in wanted for c in "/\\\0\n"):
+        raise UsageError(
+            f"{wanted!r} is no name for a profile", hint="a word, or a path that ends in .toml"
+        )
+    return wanted, user_profiles() / f"{wanted}.toml"
+
+
+def _stem(path: Path) -> str:
+    return path.stem if path.suffix == ".gguf" else path.name
+
+
+def _prompts(request: Request) -> PromptSet:
+    if request.prompts is None:
+        return built_in(request.seed)
+    return read_prompts(request.prompts, request.seed, answers=request.wishes.metric == "answer")
+
+
+def _journal_path(ready: Plan) -> Path:
+    names = [str(h.info.path.resolve()) for h in (ready.large, ready.small) if h is not None]
+    return kept_folder("calibration") / f"{key_of(names)}.jsonl"
+
+
+def _key(request: Request, ready: Plan, options: OpenOptions, prompts: PromptSet) -> str:
+    """Everything that a measurement depends on; what it is judged by (metric, keep, confidence) is not part of it."""
+    headers = [h for h in (ready.large, ready.small) if h is not None]
+    machine = dataclasses.replace(this_machine(ready.large), load=None)
+    return key_of(
+        [
+            *(file_fingerprint(header.info.path) for header in headers),
+            repr(machine),
+            repr(options),
+            str(request.seed),
+            str(request.wishes.max_tokens),
+            # right answers are judged while it is measured
+            *(f"{prompt.text}\0{prompt.right is not None}" for prompt in prompts.all),
+        ]
+    )
+
+
+def _threads(
+    journal: Journal,
+    choose: Callable[..., OpenOptions],
+    headers: list,  # type: ignore[type-arg]
+    options: OpenOptions,
+    tick: Callable[[float], None],
+) -> OpenOptions:
+    kept = journal.get("threads")
+    if (
+        isinstance(kept, list)
+        and len(kept) == 2
+        and all(n is None or (isinstance(n, int) and n > 0) for n in kept)
+    ):
+        return dataclasses.replace(options, threads=kept[0], batch_threads=kept[1])
+    chosen = choose(headers, options, tick)
+    journal.put("threads", [chosen.threads, chosen.batch_threads])
+    return chosen
+
+
+def _named(request: Request, ready: Plan, name: str, prompts: PromptSet) -> Named:
+    """Model names as a profile keeps them: those of the built-in pair, or whole paths."""
+    if request.small is None:
+        small, large = "practice:small", "practice:large"
+        return Named(name, large, small, prompts.source, request.seed)
+    return Named(
+        name,
+        large=str(ready.large.info.path.resolve()),
+        small=None if ready.small is None else str(ready.small.info.path.resolve()),
+        prompts=prompts.source,
+        seed=request.seed,
+    )
+
+
+def _show(result: Result, request: Request, name: str, path: Path, say: Say) -> None:
+    columns, _ = size_of(sys.stdout)
+    shown = request.output if request.output and request.output.endswith(".toml") else name
+    out = [chart(result, columns), "", table(result), "", sentence(result, shown)]
+    sys.stdout.write("\n".join(out) + "\n")
+    for remark in result.remarks:
+        say(remark)
+    if request.picture is not None:
+        try:
+            request.picture.write_text(svg(result), encoding="utf-8")
+        except OSError as error:
+            raise AdecError(f"the picture cannot be written: {error.strerror}") from error
+    say(f"the profile is {path}")
+
+
+def run_check(name: str, options: OpenOptions, *, quiet: bool) -> int:
+    """`--check NAME`. Raises CheckFailed when the profile no longer holds, after the table is shown."""
+    from adec.calibration.check import check_profile
+
+    with (
+        Interrupts() as interrupts,
+        progress_on_stderr(lambda: interrupts.asked, quiet=quiet) as progress,
+    ):
+        progress.stage("forward times")
+        found = check_profile(name, options, progress.tick)
+    sys.stdout.write("\n".join(found.lines) + "\n")
+    sys.stdout.flush()
+    sys.stdout.write(found.verdict() + "\n")
+    return 0

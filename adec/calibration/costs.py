@@ -1,0 +1,215 @@
+"""Milliseconds of a forward of n tokens, for each model and several context lengths.
+
+Sizes and models are interleaved, so that a slow moment hits all alike. A cell is the median of its forwards; it is measured until
+the median is known within a few percent, or the time is up. The spread is that of the median: 1.2533 sigma / sqrt(n), with sigma from the
+median absolute deviation, which a few outliers do not move.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from adec.decoding.pair.costs import CostCurve
+from adec.decoding.pair.measuring import SIZES
+from adec.engines.base import Engine
+from adec.events import Role
+
+LARGE_SIZES = (*SIZES, 48, 64)
+"""Tokens of a forward of the large model: up to the largest tree that is worth its own time."""
+SMALL_SIZES = (1, 2, 4, 8, 16)
+"""Tokens of a forward of the small model: it drafts one by one, and catches up on a few."""
+CONTEXTS = (1024, 256, 16)
+"""Tokens before the forward, longest first: the sequence is then read once and only cut."""
+ENOUGH = 0.03
+"""Spread of a median at which a cell is done, as a share of it."""
+LEAST, MOST = 5, 40
+"""Forwards of a cell."""
+OUTLIER = 14.8
+"""Modified z-score from which a forward is called an outlier (hyperfine's threshold)."""
+WORTH = 0.05
+"""A batch is useful while doubling it still saves this share of the time per token."""
+READING = 0.25
+"""Share of the measuring time that reading up to a context length may take; longer contexts are left out."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One size at one context length."""
+
+    ms: float
+    spread: float
+    """Milliseconds: how far the median may be off, one standard error."""
+    count: int
+    outliers: int = 0
+
+
+@dataclass
+class CostTable:
+    """Cells of one model: context length to size to cell."""
+
+    cells: dict[int, dict[int, Cell]] = field(default_factory=dict)
+
+    def curve(self, context: int) -> CostCurve:
+        """The curve at the context length nearest to `context`. Raises ValueError when nothing was measured."""
+        if not self.cells:
+            raise ValueError("no costs were measured")
+        nearest = min(self.cells, key=lambda known: abs(known - context))
+        column = self.cells[nearest]
+        return CostCurve(
+            {size: cell.ms for size, cell in column.items()},
+            {size: cell.count for size, cell in column.items()},
+        )
+
+    @property
+    def outliers(self) -> float:
+        """Share of forwards that were far from their median."""
+        cells = [cell for column in self.cells.values() for cell in column.values()]
+        return sum(cell.outliers for cell in cells) / max(1, sum(cell.count for cell in cells))
+
+    @property
+    def spread(self) -> float:
+        """Median over cells of the spread as a share of the cell's time."""
+        cells = [cell for column in self.cells.values() for cell in column.values()]
+        return median(cell.spread / cell.ms for cell in cells if cell.ms > 0) if cells else 0.0
+
+
+def largest_useful(curve: CostCurve, most: int) -> int:
+    """The size past which a larger batch no longer makes a token cheaper."""
+    size = 1
+    while (
+        2 * size <= most and curve.ms(2 * size) / (2 * size) < (1 - WORTH) * curve.ms(size) / size
+    ):
+        size *= 2
+    return size
+
+
+def measure_costs(
+    engines: Mapping[Role, Engine],
+    *,
+    seconds: float,
+    tick: Callable[[float], None] = lambda share: None,
+    clock: Callable[[], float] = perf_counter,
+) -> dict[Role, CostTable]:
+    """Cost tables of the engines, in about `seconds`; every cell is measured at least once. The sequences are empty afterwards.
+
+    `tick` hears which share of the time is used. Raises EngineError.
+    """
+    began = clock()
+    tables: dict[Role, CostTable] = {role: CostTable() for role in engines}
+    contexts = _affordable(engines, seconds, clock)
+    for place, context in enumerate(contexts):
+        until = began + seconds * (place + 1) / len(contexts)
+        cells = [
+            (role, size)
+            for role, engine in engines.items()
+            for size in (LARGE_SIZES if role == "large" else SMALL_SIZES)
+            if context + size <= engine.context
+        ]
+        seen = _measure_column(engines, cells, context, until, began, seconds, tick, clock)
+        for (role, size), values in seen.items():
+            tables[role].cells.setdefault(context, {})[size] = cell_of(values)
+    for engine in engines.values():
+        engine.rewind(0)
+    return tables
+
+
+def cell_of(values: Sequence[float]) -> Cell:
+    """The cell that some times in milliseconds make."""
+    middle = median(values)
+    deviation = median(abs(value - middle) for value in values)
+    sigma = 1.4826 * deviation
+    spread = 1.2533 * sigma / math.sqrt(len(values))
+    far = [value for value in values if deviation > 0 and abs(value - middle) > OUTLIER * sigma]
+    return Cell(middle, spread, len(values), len(far))
+
+
+def _measure_column(
+    engines: Mapping[Role, Engine],
+    cells: Sequence[tuple[Role, int]],
+    context: int,
+    until: float,
+    began: float,
+    seconds: float,
+    tick: Callable[[float], None],
+    clock: Callable[[], float],
+) -> dict[tuple[Role, int], list[float]]:
+    for engine in engines.values():
+        _stand_at(engine, context)
+    seen: dict[tuple[Role, int], list[float]] = {cell: [] for cell in cells}
+    for repeat in range(MOST):
+        open_ = [cell for cell in cells if not _settled(seen[cell])]
+        for role, size in open_:
+            if repeat and clock() > until:
+                return seen
+            engine = engines[role]
+            start = clock()
+            engine.forward([0] * size, rows=size)
+            took = 1000 * (clock() - start)
+            _stand_at(engine, context)
+            seen[role, size].append(took)
+            tick(min(1.0, (clock() - began) / max(seconds, 1e-9)))
+        if not open_:
+            break
+    return seen
+
+
+def _settled(values: Sequence[float]) -> bool:
+    if len(values) < LEAST:
+        return False
+    cell = cell_of(values)
+    return cell.spread <= ENOUGH * cell.ms
+
+
+def _affordable(
+    engines: Mapping[Role, Engine], seconds: float, clock: Callable[[], float]
+) -> list[int]:
+    """Context lengths that fit into every engine and are not too long to read."""
+    room = min(engine.context for engine in engines.values())
+    start = clock()
+    probe = max(1, min(32, room // 2))
+    for engine in engines.values():
+        engine.rewind(0)
+        engine.forward([0] * probe, rows=1)
+    token = (clock() - start) / probe
+    fitting = [
+        c for c in CONTEXTS if c + max(LARGE_SIZES) <= room and token * c <= READING * seconds
+    ]
+    return fitting or [min(16, max(1, room // 2))]
+
+
+def _stand_at(engine: Engine, length: int) -> None:
+    """Make the sequence `length` tokens long: by cutting where the engine can, else by reading anew."""
+    if engine.length >= length and "rewind" in engine.capabilities:
+        engine.rewind(length)
+        return
+    if engine.length != length:
+        engine.rewind(0)
+        engine.forward([0] * length, rows=0)
+
+
+def table_data(table: CostTable) -> list[Any]:
+    """Plain data, for the journal."""
+    return [
+        [context, size, cell.ms, cell.spread, cell.count, cell.outliers]
+        for context, column in table.cells.items()
+        for size, cell in column.items()
+    ]
+
+
+def tables_from(data: dict[Any, Any]) -> dict[Role, CostTable]:
+    """Tables from plain data. Raises ValueError, TypeError, KeyError or AttributeError when it is none."""
+    tables: dict[Role, CostTable] = {}
+    roles: tuple[Role, ...] = ("large", "small")
+    for role in roles:
+        for context, size, ms, spread, count, outliers in data.get(role, []):
+            cell = Cell(float(ms), float(spread), int(count), int(outliers))
+            column = tables.setdefault(role, CostTable()).cells.setdefault(int(context), {})
+            column[int(size)] = cell
+    if "large" not in tables:
+        raise KeyError("large")
+    return tables

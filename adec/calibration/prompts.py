@@ -1,0 +1,150 @@
+"""What a calibration asks: the user's prompts or the built-in ones, shuffled by a seed and split in two.
+
+A prompt file is plain text with one prompt a line, or JSON lines: `{"prompt": "…"}`, with `"answer": "…"` for the metric `answer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+from adec.errors import TraceError, UsageError
+
+LEAST = 8
+"""Prompts that a calibration needs: four to fit on, four to prove on. A proof mostly needs a hundred."""
+FIT_SHARE = 1 / 3
+"""Share of the prompts that thresholds are fitted on; a proof needs more prompts than a fit."""
+BUILT_IN = 480
+"""Built-in prompts of a calibration."""
+FILE_BYTES = 64 * 1024 * 1024
+PROMPT_CHARACTERS = 1_000_000
+
+_MARK = "answer:"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One question; `right` judges a reply, None where the right answer is not known."""
+
+    text: str
+    right: Callable[[str], bool] | None = None
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """The two halves, and remarks worth a line."""
+
+    fit: tuple[Prompt, ...]
+    held_out: tuple[Prompt, ...]
+    source: str
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> tuple[Prompt, ...]:
+        return (*self.fit, *self.held_out)
+
+
+def built_in(seed: int, count: int = BUILT_IN) -> PromptSet:
+    """Practice problems that the built-in models were not trained on."""
+    from adec.practice.tasks import problems
+
+    stream = islice(problems("test", seed), count)
+    return _split([Prompt(p.prompt, p.check) for p in stream], seed, "built-in practice problems")
+
+
+def read_prompts(path: Path, seed: int, *, answers: bool) -> PromptSet:
+    """The prompts of a file. `answers`: the metric needs to know right answers.
+
+    Raises UsageError, with the line, when the file is not what it should be or has fewer than eight different prompts.
+    """
+    text = _read(path)
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if not lines:
+        raise UsageError(f"the prompt file {path} is empty", hint="put one prompt on each line")
+    as_json = path.suffix == ".jsonl" or lines[0][1].lstrip().startswith("{")
+    if answers and not as_json:
+        raise UsageError(
+            f"--metric answer needs right answers, and {path} is plain text",
+            hint='give JSON lines: {"prompt": "What is 2 + 3?", "answer": "5"}',
+        )
+    prompts: dict[str, Prompt] = {}
+    for number, line in lines:
+        prompt = _from_json(path, number, line, answers) if as_json else Prompt(line.strip())
+        if len(prompt.text) > PROMPT_CHARACTERS:
+            raise UsageError(
+                f"{path}, line {number}: the prompt is longer than a million characters"
+            )
+        prompts.setdefault(prompt.text, prompt)
+    if len(prompts) < LEAST:
+        found = "1 prompt" if len(prompts) == 1 else f"{len(prompts)} different prompts"
+        raise UsageError(
+            f"the prompt file {path} has {found}; a calibration needs {LEAST} at least",
+            hint="some are fitted on, the others prove the budget; a proof mostly needs a hundred",
+        )
+    repeated = len(lines) - len(prompts)
+    remarks: tuple[str, ...] = ()
+    if repeated:
+        remarks = (f"{repeated} repeated prompts of {path.name} count once",)
+    return _split(list(prompts.values()), seed, path.name, remarks)
+
+
+def ends_right(reply: str, answer: str) -> bool:
+    """Whether a reply gives the answer: after its last `Answer:`, or else as its last words. Case and a final stop do not count."""
+    wanted = _plain(answer)
+    place = reply.lower().rfind(_MARK)
+    if place >= 0:
+        rest = reply[place + len(_MARK) :].strip()
+        return _plain(rest.splitlines()[0] if rest else "") == wanted
+    said = _plain(reply)
+    return said == wanted or (said.endswith(wanted) and not said[-len(wanted) - 1].isalnum())
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).rstrip(".").casefold()
+
+
+def _split(
+    prompts: Sequence[Prompt], seed: int, source: str, remarks: tuple[str, ...] = ()
+) -> PromptSet:
+    """Shuffled, so that both halves come from one distribution whatever the order of the file."""
+    order = list(prompts)
+    Random(f"calibrate {seed}").shuffle(order)
+    fit = max(LEAST // 2, round(FIT_SHARE * len(order)))
+    return PromptSet(tuple(order[:fit]), tuple(order[fit:]), source, remarks)
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(FILE_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"the prompt file {path} cannot be read: {error.strerror}") from error
+    if len(data) > FILE_BYTES:
+        raise UsageError(f"the prompt file {path} is larger than {FILE_BYTES // 2**20} MiB")
+    return data.decode("utf-8-sig", errors="replace")
+
+
+def _from_json(path: Path, number: int, line: str, answers: bool) -> Prompt:
+    from adec.json_fields import loads
+
+    where = f"{path}, line {number}"
+    try:
+        data = loads(line.encode("utf-8", "replace"))
+    except TraceError as error:
+        raise UsageError(f"{where} is not JSON: {error.message}") from None
+    if not isinstance(data, dict) or "prompt" not in data:
+        raise UsageError(f'{where} has no "prompt"', hint='each line is {"prompt": "…"}')
+    text, answer = data["prompt"], data.get("answer")
+    if not isinstance(text, str) or not text.strip():
+        raise UsageError(f'{where}: "prompt" is not a text')
+    if isinstance(answer, (int, float)) and not isinstance(answer, bool):
+        answer = str(answer)
+    if answer is not None and not (isinstance(answer, str) and answer.strip()):
+        raise UsageError(f'{where}: "answer" is neither a text nor a number')
+    if answers and answer is None:
+        raise UsageError(f'{where} has no "answer", which --metric answer needs')
+    wanted = answer
+    return Prompt(text, None if wanted is None else lambda reply: ends_right(reply, wanted))

@@ -1,0 +1,211 @@
+"""What a person reads at the end: the front as a chart, one table, one sentence."""
+
+from __future__ import annotations
+
+from html import escape
+
+from adec.calibration.fit import front
+from adec.calibration.result import Measured, Result
+
+HEIGHT = 12
+LEFT = 9
+"""Columns of the chart's axis."""
+MARKS = {"plain": "p", "speculate": "s", "smartspec": "m", "dyspec": "d", "adaedl": "a", "ead": "e"}
+OTHERS = {"cascade": "c", "lookup": "l", "recycling": "r"}
+
+
+def mark_of(measured: Measured) -> str:
+    """A letter for a strategy; capital on the front."""
+    name = measured.point.strategy
+    return {**MARKS, **OTHERS}.get(name, name[0])
+
+
+def chart(result: Result, columns: int) -> str:
+    """Quality over tokens per second as text: a letter a point, capitals on the front, a dotted line at the budget."""
+    points = result.measured
+    width = max(20, min(columns, 100) - LEFT - 1)
+    xs = [m.tokens_per_second for m in points]
+    lowest = min([*(m.quality for m in points), result.keep])
+    low, high = max(0.0, lowest - 0.005), 1.0
+    left, right = 0.0, 1.05 * max(xs)
+    edge = front(points)
+    rows = [[" "] * width for _ in range(HEIGHT)]
+    budget = _place(result.keep, low, high, HEIGHT)
+    rows[HEIGHT - 1 - budget] = ["·"] * width
+    for measured in sorted(points, key=lambda m: m in edge):
+        x = _place(measured.tokens_per_second, left, right, width)
+        y = _place(measured.quality, low, high, HEIGHT)
+        letter = mark_of(measured)
+        rows[HEIGHT - 1 - y][x] = letter.upper() if measured in edge else letter
+    lines = [f"{result.metric} kept".rjust(LEFT)]
+    for number, row in enumerate(rows):
+        value = high - (high - low) * number / (HEIGHT - 1)
+        shown = f"{100 * value:6.1f} %" if number % 3 == 0 or number == HEIGHT - 1 else ""
+        lines.append(f"{shown:>{LEFT - 1}}┤{''.join(row).rstrip()}")
+    lines.append(" " * (LEFT - 1) + "└" + "─" * width)
+    scale = f"0{right / 2:>{width // 2}.3g}{right:>{width - width // 2 - 1}.3g}"
+    lines.append(" " * LEFT + scale)
+    lines.append(" " * LEFT + "tokens per second".center(width).rstrip())
+    names = dict.fromkeys((mark_of(m), m.point.strategy) for m in points)
+    legend = "  ".join(f"{letter} {name}" for letter, name in names)
+    lines.append(f"{legend}  (capital: on the front; ···: the budget)")
+    return "\n".join(lines)
+
+
+def table(result: Result) -> str:
+    """One row a point: speed as forecast and as measured, what is kept, what the large model did."""
+    head = (
+        "strategy and settings",
+        "tok/s",
+        "±",
+        "forecast",
+        "of plain",
+        "kept",
+        "±",
+        "written",
+        "read",
+        "",
+    )
+    rows = [head]
+    plain = result.plain.tokens_per_second
+    for m in sorted(result.measured, key=lambda m: -m.tokens_per_second):
+        forecast = "" if not m.predicted_ms else f"{1000 / m.predicted_ms:.1f}"
+        rows.append(
+            (
+                m.point.label,
+                f"{m.tokens_per_second:.1f}",
+                f"{m.spread:.1f}",
+                forecast,
+                f"{m.tokens_per_second / plain:.2f}" if plain else "",
+                "exact" if m.exact else f"{100 * m.quality:.1f} %",
+                "" if m.exact else f"{100 * m.quality_spread:.1f}",
+                f"{100 * m.large_share:.0f} %",
+                f"{100 * m.large_fed:.0f} %",
+                _note(result, m),
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if i in (0, len(head) - 1) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    lines.insert(1, "─" * max(len(line) for line in lines))
+    return "\n".join(lines)
+
+
+def sentence(result: Result, name: str) -> str:
+    """The advice."""
+    exact, plain, within = result.exact, result.plain, result.within_budget
+    kept = f"{100 * result.keep:g} %"
+    if within is not None:
+        start = f"Take {within.point.strategy}: {_times(within, plain)} as fast as plain, and {_proof(result)}."
+        return f"{start} `adec run --pair {name}` does; `--keep 1` runs {exact.point.strategy} instead, which is exact."
+    if result.scattered:
+        start = f"Times are too scattered to choose by; take {exact.point.strategy}, which is exact, and calibrate again on a quiet machine"
+    elif exact is plain:
+        start = "Take plain: nothing that is exact pays here"
+        draft = result.tables.get("small")
+        if draft is not None:
+            ms = draft.curve(result.signals.context).ms(1)
+            limit = max(0.0, result.signals.break_even_ms)
+            start += (
+                f" (a draft takes {ms:.3g} ms and would have to take less than {limit:.3g} ms)"
+                if limit < ms
+                else f" (drafts at {ms:.3g} ms would, but for the time that drafting itself takes)"
+            )
+    else:
+        start = f"Take {exact.point.strategy}: exact, and {_times(exact, plain)} as fast as plain"
+    return f"{start}. {_budget_state(result, kept)}`adec run --pair {name}` obeys this profile."
+
+
+def svg(result: Result) -> str:
+    """The same front as a picture."""
+    width, height, left, bottom = 640, 400, 70, 50
+    points = result.measured
+    edge = front(points)
+    most = 1.05 * max(m.tokens_per_second for m in points)
+    low = max(0.0, min([*(m.quality for m in points), result.keep]) - 0.01)
+
+    def x(speed: float) -> float:
+        return left + (width - left - 20) * speed / most
+
+    def y(quality: float) -> float:
+        return height - bottom - (height - bottom - 20) * (quality - low) / (1.0 - low)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="11">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        f'<path d="M{left} 20V{height - bottom}H{width - 20}" fill="none" stroke="black"/>',
+        f'<path d="M{left} {y(result.keep):.1f}H{width - 20}" stroke="#999" stroke-dasharray="3 3"/>',
+        f'<text x="{width - 20}" y="{y(result.keep) - 4:.1f}" text-anchor="end" fill="#666">keep {result.keep:g}</text>',
+        f'<text x="{(left + width) / 2:.0f}" y="{height - 10}" text-anchor="middle">tokens per second</text>',
+        f'<text x="14" y="{height / 2:.0f}" transform="rotate(-90 14 {height / 2:.0f})" text-anchor="middle">{escape(result.metric)} kept, percent</text>',
+    ]
+    for i in range(5):
+        speed, quality = most * i / 4, low + (1 - low) * i / 4
+        parts.append(
+            f'<text x="{x(speed):.1f}" y="{height - bottom + 16}" text-anchor="middle">{speed:.3g}</text>'
+        )
+        parts.append(
+            f'<text x="{left - 6}" y="{y(quality) + 4:.1f}" text-anchor="end">{100 * quality:.1f}</text>'
+        )
+    line = " ".join(f"{x(m.tokens_per_second):.1f},{y(m.quality):.1f}" for m in edge)
+    parts.append(f'<polyline points="{line}" fill="none" stroke="#07a" stroke-width="1.5"/>')
+    for m in points:
+        here, there = x(m.tokens_per_second), y(m.quality)
+        colour = "#07a" if m in edge else "#bbb"
+        parts.append(
+            f'<path d="M{x(max(0.0, m.tokens_per_second - m.spread)):.1f} {there:.1f}H{x(m.tokens_per_second + m.spread):.1f}" stroke="{colour}"/>'
+            f'<circle cx="{here:.1f}" cy="{there:.1f}" r="4" fill="{colour}"><title>{escape(m.point.label)}</title></circle>'
+            f'<text x="{here + 6:.1f}" y="{there - 5:.1f}">{escape(m.point.strategy)}</text>'
+        )
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _place(value: float, low: float, high: float, cells: int) -> int:
+    share = (value - low) / (high - low) if high > low else 0.0
+    return max(0, min(cells - 1, round(share * (cells - 1))))
+
+
+def _times(measured: Measured, plain: Measured) -> str:
+    return f"{measured.tokens_per_second / max(1e-9, plain.tokens_per_second):.2f} times"
+
+
+def _proof(result: Result) -> str:
+    test = result.proved
+    assert test is not None
+    return (
+        f"{100 * result.keep:g} % of the {result.metric} is proved to be kept with {100 * result.confidence:g} % "
+        f"confidence on {len(test.losses)} held-out prompts"
+    )
+
+
+def _budget_state(result: Result, kept: str) -> str:
+    """What became of the budget, where no approximate strategy is recommended."""
+    test = result.budget
+    if test is None:
+        return ""
+    name = test.point.point.strategy
+    if test.proved:
+        return f"{name} is proved to keep {kept} but is not faster. "
+    if test.more_prompts is None:
+        return f"Not proved: {name} keeps only {100 * (1 - test.mean):.1f} % of the {kept} that you ask for. "
+    return (
+        f"Not proved: that {name} keeps {kept} would take some {test.more_prompts:,} prompts more. "
+    )
+
+
+def _note(result: Result, measured: Measured) -> str:
+    notes = []
+    if measured is result.recommended:
+        notes.append("recommended")
+    for tests in result.tests.values():
+        for test in tests:
+            if test.point is measured:
+                notes.append("proved" if test.proved else "not proved")
+    if measured.exact and measured.unlike:
+        notes.append(f"{measured.unlike} answers differ by near ties")
+    return ", ".join(notes)

@@ -1,0 +1,173 @@
+"""What a calibration found: measured points, the front, the proof, and the choice that follows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from statistics import fmean, median, stdev
+
+from adec.calibration.costs import OUTLIER, CostTable
+from adec.calibration.figures import Signals
+from adec.calibration.machine import Machine
+from adec.calibration.proof import Tested
+from adec.calibration.trial import Metric, Point, Run
+from adec.events import Role
+
+PAYS = 1.02
+"""A strategy must be faster by this factor to be recommended, and by more than both speeds are uncertain."""
+SCATTERED = 0.1
+"""Uncertainty of a speed, as a share of it, from which times are called too scattered to choose by."""
+OUTLIERS_FROM = 8
+"""Runs from which outliers can be told."""
+
+
+@dataclass
+class Measured:
+    """A point that was really run, on prompts to fit on."""
+
+    point: Point
+    exact: bool
+    forwards_ms: float | None = None
+    """Forwards a token takes by replay and cost curves, milliseconds."""
+    predicted_ms: float | None = None
+    """Milliseconds a token: these, at the pace of the runs, and the strategy's own time as its first runs show it."""
+    runs: list[Run] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    unlike: int = 0
+    """Answers that differ from the large model's own."""
+
+    @property
+    def clean(self) -> list[Run]:
+        """The runs without outliers: those whose time per token is far from the others' median (hyperfine's rule)."""
+        speeds = [run.ms / max(1, run.decoded) for run in self.runs]
+        if len(speeds) < OUTLIERS_FROM:
+            return self.runs
+        middle = median(speeds)
+        sigma = 1.4826 * median(abs(speed - middle) for speed in speeds)
+        return [
+            run
+            for run, speed in zip(self.runs, speeds, strict=True)
+            if abs(speed - middle) <= OUTLIER * sigma
+        ] or self.runs
+
+    @property
+    def ms_per_token(self) -> float:
+        runs = self.clean
+        return sum(run.ms for run in runs) / max(1, sum(run.decoded for run in runs))
+
+    @property
+    def tokens_per_second(self) -> float:
+        return 1000 / self.ms_per_token if self.ms_per_token > 0 else 0.0
+
+    @property
+    def spread(self) -> float:
+        """One standard error of the tokens per second: a ratio of sums over prompts, by linearisation."""
+        runs = self.clean
+        count, tokens = len(runs), sum(run.decoded for run in runs)
+        if count < 2 or not tokens:
+            return 0.0
+        ratio = self.ms_per_token
+        rests = [run.ms - ratio * run.decoded for run in runs]
+        error = stdev(rests) * math.sqrt(count) / tokens
+        return self.tokens_per_second * error / ratio if ratio > 0 else 0.0
+
+    @property
+    def quality(self) -> float:
+        """Mean of the metric, 0 to 1."""
+        return 1 - fmean(self.losses) if self.losses else 1.0
+
+    @property
+    def quality_spread(self) -> float:
+        """One standard error of the quality."""
+        count = len(self.losses)
+        return stdev(self.losses) / math.sqrt(count) if count > 1 else 0.0
+
+    @property
+    def large_share(self) -> float:
+        """Share of the tokens that the large model wrote."""
+        return sum(run.large_tokens for run in self.runs) / max(
+            1, sum(len(run.tokens) for run in self.runs)
+        )
+
+    @property
+    def large_fed(self) -> float:
+        """Tokens that the large model read while decoding, for each token written."""
+        return sum(run.large_fed for run in self.runs) / max(
+            1, sum(len(run.tokens) for run in self.runs)
+        )
+
+
+@dataclass
+class Result:
+    """A finished calibration."""
+
+    metric: Metric
+    keep: float
+    confidence: float
+    machine: Machine
+    tables: dict[Role, CostTable]
+    signals: Signals
+    measured: list[Measured]
+    tests: dict[str, list[Tested[Measured]]]
+    held_out: int
+    """Held-out prompts that the proof rests on."""
+    percentiles: dict[str, float] = field(default_factory=dict)
+    """Thresholds of the chosen point as percentiles of the entropies they are held against."""
+    remarks: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def plain(self) -> Measured:
+        return next(m for m in self.measured if m.point.strategy == "plain")
+
+    @property
+    def exact(self) -> Measured:
+        """The fastest exact strategy; plain where nothing pays; speculate, which stops by itself, where times cannot tell."""
+        others = [m for m in self.measured if m.exact and m is not self.plain]
+        best = max(others, key=lambda m: m.tokens_per_second, default=self.plain)
+        if faster(best, self.plain):
+            return best
+        careful = next((m for m in others if m.point.strategy == "speculate"), self.plain)
+        return careful if self.scattered and not faster(self.plain, careful) else self.plain
+
+    @property
+    def scattered(self) -> bool:
+        """Whether the times are too uncertain to choose by."""
+        plain = self.plain
+        return plain.spread > SCATTERED * plain.tokens_per_second
+
+    @property
+    def proved(self) -> Tested[Measured] | None:
+        """The fastest point that is proved to keep the budget."""
+        good = [t for tests in self.tests.values() for t in tests if t.proved]
+        return max(good, key=lambda t: t.point.tokens_per_second, default=None)
+
+    @property
+    def budget(self) -> Tested[Measured] | None:
+        """The point of the budget: the proved one, else the one nearest to a proof."""
+        if self.proved is not None:
+            return self.proved
+        tested = [t for tests in self.tests.values() for t in tests if t.reached]
+        return min(
+            tested, key=lambda t: (t.more_prompts is None, t.more_prompts or 0), default=None
+        )
+
+    @property
+    def within_budget(self) -> Measured | None:
+        """The fastest strategy within the proved budget, the exact one included; None when no approximate one is faster."""
+        proved = self.proved
+        if proved is None:
+            return None
+        return proved.point if faster(proved.point, self.exact) else None
+
+    @property
+    def recommended(self) -> Measured:
+        return self.within_budget or self.exact
+
+
+def faster(first: Measured, second: Measured) -> bool:
+    """Whether the first is faster by more than a trifle and by more than is uncertain."""
+    ahead = first.tokens_per_second - second.tokens_per_second
+    return ahead > (PAYS - 1) * second.tokens_per_second and ahead > math.hypot(
+        first.spread, second.spread
+    )

@@ -1,0 +1,179 @@
+"""Strategies for real: one prompt, one strategy with its settings, what it wrote and what that took.
+
+A strategy is built anew for each prompt, as `adec run` does, so nothing that it learnt on one prompt helps it on the next.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from adec.calibration.prompts import Prompt
+from adec.calibration.signals import Answer, own_nats, score
+from adec.decoding import settings as setting_values
+from adec.decoding.registry import find_method
+from adec.engines.base import Engine
+from adec.engines.pair import Engines
+from adec.events import End, Step
+from adec.prompting import encode_prompt
+from adec.session import Plan, Question, Session
+
+Metric = Literal["agreement", "answer", "perplexity"]
+
+MEANING: Mapping[str, str] = {
+    "agreement": "mean share of an answer's positions that hold the large model's own token",
+    "answer": "share of the prompts that the large model answers right and that are still answered right",
+    "perplexity": "mean of the large model's perplexity of its own answer, over that of what was written (at most 1)",
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """A strategy and the settings that are not its defaults."""
+
+    strategy: str
+    settings: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def label(self) -> str:
+        """As a person would type it, without `--set`."""
+        words = [f"{name}={_short(value)}" for name, value in self.settings]
+        return " ".join([self.strategy, *words])
+
+    def table(self) -> dict[str, Any]:
+        """The settings as a profile holds them."""
+        return dict(self.settings)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One answer of a strategy."""
+
+    tokens: tuple[int, ...]
+    text: str
+    ms: float
+    """Decoding time; the prompt and the first token, which it gives, are apart."""
+    own_ms: float
+    large_tokens: int
+    large_fed: int
+    large_forwards: int
+    right: bool | None = None
+
+    @property
+    def decoded(self) -> int:
+        """Tokens that `ms` was spent on."""
+        return max(0, len(self.tokens) - 1)
+
+
+class Interrupted(Exception):
+    """Ctrl-C was heard in the middle of an answer, which is therefore incomplete."""
+
+
+class Runner:
+    """Runs points on loaded engines."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        engines: Engines,
+        *,
+        max_tokens: int,
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.plan = plan
+        self.engines = engines
+        self._max_tokens = max_tokens
+        self._interrupted = interrupted
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        """The prompt's ids. Raises UsageError."""
+        return encode_prompt(self.engines.large, prompt.text)[0]
+
+    def run(self, point: Point, prompt: Prompt) -> Run:
+        """Answer one prompt. Raises Interrupted, UsageError or EngineError."""
+        method = find_method(point.strategy)
+        settings = setting_values.build(method.settings, method.name, ("calibrate", point.table()))
+        plan = dataclasses.replace(self.plan, method=method, settings=settings, profile=None)
+        question = Question(prompt.text, max_tokens=self._max_tokens, signals=False)
+        tokens: list[int] = []
+        text: list[str] = []
+        summary: dict[str, Any] = {}
+        session = Session(plan, self.engines, 0.0)
+        for event in session.answer(question, interrupted=self._interrupted):
+            if isinstance(event, Step):
+                tokens += [token.id for token in event.tokens]
+                text += [token.text for token in event.tokens]
+            elif isinstance(event, End):
+                summary = event.summary
+        if summary["finish"] == "interrupted":
+            raise Interrupted
+        parts = ("draft_ms", "verify_ms", "catch_up_ms", "write_ms", "own_ms")
+        written = "".join(text)
+        return Run(
+            tokens=tuple(tokens),
+            text=written,
+            ms=sum(summary[part] for part in parts),
+            own_ms=summary["own_ms"],
+            large_tokens=summary["large_tokens"],
+            large_fed=summary["large_fed"],
+            large_forwards=summary["large_forwards"],
+            right=None if prompt.right is None else prompt.right(written),
+        )
+
+
+def run_from(data: Mapping[str, Any]) -> Run:
+    """A run from plain data. Raises ValueError, TypeError or KeyError when it is none."""
+    right = data["right"]
+    if not (right is None or isinstance(right, bool)):
+        raise ValueError("right is neither true, false nor unknown")
+    return Run(
+        tokens=tuple(int(token) for token in data["tokens"]),
+        text=str(data["text"]),
+        ms=float(data["ms"]),
+        own_ms=float(data["own_ms"]),
+        large_tokens=int(data["large_tokens"]),
+        large_fed=int(data["large_fed"]),
+        large_forwards=int(data["large_forwards"]),
+        right=right,
+    )
+
+
+def own_ms_per_round(runs: Sequence[Run]) -> float:
+    """The strategy's own time for a forward of the large model, milliseconds."""
+    return sum(r.own_ms for r in runs) / max(1, sum(r.large_forwards for r in runs))
+
+
+def loss_of(
+    metric: Metric, own: Answer, run: Run, engine: Engine, prompt: list[int]
+) -> float | None:
+    """What an answer falls short of the large model's own, 0 to 1; None where the metric says nothing of this prompt.
+
+    Raises EngineError (perplexity asks the large model).
+    """
+    if metric == "agreement":
+        return disagreement(own.tokens, run.tokens)
+    if metric == "answer":
+        # a prompt that the large model itself gets wrong cannot be lost
+        return None if not own.right else float(not run.right)
+    if run.tokens == own.tokens or not own.tokens or not run.tokens:
+        return float(run.tokens != own.tokens)
+    nats = own_nats(score(engine, prompt, run.tokens), run.tokens)
+    best = own_nats(score(engine, prompt, own.tokens), own.tokens)
+    return 1 - min(1.0, math.exp(best - nats))
+
+
+def disagreement(own: tuple[int, ...], other: tuple[int, ...]) -> float:
+    """Share of positions at which two answers differ, over the longer one: a token that is missing differs.
+
+    Strict: a word more or less moves all that follows, and all of that counts as different.
+    """
+    longer = max(len(own), len(other))
+    same = sum(a == b for a, b in zip(own, other, strict=False))
+    return 1 - same / longer if longer else 0.0
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value).lower()

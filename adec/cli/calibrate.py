@@ -1,0 +1,164 @@
+"""`adec calibrate`: measure this machine and these models, fit thresholds, prove the budget, save a profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from adec.cli import options as shared
+from adec.cli.failures import report
+
+FITTING = "What is asked"
+
+
+def calibrate(
+    small: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SMALL", help="The small model; or the only one.", show_default=False
+        ),
+    ] = None,
+    large: Annotated[
+        str | None, typer.Argument(metavar="LARGE", help="The large model.", show_default=False)
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            "--prompts",
+            metavar="FILE",
+            help="One prompt a line, or JSON lines with prompt and answer. Default: built-in problems.",
+            rich_help_panel=FITTING,
+        ),
+    ] = None,
+    keep: Annotated[
+        float,
+        typer.Option("--keep", help="Quality to be kept; 1 is exact.", rich_help_panel=FITTING),
+    ] = 0.97,
+    metric: Annotated[
+        Literal["agreement", "answer", "perplexity"],
+        typer.Option(
+            "--metric",
+            help="Quality: tokens equal to the large model's, right answers, or its perplexity.",
+            rich_help_panel=FITTING,
+        ),
+    ] = "agreement",
+    confidence: Annotated[
+        float,
+        typer.Option(
+            "--confidence", help="Of the proof on held-out prompts.", rich_help_panel=FITTING
+        ),
+    ] = 0.95,
+    time_limit: Annotated[
+        str,
+        typer.Option(
+            "--time-limit",
+            metavar="TIME",
+            help="About how long it may take, such as 90s, 5m or 1h.",
+            rich_help_panel=FITTING,
+        ),
+    ] = "5m",
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed", help="Other built-in prompts, another split.", rich_help_panel=FITTING
+        ),
+    ] = 0,
+    max_tokens: shared.MaxTokens = 256,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="NAME",
+            help="Name of the profile, or a path that ends in .toml.",
+            rich_help_panel=shared.OUTPUT,
+        ),
+    ] = None,
+    check: Annotated[
+        str | None,
+        typer.Option(
+            "--check",
+            metavar="NAME",
+            help="Measure a profile's forward times again and compare.",
+            rich_help_panel=shared.OUTPUT,
+        ),
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            "--svg",
+            metavar="FILE",
+            help="Write the front as a picture too.",
+            rich_help_panel=shared.OUTPUT,
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", "-q", help="Nothing on stderr but errors.", rich_help_panel=shared.OUTPUT
+        ),
+    ] = False,
+    context: shared.Context = None,
+    threads: shared.Threads = None,
+    batch_threads: shared.BatchThreads = None,
+    gpu_layers: shared.GpuLayers = 0,
+    memory_map: shared.MemoryMap = True,
+    device: shared.Device = None,
+    dtype: shared.Dtype = None,
+) -> int:
+    """Measure what pays here, fit thresholds, prove what they keep, and save it as a profile.
+
+    \b
+    Examples:
+      adec calibrate
+      adec calibrate small.gguf large.gguf --prompts mine.txt --keep 0.97 -o mine
+      adec calibrate --check mine
+    """
+    # numpy and all that needs it wait until something is measured: help answers at once
+    from adec.calibration.command import Request, run_calibration, run_check
+    from adec.calibration.conduct import Wishes
+    from adec.engines.base import OpenOptions
+
+    machine = OpenOptions(
+        context=context,
+        threads=threads,
+        batch_threads=batch_threads,
+        gpu_layers=gpu_layers,
+        mmap=memory_map,
+        device=device,
+        dtype=dtype,
+    )
+    say = (lambda line: None) if quiet else report
+    if check is not None:
+        return run_check(check, machine, quiet=quiet)
+    request = Request(
+        small=small,
+        large=large,
+        prompts=prompts,
+        seed=seed,
+        output=output,
+        picture=picture,
+        quiet=quiet,
+        wishes=Wishes(keep, metric, confidence, seconds_of(time_limit), max_tokens),
+    )
+    return run_calibration(request, machine, say)
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of "90", "90s", "5m" or "1h". Raises UsageError."""
+    from adec.errors import UsageError
+
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    unit = units.get(text[-1:].lower())
+    try:
+        value = float(text if unit is None else text[:-1]) * (unit or 1.0)
+        if not 1 <= value <= 7 * 86_400:
+            raise ValueError
+    except ValueError:
+        raise UsageError(
+            f"--time-limit {text!r} is not a time from 1s to 168h",
+            hint="for example: 90s, 5m or 1h",
+        ) from None
+    return value

@@ -1,0 +1,72 @@
+"""A calibration on table engines: a pair, prompts of letters, and what the real command would hand over."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from random import Random
+
+from adec.calibration.conduct import Calibration, Wishes
+from adec.calibration.journal import Journal
+from adec.calibration.machine import Machine
+from adec.calibration.progress import Silent
+from adec.calibration.prompts import Prompt, PromptSet
+from adec.calibration.trial import Runner
+from adec.decoding.registry import METHODS, PlainSettings
+from adec.engines.base import ModelHeader
+from adec.engines.pair import Engines
+from adec.engines.table import TableEngine
+from adec.session import Plan
+from tests.laws import blend, law
+
+MACHINE = Machine("Linux x86_64", "a table", 2, "0", "table")
+SIZE = 6
+COSTS = {
+    "large": [[16, n, 10.0 + n, 0.1, 9, 0] for n in (1, 2, 4, 8, 16, 32, 64)],
+    "small": [[16, n, 1.0 + n / 10, 0.01, 9, 0] for n in (1, 2, 4, 8, 16)],
+}
+"""A large model that costs ten times as much as the small one, and batches that pay."""
+
+
+def engines(seed: int, *, likeness: float = 0.8, context: int = 192) -> Engines:
+    """Two table engines that agree in part; laws are remembered, so that many runs are quick."""
+    target = lru_cache(None)(law(SIZE, seed, order=2, sharpness=6))
+    draft = lru_cache(None)(blend(target, law(SIZE, seed + 1000, order=2), likeness))
+    short = lambda known: lambda prefix: known(prefix[-2:])  # noqa: E731
+    small = TableEngine(short(draft), size=SIZE, name="small", context=context)
+    large = TableEngine(short(target), size=SIZE, name="large", context=context)
+    return Engines(large, small)
+
+
+def header(engine: TableEngine) -> ModelHeader:
+    return ModelHeader(engine.info, engine.vocabulary, engine.capabilities)
+
+
+def plan_of(pair: Engines) -> Plan:
+    small = None if pair.small is None else header(pair.small)
+    return Plan(header(pair.large), small, METHODS["plain"], PlainSettings(), None, ())
+
+
+def prompts(seed: int, count: int, *, fit: int, length: int = 6) -> PromptSet:
+    rng = Random(seed)
+    texts = ["".join(rng.choice("abcde") for _ in range(length)) for _ in range(count)]
+    found = [Prompt(text, lambda reply: reply.count("a") >= reply.count("b")) for text in texts]
+    return PromptSet(tuple(found[:fit]), tuple(found[fit:]), "letters")
+
+
+def calibration(
+    folder: Path,
+    pair: Engines,
+    asked: PromptSet,
+    wishes: Wishes | None = None,
+    *,
+    interrupted=lambda: False,
+    measure: bool = False,
+) -> Calibration:
+    """`measure`: forward times too, which takes longest; else they are given."""
+    wishes = wishes or Wishes(keep=0.8, seconds=1e6, max_tokens=12)
+    runner = Runner(plan_of(pair), pair, max_tokens=wishes.max_tokens, interrupted=interrupted)
+    journal = Journal(folder / "journal.jsonl", "key")
+    if not measure and journal.get("costs") is None:
+        journal.put("costs", COSTS)
+    return Calibration(runner, asked, wishes, MACHINE, journal, Silent(interrupted))

@@ -1,0 +1,187 @@
+"""Whole calibrations on table engines: what they find, that they go on after an interruption, how often the proof errs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from adec.calibration.bounds import binomial_tail
+from adec.calibration.conduct import Wishes
+from adec.calibration.journal import Journal
+from adec.calibration.result import Measured
+from adec.calibration.selection import halfway
+from adec.calibration.trial import Point, Run, Runner, disagreement, loss_of
+from adec.engines.pair import Engines
+from adec.errors import UsageError
+from tests.calibration.coverage import coverage
+from tests.calibration.tables import calibration, engines, plan_of, prompts
+
+ALLOWED = 1e-3
+"""Chance that the coverage test fails although the proof keeps its promise."""
+
+
+@pytest.mark.parametrize("metric", ["agreement", "answer", "perplexity"])
+def test_a_calibration_finds_all_its_parts(tmp_path: Path, metric) -> None:
+    wishes = Wishes(keep=0.7, metric=metric, confidence=0.9, seconds=1e6, max_tokens=10)
+    result = calibration(tmp_path, engines(1), prompts(1, 70, fit=20), wishes).run()
+    assert {m.point.strategy for m in result.measured} >= {"plain", "speculate", "ead", "cascade"}
+    for measured in result.measured:
+        assert len(measured.runs) == 20 and (measured.predicted_ms or 1) > 0
+        if measured.exact:
+            assert measured.unlike == 0 and measured.quality == 1
+        assert 0 <= measured.quality <= 1 and measured.ms_per_token > 0
+    assert set(result.tests) == {"ead", "cascade"}
+    assert result.recommended.exact or result.proved is not None
+    if metric != "answer":
+        assert result.held_out == 50
+    for tests in result.tests.values():
+        for test in tests:
+            assert test.confidence == pytest.approx(0.95)
+            # what is called proved is what the bound says
+            assert test.proved == (test.reached and test.bound <= 0.3)
+    assert result.signals.answers == 20 and 0 < result.signals.agreement < 1
+
+
+def test_keep_1_is_exact_and_proves_nothing(tmp_path: Path) -> None:
+    result = calibration(
+        tmp_path, engines(1), prompts(1, 12, fit=4), Wishes(keep=1, seconds=1e6, max_tokens=8)
+    ).run()
+    assert all(m.exact for m in result.measured)
+    assert result.tests == {} and result.budget is None and result.within_budget is None
+
+
+def test_one_model_alone(tmp_path: Path) -> None:
+    pair = Engines(engines(1).large)
+    wishes = Wishes(seconds=20, max_tokens=8)
+    result = calibration(tmp_path, pair, prompts(1, 12, fit=4), wishes, measure=True).run()
+    assert set(result.tables) == {"large"}
+    assert [m.point.strategy for m in result.measured] == [
+        "plain",
+        "speculate",
+        "lookup",
+        "recycling",
+    ]
+    assert result.signals.by_depth == [] and result.tests == {}
+
+
+def test_it_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
+    """Ctrl-C after any number of forwards: the next calibration measures only what is missing."""
+    asked = prompts(2, 24, fit=8)
+    whole = calibration(tmp_path / "whole", engines(2), asked)
+    whole.run()
+    expected = (tmp_path / "whole" / "journal.jsonl").read_text().count("\n")
+    seen: list[int] = []
+    for limit in (3, 60, 900, 10**9):
+        pair = engines(2)
+        calls = iter(range(10**9))
+        again = calibration(
+            tmp_path / "cut", pair, asked, interrupted=lambda n=limit, c=calls: next(c) > n
+        )
+        seen.append(again._journal.resumed)
+        if limit < 10**9:
+            with pytest.raises(KeyboardInterrupt):
+                again.run()
+        else:
+            again.run()
+    assert seen == sorted(seen) and seen[-1] > 10
+    lines = (tmp_path / "cut" / "journal.jsonl").read_text().splitlines()
+    names = [json.loads(line)[0] for line in lines]
+    assert len(names) == len(set(names))
+    # which points are run depends on measured times, so the numbers may differ a little
+    assert abs(len(names) - expected) < expected / 2
+
+
+def test_a_finished_calibration_is_not_measured_again(tmp_path: Path) -> None:
+    asked = prompts(2, 16, fit=5)
+    first = calibration(tmp_path, engines(2), asked)
+    one = first.run()
+    first._journal.close()
+    pair = engines(2)
+    two = calibration(tmp_path, pair, asked).run()
+    assert pair.large.fed == [] and pair.small.fed == []
+    for a, b in zip(one.measured, two.measured, strict=True):
+        assert (a.point, a.runs, a.losses) == (b.point, b.runs, b.losses)
+
+
+def test_a_torn_or_foreign_journal_is_measured_again(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path, "key")
+    journal.put("a", 1)
+    journal.put("b", {"x": [1.5]})
+    journal.close()
+    with path.open("a") as file:
+        file.write('["c", 3')
+    again = Journal(path, "key")
+    assert (again.get("a"), again.get("b"), again.get("c")) == (1, {"x": [1.5]}, None)
+    again.put("c", 4)
+    again.close()
+    assert Journal(path, "key").get("c") == 4
+    assert Journal(path, "other").resumed == 0
+    path.write_bytes(b"\xff\x00[[[\n" * 5)
+    assert Journal(path, "key").resumed == 0
+
+
+def test_items_that_are_not_what_they_should_be_are_measured_again(tmp_path: Path) -> None:
+    asked = prompts(2, 12, fit=4)
+    first = calibration(tmp_path, engines(2), asked)
+    first.run()
+    first._journal.close()
+    path = tmp_path / "journal.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    spoilt = [[name, value if name == "key" else {"tokens": "?"}] for name, value in lines]
+    path.write_text("".join(json.dumps(line) + "\n" for line in spoilt))
+    result = calibration(tmp_path, engines(2), asked).run()
+    assert all(len(m.runs) == 4 for m in result.measured)
+
+
+def test_a_prompt_longer_than_the_context_is_refused_before_anything_is_measured(
+    tmp_path: Path,
+) -> None:
+    pair = engines(1, context=96)
+    with pytest.raises(UsageError, match="has 96 tokens, the context holds 96"):
+        calibration(tmp_path, pair, prompts(1, 12, fit=4, length=96))
+    assert pair.large.fed == []
+
+
+def test_losses_are_what_they_are_said_to_be() -> None:
+    assert disagreement((1, 2, 3), (1, 2, 3)) == 0
+    assert disagreement((1, 2, 3, 4), (1, 9, 3, 4)) == 0.25
+    assert disagreement((1, 2), (1, 2, 3, 4)) == 0.5
+    assert disagreement((), ()) == 0
+    pair = engines(4)
+    runner = Runner(plan_of(pair), pair, max_tokens=10)
+    asked = prompts(4, 6, fit=6).fit
+    for prompt in asked:
+        own, ids = runner.run(Point("plain"), prompt), runner.encode(prompt)
+        other = runner.run(Point("plain", (("model", "small"),)), prompt)
+        for metric in ("agreement", "perplexity"):
+            assert loss_of(metric, own, own, pair.large, ids) == 0
+            assert 0 <= loss_of(metric, own, other, pair.large, ids) <= 1
+        right = loss_of("answer", own, other, pair.large, ids)
+        assert right == (None if not own.right else float(not other.right))
+
+
+def test_proved_budgets_hold_on_fresh_prompts() -> None:
+    """60 calibrations at 80 %: the failures are at most a binomial with chance 0.2, whose limit is passed less often than ALLOWED."""
+    found = coverage(60, 0.8)
+    assert found.proved > 5
+    assert 1 - binomial_tail(found.failed - 1, found.calibrations, 0.2) > ALLOWED
+
+
+def test_a_finer_threshold_is_tried_between_the_last_good_and_the_first_bad() -> None:
+    def point(up: float, ms: float, loss: float, window: int = 1) -> Measured:
+        label = Point("ead", (("up", up), ("down", up), ("window", window), ("dwell", 0)))
+        run = Run((1,) * 11, "", 10 * ms, 0.0, 0, 0, 1)
+        return Measured(label, False, runs=[run], losses=[loss])
+
+    safe, good, bad, worse = (
+        point(0.1, 9, 0.0), point(0.4, 6, 0.02), point(0.9, 4, 0.06), point(1.6, 3, 0.3)
+    )  # fmt: skip
+    found = halfway([worse, safe, bad, good], 0.03)
+    assert found == Point("ead", (("up", 0.6), ("down", 0.6), ("window", 1), ("dwell", 0)))
+    assert halfway([safe, good], 0.03) is None
+    assert halfway([bad, worse], 0.03) is None
+    assert halfway([good, point(0.9, 4, 0.06, window=5)], 0.03) is None
+    assert halfway([good, point(0.4001, 5, 0.5)], 0.03) is None

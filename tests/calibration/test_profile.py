@@ -1,0 +1,225 @@
+"""A calibration's profile: what is written is read, what is hostile is refused, what is stale is named."""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from adec.automatic import Chosen, choose_strategy, is_proved
+from adec.calibration.conduct import Wishes
+from adec.calibration.report import chart, sentence, svg, table
+from adec.calibration.sections import Named, profile_text
+from adec.calibration.writing import check_writable, write_profile
+from adec.decoding.pair.costs import CostCurve, Curves
+from adec.decoding.pair.planner import Clocked
+from adec.decoding.registry import METHODS
+from adec.decoding.settings import build
+from adec.errors import AdecError, ProfileError, UsageError
+from adec.profile import read_profile
+from adec.session import Choice, Question, Session
+from tests.calibration.tables import calibration, engines, plan_of, prompts
+
+NAMED = Named("letters", "large.gguf", "small.gguf", "letters", 0)
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory):
+    wishes = Wishes(keep=0.6, confidence=0.9, seconds=1e6, max_tokens=10)
+    folder = tmp_path_factory.mktemp("result")
+    return calibration(folder, engines(1), prompts(1, 90, fit=20), wishes).run()
+
+
+@pytest.fixture(scope="module")
+def headers():
+    plan = plan_of(engines(1))
+    return plan.large, plan.small
+
+
+def test_what_is_written_is_read(result, headers, tmp_path: Path) -> None:
+    path = tmp_path / "letters.toml"
+    write_profile(path, profile_text(result, NAMED, *headers))
+    profile = read_profile(path)
+    assert profile.name == "letters" and profile.vocabulary == headers[0].vocabulary.fingerprint
+    assert profile.recommended == result.recommended.point.strategy
+    assert profile.choice is not None and profile.choice.exact == result.exact.point.strategy
+    curve = profile.costs.curves
+    assert curve.large.ms(8) == pytest.approx(18) and curve.small.ms(1) == pytest.approx(1.1)
+    assert profile.costs.context == result.signals.context
+    test = result.budget
+    assert profile.budget is not None and profile.budget.proved == test.proved is True
+    assert profile.budget.proved_keep == pytest.approx(1 - test.bound, rel=1e-4)
+    settings = profile.settings[profile.budget.strategy]
+    assert settings == pytest.approx(test.point.point.table(), rel=1e-5)
+    # every family's table is a valid setting of that strategy
+    for name, values in profile.settings.items():
+        build(METHODS[name].settings, name, ("profile", values))
+    assert [p for p in tmp_path.iterdir()] == [path]
+
+
+def test_every_key_that_needs_it_has_a_comment(result, headers) -> None:
+    text = profile_text(result, NAMED, *headers)
+    for key in ("keep", "proved", "kept", "ms", "best_chain", "on_front", "exact", "up"):
+        if f"\n{key} = " in text:
+            line = text.split(f"\n{key} = ")[1].splitlines()[0]
+            assert "#" in line or key == "on_front", key
+
+
+def test_names_and_remarks_of_others_cannot_break_the_file(result, headers, tmp_path: Path) -> None:
+    evil = 'x"\n[pair]\nlarge = "/etc/passwd" # \x1b[2J'
+    named = Named(evil, evil, evil, evil, 0)
+    path = tmp_path / "evil.toml"
+    write_profile(path, profile_text(replace(result, remarks=[evil]), named, *headers))
+    profile = read_profile(path)
+    assert profile.large == evil and profile.name == evil
+
+
+def test_mutated_profiles_are_read_or_refused_in_one_line(result, headers, tmp_path: Path) -> None:
+    good = profile_text(result, NAMED, *headers).encode()
+    rng = random.Random(7)
+    path = tmp_path / "mutant.toml"
+    for _ in range(150):
+        data = bytearray(good)
+        for _ in range(rng.randrange(1, 6)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        path.write_bytes(data)
+        try:
+            profile = read_profile(path)
+            if profile.costs is not None:
+                _ = profile.costs.curves
+        except AdecError as error:
+            assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[cost]\nlarge = 3", "cost.large is not a list"),
+        ("[[cost.large]]\ncontext = -1\nsizes = [1]\nms = [1]", "cost.large.context is -1"),
+        ("[[cost.large]]\ncontext = 1\nsizes = [1, 2]\nms = [1]", "two lists of one length"),
+        ("[[cost.large]]\ncontext = 1\nsizes = [0]\nms = [1]", "cost.large.sizes is 0"),
+        ("[[cost.large]]\ncontext = 1\nsizes = [1]\nms = [nan]", "cost.large.ms is nan"),
+        ("[[cost.large]]\ncontext = 1\nsizes = []\nms = []", "has 0 sizes"),
+        ("[budget]\nproved = 1", "budget.proved is 1"),
+        ("[budget]\nmetric = 'a'\nkeep = 2", "budget.keep is 2, not a number from 0 to 1"),
+        ("[choice]\nexact = 5", "choice.exact is 5"),
+        ("[choice]\nexact = 'specualte'", "did you mean speculate"),
+        ("[machine]\ncoers = 2", "did you mean machine.cores"),
+        ("front = 3", "front is not a list"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(f"schema = 1\n{text}\n")
+    with pytest.raises(ProfileError) as caught:
+        read_profile(path)
+    assert said.lower() in str(caught.value).lower() and "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_told_before_anything_is_measured(tmp_path: Path) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o500)
+    with pytest.raises(ProfileError, match="cannot be written"):
+        check_writable(folder / "p.toml")
+
+
+def test_a_folder_that_cannot_be_is_told_and_nothing_is_left(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "p.toml", tmp_path):
+        with pytest.raises(ProfileError, match="cannot be written"):
+            check_writable(path)
+    target = tmp_path / "there.toml"
+    target.mkdir()
+    with pytest.raises(ProfileError, match="cannot be written"):
+        write_profile(target, "schema = 1\n")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "there.toml"]
+
+
+def test_auto_obeys_a_profile_as_far_as_it_is_proved(result, headers, tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    write_profile(path, profile_text(result, NAMED, *headers))
+    profile = read_profile(path)
+    sure = replace(
+        profile,
+        recommended="ead",
+        choice=replace(profile.choice, exact="dyspec", within_budget="ead"),
+        budget=replace(profile.budget, strategy="ead", keep=0.9, proved=True),
+    )
+    unsure = replace(sure, budget=replace(sure.budget, proved=False))
+
+    def chosen(known, **wishes):
+        return choose_strategy(Choice(**wishes), known, *headers)
+
+    assert chosen(sure) == Chosen("ead") == chosen(sure, strategy="auto")
+    assert chosen(sure, keep=1) == Chosen("dyspec")
+    assert chosen(sure, keep=0.9) == Chosen("ead") == chosen(sure, keep=0.5)
+    found = chosen(sure, keep=0.95)
+    assert found.strategy == "dyspec" and "proved nothing for --keep 0.95" in found.remark
+    assert chosen(unsure, keep=0.9).strategy == "dyspec"
+    assert chosen(sure, strategy="plain") == Chosen("plain")
+    assert chosen(sure, assignments=("cascade.alpha=0.1",)) == Chosen("cascade")
+    found = chosen(None)
+    assert found.strategy == "speculate" and "adec calibrate SMALL LARGE" in found.hint
+    stuck = replace(headers[0], capabilities=frozenset())
+    assert choose_strategy(Choice(), None, stuck, None).strategy == "plain"
+    for wrong in ({"keep": 0.0}, {"keep": 1.5}, {"keep": 0.9, "strategy": "ead"}):
+        with pytest.raises(UsageError, match="--keep"):
+            chosen(sure, **wrong)
+
+
+def test_a_budget_covers_its_own_settings_only(result, headers, tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    write_profile(path, profile_text(result, NAMED, *headers))
+    profile = read_profile(path)
+    method = METHODS[profile.budget.strategy]
+    fitted = build(method.settings, method.name, ("p", profile.settings[method.name]))
+    assert is_proved(profile, method, fitted)
+    assert not is_proved(profile, method, build(method.settings, method.name))
+    assert not is_proved(replace(profile, budget=None), method, fitted)
+    assert not is_proved(profile, METHODS["plain"], fitted)
+
+
+def test_what_is_shown_fits_and_names_everything(result) -> None:
+    for columns in (40, 80, 200):
+        assert max(len(line) for line in chart(result, columns).splitlines()[:-1]) <= max(
+            columns, 40
+        )
+    rows = table(result)
+    for measured in result.measured:
+        assert measured.point.label in rows
+    assert "recommended" in rows
+    said = sentence(result, "mine")
+    assert "adec run --pair mine" in said and "\n" not in said
+    assert result.recommended.point.strategy in said
+    picture = svg(result)
+    assert picture.startswith("<svg") and picture.count("<circle") == len(result.measured)
+    assert "script" not in picture and "http" not in picture.replace(
+        "http://www.w3.org/2000/svg", ""
+    )
+
+
+@pytest.mark.parametrize("name", ["speculate", "smartspec", "dyspec", "lookup", "adaedl"])
+def test_measured_times_reach_the_strategy(name: str) -> None:
+    """With a profile's curves the planner decides by them from the first round on; what looks at no clock is left alone."""
+    pair = engines(1)
+    method = METHODS[name]
+    curves = Curves(CostCurve({1: 7.0, 8: 8.0}), CostCurve({1: 0.5}))
+    plan = replace(
+        plan_of(pair), method=method, settings=build(method.settings, name), curves=curves
+    )
+    session = Session(plan, pair, 0.0)
+    planner = session._strategy.planner
+    events = list(session.answer(Question("abc", max_tokens=5)))
+    if isinstance(planner, Clocked):
+        fresh = Session(plan, pair, 0.0)._strategy.planner
+        assert fresh.timings.curve.points == {1: 7.0, 8: 8.0}
+        for arm in getattr(fresh, "arms", []):
+            if arm.drafter.name == "small":
+                assert arm.drafter.draft_ms() == 0.5
+    else:
+        assert name == "adaedl"
+    assert events[0].plain_ms_per_token == 7.0
