@@ -17,8 +17,8 @@ def user_profiles() -> Path:
     return user_data_path("adec", appauthor=False) / "profiles"
 
 
-def kept_folder(what: Literal["cost", "history"]) -> Path:
-    """A folder of what adec keeps for itself: a history is the user's data, a cost is measured again when lost."""
+def kept_folder(what: Literal["cost", "history", "bench"]) -> Path:
+    """A folder of what adec keeps for itself: a history is the user's data, the others are made again when lost."""
     home = os.environ.get("ADEC_HOME")
     if home:
         return Path(home).expanduser() / what
