@@ -6,11 +6,12 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from adec.benchmark.answer import PLAIN, RowHeader
 from adec.benchmark.contestant import Contestant, StrategyContestant
-from adec.benchmark.peers import PeerChoice, open_peer, peer_header
+from adec.benchmark.peers import PeerChoice, find_peers, open_peer, peer_header
 from adec.benchmark.runner import Bench, Settings
 from adec.decoding.registry import METHODS
 from adec.engines.base import OpenOptions
@@ -76,9 +77,10 @@ def make_lineup(
     strategies: str | None,
     options: OpenOptions,
     settings: Settings,
-    peers: tuple[PeerChoice, ...] = (),
+    peers: str = "none",
+    peer_places: tuple[Path, ...] = (),
 ) -> Checked:
-    """Resolve the words of --strategies on these models. Raises UsageError, PairError, ModelFileError, ProfileError.
+    """Resolve the words of --strategies and --peers on these models. Raises UsageError, PairError, ModelFileError, ProfileError.
 
     `strategies` are names with commas between, each perhaps with settings: "plain,ead:up=0.3+window=1". "all" are
     those that the models can serve. None: plain, the small model, what the profile recommends, speculate and lookup.
@@ -90,8 +92,9 @@ def make_lineup(
         made = base.with_strategy(entry.strategy, entry.assignments)
         rows.append(RowHeader(entry.name, "strategy", made.method.about))
     _check_assignments(choice, entries)
-    lineup = Lineup(choice, tuple(entries), options, settings, peers)
-    rows += [peer_header(peer) for peer in peers]
+    found = find_peers(peers, peer_places, base.large, base.small)
+    lineup = Lineup(choice, tuple(entries), options, settings, found)
+    rows += [peer_header(peer) for peer in found]
     about = {
         "models": _models(base),
         "settings": _plain_data(settings),

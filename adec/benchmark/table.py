@@ -65,7 +65,7 @@ def show(report: Report, stream: TextIO, *, width: int, unicode: bool, colour: b
 def lines(report: Report) -> Iterator[str]:
     """Verdicts, differences and remarks as sentences."""
     for row in report.rows:
-        yield f"{one_line(row.name)}: {one_line(row.verdict)}."
+        yield f"{one_line(row.name)}: {one_line(row.verdict)}"
         for index, difference in row.differences:
             yield f"    prompt {index}: {one_line(explain(difference))}"
     if report.done < report.planned:

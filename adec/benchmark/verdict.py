@@ -15,7 +15,10 @@ SLIGHT = 1.05
 
 def with_verdicts(report: Report, totals: Totals) -> Report:
     """The same report, with a verdict in every row."""
-    rows = tuple(replace(row, verdict=_verdict(row, report, totals)) for row in report.rows)
+    rows = tuple(
+        replace(row, verdict=f"{_verdict(row, report, totals).removesuffix('.')}.")
+        for row in report.rows
+    )
     return replace(report, rows=rows)
 
 

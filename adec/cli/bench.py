@@ -210,7 +210,6 @@ def bench(
     """
     from adec.benchmark.bench import request_of, run_bench, samples_path
     from adec.benchmark.lineup import make_lineup
-    from adec.benchmark.peers import find_peers
     from adec.benchmark.runner import Settings
     from adec.benchmark.samples import SamplesFile
     from adec.benchmark.task_sources import find_source
@@ -249,8 +248,7 @@ def bench(
         dtype=dtype,
     )
     choice = Choice(pair, small, large, model, None, tuple(assignments or ()))
-    found = find_peers(peers, tuple(peer_path or ()), choice)
-    checked = make_lineup(choice, strategies, machine, settings, found)
+    checked = make_lineup(choice, strategies, machine, settings, peers, tuple(peer_path or ()))
     source = find_source(task or ["practice"], prompts, chosen_seed)
     request = request_of(checked, source, jobs=jobs, tie_gap=tie_gap)
     path = samples or samples_path(request.header["key"])
