@@ -136,11 +136,7 @@ def _number(value: Any) -> bool:
 
 
 def _fields(thing: Any) -> dict[str, Any]:
-    return {
-        f.name: value
-        for f in fields(thing)
-        if (value := getattr(thing, f.name)) is not None and value != ""
-    }
+    return {f.name: value for f in fields(thing) if (value := getattr(thing, f.name)) != f.default}
 
 
 def _known(kind: Any, data: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import comb
 
 from adec.benchmark.answer import PLAIN
 from adec.benchmark.report import Report, Row
@@ -83,11 +84,9 @@ def _approximate(row: Row, plain: Row, report: Report, speed: str) -> str:
 
 def _worse(lost: int, won: int) -> bool:
     """Sign test: this many losses among the prompts that differ would come by chance in less than 1 of 20 cases."""
-    from math import comb
-
     differing = lost + won
     tail = sum(comb(differing, k) for k in range(lost, differing + 1))
-    return 20 * tail < 2**differing
+    return bool(20 * tail < 2**differing)
 
 
 def _best_exact(report: Report) -> Row | None:
