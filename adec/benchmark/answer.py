@@ -112,33 +112,55 @@ def from_json(data: Any) -> PromptResult:
     try:
         answers = []
         for line in data["answers"]:
-            known = _known(Answer, line)
-            if line.get("difference") is not None:
-                known["difference"] = Difference(**_known(Difference, line["difference"]))
-            answer = Answer(**known)
-            if not (isinstance(answer.row, str) and isinstance(answer.text, str)):
-                raise TypeError
-            if not (_number(answer.seconds) and _number(answer.tokens)):
-                raise TypeError
-            answers.append(answer)
-        known = _known(PromptResult, data)
-        known["answers"] = tuple(answers)
-        result = PromptResult(**known)
-        if not isinstance(result.index, int) or result.index < 0:
-            raise TypeError
-        return result
+            difference = line.get("difference")
+            if difference is not None:
+                difference = Difference(**_known(Difference, difference))
+            answers.append(Answer(**{**_known(Answer, line), "difference": difference}))
+        return PromptResult(**{**_known(PromptResult, data), "answers": tuple(answers)})
     except (KeyError, TypeError, AttributeError) as error:
         raise UsageError("a line of the samples file is not a prompt of a bench") from error
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15
+_TEXTS = (
+    "row",
+    "text",
+    "guarantee",
+    "finish",
+    "error",
+    "group",
+    "kind",
+    "plain_token",
+    "row_token",
+)
+_FLAGS = ("right", "same")
+_COUNTS = (
+    "index", "run", "tokens", "large_tokens", "large_fed", "small_fed", "large_forwards",
+    "prompt_fed_work", "fed_work", "peak_bytes", "leading", "position",
+)  # fmt: skip
+_LARGEST = 2**63
+
+
+def _known(kind: Any, data: dict[str, Any]) -> dict[str, Any]:
+    """The fields that a dataclass has, each checked. Raises TypeError."""
+    found = {}
+    for f in fields(kind):
+        if f.name not in data or f.name in ("answers", "difference"):
+            continue
+        value = found[f.name] = data[f.name]
+        if value is None and f.default is None:
+            continue
+        if f.name in _TEXTS:
+            fine = isinstance(value, str)
+        elif f.name in _FLAGS:
+            fine = isinstance(value, bool)
+        elif f.name in _COUNTS:
+            fine = type(value) is int and 0 <= value < _LARGEST
+        else:
+            fine = type(value) in (int, float) and -_LARGEST < value < _LARGEST
+        if not fine:
+            raise TypeError(f.name)
+    return found
 
 
 def _fields(thing: Any) -> dict[str, Any]:
     return {f.name: value for f in fields(thing) if (value := getattr(thing, f.name)) != f.default}
-
-
-def _known(kind: Any, data: dict[str, Any]) -> dict[str, Any]:
-    names = {f.name for f in fields(kind)}
-    return {key: value for key, value in data.items() if key in names}

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from adec.benchmark.answer import Difference
 from adec.engines.base import Engine
+from adec.signals import Row
+
+FARTHEST = 1e9
 
 NEAR_TIE = 0.05
 """Logits that are closer than this (nats) may swap when a batch of another size rounds differently: float32 sums stay well
@@ -33,10 +38,15 @@ def first_difference(
     scores = large.forward([*prompt, *plain[:position]], rows=1)
     row = scores.row(0)
     best = scores.top(0, 2)
-    gap = float(row[ends[0][0]] - row[ends[1][0]]) if all(ends) else None
-    best_gap = float(row[best[0][0]] - row[best[1][0]]) if len(best) == 2 else None
+    gap = _gap(row, ends[0][0], ends[1][0]) if all(ends) else None
+    best_gap = _gap(row, best[0][0], best[1][0]) if len(best) == 2 else None
     large.rewind(0)
     return Difference(position, names[0], names[1], gap, best_gap)
+
+
+def _gap(row: Row, one: int, other: int) -> float:
+    """Difference of two logits; a token at minus infinity is as far off as JSON can say."""
+    return float(np.clip(row[one] - row[other], -FARTHEST, FARTHEST))
 
 
 def explain(difference: Difference) -> str:

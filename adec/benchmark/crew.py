@@ -62,7 +62,7 @@ def run_in_processes(
                 break
             ours, theirs = context.Pipe()
             process = context.Process(target=_work, args=(opener, theirs), daemon=True)
-            process.start()
+            _start_deaf(process)
             theirs.close()
             workers.append((process, ours))
             ours.send(task)
@@ -86,6 +86,15 @@ def run_in_processes(
                     ready.send(task)
     finally:
         _dismiss(workers)
+
+
+def _start_deaf(process: Any) -> None:
+    """Start it with Ctrl-C ignored from its first instruction: a terminal sends that to the whole group."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process.start()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _receive(connection: Connection) -> tuple[str, Any]:
@@ -112,8 +121,6 @@ def _dismiss(workers: list[tuple[Any, Connection]]) -> None:
 
 def _work(opener: Opener, connection: Connection) -> None:
     """The life of a worker: load, warm up on the first task, answer until None comes."""
-    # Ctrl-C reaches the whole group; the parent decides what becomes of it
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     bench: Bench | None = None
     try:
         while (task := connection.recv()) is not None:

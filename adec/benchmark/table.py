@@ -27,7 +27,8 @@ QUALITY = ("wrote", "read", "right", "same", "leading", "peak MB")
 LEGEND = (
     "tok/s: tokens per second, prompt included, median [95 % interval]. speedup: against plain, pair by pair. tok/forward: per forward of the large "
     "model. work: parameters times tokens fed, plain = 1. overhead: time outside the models. wrote, read: share of the large model without "
-    "and with catch-up. right: accuracy [95 %]. same: answers equal to plain's; leading: tokens equal before the first difference."
+    "and with catch-up. right: accuracy [95 %]. same: answers equal to plain's; leading: tokens equal before the first difference. "
+    "peak MB: of the process, with all models loaded."
 )
 
 
@@ -65,7 +66,8 @@ def show(report: Report, stream: TextIO, *, width: int, unicode: bool, colour: b
 def lines(report: Report) -> Iterator[str]:
     """Verdicts, differences and remarks as sentences."""
     for row in report.rows:
-        yield f"{one_line(row.name)}: {one_line(row.verdict)}"
+        promise = f" ({row.header.guarantee})" if row.header.guarantee else ""
+        yield f"{one_line(row.name + promise)}: {one_line(row.verdict)}"
         for index, difference in row.differences:
             yield f"    prompt {index}: {one_line(explain(difference))}"
     if report.done < report.planned:
