@@ -14,6 +14,8 @@ BUSY = 0.5
 """Load per core, of other programs, from which the machine counts as loaded."""
 SLOW_FIRST = 2.0
 """First run in medians of the others, from which it counts as slow."""
+CUT = 0.05
+"""Share of answers cut off from which it is told."""
 DRIFT = 0.15
 """Change of plain's speed from the first third to the last from which it is told."""
 
@@ -43,6 +45,16 @@ def remarks(
                 f"{row.name} failed on {count(row.errors, 'answer')}, the first time so: {row.error}"
             )
     found += _times(totals)
+    plain = totals.rows.get(PLAIN)
+    if plain is not None and plain.cut > CUT * plain.answers:
+        found.append(
+            f"plain was cut off at --max-tokens in {plain.cut} of {plain.answers} answers: with more, accuracy may differ"
+        )
+    for name, sums in totals.rows.items():
+        if sums.ties:
+            found.append(
+                f"{name}: {count(sums.ties, 'difference')} within --tie-gap, taken as ties"
+            )
     if totals.kept < totals.prompts:
         found.append(
             f"medians and intervals are of {KEPT:,} of the {totals.prompts:,} prompts, drawn at random; counts and shares are of all"
@@ -68,7 +80,7 @@ def _times(totals: Totals) -> list[str]:
             continue
         middle = float(np.median(times))
         strange = outliers(np.log(times))
-        if times[0] > SLOW_FIRST * middle:
+        if totals.kept == totals.prompts and times[0] > SLOW_FIRST * middle:
             found.append(
                 f"the first answer of {name} took {times[0] / middle:.1f} times as long a token as the others, in spite of the warm-up"
             )

@@ -17,7 +17,8 @@ FEWEST = 5
 OUTLIER = 14.8
 """Modified z-score from which a value counts as an outlier; hyperfine's threshold, which only gross ones reach."""
 
-_Z = 1.959963984540054  # the normal quantile of (1 + CONFIDENCE) / 2
+NORMAL = 1.959963984540054
+"""Normal quantile of (1 + CONFIDENCE) / 2."""
 _BLOCK = 1 << 20
 
 
@@ -52,8 +53,12 @@ class Share:
     def interval(self) -> tuple[float, float]:
         """Bounds between 0 and 1; they do not collapse at 0 or `count`."""
         n, p = self.count, self.value
-        centre = (p + _Z * _Z / (2 * n)) / (1 + _Z * _Z / n)
-        half = _Z / (1 + _Z * _Z / n) * sqrt(p * (1 - p) / n + _Z * _Z / (4 * n * n))
+        centre = (p + NORMAL * NORMAL / (2 * n)) / (1 + NORMAL * NORMAL / n)
+        half = (
+            NORMAL
+            / (1 + NORMAL * NORMAL / n)
+            * sqrt(p * (1 - p) / n + NORMAL * NORMAL / (4 * n * n))
+        )
         return max(0.0, centre - half), min(1.0, centre + half)
 
 

@@ -42,6 +42,8 @@ class RowTotals:
 
     header: RowHeader
     answers: int = 0
+    cut: int = 0
+    """Answers that ended at --max-tokens."""
     tokens: int = 0
     seconds: float = 0.0
     detailed: int = 0
@@ -68,7 +70,8 @@ class RowTotals:
     unlike: int = 0
     """Answers of an exact row that are not plain's."""
     differences: list[tuple[int, Difference]] = field(default_factory=list)
-    smallest_gaps: int = 0
+    ties: int = 0
+    """Differences that --tie-gap lets pass."""
 
 
 @dataclass
@@ -129,6 +132,7 @@ class Totals:
         if answer.guarantee and not row.header.guarantee:
             row.header = replace(row.header, guarantee=answer.guarantee)
         row.answers += 1
+        row.cut += answer.finish == "length"
         row.tokens += answer.tokens
         row.seconds += answer.seconds
         row.peak_bytes = max(row.peak_bytes, answer.peak_bytes or 0)
@@ -146,7 +150,7 @@ class Totals:
         if difference is None:
             return
         if difference.gap is not None and abs(difference.gap) <= self._tie_gap:
-            row.smallest_gaps += 1
+            row.ties += 1
             return
         row.unlike += 1
         if len(row.differences) < SHOWN:

@@ -7,11 +7,13 @@ from math import comb
 
 from adec.benchmark.answer import PLAIN
 from adec.benchmark.report import Report, Row
-from adec.benchmark.statistics import FEWEST, Interval, Share
+from adec.benchmark.statistics import FEWEST, NORMAL, Interval, Share
 from adec.benchmark.totals import Totals
 
 SLIGHT = 1.05
 """A gain below this is not worth a second model in memory."""
+TOLERABLE = 0.05
+"""A loss of accuracy up to this may go unseen before an approximate strategy is called worth it."""
 
 
 def with_verdicts(report: Report, totals: Totals) -> Report:
@@ -36,6 +38,8 @@ def _verdict(row: Row, report: Report, totals: Totals) -> str:
     if row.ratio.low is None or row.ratio.high is None:
         return f"too few prompts to tell: {FEWEST} at least give an interval"
     speed = _speed(row.ratio)
+    if row.header.kind == "peer":
+        return _peer(row, report, speed)
     if row.ratio.high < 1:
         return f"not worth it here: {speed}. {_what_would_change(row, totals)}".strip()
     if row.ratio.low <= 1:
@@ -54,14 +58,34 @@ def _speed(ratio: Interval) -> str:
     return f"{100 * (1 - ratio.middle):.0f} % slower than plain{bounds}"
 
 
+def _peer(row: Row, report: Report, speed: str) -> str:
+    """A peer is no advice of ours: how fast it is, whether its tokens are plain's, and whether it beats us."""
+    words = speed
+    if row.same is not None:
+        words += (
+            ", the same tokens"
+            if row.same.part == row.same.count
+            else f", with other tokens than plain in {row.same.count - row.same.part} of {row.same.count} answers"
+        )
+    exact = _best_exact(report)
+    if row.ratio is not None and row.ratio.low is not None:
+        if exact is None:
+            words += "; no exact strategy of adec gains anything here"
+        elif exact.ratio is not None and row.ratio.low > (exact.ratio.high or 0.0):
+            words += f"; faster than {exact.name}, adec's best exact one here"
+    return words
+
+
 def _approximate(row: Row, plain: Row, report: Report, speed: str) -> str:
     exact = _best_exact(report)
-    rival = (
-        f"; {exact.name} is as fast and exact: take that"
-        if exact is not None and exact.ratio is not None and row.ratio is not None
-        and exact.ratio.overlaps(row.ratio)
-        else ""
-    )  # fmt: skip
+    rival = ""
+    if (
+        exact is not None
+        and exact.ratio is not None
+        and row.ratio is not None
+        and (exact.ratio.middle >= row.ratio.middle or exact.ratio.overlaps(row.ratio))
+    ):
+        rival = f"; {exact.name} is as fast and exact: take that"
     if row.accuracy is None or plain.accuracy is None:
         if row.same is None:
             return f"{speed}; its quality is not known"
@@ -70,23 +94,32 @@ def _approximate(row: Row, plain: Row, report: Report, speed: str) -> str:
             f"whether these are worse only tasks with answers tell{rival}"
         )
     both = row.accuracy.count
-    if row.lost > row.won and _worse(row.lost, row.won):
+    changed = f"{row.lost} of {both} lost and {row.won} won against plain"
+    if _worse(row.lost, row.won):
         return (
-            f"{speed}, but it gets {row.lost} of {both} wrong that plain gets right (and {row.won} the other way): "
-            f"not worth it here unless such errors are cheap. A lower threshold, or accept=exact, would change that{rival}"
+            f"{speed}, but {changed}: not worth it here unless such errors are cheap. A lower threshold, or "
+            f"accept=exact, would change that{rival}"
         )
     # nothing lost is no proof: the upper bound says what may have gone unseen
-    unseen = Share(row.lost, both).interval[1]
-    if row.lost == row.won == 0:
-        return f"worth trying: {speed}, right wherever plain is in {both} prompts (a loss up to {100 * unseen:.0f} % may have gone unseen){rival}"
-    return f"worth trying: {speed}; {row.lost} of {both} lost and {row.won} won against plain, no clear loss{rival}"
+    unseen = _loss_bound(row.lost, row.won, both)
+    if unseen > TOLERABLE:
+        return f"fast but unproven: {speed}, {changed}; a loss of {100 * unseen:.0f} % is not ruled out, more prompts would tell{rival}"
+    return f"worth it: {speed}, {changed}; a loss above {100 * unseen:.1f} % is ruled out{rival}"
 
 
 def _worse(lost: int, won: int) -> bool:
     """Sign test: this many losses among the prompts that differ would come by chance in less than 1 of 20 cases."""
     differing = lost + won
     tail = sum(comb(differing, k) for k in range(lost, differing + 1))
-    return bool(20 * tail < 2**differing)
+    return bool(lost > won and 20 * tail < 2**differing)
+
+
+def _loss_bound(lost: int, won: int, count: int) -> float:
+    """Upper 95 % bound of the accuracy lost, of paired answers; never below Wilson's for the losses less the wins seen."""
+    net = (lost - won) / count
+    spread = max(0.0, (lost + won - (lost - won) ** 2 / count)) ** 0.5 / count
+    wilson = Share(lost, count).interval[1] - won / count
+    return float(max(net + NORMAL * spread, wilson))
 
 
 def _best_exact(report: Report) -> Row | None:

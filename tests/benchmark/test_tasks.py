@@ -100,7 +100,7 @@ def test_several_tasks_come_one_after_the_other(tmp_path: Path) -> None:
     assert [(t.index, t.group) for t in source.begin()] == [
         (0, "mine"), (1, "mine"), (2, "dependence"), (3, "dependence")
     ]  # fmt: skip
-    with pytest.raises(UsageError, match="did you mean reverse"):
+    with pytest.raises(UsageError, match="Did you mean reverse"):
         find_source(["revers"], None, 0)
 
 
