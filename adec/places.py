@@ -27,8 +27,8 @@ def user_config() -> Path:
     return Path(user_config_path("adec", appauthor=False)) / "config.toml"
 
 
-def kept_folder(what: Literal["cost", "history", "calibration"]) -> Path:
-    """A folder of what adec keeps for itself: a history is the user's data, a cost is measured again when lost."""
+def kept_folder(what: Literal["cost", "history", "calibration", "bench"]) -> Path:
+    """A folder of what adec keeps for itself: a history is the user's data, the others are made again when lost."""
     home = os.environ.get("ADEC_HOME")
     if home:
         return Path(home).expanduser() / what

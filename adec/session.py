@@ -81,6 +81,14 @@ class Plan:
     threads: tuple[int, int] | None = None
     """For one token and for several, as a profile found them best on this machine."""
 
+    def with_strategy(self, name: str, assignments: tuple[str, ...] = ()) -> Plan:
+        """The same models with another strategy; nothing is read again. Raises UsageError or PairError."""
+        method = find_method(name)
+        check_method(method, self.large, self.small)
+        choice = Choice(strategy=name, assignments=assignments)
+        settings = _settings(choice, method, self.profile)
+        return dataclasses.replace(self, method=method, settings=settings)
+
     def open(self, options: OpenOptions) -> Session:
         """Load the weights. Raises EngineError."""
         began = perf_counter()
@@ -158,6 +166,11 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def guarantee(self) -> str:
+        """What the strategy, with its settings, promises: exact, bounded or approximate."""
+        return self._strategy.guarantee.value
 
     def close(self) -> None:
         """Free the engines."""

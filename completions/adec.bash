@@ -8,9 +8,41 @@ _adec() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" verb="" i
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
-        case "${COMP_WORDS[i]}" in calibrate|run) verb="${COMP_WORDS[i]}"; break ;; esac
+        case "${COMP_WORDS[i]}" in bench|calibrate|run) verb="${COMP_WORDS[i]}"; break ;; esac
     done
     case "$verb $prev" in
+        "bench --pair") COMPREPLY=($(compgen -W "$(_adec_profiles)" -- "$cur")); return ;;
+        "bench --small") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "bench --large") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "bench --model"|"bench -m") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "bench --strategies") COMPREPLY=($(compgen -W "plain speculate ead dyspec smartspec adaedl cascade bild fly aded recycling lookup adadec iad" -- "$cur")); return ;;
+        "bench --set") COMPREPLY=($(compgen -W "plain.model= speculate.longest= speculate.small= speculate.suffix= speculate.recycling= speculate.measure= speculate.history= ead.up= ead.down= ead.window= ead.dwell= ead.reset= ead.accept= ead.longest= dyspec.shape= dyspec.budget= dyspec.size= dyspec.threshold= dyspec.temperature= dyspec.accept= smartspec.longest= smartspec.window= smartspec.start= adaedl.gamma= adaedl.start= adaedl.target= adaedl.step= adaedl.longest= cascade.rule= cascade.alpha= cascade.drafts= cascade.accept= bild.fallback= bild.rollback= bild.longest= bild.accept= fly.window= fly.gate= fly.drafts= fly.accept= aded.iterations= aded.budget= aded.size= recycling.budget= recycling.size= lookup.least= lookup.tokens= lookup.size= adadec.threshold= adadec.candidates= adadec.ahead= adadec.keep= adadec.model= adadec.split= iad.rounds= iad.candidates= iad.temperature= iad.full= iad.budget= iad.model=" -- "$cur")); compopt -o nospace 2>/dev/null; return ;;
+        "bench --peers") :; return ;;
+        "bench --peer-path") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "bench --task") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "bench --prompts") :; return ;;
+        "bench --runs") :; return ;;
+        "bench --jobs") :; return ;;
+        "bench --system") :; return ;;
+        "bench --tie-gap") :; return ;;
+        "bench --max-tokens"|"bench -n") :; return ;;
+        "bench --temp") :; return ;;
+        "bench --top-k") :; return ;;
+        "bench --top-p") :; return ;;
+        "bench --min-p") :; return ;;
+        "bench --seed") :; return ;;
+        "bench --stop") :; return ;;
+        "bench --json") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "bench --csv") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "bench --html") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "bench --samples") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "bench --color") COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
+        "bench --ctx") :; return ;;
+        "bench --threads") :; return ;;
+        "bench --batch-threads") :; return ;;
+        "bench --gpu-layers") :; return ;;
+        "bench --device") :; return ;;
+        "bench --dtype") COMPREPLY=($(compgen -W "float32 bfloat16 float16" -- "$cur")); return ;;
         "calibrate --prompts") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "calibrate --keep") :; return ;;
         "calibrate --metric") COMPREPLY=($(compgen -W "agreement answer perplexity" -- "$cur")); return ;;
@@ -55,7 +87,8 @@ _adec() {
         "run --dtype") COMPREPLY=($(compgen -W "float32 bfloat16 float16" -- "$cur")); return ;;
     esac
     case "$verb" in
-        "") COMPREPLY=($(compgen -W "calibrate run --version --help -h" -- "$cur")) ;;
+        "") COMPREPLY=($(compgen -W "bench calibrate run --version --help -h" -- "$cur")) ;;
+        "bench") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--pair --small --large --model -m --strategies --set --peers --peer-path --task --prompts --runs --jobs --allow-exec --system --raw --check --tie-gap --max-tokens -n --temp --top-k --top-p --min-p --seed --stop --json --csv --html --samples --fresh --color --quiet -q --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
         "calibrate") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--prompts --keep --metric --confidence --time-limit --seed --max-tokens -n -o --output --check --svg --quiet -q --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
         "run") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--file -f --system --raw --pair --small --large --model -m --strategy --set --verify --tests --allow-exec --keep --max-tokens -n --temp --top-k --top-p --min-p --seed --stop --json --jsonl --plain --trace --color --sanitize --quiet -q --verbose -v --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
     esac

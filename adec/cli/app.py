@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from adec import __version__
+from adec.cli.bench import bench
 from adec.cli.calibrate import calibrate
 from adec.cli.failures import command
 from adec.cli.run import run
@@ -41,3 +42,4 @@ def adec(
 
 app.command("run", no_args_is_help=False)(command(run))
 app.command("calibrate", no_args_is_help=False)(command(calibrate))
+app.command("bench", no_args_is_help=False)(command(bench))

@@ -1,0 +1,118 @@
+"""The report for programs: JSON with every sample, CSV with the table."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any, TextIO
+
+from adec.benchmark.answer import PromptResult, to_json
+from adec.benchmark.report import Report, Row
+from adec.benchmark.statistics import Interval, Share
+
+SCHEMA = 1
+
+
+def write_json(report: Report, samples: Iterable[PromptResult], stream: TextIO) -> None:
+    """One object; the samples stream through, so that thousands of prompts need no memory."""
+    head = {
+        "schema": SCHEMA,
+        "about": report.about,
+        "done": report.done,
+        "planned": report.planned,
+        "prompts_in_medians": report.kept,
+        "remarks": list(report.remarks),
+        "rows": [row_data(row) for row in report.rows],
+    }
+    text = json.dumps(head, indent=1, ensure_ascii=True, allow_nan=False)
+    stream.write(text[:-2] + ',\n "samples": [')
+    comma = ""
+    for result in samples:
+        line = to_json(result)
+        del line["type"]
+        stream.write(f"{comma}\n  {json.dumps(line, ensure_ascii=True)}")
+        comma = ","
+    stream.write("\n ]\n}\n")
+
+
+def row_data(row: Row) -> dict[str, Any]:
+    """A row as plain data; see `Row` for the definitions."""
+    return {
+        "name": row.name,
+        "kind": row.header.kind,
+        "guarantee": row.header.guarantee or None,
+        "answers": row.answers,
+        "errors": row.errors,
+        "error": row.error or None,
+        "tokens_per_second": _interval(row.speed),
+        "ratio_to_plain": _interval(row.ratio),
+        "first_token_ms": _interval(row.first_ms),
+        "tokens_per_large_forward": row.per_forward,
+        "large_share_written": row.wrote,
+        "large_share_read": row.read,
+        "forward_work": row.work,
+        "overhead_share": row.overhead,
+        "accuracy": _share(row.accuracy),
+        "same_as_plain": _share(row.same),
+        "leading_tokens_share": row.leading,
+        "won": row.won,
+        "lost": row.lost,
+        "peak_bytes": row.peak_bytes,
+        "unlike_plain": row.unlike if row.header.guarantee == "exact" else None,
+        "differences": [{"prompt": i, **asdict(d)} for i, d in row.differences],
+        "groups": {name: asdict(counted) for name, counted in row.groups.items()},
+        "verdict": row.verdict,
+    }
+
+
+def write_csv(report: Report, stream: TextIO) -> None:
+    """A line a row, with bounds of the intervals in columns of their own."""
+    writer = csv.writer(stream, lineterminator="\n")
+    lines = [_flat(row_data(row)) for row in report.rows]
+    columns = list(lines[0]) if lines else []
+    writer.writerow(columns)
+    for line in lines:
+        writer.writerow([_harmless(line[column]) for column in columns])
+
+
+def _flat(data: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    parts = {
+        "tokens_per_second": ("median", "low", "high"),
+        "ratio_to_plain": ("median", "low", "high"),
+        "first_token_ms": ("median", "low", "high"),
+        "accuracy": ("share", "low", "high"),
+        "same_as_plain": ("share",),
+    }
+    for key, value in data.items():
+        if key in ("differences", "groups"):
+            continue
+        if key in parts:
+            for part in parts[key]:
+                name = key if part in ("median", "share") else f"{key}_{part}"
+                flat[name] = None if value is None else value[part]
+        else:
+            flat[key] = value
+    return flat
+
+
+def _harmless(value: Any) -> Any:
+    """Text that a spreadsheet would take for a formula is quoted."""
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{value}"
+    return "" if value is None else value
+
+
+def _interval(value: Interval | None) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    return {"median": value.middle, "low": value.low, "high": value.high, "prompts": value.count}
+
+
+def _share(value: Share | None) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    low, high = value.interval
+    return {"share": value.value, "low": low, "high": high, "of": value.count, "count": value.part}

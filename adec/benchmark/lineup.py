@@ -1,0 +1,209 @@
+"""Which rows a bench has: strategies with their settings, the small model alone, peers. Picklable, opened where it runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from adec.benchmark.answer import PLAIN, RowHeader
+from adec.benchmark.contestant import Contestant, StrategyContestant
+from adec.benchmark.peers import PeerChoice, find_peers, open_peer, peer_header
+from adec.benchmark.runner import Bench, Settings
+from adec.decoding.registry import METHODS
+from adec.engines.base import OpenOptions
+from adec.errors import PairError, UsageError
+from adec.session import Choice, Plan, plan
+
+SMALL = "small"
+"""The row of the small model alone: the floor of both time and quality."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One strategy row: its name in the table, the strategy, its settings."""
+
+    name: str
+    strategy: str
+    assignments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lineup:
+    """Everything that opening the rows needs."""
+
+    choice: Choice
+    entries: tuple[Entry, ...]
+    options: OpenOptions
+    settings: Settings
+    peers: tuple[PeerChoice, ...] = ()
+
+    def open(self) -> Bench:
+        """Load the models once for all rows. Raises AdecError."""
+        base = _base(self.choice)
+        session = base.open(self.options)
+        try:
+            rows: list[Contestant] = [
+                StrategyContestant(
+                    entry.name,
+                    base.with_strategy(entry.strategy, entry.assignments),
+                    session.engines,
+                    self.settings.runs,
+                )
+                for entry in self.entries
+            ]
+            rows += [open_peer(peer, session.engines, self.options) for peer in self.peers]
+        except BaseException:
+            session.close()
+            raise
+        return Bench(rows, self.settings, engines=session.engines, close=session.close)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A line-up found possible, with nothing loaded."""
+
+    lineup: Lineup
+    rows: tuple[RowHeader, ...]
+    about: dict[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+
+def make_lineup(
+    choice: Choice,
+    strategies: str | None,
+    options: OpenOptions,
+    settings: Settings,
+    peers: str = "none",
+    peer_places: tuple[Path, ...] = (),
+) -> Checked:
+    """Resolve the words of --strategies and --peers on these models. Raises UsageError, PairError, ModelFileError, ProfileError.
+
+    `strategies` are names with commas between, each perhaps with settings: "plain,ead:up=0.3+window=1". "all" are
+    those that the models can serve. None: plain, the small model, what the profile recommends, speculate and lookup.
+    """
+    base = _base(choice)
+    entries, remarks = _entries(strategies, base, choice)
+    rows = []
+    for entry in entries:
+        made = base.with_strategy(entry.strategy, entry.assignments)
+        rows.append(RowHeader(entry.name, "strategy", made.method.about))
+    _check_assignments(choice, entries)
+    found = find_peers(peers, peer_places, base.large, base.small)
+    lineup = Lineup(choice, tuple(entries), options, settings, found)
+    rows += [peer_header(peer) for peer in found]
+    about = {
+        "models": _models(base),
+        "settings": _plain_data(settings),
+        "options": _plain_data(options),
+    }
+    return Checked(lineup, tuple(rows), about, (*base.remarks, *remarks))
+
+
+def key_of(checked: Checked, identity: str) -> str:
+    """What must be equal for a stopped bench to go on: models, rows, tasks, settings, adec itself."""
+    from adec import __version__
+
+    parts = [
+        __version__,
+        identity,
+        checked.about,
+        [_plain_data(entry) for entry in checked.lineup.entries],
+        [_plain_data(peer) for peer in checked.lineup.peers],
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:24]
+
+
+def _base(choice: Choice) -> Plan:
+    return plan(dataclasses.replace(choice, strategy=PLAIN, assignments=()))
+
+
+def _entries(strategies: str | None, base: Plan, choice: Choice) -> tuple[list[Entry], list[str]]:
+    remarks: list[str] = []
+    if strategies == "all":
+        words = [PLAIN]
+        for name in METHODS:
+            try:
+                base.with_strategy(name)
+            except (PairError, UsageError) as error:
+                remarks.append(f"{name} is left out: {error.message}")
+                continue
+            words.append(name)
+        if base.small is not None:
+            words.insert(1, SMALL)
+    elif strategies is None:
+        words = _default_words(base)
+    else:
+        words = [word.strip() for word in strategies.split(",") if word.strip()]
+        if not words:
+            raise UsageError("--strategies names none", hint="for example: --strategies ead,lookup")
+    entries: dict[str, Entry] = {}
+    for word in [PLAIN, *words]:
+        entry = _entry(word, base, choice)
+        entries.setdefault(entry.name, entry)
+    return list(entries.values()), remarks
+
+
+def _default_words(base: Plan) -> list[str]:
+    recommended = None if base.profile is None else base.profile.recommended
+    words = [PLAIN, SMALL] if base.small is not None else [PLAIN]
+    words += [
+        recommended or ("ead" if base.small is not None else "recycling"),
+        "speculate",
+        "lookup",
+    ]
+    return words
+
+
+def _entry(word: str, base: Plan, choice: Choice) -> Entry:
+    """One word of --strategies. The settings of --set for that strategy come first, its own after them."""
+    name, colon, rest = word.partition(":")
+    if name == SMALL:
+        if colon:
+            raise UsageError("small takes no settings")
+        if base.small is None:
+            raise UsageError("small is the small model of a pair, and there is none")
+        return Entry(SMALL, PLAIN, ("plain.model=small",))
+    own = tuple(f"{name}.{part.strip()}" for part in rest.split("+") if part.strip())
+    shared = tuple(a for a in choice.assignments if a.strip().startswith(f"{name}."))
+    if name == PLAIN and (own or shared):
+        raise UsageError(
+            "plain is the yardstick and takes no settings",
+            hint="the small model alone is the row small",
+        )
+    shown = " ".join([name, *(part.removeprefix(f"{name}.") for part in own)])
+    return Entry(shown, name, (*shared, *own))
+
+
+def _check_assignments(choice: Choice, entries: list[Entry]) -> None:
+    known = {entry.strategy for entry in entries}
+    for assignment in choice.assignments:
+        strategy = assignment.strip().partition(".")[0]
+        if strategy not in known:
+            raise UsageError(
+                f"--set {assignment} has no effect: {strategy} is not among the strategies",
+                hint=f"add it to --strategies, which are {', '.join(sorted(known))}",
+            )
+
+
+def _models(base: Plan) -> dict[str, Any]:
+    found = {}
+    for role, header in (("large", base.large), ("small", base.small)):
+        if header is not None:
+            info = header.info
+            stat = info.path.stat()
+            found[role] = {
+                "name": info.name, "path": str(info.path), "format": info.format,
+                "parameters": info.parameters, "quantisation": info.quantisation,
+                "bytes": info.bytes, "changed": stat.st_mtime,
+                "vocabulary": header.vocabulary.fingerprint,
+            }  # fmt: skip
+    return found
+
+
+def _plain_data(thing: Any) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(thing), default=str))
+    return data

@@ -1,0 +1,155 @@
+"""llama.cpp's own programs as rows: one process a prompt, its times as it prints them, loading apart.
+
+Each run costs a load of the model, which is why peers make a bench slow although their figures leave it out. Their drafts
+are llama.cpp's defaults. They encode the rendered prompt themselves, so the number of its tokens is compared with ours.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+
+from adec.benchmark.answer import Answer, RowHeader
+from adec.benchmark.contestant import Interrupted, Reply
+from adec.engines.base import OpenOptions
+from adec.engines.pair import Engines
+from adec.errors import EngineError
+from adec.prompting import encode_prompt
+from adec.session import Question
+
+SECONDS = 900.0
+"""Longest run of one prompt, loading included."""
+OUTPUT_BYTES = 16 * 1024 * 1024
+
+_TIMED = r"{0}\s+(\d+) tokens in\s+([\d.]+) seconds"
+_ENCODED = re.compile(_TIMED.format("encoded"))
+_DECODED = re.compile(_TIMED.format("decoded"))
+
+
+class ProgramPeer:
+    """One program on the GGUF files of a pair."""
+
+    def __init__(
+        self, header: RowHeader, program: str, engines: Engines, options: OpenOptions
+    ) -> None:
+        self.header = header
+        self._program = program
+        self._engines = engines
+        self._options = options
+
+    def reply(self, question: Question, run: int, interrupted: Interrupted) -> Reply | None:
+        engines = self._engines
+        ids, rendered = encode_prompt(
+            engines.large, question.text, system=question.system, raw=question.raw
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "prompt.txt"
+            file.write_text(rendered, encoding="utf-8")
+            context = min(engines.context, len(ids) + question.max_tokens + 64)
+            done = self._call(self._command(question, file, context), Path(folder), interrupted)
+        if done is None:
+            return None
+        out, log = done
+        encoded, decoded = _ENCODED.search(log), _DECODED.search(log)
+        if encoded is None or decoded is None:
+            raise EngineError(f"{self.header.name} printed no times: {_last_words(log)}")
+        if abs(int(encoded[1]) - len(ids)) > 1:
+            raise EngineError(
+                f"{self.header.name} reads the prompt as {encoded[1]} tokens, adec as {len(ids)}"
+            )
+        first, rest = float(encoded[2]), float(decoded[2])
+        text = _text(out, rendered)
+        answer = Answer(
+            self.header.name, run, first + rest, int(decoded[1]), text, first_seconds=first
+        )
+        return Reply(answer, None)
+
+    def close(self) -> None:
+        """Nothing stays between two prompts."""
+
+    def _command(self, question: Question, file: Path, context: int) -> list[str]:
+        large, small, options = self._engines.large, self._engines.small, self._options
+        sampler = question.sampler
+        command = [
+            self._program, "-m", str(large.info.path), "-f", str(file),
+            "-n", str(question.max_tokens), "-c", str(context), "--seed", str(sampler.seed),
+            "--temp", str(sampler.temperature), "--top-k", str(sampler.top_k),
+            "--top-p", str(sampler.top_p), "--min-p", str(sampler.min_p),
+            "-ngl", str(99 if options.gpu_layers < 0 else options.gpu_layers),
+        ]  # fmt: skip
+        if options.threads is not None:
+            command += ["-t", str(options.threads)]
+        if options.batch_threads or options.threads:
+            command += ["-tb", str(options.batch_threads or options.threads)]
+        if not options.mmap:
+            command.append("--no-mmap")
+        if small is not None and self.header.name != "llama-lookup":
+            command += ["-md", str(small.info.path)]
+        if self.header.name == "llama-speculative-simple":
+            # with a plain draft model the program loads it but does not use it unless told to
+            command += ["--spec-type", "draft-simple"]
+        return command
+
+    def _call(
+        self, command: list[str], folder: Path, interrupted: Interrupted
+    ) -> tuple[str, str] | None:
+        """(standard output, log); None when interrupted."""
+        with (folder / "out").open("w+b") as out, (folder / "log").open("w+b") as log:
+            try:
+                process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=log, start_new_session=True
+                )  # fmt: skip
+            except OSError as error:
+                raise EngineError(f"{self._program} cannot be started: {error.strerror}") from error
+            if not _wait(process, interrupted):
+                return None
+            texts = []
+            for file in (out, log):
+                file.seek(0)
+                texts.append(file.read(OUTPUT_BYTES).decode("utf-8", "replace"))
+        if process.returncode != 0:
+            raise EngineError(
+                f"{self.header.name} ended with {process.returncode}: {_last_words(texts[1])}"
+            )
+        return texts[0], texts[1]
+
+
+def _wait(
+    process: subprocess.Popen[bytes],
+    interrupted: Interrupted,
+    clock: Callable[[], float] = monotonic,
+) -> bool:
+    """False when interrupted. Raises EngineError when it takes too long; the process is gone in any case."""
+    deadline = clock() + SECONDS
+    try:
+        while True:
+            try:
+                process.wait(0.1)
+                return True
+            except subprocess.TimeoutExpired:
+                if interrupted():
+                    return False
+                if clock() > deadline:
+                    raise EngineError(
+                        f"a peer took more than {SECONDS:.0f} seconds for one prompt"
+                    ) from None
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _text(out: str, rendered: str) -> str:
+    """What follows the prompt, which these programs print first."""
+    text = out.lstrip("\n")
+    at = text.find(rendered.strip())
+    return (text[at + len(rendered.strip()) :] if at >= 0 else text).strip()
+
+
+def _last_words(log: str) -> str:
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    return " ".join(lines[-2:])[:200] if lines else "it said nothing"

@@ -1,0 +1,110 @@
+"""What a reader must know before believing the table, in words: outliers, a loaded machine, drift, failures."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adec.benchmark.answer import PLAIN
+from adec.benchmark.report import Row
+from adec.benchmark.statistics import FEWEST, outliers
+from adec.benchmark.totals import KEPT, Totals
+from adec.display.words import count
+
+BUSY = 0.5
+"""Load per core, of other programs, from which the machine counts as loaded."""
+SLOW_FIRST = 2.0
+"""First run in medians of the others, from which it counts as slow."""
+CUT = 0.05
+"""Share of answers cut off from which it is told."""
+DRIFT = 0.15
+"""Change of plain's speed from the first third to the last from which it is told."""
+
+
+def remarks(
+    totals: Totals,
+    rows: tuple[Row, ...],
+    *,
+    load_before: float | None = None,
+    resumed: int = 0,
+    jobs: int = 1,
+    unjudged: int = 0,
+) -> tuple[str, ...]:
+    """Sentences, most important first."""
+    found: list[str] = []
+    if load_before is not None and load_before > BUSY:
+        found.append(
+            f"the machine was busy before the bench began (load {load_before:.1f} per core): close other programs for better figures"
+        )
+    if jobs > 1:
+        found.append(
+            f"{jobs} processes shared the machine: the speeds are lower than alone; the ratios compare like with like"
+        )
+    for row in rows:
+        if row.errors:
+            found.append(
+                f"{row.name} failed on {count(row.errors, 'answer')}, the first time so: {row.error}"
+            )
+    found += _times(totals)
+    plain = totals.rows.get(PLAIN)
+    if plain is not None and plain.cut > CUT * plain.answers:
+        found.append(
+            f"plain was cut off at --max-tokens in {plain.cut} of {plain.answers} answers: with more, accuracy may differ"
+        )
+    for name, sums in totals.rows.items():
+        if sums.ties:
+            found.append(
+                f"{name}: {count(sums.ties, 'difference')} within --tie-gap, taken as ties"
+            )
+    if totals.kept < totals.prompts:
+        found.append(
+            f"medians and intervals are of {KEPT:,} of the {totals.prompts:,} prompts, drawn at random; counts and shares are of all"
+        )
+    if resumed:
+        found.append(
+            f"{count(resumed, 'prompt')} were run by an earlier, stopped bench, perhaps on another day's machine"
+        )
+    if unjudged:
+        found.append(
+            f"{count(unjudged, 'prompt')} ask for code or are judged by a command: they are judged with --allow-exec only"
+        )
+    if 0 < totals.prompts < FEWEST:
+        found.append(f"fewer than {FEWEST} prompts give no intervals")
+    return tuple(found)
+
+
+def _times(totals: Totals) -> list[str]:
+    found = []
+    for name in totals.rows:
+        times, _, _ = totals.values(name)
+        if times.shape[0] < 2 * FEWEST:
+            continue
+        middle = float(np.median(times))
+        strange = outliers(np.log(times))
+        if totals.kept == totals.prompts and times[0] > SLOW_FIRST * middle:
+            found.append(
+                f"the first answer of {name} took {times[0] / middle:.1f} times as long a token as the others, in spite of the warm-up"
+            )
+            strange = strange[strange != 0]
+        slow = [i for i in strange if times[i] > middle]
+        if slow:
+            worst = max(times[i] for i in slow) / middle
+            found.append(
+                f"{name}: {count(len(slow), 'prompt')} took up to {worst:.1f} times as long a token as the others; was another program at work?"
+            )
+    return found + _drift(totals)
+
+
+def _drift(totals: Totals) -> list[str]:
+    if PLAIN not in totals.rows:
+        return []
+    times, _, _ = totals.values(PLAIN)
+    third = times.shape[0] // 3
+    if third < FEWEST:
+        return []
+    change = float(np.median(times[-third:]) / np.median(times[:third])) - 1
+    if abs(change) < DRIFT:
+        return []
+    how = f"{100 * change:.0f} % slower" if change > 0 else f"{-100 * change:.0f} % faster"
+    return [
+        f"plain was {how} a token in the last third of the prompts than in the first: other prompts, heat, or other programs; the ratios are pair by pair"
+    ]

@@ -1,0 +1,120 @@
+"""The figures of a bench as every page of it shows them: terminal, JSON, CSV and HTML read this and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from adec.benchmark.answer import PLAIN, Difference, RowHeader
+from adec.benchmark.statistics import Interval, Share, median_interval
+from adec.benchmark.totals import Counted, RowTotals, Totals
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. None is "not known": a peer does not tell all, and a strategy may have nothing to tell.
+
+    *speed*: committed tokens per second of wall time, from the question to the last token, the prompt included;
+    median over prompts. *ratio*: speed as a multiple of plain's on the same prompt, median over prompts.
+    *per_forward*: tokens after the first, per forward of the large model while decoding. *wrote*: share of the tokens
+    that the large model wrote. *read*: tokens that it was fed while decoding, catch-up and rejected drafts included, per
+    token after the first. *work*: parameters times tokens fed, prompts included, per token, as a multiple of
+    plain's. *overhead*: share of the wall time outside forwards. *same*: answers whose tokens are all plain's.
+    *leading*: tokens before the first difference, as a share of plain's tokens, over all prompts.
+    """
+
+    header: RowHeader
+    answers: int
+    speed: Interval | None
+    ratio: Interval | None
+    first_ms: Interval | None
+    per_forward: float | None
+    wrote: float | None
+    read: float | None
+    work: float | None
+    overhead: float | None
+    accuracy: Share | None
+    same: Share | None
+    leading: float | None
+    peak_bytes: int | None
+    won: int
+    lost: int
+    unlike: int
+    errors: int
+    error: str
+    differences: tuple[tuple[int, Difference], ...]
+    groups: dict[str, Counted] = field(default_factory=dict)
+    verdict: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.header.name
+
+
+@dataclass(frozen=True)
+class Report:
+    """All of it, as far as it was run."""
+
+    about: dict[str, Any]
+    """The samples file's header: models, task, settings, machine."""
+    rows: tuple[Row, ...]
+    done: int
+    planned: int
+    kept: int
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def plain(self) -> Row | None:
+        """The yardstick."""
+        return next((row for row in self.rows if row.name == PLAIN), None)
+
+    @property
+    def unlike(self) -> int:
+        """Answers of exact rows that are not plain's: what `--check` is about."""
+        return sum(row.unlike for row in self.rows)
+
+
+def make_rows(totals: Totals, seed: int) -> tuple[Row, ...]:
+    """The rows, verdicts still empty."""
+    plain = totals.rows.get(PLAIN)
+    return tuple(_row(row, plain, totals, seed) for row in totals.rows.values())
+
+
+def _row(row: RowTotals, plain: RowTotals | None, totals: Totals, seed: int) -> Row:
+    times, ratios, firsts = totals.values(row.header.name)
+    later = row.detailed_tokens - row.detailed
+    return Row(
+        header=row.header,
+        answers=row.answers,
+        speed=median_interval(1000 / times, seed),
+        ratio=median_interval(ratios, seed),
+        first_ms=median_interval(1000 * firsts, seed),
+        per_forward=later / row.large_forwards if row.large_forwards else None,
+        wrote=row.large_tokens / row.detailed_tokens if row.detailed_tokens else None,
+        read=row.large_fed / later if later > 0 else None,
+        work=_work(row, plain),
+        overhead=max(0.0, 1 - row.forward_ms / (1000 * row.detailed_seconds))
+        if row.detailed_seconds
+        else None,
+        accuracy=_share(row.counted.right, row.counted.judged),
+        same=_share(row.counted.same, row.counted.compared),
+        leading=row.leading / row.leading_of if row.leading_of else None,
+        peak_bytes=row.peak_bytes or None,
+        won=row.won,
+        lost=row.lost,
+        unlike=row.unlike,
+        errors=row.errors,
+        error=row.error,
+        differences=tuple(row.differences),
+        groups=row.groups,
+    )
+
+
+def _work(row: RowTotals, plain: RowTotals | None) -> float | None:
+    if plain is None or not plain.work or not row.detailed_tokens:
+        return None
+    return (row.work / row.detailed_tokens) / (plain.work / plain.detailed_tokens)
+
+
+def _share(part: int, count: int) -> Share | None:
+    return Share(part, count) if count else None

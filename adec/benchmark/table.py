@@ -1,0 +1,100 @@
+"""The report for a terminal: two tables of at most 80 columns, verdicts, a chart, remarks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TextIO
+
+from adec.benchmark.chart import chart
+from adec.benchmark.check import explain
+from adec.benchmark.figures import (
+    UNKNOWN,
+    agreement,
+    bounds,
+    interval,
+    megabytes,
+    number,
+    percent,
+    share,
+    short,
+)
+from adec.benchmark.report import Report, Row
+from adec.display.sanitise import one_line
+from adec.display.words import count
+
+SPEED = ("tok/s", "speedup", "1st token", "tok/forward", "work", "overhead")
+QUALITY = ("wrote", "read", "right", "same", "leading", "peak MB")
+LEGEND = (
+    "tok/s: tokens per second, prompt included, median [95 % interval]. speedup: against plain, pair by pair. tok/forward: per forward of the large "
+    "model. work: parameters times tokens fed, plain = 1. overhead: time outside the models. wrote, read: share of the large model without "
+    "and with catch-up. right: accuracy [95 %]. same: answers equal to plain's; leading: tokens equal before the first difference. "
+    "peak MB: of the process, with all models loaded."
+)
+
+
+def show(report: Report, stream: TextIO, *, width: int, unicode: bool, colour: bool) -> None:
+    """Write all of it."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(
+        file=stream, width=width, no_color=not colour, highlight=False, emoji=False, markup=False,
+        force_terminal=colour, safe_box=not unicode,
+    )  # fmt: skip
+    style = box.SIMPLE_HEAD if unicode else box.ASCII2
+    for columns, cells in ((SPEED, speed_cells), (QUALITY, quality_cells)):
+        table = Table(box=style, padding=(0, 1), pad_edge=False)
+        table.add_column("", overflow="fold")
+        for column in columns:
+            table.add_column(column, justify="right")
+        for row in report.rows:
+            table.add_row(Text(one_line(row.name), style="bold"), *map(Text, cells(row)))
+        console.print(table)
+    for line in lines(report):
+        console.print(Text(line))
+    drawn = chart(report, min(width, 100), unicode=unicode)
+    if drawn:
+        console.print()
+        for line in drawn:
+            console.print(Text(line), soft_wrap=True)
+    console.print()
+    console.print(Text(LEGEND, style="dim"))
+
+
+def lines(report: Report) -> Iterator[str]:
+    """Verdicts, differences and remarks as sentences."""
+    for row in report.rows:
+        promise = f" ({row.header.guarantee})" if row.header.guarantee else ""
+        yield f"{one_line(row.name + promise)}: {one_line(row.verdict)}"
+        for index, difference in row.differences:
+            yield f"    prompt {index}: {one_line(explain(difference))}"
+    if report.done < report.planned:
+        yield f"Only {report.done} of {count(report.planned, 'prompt')} were run."
+    for remark in report.remarks:
+        yield f"Note: {one_line(remark)}."
+
+
+def speed_cells(row: Row) -> tuple[str, ...]:
+    """As `SPEED` names them."""
+    return (
+        interval(row.speed),
+        interval(row.ratio),
+        UNKNOWN if row.first_ms is None else f"{short(row.first_ms.middle)} ms",
+        number(row.per_forward, 2),
+        number(row.work, 2),
+        percent(row.overhead),
+    )
+
+
+def quality_cells(row: Row) -> tuple[str, ...]:
+    """As `QUALITY` names them."""
+    return (
+        percent(row.wrote),
+        percent(row.read),
+        f"{share(row.accuracy)}{bounds(row.accuracy)}",
+        agreement(row.same),
+        percent(row.leading),
+        megabytes(row.peak_bytes),
+    )

@@ -1,0 +1,118 @@
+"""Where tasks come from: the practice families, the dependence lists, or a user's file, by the words of `--task`."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from adec.benchmark import dependence
+from adec.benchmark.task import Task
+from adec.benchmark.task_files import read_tasks
+from adec.errors import UsageError
+from adec.practice.tasks import FAMILIES, problems
+
+GENERATED = 50
+"""Prompts of a generated task where none are asked for."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A stream of tasks that can be begun again, its length known."""
+
+    name: str
+    count: int
+    identity: str
+    """Changes whenever the tasks do: a stopped bench resumes only on the same ones."""
+    begin: Callable[[], Iterator[Task]]
+
+
+def names() -> list[str]:
+    """The words that `--task` knows, beside files."""
+    return [
+        "practice",
+        *(_word(family) for family in FAMILIES),
+        "dependence",
+        *(_word(kind) for kind in dependence.PROMPTS),
+    ]
+
+
+def find_source(words: Sequence[str], prompts: int | None, seed: int) -> Source:
+    """The tasks that `words` name, one after the other; of each `prompts` at most. Raises UsageError."""
+    parts = [_source(word, prompts, seed) for word in words]
+    if len(parts) == 1:
+        return parts[0]
+
+    def begin() -> Iterator[Task]:
+        index = 0
+        for part in parts:
+            for task in part.begin():
+                yield replace(task, index=index)
+                index += 1
+
+    return Source(
+        ", ".join(part.name for part in parts),
+        sum(part.count for part in parts),
+        " ".join(part.identity for part in parts),
+        begin,
+    )
+
+
+def _source(word: str, prompts: int | None, seed: int) -> Source:
+    families = {_word(family): family for family in FAMILIES}
+    kinds = {_word(kind): kind for kind in dependence.PROMPTS}
+    if word == "practice":
+        return _generated(word, prompts, seed, lambda: _practice(seed, list(FAMILIES)))
+    if _word(word) in families:
+        family = families[_word(word)]
+        return _generated(_word(word), prompts, seed, lambda: _practice(seed, [family]))
+    if word == "dependence":
+        chosen = list(dependence.PROMPTS)
+        return _generated(word, prompts, seed, lambda: dependence.tasks(seed, chosen))
+    if _word(word) in kinds:
+        kind = kinds[_word(word)]
+        return _generated(_word(word), prompts, seed, lambda: dependence.tasks(seed, [kind]))
+    path = Path(word).expanduser()
+    if not path.is_file():
+        near = difflib.get_close_matches(_word(word), names(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"a file, or one of {', '.join(names())}"
+        raise UsageError(f"there is no task and no file {word!r}", hint=hint)
+    return _file(path, prompts)
+
+
+def _generated(
+    name: str, prompts: int | None, seed: int, stream: Callable[[], Iterator[Task]]
+) -> Source:
+    count = GENERATED if prompts is None else prompts
+    return Source(name, count, f"{name}/{seed}/{count}", lambda: islice(stream(), count))
+
+
+def _practice(seed: int, families: list[str]) -> Iterator[Task]:
+    """Held-out problems, the families in turn."""
+    streams = [problems("test", seed, [family]) for family in families]
+    index = 0
+    while True:
+        for stream in streams:
+            problem = next(stream)
+            yield Task(index, problem.prompt, problem.family, problem.kind, problem=problem)
+            index += 1
+
+
+def _file(path: Path, prompts: int | None) -> Source:
+    """Reads the whole file once: a broken line is told before anything runs."""
+    count = sum(1 for _ in islice(read_tasks(path), prompts))
+    if not count:
+        raise UsageError(f"the task file {path} has no prompts")
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    identity = f"{path.suffix}/{digest.hexdigest()}/{count}"
+    return Source(path.name, count, identity, lambda: islice(read_tasks(path), count))
+
+
+def _word(name: str) -> str:
+    return name.replace(" ", "-")

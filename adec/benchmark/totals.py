@@ -1,0 +1,206 @@
+"""Folds prompts into figures, one at a time, in memory that does not grow with their number.
+
+Counts and sums are of every prompt. Medians need the values themselves: of more than `KEPT` prompts a random subset
+stands for all, the same prompts for every row, chosen by a hash of their index (bottom-k sampling), so that order,
+resumption and several processes do not change it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
+
+import numpy as np
+
+from adec.benchmark.answer import PLAIN, Answer, Difference, PromptResult, RowHeader
+from adec.benchmark.statistics import Values
+
+KEPT = 2000
+"""Prompts whose values are kept for medians."""
+GROUPS = 64
+"""Groups and kinds of tasks that are told apart; more are lumped together."""
+SHOWN = 5
+"""Differences and errors that are kept in words."""
+
+
+@dataclass
+class Counted:
+    """Right among judged, and likewise for the answers equal to plain's."""
+
+    judged: int = 0
+    right: int = 0
+    compared: int = 0
+    same: int = 0
+
+
+@dataclass
+class RowTotals:
+    """Sums of one row."""
+
+    header: RowHeader
+    answers: int = 0
+    cut: int = 0
+    """Answers that ended at --max-tokens."""
+    tokens: int = 0
+    seconds: float = 0.0
+    detailed: int = 0
+    """Answers whose steps are known; the sums below are of these."""
+    detailed_tokens: int = 0
+    detailed_seconds: float = 0.0
+    large_tokens: int = 0
+    large_fed: int = 0
+    large_forwards: int = 0
+    work: int = 0
+    forward_ms: float = 0.0
+    draft_ms: float = 0.0
+    counted: Counted = field(default_factory=Counted)
+    groups: dict[str, Counted] = field(default_factory=dict)
+    leading: int = 0
+    leading_of: int = 0
+    """Tokens of plain's answers, of which `leading` were matched from the start on."""
+    won: int = 0
+    lost: int = 0
+    """Prompts that only this row, or only plain, got right."""
+    peak_bytes: int = 0
+    errors: int = 0
+    error: str = ""
+    unlike: int = 0
+    """Answers of an exact row that are not plain's."""
+    differences: list[tuple[int, Difference]] = field(default_factory=list)
+    ties: int = 0
+    """Differences that --tie-gap lets pass."""
+
+
+@dataclass
+class _Values:
+    """What is kept of one prompt, by row: milliseconds a token, speed against plain, seconds to the first token."""
+
+    index: int
+    rows: dict[str, tuple[float, float, float]]
+
+
+class Totals:
+    """`add` every prompt once, in any order."""
+
+    def __init__(self, rows: Sequence[RowHeader], seed: int, tie_gap: float = 0.0) -> None:
+        self.rows = {row.name: RowTotals(row) for row in rows}
+        self.prompts = 0
+        self.loads: tuple[int, float] = (0, 0.0)
+        self._seed = seed
+        self._tie_gap = tie_gap
+        # a heap of (-priority, index, values): the largest priority is the first to go
+        self._kept: list[tuple[int, int, _Values]] = []
+
+    def add(self, result: PromptResult) -> None:
+        """Take in one prompt with the answers of all rows."""
+        self.prompts += 1
+        if result.load is not None:
+            self.loads = self.loads[0] + 1, self.loads[1] + result.load
+        plain = {a.run: a for a in result.answers if a.row == PLAIN and a.error is None}
+        by_row: dict[str, list[Answer]] = {}
+        for answer in result.answers:
+            row = self.rows.get(answer.row)
+            if row is None:
+                continue
+            if answer.error is not None:
+                row.errors += 1
+                row.error = row.error or answer.error
+                continue
+            by_row.setdefault(answer.row, []).append(answer)
+            self._sum(row, answer, result)
+            if answer.run == 0:
+                self._quality(row, answer, plain.get(0), result)
+        self._keep(result.index, by_row, plain)
+
+    def values(self, name: str) -> tuple[Values, Values, Values]:
+        """Of the kept prompts in their order: (ms a token, speed against plain, seconds to the first token)."""
+        kept = sorted((entry[2] for entry in self._kept), key=lambda values: values.index)
+        table = np.array([v.rows[name] for v in kept if name in v.rows], dtype=np.float64).reshape(
+            -1, 3
+        )
+        return tuple(column[~np.isnan(column)] for column in table.T)  # type: ignore[return-value]
+
+    @property
+    def kept(self) -> int:
+        """Prompts that medians are taken of."""
+        return len(self._kept)
+
+    def _sum(self, row: RowTotals, answer: Answer, result: PromptResult) -> None:
+        if answer.guarantee and not row.header.guarantee:
+            row.header = replace(row.header, guarantee=answer.guarantee)
+        row.answers += 1
+        row.cut += answer.finish == "length"
+        row.tokens += answer.tokens
+        row.seconds += answer.seconds
+        row.peak_bytes = max(row.peak_bytes, answer.peak_bytes or 0)
+        if answer.forward_ms is not None:
+            row.detailed += 1
+            row.detailed_tokens += answer.tokens
+            row.detailed_seconds += answer.seconds
+            row.large_tokens += answer.large_tokens or 0
+            row.large_fed += answer.large_fed or 0
+            row.large_forwards += answer.large_forwards or 0
+            row.work += (answer.fed_work or 0) + (answer.prompt_fed_work or 0)
+            row.forward_ms += answer.forward_ms
+            row.draft_ms += answer.draft_ms or 0.0
+        difference = answer.difference
+        if difference is None:
+            return
+        if difference.gap is not None and abs(difference.gap) <= self._tie_gap:
+            row.ties += 1
+            return
+        row.unlike += 1
+        if len(row.differences) < SHOWN:
+            row.differences.append((result.index, difference))
+
+    def _quality(
+        self, row: RowTotals, answer: Answer, plain: Answer | None, result: PromptResult
+    ) -> None:
+        # repetitions of a prompt are no further evidence on quality, so the first run alone counts
+        name = f"{result.group}: {result.kind}" if result.kind else result.group
+        if name not in row.groups and len(row.groups) >= GROUPS:
+            name = "others"
+        for counted in (row.counted, row.groups.setdefault(name, Counted())):
+            if answer.right is not None:
+                counted.judged += 1
+                counted.right += answer.right
+            if answer.same is not None:
+                counted.compared += 1
+                counted.same += answer.same
+        if plain is None:
+            return
+        if answer.leading is not None:
+            row.leading += answer.leading
+            row.leading_of += plain.tokens
+        if answer.right is not None and plain.right is not None:
+            row.won += answer.right and not plain.right
+            row.lost += plain.right and not answer.right
+
+    def _keep(self, index: int, by_row: dict[str, list[Answer]], plain: dict[int, Answer]) -> None:
+        digest = hashlib.blake2s(f"{self._seed} {index}".encode(), digest_size=8).digest()
+        priority = -int.from_bytes(digest, "big")
+        if len(self._kept) >= KEPT and priority <= self._kept[0][0]:
+            return
+        values = {name: _medians(answers, plain) for name, answers in by_row.items()}
+        entry = priority, index, _Values(index, values)
+        if len(self._kept) < KEPT:
+            heapq.heappush(self._kept, entry)
+        else:
+            heapq.heapreplace(self._kept, entry)
+
+
+def _medians(answers: list[Answer], plain: dict[int, Answer]) -> tuple[float, float, float]:
+    """Over the runs of one prompt; not a number where nothing is known."""
+    times = [ms for a in answers if (ms := a.ms_per_token) is not None]
+    pairs = [
+        yardstick / ms
+        for a in answers
+        if a.run in plain
+        and (ms := a.ms_per_token) is not None
+        and (yardstick := plain[a.run].ms_per_token) is not None
+    ]
+    firsts = [a.first_seconds for a in answers if a.first_seconds is not None]
+    return tuple(median(part) if part else float("nan") for part in (times, pairs, firsts))  # type: ignore[return-value]

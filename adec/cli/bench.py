@@ -1,0 +1,288 @@
+"""`adec bench`: strategies and peers side by side, and whether they are worth it here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adec.cli import options as shared
+from adec.cli.failures import INTERRUPTED, report
+from adec.cli.interrupts import Interrupts
+from adec.display import ColourWish
+from adec.errors import CheckFailed
+
+if TYPE_CHECKING:
+    from adec.benchmark.report import Report
+
+TASKS = "Tasks and runs"
+
+
+def bench(
+    pair: shared.Pair = None,
+    small: shared.Small = None,
+    large: shared.Large = None,
+    model: shared.Model = None,
+    strategies: Annotated[
+        str | None,
+        typer.Option(
+            "--strategies",
+            metavar="NAMES",
+            help="all, or names with commas between; settings after a colon, such as ead:up=0.3+window=1.",
+            rich_help_panel=shared.MODELS,
+        ),
+    ] = None,
+    assignments: shared.Assignments = None,
+    peers: Annotated[
+        str,
+        typer.Option(
+            "--peers",
+            metavar="NAMES",
+            help="auto: those that are there; none; or names with commas between.",
+            rich_help_panel=shared.MODELS,
+        ),
+    ] = "auto",
+    peer_path: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--peer-path",
+            metavar="PATH",
+            help="Where llama.cpp's programs lie, besides the PATH. May be repeated.",
+            rich_help_panel=shared.MODELS,
+        ),
+    ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--task",
+            metavar="FILE",
+            help="practice, one of its families, dependence, or a file of prompts. May be repeated.",
+            rich_help_panel=TASKS,
+        ),
+    ] = None,
+    prompts: Annotated[
+        int | None,
+        typer.Option(
+            "--prompts",
+            min=1,
+            max=10_000_000,
+            help="Prompts of each task at most. Default: 50; all of a file.",
+            rich_help_panel=TASKS,
+        ),
+    ] = None,
+    runs: Annotated[
+        int,
+        typer.Option(
+            "--runs",
+            min=1,
+            max=1000,
+            help="Times that each row answers a prompt.",
+            rich_help_panel=TASKS,
+        ),
+    ] = 1,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "--jobs", min=1, max=256, help="Processes that share the work.", rich_help_panel=TASKS
+        ),
+    ] = 1,
+    allow_exec: Annotated[
+        bool,
+        typer.Option(
+            "--allow-exec",
+            help="Run code that models wrote, and commands of a task file, to judge replies.",
+            rich_help_panel=TASKS,
+        ),
+    ] = False,
+    system: Annotated[
+        str | None,
+        typer.Option(
+            "--system",
+            metavar="TEXT",
+            help="System message, for models that take one.",
+            rich_help_panel=TASKS,
+        ),
+    ] = None,
+    raw: Annotated[
+        bool,
+        typer.Option(
+            "--raw",
+            help="Feed prompts as they are, without the chat template.",
+            rich_help_panel=TASKS,
+        ),
+    ] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Fail (exit code 4) if an exact strategy's tokens are not plain's.",
+            rich_help_panel=TASKS,
+        ),
+    ] = False,
+    tie_gap: Annotated[
+        float,
+        typer.Option(
+            "--tie-gap",
+            min=0.0,
+            max=10.0,
+            help="Differences of logits up to this count as ties, not as failures.",
+            rich_help_panel=TASKS,
+        ),
+    ] = 0.0,
+    max_tokens: shared.MaxTokens = 256,
+    temperature: shared.Temperature = 0.0,
+    top_k: shared.TopK = 0,
+    top_p: shared.TopP = 1.0,
+    min_p: shared.MinP = 0.0,
+    seed: shared.Seed = 0,
+    stop: shared.Stop = None,
+    json: Annotated[
+        str | None,
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="Write everything, each sample too; - for standard output.",
+            rich_help_panel=shared.OUTPUT,
+        ),
+    ] = None,
+    csv: Annotated[
+        str | None,
+        typer.Option(
+            "--csv",
+            metavar="FILE",
+            help="Write the table; - for standard output.",
+            rich_help_panel=shared.OUTPUT,
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            help="Write one page with chart, table and every run.",
+            rich_help_panel=shared.OUTPUT,
+        ),
+    ] = None,
+    samples: Annotated[
+        Path | None,
+        typer.Option(
+            "--samples",
+            metavar="FILE",
+            help="Keep the samples there; a stopped bench goes on from it.",
+            rich_help_panel=shared.OUTPUT,
+        ),
+    ] = None,
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            "--fresh",
+            help="Start over instead of going on with a stopped bench.",
+            rich_help_panel=shared.OUTPUT,
+        ),
+    ] = False,
+    color: Annotated[
+        ColourWish,
+        typer.Option("--color", help="Colour the table.", rich_help_panel=shared.OUTPUT),
+    ] = "auto",
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", "-q", help="Nothing on stderr but errors.", rich_help_panel=shared.OUTPUT
+        ),
+    ] = False,
+    context: shared.Context = None,
+    threads: shared.Threads = None,
+    batch_threads: shared.BatchThreads = None,
+    gpu_layers: shared.GpuLayers = 0,
+    memory_map: shared.MemoryMap = True,
+    device: shared.Device = None,
+    dtype: shared.Dtype = None,
+) -> int:
+    """Measure strategies on your machine and your prompts: time, quality, and whether they are worth it.
+
+    \b
+    Examples:
+      adec bench --prompts 20
+      adec bench --small small.gguf --large large.gguf --strategies all --task my-prompts.jsonl
+      adec bench --strategies speculate,lookup --check --json bench.json --html bench.html
+    """
+    from adec.benchmark.bench import request_of, run_bench, samples_path
+    from adec.benchmark.lineup import make_lineup
+    from adec.benchmark.runner import Settings
+    from adec.benchmark.samples import SamplesFile
+    from adec.benchmark.task_sources import find_source
+    from adec.benchmark.watching import Progress
+    from adec.cli.bench_output import Outputs, share_cores
+    from adec.engines.base import OpenOptions
+    from adec.errors import UsageError
+    from adec.sampling import Sampler, fresh_seed
+    from adec.session import Choice
+
+    if check and temperature > 0:
+        raise UsageError(
+            "--check compares tokens, and sampled ones are exact in distribution only",
+            hint="leave --temp out",
+        )
+    chosen_seed = seed if seed is not None else fresh_seed()
+    outputs = Outputs(json, csv, html, color)
+    outputs.check()
+    settings = Settings(
+        runs=runs,
+        seed=chosen_seed,
+        max_tokens=max_tokens,
+        sampler=Sampler(temperature, top_k, top_p, min_p, chosen_seed),
+        system=system,
+        raw=raw,
+        stop=tuple(stop or ()),
+        allow_exec=allow_exec,
+    )
+    machine = OpenOptions(
+        context=context,
+        threads=threads or share_cores(jobs),
+        batch_threads=batch_threads,
+        gpu_layers=gpu_layers,
+        mmap=memory_map,
+        device=device,
+        dtype=dtype,
+    )
+    choice = Choice(pair, small, large, model, None, tuple(assignments or ()))
+    checked = make_lineup(choice, strategies, machine, settings, peers, tuple(peer_path or ()))
+    source = find_source(task or ["practice"], prompts, chosen_seed)
+    request = request_of(checked, source, jobs=jobs, tie_gap=tie_gap)
+    path = samples or samples_path(request.header["key"])
+    if not quiet:
+        for remark in checked.remarks:
+            report(remark)
+    with SamplesFile(path, request.header, fresh=fresh) as kept:
+        if kept.found and not quiet:
+            report(f"going on after {kept.found} of {source.count} prompts; --fresh starts over")
+        with Interrupts() as interrupts, Progress(sys.stderr, quiet=quiet) as progress:
+            result = run_bench(
+                request,
+                kept,
+                lambda: interrupts.asked,
+                watch=progress.watch,
+                tell=progress.tell,
+            )
+        outputs.write(result, kept)
+        complete = result.done == result.planned
+        if complete and samples is None:
+            kept.remove()
+    return _exit_code(result, check, interrupts.asked, quiet)
+
+
+def _exit_code(result: Report, check: bool, interrupted: bool, quiet: bool) -> int:
+    if check and result.unlike:
+        raise CheckFailed(
+            f"the check failed: {result.unlike} answers of exact strategies are not plain's",
+            hint="the first differences stand under the table",
+        )
+    if interrupted and result.done < result.planned:
+        if not quiet:
+            report("stopped; the same command goes on from here")
+        return INTERRUPTED
+    if check and not quiet:
+        report(f"the check passed on {result.done} prompts")
+    return 0

@@ -1,0 +1,94 @@
+"""Where the figures of a bench go: the terminal, and files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from adec.benchmark.report import Report
+from adec.benchmark.samples import SamplesFile
+from adec.display import ColourWish
+from adec.errors import AdecError, UsageError
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The places that a person named."""
+
+    json: str | None
+    csv: str | None
+    html: Path | None
+    colour: ColourWish = "auto"
+
+    def check(self) -> None:
+        """Raise UsageError for what cannot be written, before anything runs."""
+        if self.json == self.csv == "-":
+            raise UsageError("--json and --csv cannot both go to standard output")
+        for word in (self.json, self.csv, self.html):
+            if word is None or str(word) == "-":
+                continue
+            path = Path(word)
+            if path.is_dir() or not path.parent.is_dir():
+                what = "is a folder" if path.is_dir() else "lies in no folder that exists"
+                raise UsageError(f"{path} cannot be written: it {what}")
+
+    def write(self, report: Report, samples: SamplesFile) -> None:
+        """All of them; the table goes to standard output unless JSON or CSV does."""
+        from adec.benchmark.export import write_csv, write_json
+
+        if self.json is not None:
+            _deliver(self.json, lambda stream: write_json(report, samples.results(), stream))
+        if self.csv is not None:
+            _deliver(self.csv, lambda stream: write_csv(report, stream))
+        if self.html is not None:
+            from adec.benchmark.page import write_page
+
+            _deliver(str(self.html), lambda stream: write_page(report, samples.results(), stream))
+        if "-" not in (self.json, self.csv):
+            self._table(report)
+
+    def _table(self, report: Report) -> None:
+        from adec.benchmark.table import show
+        from adec.display.choose import colour_wanted, is_terminal
+        from adec.display.output import knows_unicode
+        from adec.display.terminal import size_of
+
+        out = sys.stdout
+        width = max(40, size_of(out)[0]) if is_terminal(out) else 100
+        show(
+            report, out, width=width, unicode=knows_unicode(out),
+            colour=colour_wanted(self.colour, out, os.environ),
+        )  # fmt: skip
+
+
+def share_cores(jobs: int) -> int | None:
+    """Threads a process, when several share the machine; None leaves it to the engine."""
+    if jobs == 1:
+        return None
+    return max(1, (os.cpu_count() or 1) // jobs)
+
+
+def _deliver(word: str, write: Callable[[TextIO], None]) -> None:
+    """To standard output, or to a file by way of a new one beside it."""
+    if word == "-":
+        write(sys.stdout)
+        sys.stdout.flush()
+        return
+    path = Path(word)
+    if path.exists() and not path.is_file():  # a device, a pipe: nothing to replace
+        with path.open("w", encoding="utf-8") as stream:
+            write(stream)
+        return
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with fresh.open("w", encoding="utf-8") as stream:
+            write(stream)
+        fresh.replace(path)
+    except OSError as error:
+        raise AdecError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        fresh.unlink(missing_ok=True)

@@ -1,0 +1,117 @@
+"""Rows on table engines, and a bench of them that another process can open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from adec.benchmark.answer import RowHeader
+from adec.benchmark.bench import Request
+from adec.benchmark.contestant import StrategyContestant
+from adec.benchmark.runner import Bench, Settings
+from adec.benchmark.samples import SamplesFile
+from adec.benchmark.task import Task
+from adec.benchmark.task_sources import Source
+from adec.decoding.registry import find_method
+from adec.decoding.settings import build
+from adec.decoding.strategy import Guarantee
+from adec.engines.base import ModelHeader
+from adec.engines.pair import Engines
+from adec.engines.table import TableEngine
+from adec.session import Plan
+from tests import laws
+
+LETTERS = "abcde"
+EXACT_EAD = {"accept": "exact", "up": "1.5", "window": "1", "dwell": "0"}
+"""Speculation that depends on distributions alone, so that every run of it feeds the same tokens."""
+
+
+def plan_of(engines: Engines, strategy: str, assignments: dict[str, str] | None = None) -> Plan:
+    method = find_method(strategy)
+    settings = build(method.settings, strategy, ("test", assignments or {}))
+    large = ModelHeader(engines.large.info, engines.large.vocabulary, engines.large.capabilities)
+    return Plan(large, None, method, settings, None, ())
+
+
+def table_bench(
+    settings: Settings, strategies: Sequence[str] = ("plain", "ead", "lookup"), seed: int = 0
+) -> Bench:
+    small, large = laws.pair(seed, size=6, context=512)
+    engines = Engines(large, small)
+    rows = [
+        StrategyContestant(
+            name,
+            plan_of(engines, name, EXACT_EAD if name == "ead" else None),
+            engines,
+            settings.runs,
+        )
+        for name in strategies
+    ]
+    rows += [
+        StrategyContestant(
+            "small", plan_of(engines, "plain", {"model": "small"}), engines, settings.runs
+        )
+    ]
+    return Bench(rows, settings, engines=engines, close=engines.close)
+
+
+def bench_here() -> Bench:
+    """At module level, so that it can be pickled by name."""
+    return table_bench(Settings(max_tokens=12))
+
+
+def liar_here() -> Bench:
+    """A row that says it is exact, and is the small model."""
+    bench = table_bench(Settings(max_tokens=12), ("plain",))
+    liar = bench.contestants[-1]
+    assert isinstance(liar, StrategyContestant)
+    liar.header = RowHeader("liar", "strategy", "", Guarantee.EXACT.value)
+    return bench
+
+
+class Nothing(list):
+    """A list that forgets."""
+
+    def append(self, item: object) -> None: ...
+
+
+def forgetful_here(names: Sequence[str] = ("plain",)) -> Bench:
+    """Rows without the small model, on engines whose own log, which grows by design, is off."""
+    bench = table_bench(Settings(max_tokens=4), names)
+    bench.contestants.pop()
+    first = bench.contestants[0]
+    assert isinstance(first, StrategyContestant)
+    for engine in first.engines.all:
+        assert isinstance(engine, TableEngine)
+        engine.fed = Nothing()
+    return bench
+
+
+def prompt_of(index: int) -> str:
+    """A word over the table's letters, different for each index below 5 ** 6."""
+    word = ""
+    for _ in range(6):
+        index, letter = divmod(index, len(LETTERS))
+        word += LETTERS[letter]
+    return word
+
+
+def source_of(count: int) -> Source:
+    return Source(
+        "letters", count, f"letters/{count}",
+        lambda: (Task(i, prompt_of(i), "letters", match="regex", answer="[ab]") for i in range(count)),
+    )  # fmt: skip
+
+
+def request_of(
+    count: int, opener=bench_here, jobs: int = 1, names=("plain", "ead", "lookup", "small")
+) -> Request:
+    rows = tuple(RowHeader(name, "strategy") for name in names)
+    return Request(
+        source_of(count), rows, opener, {"key": f"k{count}", "prompts": count, "task": "letters"},
+        jobs=jobs,
+    )  # fmt: skip
+
+
+def samples_of(request: Request, folder: Path, **options: bool) -> SamplesFile:
+    return SamplesFile(folder / "samples.jsonl", request.header, **options)

@@ -1,0 +1,159 @@
+"""Peers: which are offered, how a program's output is read, transformers' generate on the same weights."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from adec import practice
+from adec.benchmark.answer import RowHeader
+from adec.benchmark.lineup import make_lineup
+from adec.benchmark.peers import PROGRAMS, TRANSFORMERS, find_peers, open_peer
+from adec.benchmark.program_peer import ProgramPeer
+from adec.benchmark.runner import Settings
+from adec.benchmark.task import Task
+from adec.engines.base import OpenOptions
+from adec.engines.opening import locate, read_header
+from adec.engines.pair import Engines
+from adec.errors import EngineError, PairError, UsageError
+from adec.session import Choice, Question
+from tests import laws
+
+GGUF = ("practice:large", "practice:small")
+FOLDERS = ("practice:large-torch", "practice:small-torch")
+ONE = OpenOptions(threads=1, context=256)
+
+
+def headers(names):
+    return tuple(read_header(locate(name)) for name in names)
+
+
+def never() -> bool:
+    return False
+
+
+FAKE = """#!{python}
+import sys
+words = sys.argv[1:]
+prompt = open(words[words.index("-f") + 1]).read()
+{body}
+"""
+GOOD = """
+print(prompt + "dab")
+print("encoded {} tokens in 0.250 seconds, speed: 1 t/s".format(len(prompt)), file=sys.stderr)
+print("decoded 3 tokens in 0.500 seconds, speed: 6 t/s", file=sys.stderr)
+"""
+
+
+def program(folder: Path, body: str, name: str = "llama-lookup") -> Path:
+    path = folder / name
+    path.write_text(FAKE.format(python=sys.executable, body=body))
+    path.chmod(0o755)
+    return path
+
+
+def test_what_is_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/no/such/folder")
+    gguf, folders = headers(GGUF), headers(FOLDERS)
+    assert find_peers("none", (), *folders) == ()
+    assert [p.name for p in find_peers("auto", (), *folders)] == list(TRANSFORMERS)
+    assert [p.name for p in find_peers("auto", (), folders[0], None)] == [
+        "transformers", "transformers-lookup"
+    ]  # fmt: skip
+    assert find_peers("auto", (), *gguf) == ()
+    for name in PROGRAMS:
+        program(tmp_path, GOOD, name)
+    assert [p.name for p in find_peers("auto", (tmp_path,), *gguf)] == list(PROGRAMS)
+    found = find_peers("llama-lookup", (tmp_path / "llama-lookup",), *gguf)
+    assert found[0].program == str(tmp_path / "llama-lookup")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert len(find_peers("auto", (), gguf[0], None)) == 1
+    with pytest.raises(PairError, match="needs a small model"):
+        find_peers("llama-speculative", (), gguf[0], None)
+    with pytest.raises(UsageError, match="does not exist"):
+        find_peers("auto", (tmp_path / "nowhere",), *gguf)
+
+
+def fake_peer(path: Path) -> ProgramPeer:
+    small, large = laws.pair(0)
+    return ProgramPeer(RowHeader(path.name, "peer"), str(path), Engines(large, small), ONE)
+
+
+def test_a_programs_times_and_text_are_read(tmp_path: Path) -> None:
+    reply = fake_peer(program(tmp_path, GOOD)).reply(Question("abc"), 0, never)
+    assert reply is not None and reply.ids is None
+    answer = reply.answer
+    assert (answer.text, answer.tokens, answer.seconds, answer.first_seconds) == (
+        "dab", 3, 0.75, 0.25
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("sys.exit('error: invalid argument')", "ended with 1: error: invalid argument"),
+        ("print('hello')", "printed no times"),
+        (GOOD.replace("len(prompt)", "99"), "reads the prompt as 99 tokens, adec as 3"),
+    ],
+)
+def test_a_program_that_fails_is_one_error(tmp_path: Path, body: str, why: str) -> None:
+    with pytest.raises(EngineError, match=why):
+        fake_peer(program(tmp_path, body)).reply(Question("abc"), 0, never)
+
+
+def test_a_program_is_stopped_when_interrupted(tmp_path: Path) -> None:
+    peer = fake_peer(program(tmp_path, "import time; time.sleep(600)"))
+    assert peer.reply(Question("abc"), 0, lambda: True) is None
+
+
+def test_the_draft_model_is_really_used(tmp_path: Path) -> None:
+    """With -md alone the program loads a plain draft model and leaves it unused."""
+    told = tmp_path / "told"
+    body = f"open({str(told)!r}, 'w').write(' '.join(words))" + GOOD
+    path = program(tmp_path, body, "llama-speculative-simple")
+    fake_peer(path).reply(Question("abc"), 0, never)
+    assert "--spec-type draft-simple" in told.read_text() and "-md small" in told.read_text()
+
+
+def test_a_peer_that_fails_in_the_warm_up_is_left_out(tmp_path: Path) -> None:
+    from tests.benchmark.rows import table_bench
+
+    bench = table_bench(Settings(max_tokens=3))
+    bench.contestants.append(fake_peer(program(tmp_path, "sys.exit(3)")))
+    bench.warm(Task(0, "abc", "g"), never)
+    assert [c.header.name for c in bench.contestants] == ["plain", "ead", "lookup", "small"]
+    assert bench.remarks and "llama-lookup is left out" in bench.remarks[0]
+
+
+def test_transformers_generate_gives_the_large_models_tokens() -> None:
+    """Greedy, on the same weights: all three ways agree with plain."""
+    choice = Choice(large=str(practice.large_folder()), small=str(practice.small_folder()))
+    checked = make_lineup(
+        choice, "plain", ONE, Settings(max_tokens=12), "transformers,transformers-assisted,transformers-lookup"
+    )  # fmt: skip
+    bench = checked.lineup.open()
+    try:
+        result = bench.run(Task(0, "Reverse this list: plum fig pear.", "g"), never)
+        assert result is not None
+        assert not [a.error for a in result.answers if a.error]
+        assert [a.same for a in result.answers] == [True] * 4
+        for answer in result.answers:
+            assert answer.first_seconds is not None and answer.first_seconds <= answer.seconds
+            assert answer.text == result.answers[0].text and answer.tokens <= 12
+        assert (
+            bench.contestants[1].reply(Question("Copy: plum.", max_tokens=12), 0, lambda: True)
+            is None
+        )
+    finally:
+        bench.close()
+
+
+def test_transformers_needs_torch_engines() -> None:
+    from adec.benchmark.peers import PeerChoice
+
+    small, large = laws.pair(0)
+    peer = open_peer(PeerChoice("transformers"), Engines(large, small), ONE)
+    with pytest.raises(EngineError, match="Hugging Face folders"):
+        peer.reply(Question("abc"), 0, never)
