@@ -54,9 +54,9 @@ def to_json(event: Event) -> dict[str, Any]:
         for name in ("profile", "plain_ms_per_token"):
             if data[name] is None:
                 del data[name]
-        return {"type": "start", "schema": event.schema, **_plain(data)}
+        return {"type": "start", "schema": event.schema, **plain_data(data)}
     if isinstance(event, End):
-        return {"type": "end", "summary": _plain(event.summary)}
+        return {"type": "end", "summary": plain_data(event.summary)}
     return {"type": "error", "message": event.message, "exit_code": event.exit_code}
 
 
@@ -123,14 +123,14 @@ def _float(value: float) -> float | str:
     return value if math.isfinite(value) else str(float(value))
 
 
-def _plain(value: Any) -> Any:
-    """Free-form data with the floats that JSON lacks as words."""
+def plain_data(value: Any) -> Any:
+    """Free-form data as JSON knows it: floats that it lacks as words, tuples as lists, others by their text."""
     if isinstance(value, float):
         return _float(value)
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain_data(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
+        return [plain_data(item) for item in value]
     return value if value is None or isinstance(value, str | int) else str(value)
 
 

@@ -8,9 +8,14 @@ _adec() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" verb="" i
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
-        case "${COMP_WORDS[i]}" in run) verb="${COMP_WORDS[i]}"; break ;; esac
+        case "${COMP_WORDS[i]}" in inspect|run) verb="${COMP_WORDS[i]}"; break ;; esac
     done
     case "$verb $prev" in
+        "inspect --pair") COMPREPLY=($(compgen -W "$(_adec_profiles)" -- "$cur")); return ;;
+        "inspect --small") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "inspect --large") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "inspect --ctx") :; return ;;
+        "inspect --color") COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
         "run --file"|"run -f") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "run --system") :; return ;;
         "run --pair") COMPREPLY=($(compgen -W "$(_adec_profiles)" -- "$cur")); return ;;
@@ -36,7 +41,8 @@ _adec() {
         "run --dtype") COMPREPLY=($(compgen -W "float32 bfloat16 float16" -- "$cur")); return ;;
     esac
     case "$verb" in
-        "") COMPREPLY=($(compgen -W "run --version --help -h" -- "$cur")) ;;
+        "") COMPREPLY=($(compgen -W "inspect run --version --help -h" -- "$cur")) ;;
+        "inspect") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--pair --small --large --ctx --json --color --help -h" -- "$cur")) ;;
         "run") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--file -f --system --raw --pair --small --large --model -m --strategy --set --max-tokens -n --temp --top-k --top-p --min-p --seed --stop --json --jsonl --plain --trace --color --sanitize --quiet -q --verbose -v --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
     esac
 }

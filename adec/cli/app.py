@@ -8,6 +8,7 @@ import typer
 
 from adec import __version__
 from adec.cli.failures import command
+from adec.cli.inspect import inspect
 from adec.cli.run import run
 
 app = typer.Typer(
@@ -39,3 +40,4 @@ def adec(
 
 
 app.command("run", no_args_is_help=False)(command(run))
+app.command("inspect", no_args_is_help=False)(command(inspect))
