@@ -206,8 +206,8 @@ def _start_from_json(fields: Fields) -> Start:
         settings=fields.mapping("settings"),
         sampling=fields.mapping("sampling"),
         prompt=fields.text("prompt"),
-        prompt_tokens=fields.integer("prompt_tokens"),
-        max_tokens=fields.integer("max_tokens"),
+        prompt_tokens=fields.count("prompt_tokens"),
+        max_tokens=fields.count("max_tokens"),
         profile=fields.optional_text("profile"),
         plain_ms_per_token=fields.optional_number("plain_ms_per_token"),
     )
@@ -223,8 +223,8 @@ def _step_from_json(fields: Fields) -> Step:
             _forward_from_json(Fields(item, "forward")) for item in fields.items("forwards")
         ),
         own_ms=fields.number("own_ms", 0.0),
-        drafted=fields.integer("drafted", 0),
-        accepted=fields.integer("accepted", 0),
+        drafted=fields.count("drafted", 0),
+        accepted=fields.count("accepted", 0),
         signal=None if signal is None else _signal_from_json(Fields(signal, "signal")),
         reason=fields.optional_text("reason"),
         tree=None if tree is None else _tree_from_json(Fields(tree, "tree")),
@@ -245,7 +245,7 @@ def _token_from_json(fields: Fields) -> Token:
 
 def _forward_from_json(fields: Fields) -> Forward:
     model, purpose = fields.word("model", get_args(Role)), fields.word("purpose", get_args(Purpose))
-    return Forward(model, purpose, fields.integer("tokens"), fields.number("ms"))
+    return Forward(model, purpose, fields.count("tokens"), fields.number("ms"))
 
 
 def _signal_from_json(fields: Fields) -> Signal:

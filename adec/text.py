@@ -21,7 +21,7 @@ _UNKNOWN = "\N{REPLACEMENT CHARACTER}".encode()
 
 
 class TextStream:
-    """Fills `Token.text` in the steps of one answer.
+    """Fills `Token.text` and `TreeRecord.texts` in the steps of one answer.
 
     Control and end tokens add no text; bytes that cannot become valid UTF-8 become U+FFFD at once,
     those still incomplete at the end in `finish`. Of several stop strings the one that is complete
@@ -62,7 +62,7 @@ class TextStream:
         """Take a step in; give back, in order, the steps whose text is now decided."""
         if self.stopped:
             return []
-        entry = _Waiting(step)
+        entry = _Waiting(self._named(step))
         self._waiting.append(entry)
         for index, token in enumerate(step.tokens):
             entry.texts.append("")
@@ -83,6 +83,16 @@ class TextStream:
             self._open = None
             self._take(entry, index, self._decoder.decode(b"", final=True))
         return self._release_all()
+
+    def _named(self, step: Step) -> Step:
+        """The step with its tree's texts: each node's own bytes, since a node may lie on no path that is ever read."""
+        tree = step.tree
+        if tree is None or tree.texts:
+            return step
+        known = len(self._pieces)
+        pieces = (self._pieces[id] if 0 <= id < known else _UNKNOWN for id in tree.tokens)
+        texts = tuple(piece.decode("utf-8", errors="replace") for piece in pieces)
+        return replace(step, tree=replace(tree, texts=texts))
 
     def _decode(self, piece: bytes) -> str:
         text = self._decoder.decode(piece)

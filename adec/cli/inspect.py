@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from adec.cli import options as shared
+from adec.cli.failures import report
 from adec.display import ColourWish
+from adec.errors import TraceError, UsageError
 
 if TYPE_CHECKING:
-    from adec.inspection.sheet import Report
-    from adec.inspection.thing import Thing
+    from adec.events import Event
+    from adec.inspection.rows import Rows
+    from adec.inspection.sheet import Block, Report
+    from adec.inspection.thing import Thing, Trace
+
+TRACES = "Traces"
+PIPE_COLUMNS = 100
+"""Characters of a trace's text in a row where there is no terminal."""
 
 
 def inspect(
@@ -36,6 +46,16 @@ def inspect(
             rich_help_panel=shared.MACHINE,
         ),
     ] = None,
+    step: Annotated[
+        int | None,
+        typer.Option(
+            "--step",
+            metavar="N",
+            min=1,
+            help="One step of a trace in full, with its token tree.",
+            rich_help_panel=TRACES,
+        ),
+    ] = None,
     json: Annotated[
         bool,
         typer.Option("--json", help="Print one JSON object.", rich_help_panel=shared.OUTPUT),
@@ -49,14 +69,19 @@ def inspect(
 
     \b
     Examples:
+      adec inspect run.jsonl
       adec inspect practice:large
       adec inspect small.gguf large.gguf
-      adec inspect env
     """
-    from adec.inspection.thing import recognise
+    from adec.inspection.thing import Trace, recognise
 
     thing = recognise(tuple(things or ()), pair=pair, small=small, large=large)
-    _print(_report(thing, context), json=json, wish=color)
+    screen = _Screen(color)
+    if isinstance(thing, Trace):
+        return _trace(thing, screen, step=step, json=json)
+    if step is not None:
+        raise UsageError("--step is for traces", hint="give a trace that adec run --trace wrote")
+    screen.print(_report(thing, context), json=json)
     return 0
 
 
@@ -74,22 +99,72 @@ def _report(thing: Thing, context: int | None) -> Report:
     raise NotImplementedError
 
 
-def _print(report: Report, *, json: bool, wish: ColourWish) -> None:
-    import os
+def _trace(trace: Trace, screen: _Screen, *, step: int | None, json: bool) -> int:
+    from adec.inspection.step import inspect_step
+    from adec.inspection.trace import look_through, report_trace
 
-    from adec.display.choose import colour_wanted, is_terminal
-    from adec.display.output import write
-    from adec.display.terminal import size_of
-    from adec.event_json import dumps, plain_data
-    from adec.inspection.sheet import show
+    events = _events(trace)
+    if step is not None:
+        screen.print(inspect_step(events, step), json=json)
+    elif json:
+        data = report_trace(events)
+        screen.print_json(data)
+        if "error" in data:
+            report(data["error"])
+            return TraceError.exit_code
+    else:
+        look_through(events, screen.rows(), screen.write, screen.show)
+    return 0
 
-    if json:
-        write(sys.stdout, dumps(plain_data(report.data)) + "\n")
-        return
-    width = size_of(sys.stdout)[0] if is_terminal(sys.stdout) else None
-    show(
-        report.blocks,
-        sys.stdout,
-        colour=colour_wanted(wish, sys.stdout, os.environ),
-        width=width,
-    )
+
+def _events(trace: Trace) -> Iterator[Event]:
+    from adec.event_json import read_lines, read_trace
+
+    return read_lines(sys.stdin.buffer) if trace.path is None else read_trace(trace.path)
+
+
+class _Screen:
+    """Stdout as the flags and the terminal make it."""
+
+    def __init__(self, wish: ColourWish) -> None:
+        from adec.display.choose import colour_wanted, is_terminal
+        from adec.display.terminal import size_of
+
+        self._terminal = is_terminal(sys.stdout)
+        self._colour = colour_wanted(wish, sys.stdout, os.environ)
+        self._width = size_of(sys.stdout)[0] if self._terminal else None
+
+    def print(self, report: Report, *, json: bool) -> None:
+        """A report, for people or for programs."""
+        if json:
+            self.print_json(report.data)
+            return
+        from adec.inspection.sheet import show
+
+        show(report.blocks, sys.stdout, colour=self._colour, width=self._width)
+
+    def print_json(self, data: dict[str, Any]) -> None:
+        """One object."""
+        from adec.event_json import dumps, plain_data
+
+        self.write(dumps(plain_data(data)) + "\n")
+
+    def show(self, block: Block) -> None:
+        """One block of a report."""
+        from adec.inspection.sheet import show
+
+        show([block], sys.stdout, colour=self._colour, width=self._width)
+
+    def rows(self) -> Rows:
+        """For the text of a trace. Signs are escape sequences too, so a pipe gets letters unless colour was asked for."""
+        from adec.inspection.rows import Rows
+
+        smart = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+        escapes = self._colour or (self._terminal and smart)
+        return Rows(self._width or PIPE_COLUMNS, escapes=escapes, colour=self._colour)
+
+    def write(self, text: str) -> None:
+        """Text that is safe already."""
+        from adec.display.output import write
+
+        write(sys.stdout, text)
