@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -37,22 +38,45 @@ def inspect(
     pair: shared.Pair = None,
     small: shared.Small = None,
     large: shared.Large = None,
-    context: Annotated[
-        int | None,
-        typer.Option(
-            "--ctx",
-            min=1,
-            help="Tokens of context for the memory estimate. Default: what a run reserves.",
-            rich_help_panel=shared.MACHINE,
-        ),
-    ] = None,
     step: Annotated[
         int | None,
         typer.Option(
             "--step",
             metavar="N",
             min=1,
-            help="One step of a trace in full, with its token tree.",
+            help="One step in full, with its token tree.",
+            rich_help_panel=TRACES,
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            help="Write an interactive page.",
+            rich_help_panel=TRACES,
+        ),
+    ] = None,
+    svg: Annotated[
+        Path | None,
+        typer.Option(
+            "--svg",
+            metavar="FILE",
+            help="Write a picture of the live display.",
+            rich_help_panel=TRACES,
+        ),
+    ] = None,
+    replay: Annotated[
+        bool,
+        typer.Option("--replay", help="Play it back as it was written.", rich_help_panel=TRACES),
+    ] = False,
+    speed: Annotated[
+        float | None,
+        typer.Option(
+            "--speed",
+            min=0.01,
+            max=1e6,
+            help="How many times as fast --replay plays. Default: 1.",
             rich_help_panel=TRACES,
         ),
     ] = None,
@@ -64,29 +88,84 @@ def inspect(
         ColourWish,
         typer.Option("--color", help="Colour the output.", rich_help_panel=shared.OUTPUT),
     ] = "auto",
+    context: Annotated[
+        int | None,
+        typer.Option(
+            "--ctx",
+            min=1,
+            help="Tokens of context for a model's memory. Default: what a run reserves.",
+            rich_help_panel=shared.MACHINE,
+        ),
+    ] = None,
+    devices: Annotated[
+        bool,
+        typer.Option(
+            "--devices",
+            help="With env: load the backends and ask them for their devices (slow).",
+            rich_help_panel=shared.MACHINE,
+        ),
+    ] = False,
 ) -> int:
     """Look inside a trace, a profile, a model, or a pair; or see the settings and the machine.
 
     \b
     Examples:
-      adec inspect run.jsonl
+      adec inspect run.jsonl --html run.html
       adec inspect practice:large
       adec inspect small.gguf large.gguf
     """
     from adec.inspection.thing import Trace, recognise
 
     thing = recognise(tuple(things or ()), pair=pair, small=small, large=large)
+    views = {
+        "--step": step is not None,
+        "--html": html is not None,
+        "--svg": svg is not None,
+        "--replay": replay,
+    }
+    chosen = [name for name, wanted in views.items() if wanted]
+    _check(thing, chosen, json=json, speed=speed, devices=devices)
     screen = _Screen(color)
-    if isinstance(thing, Trace):
-        return _trace(thing, screen, step=step, json=json)
+    if not isinstance(thing, Trace):
+        screen.print(_report(thing, context, pair, devices=devices), json=json)
+        return 0
     if step is not None:
-        raise UsageError("--step is for traces", hint="give a trace that adec run --trace wrote")
-    screen.print(_report(thing, context), json=json)
-    return 0
+        from adec.inspection.step import inspect_step
+
+        screen.print(inspect_step(_events(thing), step), json=json)
+        return 0
+    if html is not None:
+        return _write_page(thing, html)
+    if svg is not None:
+        return _write_picture(thing, svg)
+    if replay:
+        return _replay(thing, color, speed or 1.0)
+    return _show_trace(thing, screen, json=json)
 
 
-def _report(thing: Thing, context: int | None) -> Report:
+def _check(
+    thing: Thing, chosen: list[str], *, json: bool, speed: float | None, devices: bool
+) -> None:
+    """Raise UsageError for flags that mean nothing here, or not together."""
+    from adec.inspection.thing import Trace
+
+    if chosen and not isinstance(thing, Trace):
+        raise UsageError(
+            f"{chosen[0]} is for traces", hint="give a trace that adec run --trace wrote"
+        )
+    if json and chosen and chosen != ["--step"]:
+        chosen = ["--json", *chosen]
+    if len(chosen) > 1 and chosen != ["--step"]:
+        raise UsageError(f"{' and '.join(chosen)} exclude each other")
+    if speed is not None and chosen != ["--replay"]:
+        raise UsageError("--speed has no effect without --replay")
+    if devices and thing != "env":
+        raise UsageError("--devices has no effect here", hint="adec inspect env --devices")
+
+
+def _report(thing: Thing, context: int | None, pair: str | None, *, devices: bool) -> Report:
     from adec.inspection.thing import Model, Pair
+    from adec.profile import Profile
 
     if isinstance(thing, Model):
         from adec.inspection.model import inspect_model
@@ -96,24 +175,60 @@ def _report(thing: Thing, context: int | None) -> Report:
         from adec.inspection.pair import inspect_pair
 
         return inspect_pair(thing.small, thing.large, thing.profile, context)
-    raise NotImplementedError
+    if isinstance(thing, Profile):
+        from adec.inspection.profile import inspect_profile
+
+        return inspect_profile(thing)
+    if thing == "config":
+        from adec.inspection.config import inspect_config
+
+        return inspect_config(pair or "practice")
+    from adec.inspection.environment import inspect_environment
+
+    return inspect_environment(deep=devices)
 
 
-def _trace(trace: Trace, screen: _Screen, *, step: int | None, json: bool) -> int:
-    from adec.inspection.step import inspect_step
+def _show_trace(trace: Trace, screen: _Screen, *, json: bool) -> int:
     from adec.inspection.trace import look_through, report_trace
 
     events = _events(trace)
-    if step is not None:
-        screen.print(inspect_step(events, step), json=json)
-    elif json:
-        data = report_trace(events)
-        screen.print_json(data)
-        if "error" in data:
-            report(data["error"])
-            return TraceError.exit_code
-    else:
+    if not json:
         look_through(events, screen.rows(), screen.write, screen.show)
+        return 0
+    data = report_trace(events)
+    screen.print_json(data)
+    if "error" not in data:
+        return 0
+    report(data["error"])
+    return TraceError.exit_code
+
+
+def _write_page(trace: Trace, path: Path) -> int:
+    from adec.inspection.html import Page
+    from adec.inspection.written import write_whole
+
+    page = Page()
+    page.read(_events(trace))
+    write_whole(path, page.html)
+    if page.trouble is None:
+        return 0
+    report(f"{page.trouble} (the page holds what came before)")
+    return TraceError.exit_code
+
+
+def _write_picture(trace: Trace, path: Path) -> int:
+    from adec.display.svg import svg_of
+    from adec.inspection.written import write_whole
+
+    write_whole(path, svg_of(_events(trace), title=f"adec run {path.stem}"))
+    return 0
+
+
+def _replay(trace: Trace, wish: ColourWish, speed: float) -> int:
+    from adec.display.choose import Wishes, choose_display
+    from adec.inspection.replay import replay
+
+    replay(_events(trace), choose_display(Wishes(colour=wish)), speed)
     return 0
 
 

@@ -202,7 +202,7 @@ def test_broken_trees_are_named_and_nothing_more(
 
 
 def test_deep_and_wide_trees_are_cut(tmp_path: Path) -> None:
-    many = 100_000
+    many = 30_000
     for parents in (
         tuple(range(-1, many - 1)),
         (-1,) * many,
@@ -217,7 +217,7 @@ def test_a_long_trace_is_read_in_little_memory() -> None:
     def long() -> Iterator[Event]:
         yield START
         record = TreeRecord((1, 2), (-1, 0), (0.5, 0.5), (0,), ("a", "b"))
-        for number in range(40_000):
+        for number in range(8_000):
             token = Token(number, "small", "accepted", number % 7 / 3, 0.5, 0.6, "word ")
             yield Step("wake", (token,), drafted=2, accepted=1, reason=f"r{number}", tree=record)
 
@@ -245,7 +245,7 @@ def test_flags_of_traces_are_refused_elsewhere() -> None:
 
 # no shrinking: an example is a whole run of the command, and a failure says enough as it is
 slow = settings(
-    max_examples=60,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
