@@ -14,8 +14,12 @@ _adec() {
         "inspect --pair") COMPREPLY=($(compgen -W "$(_adec_profiles)" -- "$cur")); return ;;
         "inspect --small") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "inspect --large") COMPREPLY=($(compgen -f -- "$cur")); return ;;
-        "inspect --ctx") :; return ;;
+        "inspect --step") :; return ;;
+        "inspect --html") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "inspect --svg") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "inspect --speed") :; return ;;
         "inspect --color") COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
+        "inspect --ctx") :; return ;;
         "run --file"|"run -f") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "run --system") :; return ;;
         "run --pair") COMPREPLY=($(compgen -W "$(_adec_profiles)" -- "$cur")); return ;;
@@ -42,7 +46,7 @@ _adec() {
     esac
     case "$verb" in
         "") COMPREPLY=($(compgen -W "inspect run --version --help -h" -- "$cur")) ;;
-        "inspect") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--pair --small --large --ctx --json --color --help -h" -- "$cur")) ;;
+        "inspect") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--pair --small --large --step --html --svg --replay --speed --json --color --ctx --devices --help -h" -- "$cur")) ;;
         "run") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--file -f --system --raw --pair --small --large --model -m --strategy --set --max-tokens -n --temp --top-k --top-p --min-p --seed --stop --json --jsonl --plain --trace --color --sanitize --quiet -q --verbose -v --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
     esac
 }
