@@ -57,9 +57,9 @@ def to_json(event: Event) -> dict[str, Any]:
         for name in ("profile", "plain_ms_per_token"):
             if data[name] is None:
                 del data[name]
-        return {"type": "start", "schema": event.schema, **_plain(data)}
+        return {"type": "start", "schema": event.schema, **plain_data(data)}
     if isinstance(event, End):
-        return {"type": "end", "summary": _plain(event.summary)}
+        return {"type": "end", "summary": plain_data(event.summary)}
     return {"type": "error", "message": event.message, "exit_code": event.exit_code}
 
 
@@ -161,14 +161,14 @@ def _float(value: float) -> float | str:
     return value if math.isfinite(value) else str(float(value))
 
 
-def _plain(value: Any) -> Any:
-    """Free-form data with the floats that JSON lacks as words."""
+def plain_data(value: Any) -> Any:
+    """Free-form data as JSON knows it: floats that it lacks as words, tuples as lists, others by their text."""
     if isinstance(value, float):
         return _float(value)
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain_data(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
+        return [plain_data(item) for item in value]
     return value if value is None or isinstance(value, str | int) else str(value)
 
 
@@ -244,8 +244,8 @@ def _start_from_json(fields: Fields) -> Start:
         settings=fields.mapping("settings"),
         sampling=fields.mapping("sampling"),
         prompt=fields.text("prompt"),
-        prompt_tokens=fields.integer("prompt_tokens"),
-        max_tokens=fields.integer("max_tokens"),
+        prompt_tokens=fields.count("prompt_tokens"),
+        max_tokens=fields.count("max_tokens"),
         profile=fields.optional_text("profile"),
         plain_ms_per_token=fields.optional_number("plain_ms_per_token"),
     )
@@ -263,8 +263,8 @@ def _step_from_json(fields: Fields) -> Step:
             _forward_from_json(Fields(item, "forward")) for item in fields.items("forwards")
         ),
         own_ms=fields.number("own_ms", 0.0),
-        drafted=fields.integer("drafted", 0),
-        accepted=fields.integer("accepted", 0),
+        drafted=fields.count("drafted", 0),
+        accepted=fields.count("accepted", 0),
         signal=None if signal is None else _signal_from_json(Fields(signal, "signal")),
         reason=fields.optional_text("reason"),
         tree=None if tree is None else _tree_from_json(Fields(tree, "tree")),
@@ -288,7 +288,7 @@ def _token_from_json(fields: Fields) -> Token:
 
 def _forward_from_json(fields: Fields) -> Forward:
     model, purpose = fields.word("model", get_args(Role)), fields.word("purpose", get_args(Purpose))
-    return Forward(model, purpose, fields.integer("tokens"), fields.number("ms"))
+    return Forward(model, purpose, fields.count("tokens"), fields.number("ms"))
 
 
 def _signal_from_json(fields: Fields) -> Signal:

@@ -74,6 +74,7 @@ class TreeRecord:
     probabilities: tuple[float | None, ...]
     accepted: tuple[int, ...]
     texts: tuple[str, ...] = ()
+    """What each node says, where it is known; filled in at the edge, as `Token.text` is."""
 
 
 @dataclass(frozen=True, slots=True)

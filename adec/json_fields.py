@@ -57,6 +57,9 @@ class Fields:
     def integer(self, name: str, default: Any = _REQUIRED) -> int:
         return as_integer(self.get(name, default), f"{self._what} {name}")
 
+    def count(self, name: str, default: Any = _REQUIRED) -> int:
+        return as_count(self.get(name, default), f"{self._what} {name}")
+
     def number(self, name: str, default: Any = _REQUIRED) -> float:
         return as_number(self.get(name, default), f"{self._what} {name}")
 
@@ -92,6 +95,13 @@ def as_integer(value: Any, what: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MAX_INTEGER:
         raise TraceError(f"{what} must be an integer of 64 bits")
     return value
+
+
+def as_count(value: Any, what: str) -> int:
+    count = as_integer(value, what)
+    if count < 0:
+        raise TraceError(f"{what} must not be negative")
+    return count
 
 
 def as_number(value: Any, what: str) -> float:

@@ -14,6 +14,9 @@ Finish = Literal["end", "length", "context", "stop", "interrupted"]
 ENOUGH = 3
 """One-token forwards of the large model from which its speed is taken as measured; twice as many larger ones for a fit."""
 
+PLENTY = 10_000
+"""One-token forwards after which the median is settled: no more are kept, so that a trace of any length is read in bounds."""
+
 
 class Tally:
     """Running totals. `add` every step; read `summary` at any time.
@@ -83,7 +86,7 @@ class Tally:
             self.forwards[forward.model] += 1
             if forward.model == "large":
                 self._line.add(forward.tokens, forward.ms)
-                if forward.tokens == 1:
+                if forward.tokens == 1 and len(self._single_ms) < PLENTY:
                     insort(self._single_ms, forward.ms)
 
     @property

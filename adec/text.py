@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import codecs
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from adec.engines.vocabulary import Vocabulary
@@ -64,7 +64,7 @@ class TextStream:
             return []
         if step.pause is not None:
             step = replace(step, pause=self._with_texts(step.pause))
-        entry = _Waiting(step, self._piece)
+        entry = _Waiting(self._named(step))
         self._waiting.append(entry)
         for index, token in enumerate(step.tokens):
             entry.texts.append("")
@@ -86,11 +86,6 @@ class TextStream:
             self._take(entry, index, self._decoder.decode(b"", final=True))
         return self._release_all()
 
-    def _piece(self, token: int) -> str:
-        """A token on its own; half a character shows as U+FFFD."""
-        known = 0 <= token < len(self._pieces)
-        return (self._pieces[token] if known else _UNKNOWN).decode("utf-8", "replace")
-
     def _with_texts(self, pause: Pause) -> Pause:
         """A candidate may begin or end within a character; what is incomplete becomes U+FFFD."""
         candidates = tuple(
@@ -104,6 +99,16 @@ class TextStream:
             self._pieces[t] for t in tokens if t not in self._silent and t < len(self._pieces)
         ]
         return b"".join(pieces).decode("utf-8", "replace")
+
+    def _named(self, step: Step) -> Step:
+        """The step with its tree's texts: each node's own bytes, since a node may lie on no path that is ever read."""
+        tree = step.tree
+        if tree is None or tree.texts:
+            return step
+        known = len(self._pieces)
+        pieces = (self._pieces[id] if 0 <= id < known else _UNKNOWN for id in tree.tokens)
+        texts = tuple(piece.decode("utf-8", errors="replace") for piece in pieces)
+        return replace(step, tree=replace(tree, texts=texts))
 
     def _decode(self, piece: bytes) -> str:
         text = self._decoder.decode(piece)
@@ -175,23 +180,17 @@ class _Waiting:
     """A step and the texts of its tokens so far; tokens beyond them were never read and are
     dropped."""
 
-    __slots__ = ("_name", "step", "texts")
+    __slots__ = ("step", "texts")
 
-    def __init__(self, step: Step, name: Callable[[int], str]) -> None:
-        """`name` gives the text of a drafted token, for the eye."""
+    def __init__(self, step: Step) -> None:
         self.step = step
         self.texts: list[str] = []
-        self._name = name
 
     def done(self) -> Step:
         tokens = self.step.tokens[: len(self.texts)]
         dropped = sum(token.how == "accepted" for token in self.step.tokens[len(tokens) :])
-        tree = self.step.tree
-        if tree is not None:
-            tree = replace(tree, texts=tuple(map(self._name, tree.tokens)))
         return replace(
             self.step,
-            tree=tree,
             tokens=tuple(
                 replace(token, text=text) if text or token.text else token
                 for token, text in zip(tokens, self.texts, strict=True)

@@ -8,7 +8,7 @@ _adec() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" verb="" i
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
-        case "${COMP_WORDS[i]}" in bench|calibrate|run) verb="${COMP_WORDS[i]}"; break ;; esac
+        case "${COMP_WORDS[i]}" in bench|calibrate|inspect|run) verb="${COMP_WORDS[i]}"; break ;; esac
     done
     case "$verb $prev" in
         "bench --pair") COMPREPLY=($(compgen -W "$(_adec_profiles)" -- "$cur")); return ;;
@@ -59,6 +59,15 @@ _adec() {
         "calibrate --gpu-layers") :; return ;;
         "calibrate --device") :; return ;;
         "calibrate --dtype") COMPREPLY=($(compgen -W "float32 bfloat16 float16" -- "$cur")); return ;;
+        "inspect --pair") COMPREPLY=($(compgen -W "$(_adec_profiles)" -- "$cur")); return ;;
+        "inspect --small") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "inspect --large") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "inspect --step") :; return ;;
+        "inspect --html") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "inspect --svg") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "inspect --speed") :; return ;;
+        "inspect --color") COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
+        "inspect --ctx") :; return ;;
         "run --file"|"run -f") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "run --system") :; return ;;
         "run --pair") COMPREPLY=($(compgen -W "$(_adec_profiles)" -- "$cur")); return ;;
@@ -87,9 +96,10 @@ _adec() {
         "run --dtype") COMPREPLY=($(compgen -W "float32 bfloat16 float16" -- "$cur")); return ;;
     esac
     case "$verb" in
-        "") COMPREPLY=($(compgen -W "bench calibrate run --version --help -h" -- "$cur")) ;;
+        "") COMPREPLY=($(compgen -W "bench calibrate inspect run --version --help -h" -- "$cur")) ;;
         "bench") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--pair --small --large --model -m --strategies --set --peers --peer-path --task --prompts --runs --jobs --allow-exec --system --raw --check --tie-gap --max-tokens -n --temp --top-k --top-p --min-p --seed --stop --json --csv --html --samples --fresh --color --quiet -q --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
         "calibrate") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--prompts --keep --metric --confidence --time-limit --seed --max-tokens -n -o --output --check --svg --quiet -q --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
+        "inspect") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--pair --small --large --step --html --svg --replay --speed --json --color --ctx --devices --help -h" -- "$cur")) ;;
         "run") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--file -f --system --raw --pair --small --large --model -m --strategy --set --verify --tests --allow-exec --keep --max-tokens -n --temp --top-k --top-p --min-p --seed --stop --json --jsonl --plain --trace --color --sanitize --quiet -q --verbose -v --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
     esac
 }

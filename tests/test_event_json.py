@@ -227,6 +227,7 @@ def lines(*events: Event | str | bytes) -> BytesIO:
         ),
         ([START, '{"type": "step", "kind": "draft", "tokens": [3]}'], "token must be an object"),
         ([START, '{"type": "step", "kind": "draft", "drafted": true}'], "must be an integer"),
+        ([START, '{"type": "step", "kind": "draft", "drafted": -1}'], "must not be negative"),
         ([START, '{"type": "step", "kind": "draft", "drafted": 1' + "0" * 19 + "}"], "64 bits"),
         (
             [START, '{"type": "step", "kind": "draft", "drafted": 1' + "0" * 9999 + "}"],

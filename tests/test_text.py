@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from adec.engines.vocabulary import Vocabulary
 from adec.errors import UsageError
-from adec.events import Step, Token
+from adec.events import Step, Token, TreeRecord
 from adec.text import TextStream
 
 BYTES = tuple(bytes([value]) for value in range(256))
@@ -144,3 +144,12 @@ def test_the_space_before_the_first_word(kind: str, expected: str) -> None:
 def test_an_empty_stop_string_is_refused() -> None:
     with pytest.raises(UsageError):
         TextStream(VOCABULARY, ["a", ""])
+
+
+def test_a_tree_is_named_node_by_node() -> None:
+    """Also halves of characters, control tokens, and ids that nobody knows; names given before stay."""
+    tree = TreeRecord((97, 256, END, 195, -1), (-1, 0, 0, 1, 2), (None,) * 5, (0,))
+    (step,) = TextStream(VOCABULARY).add(Step("wake", (Token(97, "small"),), tree=tree))
+    assert step.tree is not None and step.tree.texts == ("a", " the", "<end>", "\ufffd", "\ufffd")
+    (again,) = TextStream(VOCABULARY).add(step)
+    assert again.tree == step.tree

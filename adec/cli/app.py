@@ -10,6 +10,7 @@ from adec import __version__
 from adec.cli.bench import bench
 from adec.cli.calibrate import calibrate
 from adec.cli.failures import command
+from adec.cli.inspect import inspect
 from adec.cli.run import run
 
 app = typer.Typer(
@@ -43,3 +44,4 @@ def adec(
 app.command("run", no_args_is_help=False)(command(run))
 app.command("calibrate", no_args_is_help=False)(command(calibrate))
 app.command("bench", no_args_is_help=False)(command(bench))
+app.command("inspect", no_args_is_help=False)(command(inspect))

@@ -1,58 +1,14 @@
-"""Defaults of options from the environment and from TOML files: flag > ADEC_* > ./adec.toml > user's config.toml > profile.
-
-    # adec.toml
-    pair = "practice"
-    threads = 2
-    set = ["ead.up=0.3"]
-
-A key is the long name of an option; in the environment it is ADEC_ and the same in capitals. Only options in `KEYS` can
-be set so: a file that lies in the current folder may not choose where output goes.
-"""
+"""Defaults of options, as click takes them."""
 
 from __future__ import annotations
 
-import difflib
-import os
-import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from adec.errors import UsageError
-from adec.places import user_config
+from adec.defaults import Setting
 
-KEYS = (
-    "pair", "small", "large", "model", "strategy", "set", "keep", "max-tokens", "temp", "top-k", "top-p", "min-p", "seed",
-    "ctx", "threads", "batch-threads", "gpu-layers", "mmap", "device", "dtype", "color", "quiet",
-)  # fmt: skip
 MODELS = ("pair", "small", "large", "model")
 """These exclude each other, so one of them on the command line puts aside all that are set elsewhere."""
-LISTS = ("set",)
-FILE_NAME = "adec.toml"
-FILE_BYTES = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One value and where it comes from: the name of a variable or of a file."""
-
-    key: str
-    value: Any
-    origin: str
-
-
-def settings(environment: Mapping[str, str] = os.environ) -> dict[str, Setting]:
-    """Every key that is set, by its strongest origin. Raises UsageError for a file or a key that is wrong."""
-    found: dict[str, Setting] = {}
-    for path in (user_config(), Path(FILE_NAME)):
-        found |= _from_file(path)
-    for key in KEYS:
-        name = "ADEC_" + key.upper().replace("-", "_")
-        if environment.get(name):
-            text = environment[name]
-            found[key] = Setting(key, text.split() if key in LISTS else text, name)
-    return found
 
 
 def default_map(
@@ -89,27 +45,3 @@ def _typed(setting: Setting) -> str | list[str]:
     if isinstance(setting.value, list):
         return [str(item) for item in setting.value]
     return str(setting.value)
-
-
-def _from_file(path: Path) -> dict[str, Setting]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(FILE_BYTES + 1)
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    if len(data) > FILE_BYTES:
-        raise UsageError(f"{path} has more than {FILE_BYTES:,} bytes: not a settings file")
-    try:
-        table = tomllib.loads(data.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"{path} is not valid TOML: {error}") from None
-    for key in table:
-        if key not in KEYS:
-            near = difflib.get_close_matches(key, KEYS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(KEYS)}"
-            raise UsageError(f"{path}: there is no setting {key!r}", hint=hint)
-        if isinstance(table[key], dict) or isinstance(table[key], list) != (key in LISTS):
-            raise UsageError(f"{path}: {key} must be {'a list' if key in LISTS else 'one value'}")
-    return {key: Setting(key, value, str(path)) for key, value in table.items()}

@@ -25,7 +25,8 @@ _FULL_HEIGHT = 12
 _LONGEST = 400
 _RECENT = 24
 """Steps over which it is said whether drafting pays just now."""
-_ABOVE = "bold yellow"
+ABOVE = "bold yellow"
+"""The style of a column above its threshold."""
 
 Point = tuple[float, float | None]
 """A signal and its threshold, if there is one."""
@@ -222,11 +223,12 @@ def sparkline(points: Sequence[Point], width: int) -> Text:
     line = Text(" " * (width - len(shown)), no_wrap=True)
     for value, threshold in shown:
         above = threshold is not None and value > threshold
-        line.append(_block(value, threshold, top), style=_ABOVE if above else "")
+        line.append(block(value, threshold, top), style=ABOVE if above else "")
     return line
 
 
-def _block(value: float, threshold: float | None, top: float) -> str:
+def block(value: float, threshold: float | None, top: float) -> str:
+    """A column for one value: up to half height below its threshold, taller above it; without one, full at `top`."""
     if math.isnan(value):
         return " "
     if threshold is None or not math.isfinite(threshold):
@@ -237,11 +239,11 @@ def _block(value: float, threshold: float | None, top: float) -> str:
 
 
 def _level(value: float, low: float, high: float, levels: int) -> int:
-    if value == math.inf:
-        return levels - 1
     if high <= low or value <= low:
-        return 0
-    return min(levels - 1, int(levels * (value - low) / (high - low)))
+        return levels - 1 if value == math.inf else 0
+    share = (value - low) / (high - low)
+    # a trace may hold numbers whose difference is no number
+    return min(levels - 1, int(levels * share)) if share < 1 else levels - 1
 
 
 def _fit(parts: list[str], width: int) -> str:

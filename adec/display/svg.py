@@ -20,12 +20,14 @@ from adec.events import Event, Start, Step
 
 WIDTH = 92
 """Columns of the picture."""
+MOST_CHARACTERS = 200_000
+"""Of the text: a picture of more is nothing that a person looks at."""
 
 
 def svg_of(events: Iterable[Event], *, title: str = "adec run") -> str:
     """The answer with its sources marked and the panel as it last stood, as SVG text.
 
-    Raises TraceError when the events do not begin with a start.
+    Raises TraceError when the events do not begin with a start, or when the text is too long for a picture.
     """
     console = Console(
         record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor"
@@ -39,6 +41,11 @@ def svg_of(events: Iterable[Event], *, title: str = "adec run") -> str:
             state.add(event, 0.0)
             for token in event.tokens:
                 text.append(sanitise(token.text), style=mark_of(token).style())
+            if len(text) > MOST_CHARACTERS:
+                raise TraceError(
+                    f"a text of more than {MOST_CHARACTERS:,} characters is too long for a picture",
+                    hint="adec inspect TRACE --html FILE takes more",
+                )
     if state is None:
         raise TraceError("the trace does not begin with a start line")
     console.print(text)

@@ -54,7 +54,12 @@ def read_gguf_header(path: Path) -> ModelHeader:
     Raises ModelFileError when the file is broken or hostile, is only a part of a model, or is no model that
     writes text; OSError when it cannot be read.
     """
-    gguf = read_gguf(path, keep=(TOKENS,))
+    return header_of(read_gguf(path, keep=(TOKENS,)))
+
+
+def header_of(gguf: GgufFile) -> ModelHeader:
+    """Judge a file whose container was read with its tokens kept. Raises ModelFileError."""
+    path = gguf.path
     architecture = refuse_other_kinds(gguf)
     state = _running_state(gguf, architecture)
     vocabulary = read_vocabulary(gguf)

@@ -1,0 +1,285 @@
+"""`adec inspect`: a look inside a trace, a profile, a model, a pair, the settings or the machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adec.cli import options as shared
+from adec.cli.failures import report
+from adec.display import ColourWish
+from adec.errors import TraceError, UsageError
+
+if TYPE_CHECKING:
+    from adec.events import Event
+    from adec.inspection.rows import Rows
+    from adec.inspection.sheet import Block, Report
+    from adec.inspection.thing import Thing, Trace
+
+TRACES = "Traces"
+PIPE_COLUMNS = 100
+"""Characters of a trace's text in a row where there is no terminal."""
+
+
+def inspect(
+    things: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="THING",
+            help="A trace, a profile, a model, two models, config, or env. - reads a trace from standard input.",
+            show_default=False,
+        ),
+    ] = None,
+    pair: shared.Pair = None,
+    small: shared.Small = None,
+    large: shared.Large = None,
+    step: Annotated[
+        int | None,
+        typer.Option(
+            "--step",
+            metavar="N",
+            min=1,
+            help="One step in full, with its token tree.",
+            rich_help_panel=TRACES,
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            help="Write an interactive page.",
+            rich_help_panel=TRACES,
+        ),
+    ] = None,
+    svg: Annotated[
+        Path | None,
+        typer.Option(
+            "--svg",
+            metavar="FILE",
+            help="Write a picture of the live display.",
+            rich_help_panel=TRACES,
+        ),
+    ] = None,
+    replay: Annotated[
+        bool,
+        typer.Option("--replay", help="Play it back as it was written.", rich_help_panel=TRACES),
+    ] = False,
+    speed: Annotated[
+        float | None,
+        typer.Option(
+            "--speed",
+            min=0.01,
+            max=1e6,
+            help="How many times as fast --replay plays. Default: 1.",
+            rich_help_panel=TRACES,
+        ),
+    ] = None,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one JSON object.", rich_help_panel=shared.OUTPUT),
+    ] = False,
+    color: Annotated[
+        ColourWish,
+        typer.Option("--color", help="Colour the output.", rich_help_panel=shared.OUTPUT),
+    ] = "auto",
+    context: Annotated[
+        int | None,
+        typer.Option(
+            "--ctx",
+            min=1,
+            help="Tokens of context for a model's memory. Default: what a run reserves.",
+            rich_help_panel=shared.MACHINE,
+        ),
+    ] = None,
+    devices: Annotated[
+        bool,
+        typer.Option(
+            "--devices",
+            help="With env: load the backends and ask them for their devices (slow).",
+            rich_help_panel=shared.MACHINE,
+        ),
+    ] = False,
+) -> int:
+    """Look inside a trace, a profile, a model, or a pair; or see the settings and the machine.
+
+    \b
+    Examples:
+      adec inspect run.jsonl --html run.html
+      adec inspect practice:large
+      adec inspect small.gguf large.gguf
+    """
+    from adec.inspection.thing import Trace, recognise
+
+    thing = recognise(tuple(things or ()), pair=pair, small=small, large=large)
+    views = {
+        "--step": step is not None,
+        "--html": html is not None,
+        "--svg": svg is not None,
+        "--replay": replay,
+    }
+    chosen = [name for name, wanted in views.items() if wanted]
+    _check(thing, chosen, json=json, speed=speed, devices=devices)
+    screen = _Screen(color)
+    if not isinstance(thing, Trace):
+        screen.print(_report(thing, context, pair, devices=devices), json=json)
+        return 0
+    if step is not None:
+        from adec.inspection.step import inspect_step
+
+        screen.print(inspect_step(_events(thing), step), json=json)
+        return 0
+    if html is not None:
+        return _write_page(thing, html)
+    if svg is not None:
+        return _write_picture(thing, svg)
+    if replay:
+        return _replay(thing, color, speed or 1.0)
+    return _show_trace(thing, screen, json=json)
+
+
+def _check(
+    thing: Thing, chosen: list[str], *, json: bool, speed: float | None, devices: bool
+) -> None:
+    """Raise UsageError for flags that mean nothing here, or not together."""
+    from adec.inspection.thing import Trace
+
+    if chosen and not isinstance(thing, Trace):
+        raise UsageError(
+            f"{chosen[0]} is for traces", hint="give a trace that adec run --trace wrote"
+        )
+    if json and chosen and chosen != ["--step"]:
+        chosen = ["--json", *chosen]
+    if len(chosen) > 1 and chosen != ["--step"]:
+        raise UsageError(f"{' and '.join(chosen)} exclude each other")
+    if speed is not None and chosen != ["--replay"]:
+        raise UsageError("--speed has no effect without --replay")
+    if devices and thing != "env":
+        raise UsageError("--devices has no effect here", hint="adec inspect env --devices")
+
+
+def _report(thing: Thing, context: int | None, pair: str | None, *, devices: bool) -> Report:
+    from adec.inspection.thing import Model, Pair
+    from adec.profile import Profile
+
+    if isinstance(thing, Model):
+        from adec.inspection.model import inspect_model
+
+        return inspect_model(thing.name, context)
+    if isinstance(thing, Pair):
+        from adec.inspection.pair import inspect_pair
+
+        return inspect_pair(thing.small, thing.large, thing.profile, context)
+    if isinstance(thing, Profile):
+        from adec.inspection.profile import inspect_profile
+
+        return inspect_profile(thing)
+    if thing == "config":
+        from adec.inspection.config import inspect_config
+
+        return inspect_config(pair or "practice")
+    from adec.inspection.environment import inspect_environment
+
+    return inspect_environment(deep=devices)
+
+
+def _show_trace(trace: Trace, screen: _Screen, *, json: bool) -> int:
+    from adec.inspection.trace import look_through, report_trace
+
+    events = _events(trace)
+    if not json:
+        look_through(events, screen.rows(), screen.write, screen.show)
+        return 0
+    data = report_trace(events)
+    screen.print_json(data)
+    if "error" not in data:
+        return 0
+    report(data["error"])
+    return TraceError.exit_code
+
+
+def _write_page(trace: Trace, path: Path) -> int:
+    from adec.inspection.html import Page
+    from adec.inspection.written import write_whole
+
+    page = Page()
+    page.read(_events(trace))
+    write_whole(path, page.html)
+    if page.trouble is None:
+        return 0
+    report(f"{page.trouble} (the page holds what came before)")
+    return TraceError.exit_code
+
+
+def _write_picture(trace: Trace, path: Path) -> int:
+    from adec.display.svg import svg_of
+    from adec.inspection.written import write_whole
+
+    write_whole(path, svg_of(_events(trace), title=f"adec run {path.stem}"))
+    return 0
+
+
+def _replay(trace: Trace, wish: ColourWish, speed: float) -> int:
+    from adec.display.choose import Wishes, choose_display
+    from adec.inspection.replay import replay
+
+    replay(_events(trace), choose_display(Wishes(colour=wish)), speed)
+    return 0
+
+
+def _events(trace: Trace) -> Iterator[Event]:
+    from adec.event_json import read_lines, read_trace
+
+    return read_lines(sys.stdin.buffer) if trace.path is None else read_trace(trace.path)
+
+
+class _Screen:
+    """Stdout as the flags and the terminal make it."""
+
+    def __init__(self, wish: ColourWish) -> None:
+        from adec.display.choose import colour_wanted, is_terminal
+        from adec.display.terminal import size_of
+
+        self._terminal = is_terminal(sys.stdout)
+        self._colour = colour_wanted(wish, sys.stdout, os.environ)
+        self._width = size_of(sys.stdout)[0] if self._terminal else None
+
+    def print(self, report: Report, *, json: bool) -> None:
+        """A report, for people or for programs."""
+        if json:
+            self.print_json(report.data)
+            return
+        from adec.inspection.sheet import show
+
+        show(report.blocks, sys.stdout, colour=self._colour, width=self._width)
+
+    def print_json(self, data: dict[str, Any]) -> None:
+        """One object."""
+        from adec.event_json import dumps, plain_data
+
+        self.write(dumps(plain_data(data)) + "\n")
+
+    def show(self, block: Block) -> None:
+        """One block of a report."""
+        from adec.inspection.sheet import show
+
+        show([block], sys.stdout, colour=self._colour, width=self._width)
+
+    def rows(self) -> Rows:
+        """For the text of a trace. Signs are escape sequences too, so a pipe gets letters unless colour was asked for."""
+        from adec.inspection.rows import Rows
+
+        smart = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+        escapes = self._colour or (self._terminal and smart)
+        return Rows(self._width or PIPE_COLUMNS, escapes=escapes, colour=self._colour)
+
+    def write(self, text: str) -> None:
+        """Text that is safe already."""
+        from adec.display.output import write
+
+        write(sys.stdout, text)

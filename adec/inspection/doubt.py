@@ -1,0 +1,142 @@
+"""The tokens that were least sure, and what the trace holds of what else they might have been."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from adec.events import Step, Token
+from adec.inspection.trees import CheckedTree, check_tree, quoted
+from adec.tree import ROOT
+
+MOST = 10
+_CONTEXT = 40
+_ALTERNATIVES = 8
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """One token. `place` counts from 1 over the answer, `step` over the trace's steps."""
+
+    place: int
+    step: int
+    token: Token
+    before: str
+    """The end of the text before it."""
+    alternatives: tuple[tuple[str, float | None], ...]
+    """Drafts of the same position that did not stand, likeliest first, with what the drafter gave them."""
+    runner_up: float | None
+    """Probability of the second likeliest token, where the record tells it."""
+
+    def data(self) -> dict[str, Any]:
+        """As plain data."""
+        token = self.token
+        return {
+            "place": self.place,
+            "step": self.step,
+            "id": token.id,
+            "text": token.text,
+            "source": token.source,
+            "how": token.how,
+            "entropy": token.entropy,
+            "margin": token.margin,
+            "probability": token.probability,
+            "before": self.before,
+            "alternatives": [
+                {"text": text, "probability": chance} for text, chance in self.alternatives
+            ],
+            "runner_up": self.runner_up,
+        }
+
+
+class Doubts:
+    """Keeps the `MOST` tokens of highest entropy; earlier ones first among equals."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Doubt]] = []
+        self._tail = ""
+        self._place = 0
+
+    def add(self, step: Step, number: int) -> None:
+        """Take a step in."""
+        tree: CheckedTree | None = None
+        read = False
+        for index, token in enumerate(step.tokens):
+            self._place += 1
+            entropy = token.entropy
+            if entropy is not None and not math.isnan(entropy) and self._belongs(entropy):
+                if not read:
+                    tree, read = _tree_of(step), True
+                others = _alternatives(tree, index, token.id)
+                doubt = Doubt(self._place, number, token, self._tail, others, runner_up(token))
+                item = (entropy, -self._place, doubt)
+                if len(self._heap) < MOST:
+                    heapq.heappush(self._heap, item)
+                else:
+                    heapq.heapreplace(self._heap, item)
+            if token.text:
+                self._tail = (self._tail + token.text[-_CONTEXT:])[-_CONTEXT:]
+
+    def _belongs(self, entropy: float) -> bool:
+        return len(self._heap) < MOST or entropy > self._heap[0][0]
+
+    @property
+    def top(self) -> list[Doubt]:
+        """Most doubtful first."""
+        return [
+            doubt for _, _, doubt in sorted(self._heap, key=lambda item: item[:2], reverse=True)
+        ]
+
+
+def runner_up(token: Token) -> float | None:
+    """Probability of the second likeliest token: p less the margin, which is certain only where p is above a half.
+
+    Below that a sampled token need not be the likeliest one, and the margin is between two others.
+    """
+    p, margin = token.probability, token.margin
+    if p is None or margin is None or not 0.5 < p <= 1 or not 0 <= margin <= p:
+        return None
+    return p - margin
+
+
+def _tree_of(step: Step) -> CheckedTree | None:
+    if step.tree is None:
+        return None
+    try:
+        return check_tree(step.tree)
+    except ValueError:
+        return None
+
+
+def _alternatives(
+    tree: CheckedTree | None, index: int, token: int
+) -> tuple[tuple[str, float | None], ...]:
+    """Nodes under the path that was kept before this token, other than the token itself."""
+    if tree is None:
+        return ()
+    path = tree.record.accepted
+    if index > len(path):
+        return ()
+    parent = ROOT if index == 0 else path[index - 1]
+    others = [n for n in tree.children.get(parent, []) if tree.record.tokens[n] != token]
+    found = [(tree.name(node), tree.probability(node)) for node in others]
+    found.sort(key=lambda item: -(item[1] if item[1] is not None and item[1] == item[1] else -1.0))
+    return tuple(found[:_ALTERNATIVES])
+
+
+def described(doubt: Doubt) -> str:
+    """The alternatives in words."""
+    parts = [
+        text if chance is None else f"{text} {chance:.2g}" for text, chance in doubt.alternatives
+    ]
+    words = "drafted instead: " + ", ".join(parts) if parts else ""
+    if doubt.runner_up is not None:
+        words += f"{'; ' if words else ''}the next one had {doubt.runner_up:.2g}"
+    return words or "none recorded"
+
+
+def shown(token: Token) -> str:
+    """A token for people: its text in quotes, or its id where it completed no character."""
+    return quoted(token.text) if token.text else f"#{token.id}"

@@ -1,0 +1,202 @@
+"""A trace as one self-contained page: nothing is fetched, nothing in the trace can become markup or script.
+
+Three fences. Text in the markup is escaped. The data lie in a JSON block in which `<`, `>` and `&` are written as escapes, so
+that no sequence in them ends the block, and the script hands them to the page as text only. The page's policy allows
+the one script and the one style whose hashes it names, and no address.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from collections.abc import Iterable
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+from adec.display.marks import LEGEND, mark_of
+from adec.display.sanitise import one_line, sanitise
+from adec.display.words import count
+from adec.errors import TraceError
+from adec.event_json import dumps, plain_data
+from adec.events import Event, Start, Step, TreeRecord
+from adec.inspection.figures import many
+from adec.inspection.sheet import Block, Lines, Table
+from adec.inspection.survey import Survey
+from adec.inspection.trace import foot, head
+from adec.inspection.trees import check_tree
+
+MOST_TOKENS = 20_000
+MOST_NODES = 200_000
+"""Tokens and tree nodes that a page holds; a browser is slow beyond. What is left out is said on the page."""
+_TEXT = 200
+_SIGNIFICANT = 6
+
+
+class Page:
+    """Takes the events of a trace in; `html` is the page of what was read."""
+
+    def __init__(self) -> None:
+        self._survey = Survey()
+        self._tokens: list[list[Any]] = []
+        self._steps: list[dict[str, Any]] = []
+        self._sources: dict[str, int] = {}
+        self._nodes = 0
+        self._left_out = 0
+        self.trouble: TraceError | None = None
+
+    def read(self, events: Iterable[Event]) -> None:
+        """Read a whole trace. One that breaks is read as far as it goes: `trouble` says how it broke.
+
+        Raises TraceError when not even its first line can be read.
+        """
+        try:
+            for event in events:
+                self._survey.add(event)
+                if isinstance(event, Step):
+                    self._add(event)
+        except TraceError as error:
+            if self._survey.start is None:
+                raise
+            self.trouble = error
+
+    def _add(self, step: Step) -> None:
+        room = MOST_TOKENS - len(self._tokens)
+        self._left_out += max(0, len(step.tokens) - room)
+        if room <= 0:
+            return
+        index = len(self._steps)
+        signal = step.signal
+        self._steps.append(
+            {
+                "number": self._survey.steps,
+                "kind": step.kind,
+                "reason": None if step.reason is None else one_line(step.reason[:_TEXT]),
+                "drafted": step.drafted,
+                "accepted": step.accepted,
+                "value": None if signal is None else _rounded(signal.value),
+                "threshold": None if signal is None else _rounded(signal.threshold),
+                "tree": None if step.tree is None else self._tree(step.tree),
+            }
+        )
+        for token in step.tokens[:room]:
+            source = one_line(token.source[:_TEXT])
+            self._tokens.append(
+                [
+                    token.id,
+                    LEGEND.index(mark_of(token)),
+                    self._sources.setdefault(source, len(self._sources)),
+                    token.how,
+                    _rounded(token.entropy),
+                    _rounded(token.margin),
+                    _rounded(token.probability),
+                    sanitise(token.text[: 10 * _TEXT]),
+                    index,
+                ]
+            )
+
+    def _tree(self, record: TreeRecord) -> dict[str, Any] | None:
+        try:
+            tree = check_tree(record)
+        except ValueError:
+            return None
+        self._nodes += len(tree)
+        if self._nodes > MOST_NODES:
+            return None
+        texts = record.texts or tuple(f"#{token}" for token in record.tokens)
+        return {
+            "parents": record.parents,
+            "probabilities": [_rounded(p) for p in record.probabilities],
+            "accepted": record.accepted,
+            "texts": [sanitise(text[:_TEXT]) for text in texts],
+        }
+
+    @property
+    def html(self) -> str:
+        """The page."""
+        folder = files("adec.inspection") / "page"
+        style = (folder / "page.css").read_text(encoding="utf-8")
+        script = (folder / "page.js").read_text(encoding="utf-8")
+        data = {
+            "marks": [mark.name for mark in LEGEND],
+            "sources": list(self._sources),
+            "steps": self._steps,
+            "tokens": self._tokens,
+        }
+        start = self._survey.start
+        filled = {
+            "policy": f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}",
+            "title": escape(_title(start)),
+            "style": style,
+            "head": "\n".join(map(markup, head(start))) if start is not None else "",
+            "notices": "\n".join(f'<p class="notice">{_safe(n)}</p>' for n in self._notices()),
+            "figures": "\n".join(map(markup, foot(self._survey))),
+            "data": block_of(data),
+            "script": script,
+        }
+        page = (folder / "page.html").read_text(encoding="utf-8")
+        # one pass: what is filled in is never searched for names again
+        parts = page.split("{")
+        return parts[0] + "".join(
+            filled[name] + rest for name, _, rest in (part.partition("}") for part in parts[1:])
+        )
+
+    def _notices(self) -> list[str]:
+        notices = []
+        if self.trouble is not None:
+            notices.append(f"This trace breaks off: {self.trouble}")
+        if self._left_out:
+            notices.append(
+                f"The page holds the first {many(MOST_TOKENS)} tokens; "
+                f"{count(self._left_out, 'more token')} count in the figures only."
+            )
+        if self._nodes > MOST_NODES:
+            notices.append("Later trees are left out: the page would be too large.")
+        return notices
+
+
+def block_of(data: Any) -> str:
+    """JSON that may stand in a script element: pure ASCII, and nothing in it can end the element or open a comment."""
+    text = dumps(plain_data(data))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def markup(block: Block) -> str:
+    """A block of a report as HTML."""
+    title = f"<h2>{_safe(block.title)}</h2>\n" if block.title else ""
+    if isinstance(block, Lines):
+        return title + "\n".join(f"<p>{_safe(line)}</p>" for line in block.lines)
+    if isinstance(block, Table):
+        marks = [' class="number"' if i in block.numbers else "" for i in range(len(block.header))]
+        top = "".join(
+            f"<th{mark}>{_safe(name)}</th>" for name, mark in zip(block.header, marks, strict=True)
+        )
+        rows = [
+            "".join(f"<td{mark}>{_safe(cell)}</td>" for cell, mark in zip(row, marks, strict=True))
+            for row in block.rows
+        ]
+        rows.insert(0, top)
+    else:
+        rows = [f"<th>{_safe(name)}</th><td>{_safe(value)}</td>" for name, value in block.rows]
+    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    return f"{title}<table>\n{body}\n</table>"
+
+
+def _safe(text: str) -> str:
+    return escape(one_line(text))
+
+
+def _title(start: Start | None) -> str:
+    return "adec trace" if start is None else one_line(f"adec trace: {start.strategy[:60]}")
+
+
+def _hash(content: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+
+
+def _rounded(value: float | None) -> float | None:
+    """To six significant digits: a page is looked at, and a third of the size."""
+    if value is None or not math.isfinite(value):
+        return value
+    return float(f"{value:.{_SIGNIFICANT}g}")

@@ -1,0 +1,206 @@
+"""A model from its header: what it is, what it needs, and which strategies it can serve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adec.decoding.registry import METHODS, Method
+from adec.engines.base import ModelHeader
+from adec.engines.opening import locate
+from adec.errors import UsageError
+from adec.inspection.anatomy import Anatomy, dissect
+from adec.inspection.figures import many, short, size
+from adec.inspection.sheet import Block, Facts, Lines, Report, Table
+
+DEFAULT_CONTEXT = 8192
+"""What `adec run` reserves at most when --ctx is not given."""
+_TEMPLATE_SHOWN = 300
+
+
+def inspect_model(name: str, context: int | None = None) -> Report:
+    """Look at one model without loading it. `context`: tokens for the memory estimate.
+
+    Raises ModelFileError when it is broken or missing, UsageError when it has no context so long.
+    """
+    anatomy = dissect(locate(name))
+    header = anatomy.header
+    limit = header.info.context_limit
+    if context is not None and context > limit:
+        raise UsageError(
+            f"{header.info.name} has no context of {context:,} tokens", hint=f"it reads {limit:,}"
+        )
+    data = {
+        "type": "model",
+        "schema": 1,
+        **describe(header),
+        "groups": [
+            {
+                "name": group.name,
+                "tensors": group.tensors,
+                "parameters": group.parameters,
+                "bytes": group.bytes,
+                "types": group.types,
+            }
+            for group in anatomy.groups
+        ],
+        "memory": memory(anatomy, context),
+        "strategies": [strategy_for(method, header) for method in METHODS.values()],
+        "chat_template": header.vocabulary.chat_template,
+    }
+    return Report(data, _blocks(data, anatomy))
+
+
+def describe(header: ModelHeader) -> dict[str, Any]:
+    """The facts of a header as plain data."""
+    info, vocabulary = header.info, header.vocabulary
+    return {
+        "name": info.name,
+        "path": str(info.path),
+        "format": info.format,
+        "architecture": info.architecture,
+        "layers": info.layers,
+        "parameters": info.parameters,
+        "quantisation": info.quantisation,
+        "bytes": info.bytes,
+        "context_limit": info.context_limit,
+        "vocabulary": info.vocabulary,
+        "vocabulary_fingerprint": vocabulary.fingerprint,
+        "tokenizer": vocabulary.kind,
+        "pre_tokenizer": vocabulary.pre_tokenizer,
+        "begin": None if vocabulary.begin is None else vocabulary.name(vocabulary.begin),
+        "adds_begin": vocabulary.adds_begin,
+        "end": [vocabulary.name(token) for token in sorted(vocabulary.end)],
+        "capabilities": sorted(header.capabilities),
+        "missing": dict(header.missing),
+    }
+
+
+def memory(anatomy: Anatomy, context: int | None = None) -> dict[str, Any]:
+    """Bytes that a run needs: weights plus the key-value cache at `context` tokens (what a run reserves by default).
+
+        weights    GGUF: as stored, mapped from the file; folder: 4 bytes a parameter (float32, the default on a CPU)
+        cache      tokens x sum over layers of (shared heads x (key width + value width)) x bytes a number
+                   GGUF: 2 bytes (f16), tokens rounded up to 256, reserved at loading; folder: 4 bytes, grows
+
+    The backend's working buffers come on top, and a recurrent layer's state, which does not grow with the context.
+    """
+    limit = anatomy.header.info.context_limit
+    tokens = context or min(limit, DEFAULT_CONTEXT)
+    cache = anatomy.cache
+    kv = None if cache is None else cache.bytes_at(tokens)
+    return {
+        "context": tokens,
+        "weight_bytes": anatomy.weight_bytes,
+        "kv_bytes": kv,
+        "kv_bytes_per_token": None
+        if cache is None
+        else cache.numbers_per_token * cache.bytes_per_number,
+        "total_bytes": None if kv is None else anatomy.weight_bytes + kv,
+        "kv_reserved_at_start": cache is not None and cache.reserved,
+    }
+
+
+def strategy_for(method: Method, header: ModelHeader) -> dict[str, Any]:
+    """Whether a model can serve a strategy: alone, in a pair, or not, and why not."""
+    lacking = sorted(method.needs - header.capabilities)
+    if lacking:
+        why = "; ".join(header.missing.get(what, f"it has no {what}") for what in lacking)
+        serves = "no"
+    else:
+        why, serves = method.about, "in a pair" if method.pair else "alone"
+    return {"name": method.name, "serves": serves, "why": why}
+
+
+def _blocks(data: dict[str, Any], anatomy: Anatomy) -> list[Block]:
+    recurrent = "rewind" not in data["capabilities"]
+    facts = [
+        ("file", data["path"]),
+        ("format", data["format"]),
+        ("architecture", data["architecture"]),
+        ("layers", many(data["layers"])),
+        ("parameters", f"{short(data['parameters'])} ({many(data['parameters'])})"),
+        ("quantisation", data["quantisation"]),
+        ("size", size(data["bytes"])),
+        ("context", f"{many(data['context_limit'])} tokens"),
+        ("vocabulary", _vocabulary(data)),
+        (
+            "begin",
+            f"{data['begin'] or 'none'}{'' if data['adds_begin'] else ', not put before a text'}",
+        ),
+        ("end", ", ".join(data["end"]) or "none: a run ends at its limit of tokens"),
+    ]
+    rows = [
+        (
+            group["name"],
+            many(group["tensors"]),
+            short(group["parameters"]),
+            size(group["bytes"]),
+            _types(group["types"], group["parameters"]),
+        )
+        for group in data["groups"]
+    ]
+    kinds = Table(
+        "Tensors",
+        ("group", "tensors", "parameters", "size", "types"),
+        rows,
+        frozenset({1, 2, 3}),
+    )
+    strategies = Table(
+        "Strategies",
+        ("name", "serves", "what it does, or why not"),
+        [(s["name"], s["serves"], s["why"]) for s in data["strategies"]],
+    )
+    return [
+        Facts(data["name"], facts),
+        kinds,
+        _memory_block(data["memory"], anatomy, recurrent),
+        Lines("Chat template", _template(data["chat_template"])),
+        strategies,
+    ]
+
+
+def _vocabulary(data: dict[str, Any]) -> str:
+    rules = f", split by {data['pre_tokenizer']}" if data["pre_tokenizer"] else ""
+    return (
+        f"{many(data['vocabulary'])} tokens ({data['tokenizer']}{rules}), "
+        f"fingerprint {data['vocabulary_fingerprint']}"
+    )
+
+
+def _types(types: dict[str, int], whole: int) -> str:
+    order = sorted(types.items(), key=lambda item: -item[1])
+    if len(order) == 1:
+        return order[0][0]
+    return ", ".join(f"{kind} {100 * count / max(1, whole):.1f} %" for kind, count in order)
+
+
+def _memory_block(figures: dict[str, Any], anatomy: Anatomy, recurrent: bool) -> Block:
+    title = f"Memory at {many(figures['context'])} tokens of context"
+    rows = [("weights", size(figures["weight_bytes"]))]
+    if figures["kv_bytes"] is None:
+        rows.append(("cache", "the header does not say"))
+        return Facts(title, rows)
+    when = "reserved at the start" if figures["kv_reserved_at_start"] else "grows as it fills"
+    rows.append(
+        (
+            "cache",
+            f"{size(figures['kv_bytes'])} ({size(figures['kv_bytes_per_token'])} a token, {when})",
+        )
+    )
+    extra = ", and a state that does not grow" if recurrent else ""
+    rows.append(("together", f"{size(figures['total_bytes'])}, plus working buffers{extra}"))
+    limit = anatomy.header.info.context_limit
+    if anatomy.cache is not None and limit > figures["context"]:
+        full = anatomy.weight_bytes + anatomy.cache.bytes_at(limit)
+        rows.append(("at its limit", f"{size(full)} with {many(limit)} tokens"))
+    return Facts(title, rows)
+
+
+def _template(template: str | None) -> list[str]:
+    if template is None:
+        return ["none: the prompt is fed as it is"]
+    # shown as source, on one line: it is somebody's program
+    shown = " ".join(template[: 4 * _TEMPLATE_SHOWN].split())
+    if len(shown) > _TEMPLATE_SHOWN or len(template) > 4 * _TEMPLATE_SHOWN:
+        shown = f"{shown[:_TEMPLATE_SHOWN]} … ({many(len(template))} characters; --json has all)"
+    return [shown]

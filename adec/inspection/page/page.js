@@ -1,0 +1,196 @@
+"use strict";
+// Everything from the trace reaches the page through textContent: nothing in it can become markup.
+(() => {
+  const data = JSON.parse(document.getElementById("trace").textContent);
+  const [ID, MARK, SOURCE, HOW, ENTROPY, MARGIN, PROBABILITY, TEXT, STEP] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
+  const HEIGHT = 120;
+  const tokens = data.tokens;
+  const steps = data.steps;
+  const chart = document.getElementById("chart");
+  const text = document.getElementById("text");
+  const detail = document.getElementById("detail");
+  const spans = [];
+  let chosen = -1;
+
+  function make(tag, className, content) {
+    const element = document.createElement(tag);
+    if (className) element.className = className;
+    if (content !== undefined) element.textContent = content;
+    return element;
+  }
+
+  function draw(tag, attributes, parent) {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    parent.append(element);
+    return element;
+  }
+
+  const known = (value) => typeof value === "number" && Number.isFinite(value);
+  const digits = (value) => (known(value) ? String(Number(value.toPrecision(4))) : value === null ? "not recorded" : String(value));
+
+  // The text: a span a token.
+  function fillText() {
+    const all = document.createDocumentFragment();
+    tokens.forEach((token, index) => {
+      const span = make("span", data.marks[token[MARK]], token[TEXT] || "·");
+      if (!token[TEXT]) span.classList.add("empty");
+      span.dataset.token = index;
+      spans.push(span);
+      all.append(span);
+    });
+    text.append(all);
+    const used = new Set(tokens.map((token) => token[MARK]));
+    const legend = document.getElementById("legend");
+    for (const mark of [...used].sort()) legend.append(make("span", data.marks[mark], data.marks[mark]));
+  }
+
+  // The chart: two paths of bars, the threshold, a cursor.
+  const wide = Math.max(2, Math.min(12, Math.floor(1000 / Math.max(1, tokens.length))));
+  let cursor = null;
+  function fillChart() {
+    let top = 0.1;
+    const threshold = (token) => steps[token[STEP]].threshold;
+    for (const token of tokens)
+      for (const value of [token[ENTROPY], threshold(token)]) if (known(value)) top = Math.max(top, value);
+    top *= 1.05;
+    const y = (value) => (HEIGHT * (1 - Math.max(0, Math.min(value, top)) / top)).toFixed(1);
+    const width = Math.max(1, tokens.length * wide);
+    const svg = draw("svg", { width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, role: "img" }, chart);
+    cursor = draw("rect", { id: "cursor", x: -wide, y: 0, width: wide, height: HEIGHT }, svg);
+    const bars = { below: "", above: "" };
+    let line = "";
+    let drawing = false;
+    tokens.forEach((token, index) => {
+      const limit = threshold(token);
+      const x = index * wide;
+      if (known(token[ENTROPY])) {
+        const where = known(limit) && token[ENTROPY] > limit ? "above" : "below";
+        bars[where] += `M${x + wide / 2} ${HEIGHT}V${y(token[ENTROPY])}`;
+      }
+      if (known(limit)) line += `${drawing ? "L" : "M"}${x} ${y(limit)}H${x + wide}`;
+      drawing = known(limit);
+    });
+    for (const name of ["below", "above"])
+      draw("path", { class: name, d: bars[name], "stroke-width": Math.max(1, wide - 1) }, svg);
+    draw("path", { class: "threshold", d: line }, svg);
+  }
+
+  // What is known of the token that was pointed at.
+  function choose(index) {
+    if (index === chosen || !(index >= 0 && index < tokens.length)) return;
+    if (chosen >= 0) spans[chosen].classList.remove("picked");
+    chosen = index;
+    spans[index].classList.add("picked");
+    cursor.setAttribute("x", index * wide);
+    const token = tokens[index];
+    const step = steps[token[STEP]];
+    const facts = [
+      ["token", `${index + 1} of ${tokens.length}`], ["text", JSON.stringify(token[TEXT])], ["id", String(token[ID])],
+      ["source", data.sources[token[SOURCE]]], ["how", token[HOW]], ["entropy", `${digits(token[ENTROPY])} nats`],
+      ["margin", digits(token[MARGIN])], ["probability", digits(token[PROBABILITY])],
+      ["step", `${step.number} (${step.kind})`],
+    ];
+    if (step.value !== null) facts.push(["rule looked at", `${digits(step.value)}, threshold ${digits(step.threshold)}`]);
+    if (step.reason !== null) facts.push(["reason", step.reason]);
+    if (step.drafted) facts.push(["drafts", `${step.drafted}, of which ${step.accepted} stand`]);
+    const list = make("dl");
+    for (const [name, value] of facts) {
+      const row = make("div");
+      row.append(make("dt", "", name), make("dd", "", value));
+      list.append(row);
+    }
+    detail.replaceChildren(list);
+  }
+
+  // Trees: built when a round is opened, folded node by node.
+  function fillTrees() {
+    const all = document.createDocumentFragment();
+    steps.forEach((step, index) => {
+      if (!step.tree) return;
+      const round = make("details", "round");
+      round.dataset.step = index;
+      round.append(make("summary", "", `step ${step.number}: ${step.accepted} of ${step.drafted} drafts stand`));
+      round.addEventListener("toggle", () => {
+        if (round.open && round.childElementCount === 1) round.append(treeOf(step.tree));
+      });
+      all.append(round);
+    });
+    if (all.childElementCount === 0) document.getElementById("rounds").hidden = true;
+    document.getElementById("trees").append(all);
+  }
+
+  function treeOf(tree) {
+    const box = make("div");
+    const stood = new Set(tree.accepted);
+    const depth = [];
+    const lines = [];
+    // depth first, so that what a node folds lies right under it
+    const children = new Map();
+    tree.parents.forEach((parent, node) => {
+      if (!children.has(parent)) children.set(parent, []);
+      children.get(parent).push(node);
+    });
+    const waiting = [...(children.get(-1) || [])].reverse();
+    while (waiting.length) {
+      const node = waiting.pop();
+      depth[node] = tree.parents[node] < 0 ? 0 : depth[tree.parents[node]] + 1;
+      const line = make("div", `node ${stood.has(node) ? "stood" : "fell"}`);
+      line.style.paddingLeft = `${1.4 * depth[node]}em`;
+      line.dataset.depth = depth[node];
+      const chance = tree.probabilities[node];
+      if (children.has(node)) {
+        const button = make("button", "", "▾");
+        button.setAttribute("aria-expanded", "true");
+        line.append(button);
+      } else line.append(make("span", "blank"));
+      line.append(`${stood.has(node) ? "✓" : "✗"} ${JSON.stringify(tree.texts[node])}${known(chance) ? ` ${digits(chance)}` : ""}`);
+      lines.push(line);
+      for (const child of [...(children.get(node) || [])].reverse()) waiting.push(child);
+    }
+    box.append(...lines);
+    box.addEventListener("click", (event) => {
+      const button = event.target.closest("button");
+      if (button) fold(button);
+    });
+    return box;
+  }
+
+  function fold(button) {
+    const line = button.parentElement;
+    const open = button.getAttribute("aria-expanded") !== "true";
+    button.setAttribute("aria-expanded", String(open));
+    button.textContent = open ? "▾" : "▸";
+    const level = Number(line.dataset.depth);
+    let hiddenBelow = Infinity;
+    for (let next = line.nextElementSibling; next && Number(next.dataset.depth) > level; next = next.nextElementSibling) {
+      const depth = Number(next.dataset.depth);
+      if (depth <= hiddenBelow) hiddenBelow = Infinity;
+      next.hidden = !open || depth > hiddenBelow;
+      const inner = next.querySelector("button");
+      // what was folded inside stays folded
+      if (open && !next.hidden && inner && inner.getAttribute("aria-expanded") === "false") hiddenBelow = depth;
+    }
+  }
+
+  const pointedAt = (event) => {
+    const span = event.target.closest("[data-token]");
+    if (span) choose(Number(span.dataset.token));
+  };
+  text.addEventListener("mouseover", pointedAt);
+  text.addEventListener("click", pointedAt);
+  const onChart = (event) => choose(Math.floor((event.clientX - chart.firstElementChild.getBoundingClientRect().left) / wide));
+  chart.addEventListener("mousemove", onChart);
+  chart.addEventListener("click", onChart);
+  document.addEventListener("keydown", (event) => {
+    const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (move === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
+    choose(chosen + move);
+    if (chosen >= 0) spans[chosen].scrollIntoView({ block: "nearest" });
+    event.preventDefault();
+  });
+
+  fillText();
+  fillChart();
+  fillTrees();
+})();

@@ -1,0 +1,258 @@
+"""A profile: which models it is for, what it promises on which evidence, how old that is, and every threshold."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from adec.decoding import settings as setting_values
+from adec.decoding.registry import METHODS
+from adec.engines.base import ModelHeader
+from adec.engines.opening import locate, read_header
+from adec.engines.pair import differences
+from adec.errors import AdecError
+from adec.inspection.figures import many
+from adec.inspection.sheet import Block, Facts, Lines, Report, Table
+from adec.profile import FILE_BYTES, Profile
+
+COMMENTED_BYTES = 64 * 1024
+"""Larger profiles are shown without their comments: telling them takes a slower parser."""
+_SHOWN = 200
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_EVIDENCE = {
+    "budget": "what was promised, and how it was proved",
+    "cost": "measured milliseconds of forwards",
+    "machine": "where it was measured",
+    "signals": "what was seen of the signals",
+    "history": "how it came about",
+}
+
+
+def inspect_profile(profile: Profile) -> Report:
+    """Look at a profile that was read. A model that is not there is a finding, not an error."""
+    table = _table(profile)
+    comments = _comments(profile)
+    models = {
+        role: _model(profile, named)
+        for role, named in (("small", profile.small), ("large", profile.large))
+        if named is not None
+    }
+    data: dict[str, Any] = {
+        "type": "profile",
+        "schema": 1,
+        "name": profile.name,
+        "path": str(profile.path),
+        "about": profile.about,
+        "recommended": profile.recommended,
+        "recommended_known": profile.recommended is None or profile.recommended in METHODS,
+        "vocabulary": profile.vocabulary,
+        "modified": _modified(profile),
+        "dates": sorted(set(_dates(table)))[:20],
+        "models": {role: found for role, (found, _) in models.items()},
+        "fits": _fits(profile, {role: header for role, (_, header) in models.items()}),
+        "strategies": [_strategy(name, values) for name, values in profile.settings.items()],
+        "evidence": {name: table[name] for name in _EVIDENCE if isinstance(table.get(name), dict)},
+        "comments": comments,
+    }
+    return Report(data, list(_blocks(data, comments)))
+
+
+def _table(profile: Profile) -> dict[str, Any]:
+    """The file once more, for the tables that `Profile` does not keep. It was read and checked a moment ago."""
+    import tomli
+
+    try:
+        with profile.path.open("rb") as file:
+            return tomli.loads(file.read(FILE_BYTES).decode("utf-8"))
+    except (OSError, ValueError, RecursionError):  # it changed since
+        return {}
+
+
+def _comments(profile: Profile) -> dict[str, str]:
+    """Comments at the end of `key = value` lines, by "table.key"."""
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+    from tomlkit.items import Table as TomlTable
+
+    try:
+        text = profile.path.read_bytes()[: COMMENTED_BYTES + 1].decode("utf-8")
+        if len(text) > COMMENTED_BYTES:
+            return {}
+        document = tomlkit.parse(text)
+    except (OSError, ValueError, RecursionError, TOMLKitError):
+        return {}
+    found: dict[str, str] = {}
+    for name, table in document.items():
+        if not isinstance(table, TomlTable):
+            continue
+        for key in table:
+            trivia = getattr(table.value.item(key), "trivia", None)
+            comment = (getattr(trivia, "comment", "") or "").lstrip("# ").strip()
+            if comment:
+                found[f"{name}.{key}"] = comment[:_SHOWN]
+    return found
+
+
+def _model(profile: Profile, named: str) -> tuple[dict[str, Any], ModelHeader | None]:
+    path = profile.model_path(named)
+    try:
+        header = read_header(locate(path))
+    except AdecError as error:
+        return {"named": named, "path": path, "found": False, "why": error.message}, None
+    return {"named": named, "path": str(header.info.path), "found": True, "why": None}, header
+
+
+def _fits(profile: Profile, models: dict[str, ModelHeader | None]) -> list[str]:
+    """What keeps the profile from fitting its own models; empty when nothing does."""
+    found = []
+    small, large = models.get("small"), models.get("large")
+    if large is not None:
+        try:
+            profile.check(large)
+        except AdecError as error:
+            found.append(error.message)
+    if small is not None and large is not None:
+        found += differences(small.vocabulary, large.vocabulary)
+    return found
+
+
+def _strategy(name: str, values: dict[str, Any]) -> dict[str, Any]:
+    """One table of settings against what the strategy knows."""
+    method = METHODS[name]
+    try:
+        setting_values.build(method.settings, name, ("profile", values))
+        error = None
+    except AdecError as trouble:
+        error = str(trouble)
+    known = {
+        key: (default, meaning)
+        for key, default, meaning in setting_values.meanings(method.settings)
+    }
+    settings = [
+        {
+            "name": key,
+            "value": value,
+            "default": known[key][0] if key in known else None,
+            "meaning": known[key][1] if key in known else "unknown to this adec",
+        }
+        for key, value in values.items()
+    ]
+    return {"name": name, "error": error, "settings": settings}
+
+
+def _modified(profile: Profile) -> str | None:
+    try:
+        stamp = profile.path.stat().st_mtime
+        return datetime.datetime.fromtimestamp(stamp, datetime.UTC).isoformat(timespec="seconds")
+    except (OSError, ValueError, OverflowError):
+        return None
+
+
+def _dates(value: Any) -> Iterator[str]:
+    """Dates anywhere in a table, as TOML dates or as words, YYYY-MM-DD."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+        elif isinstance(item, datetime.date):
+            yield item.isoformat()[:10]
+        elif isinstance(item, str) and (match := _DATE.match(item)):
+            yield match[0]
+
+
+def _age(day: str) -> str:
+    try:
+        made = datetime.date.fromisoformat(day[:10])
+    except ValueError:
+        return day
+    days = (datetime.datetime.now(datetime.UTC).date() - made).days
+    if days < 0:
+        return f"{day[:10]} (in the future)"
+    return f"{day[:10]} ({many(days)} {'day' if days == 1 else 'days'} ago)"
+
+
+def _blocks(data: dict[str, Any], comments: dict[str, str]) -> Iterator[Block]:
+    recommended = data["recommended"] or "none"
+    if not data["recommended_known"]:
+        recommended += ", which this adec does not know"
+    rows = [
+        ("file", data["path"]),
+        ("about", data["about"][:400] or "nothing said"),
+        ("recommends", recommended),
+        ("made", ", ".join(map(_age, data["dates"][:4])) or "no date in it"),
+        ("file changed", _age(data["modified"]) if data["modified"] else "not known"),
+        ("vocabulary", data["vocabulary"] or "not said: any pair is taken"),
+    ]
+    for role, model in data["models"].items():
+        said = "" if model["found"] else f": {model['why']}"
+        rows.append((role, f"{model['named']} ({'found' if model['found'] else 'missing'}{said})"))
+    yield Facts(f"Profile {data['name']}", rows)
+    yield Lines("Does it fit its models", data["fits"] or ["yes, as far as the headers say"])
+    yield Lines("What it promises", list(_promise(data)))
+    for strategy in data["strategies"]:
+        settings = [
+            (
+                f"{strategy['name']}.{row['name']}",
+                _value(row["value"]),
+                _value(row["default"]),
+                row["meaning"],
+                comments.get(f"{strategy['name']}.{row['name']}", ""),
+            )
+            for row in strategy["settings"]
+        ]
+        header = ("setting", "value", "default", "meaning", "the file's own comment")
+        yield Table(f"Settings of {strategy['name']}", header, settings, frozenset({1, 2}))
+        if strategy["error"]:
+            yield Lines("", [f"these settings are refused: {strategy['error']}"])
+    for name, table in data["evidence"].items():
+        yield _evidence(name, table, comments)
+
+
+def _promise(data: dict[str, Any]) -> Iterator[str]:
+    budget = data["evidence"].get("budget")
+    if not budget:
+        yield "nothing is proved: it has no [budget]; its thresholds are somebody's choice"
+    else:
+        yield "see [budget] below; what is proved holds for prompts like those it was proved on"
+    if "cost" not in data["evidence"]:
+        yield "no speed is expected: it has no [cost] measured on a machine"
+
+
+def _evidence(name: str, table: dict[str, Any], comments: dict[str, str]) -> Block:
+    rows = [(key, _value(value), comments.get(f"{name}.{key}", "")) for key, value in _flat(table)]
+    title = f"[{name}] {_EVIDENCE[name]}"
+    return Table(title, ("key", "value", "the file's own comment"), rows)
+
+
+def _flat(table: dict[str, Any], prefix: str = "", room: int = _SHOWN) -> list[tuple[str, Any]]:
+    """Keys of tables within tables as "a.b", at most `room` of them."""
+    rows: list[tuple[str, Any]] = []
+    waiting = [(prefix, table)]
+    while waiting and len(rows) < room:
+        before, inner = waiting.pop()
+        for key, value in inner.items():
+            if isinstance(value, dict) and value:
+                waiting.append((f"{before}{key[:80]}.", value))
+            elif len(rows) < room:
+                rows.append((f"{before}{key[:80]}", value))
+    return rows
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:.6g}" if math.isfinite(value) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        shown = ", ".join(map(_value, value[:16]))
+        return f"{shown}, … ({many(len(value))} in all)" if len(value) > 16 else shown
+    text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"

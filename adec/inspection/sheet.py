@@ -1,0 +1,112 @@
+"""What a report looks like to people: titled blocks of facts and tables, on a terminal or in a pipe."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+from adec.display.output import write
+from adec.display.sanitise import one_line
+
+PIPE_WIDTH = 4000
+"""Columns where nobody looks: nothing is wrapped or cut there."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names and what is known of them, a line each."""
+
+    title: str
+    rows: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a header. `numbers` are the columns that stand to the right."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numbers: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Sentences."""
+
+    title: str
+    lines: Sequence[str]
+
+
+Block = Facts | Table | Lines
+
+
+@dataclass(frozen=True)
+class Report:
+    """One thing looked at: `data` for programs, `blocks` for people."""
+
+    data: dict[str, Any]
+    blocks: list[Block] = field(default_factory=list)
+
+
+def show(blocks: Iterable[Block], stream: TextIO, *, colour: bool, width: int | None) -> None:
+    """Print blocks. Every string is made safe for a terminal here; `width` None means a pipe."""
+    from rich.console import Console
+
+    text = io.StringIO()
+    console = Console(
+        file=text,
+        width=width or PIPE_WIDTH,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        no_color=not colour,
+        legacy_windows=False,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+    for number, block in enumerate(blocks):
+        if number:
+            console.print()
+        if block.title:
+            console.print(_safe(block.title, "bold"))
+        if isinstance(block, Lines):
+            for line in block.lines:
+                console.print(_safe(line))
+        else:
+            console.print(_grid(block))
+    # rich pads cells; nobody needs blanks at the end of a line
+    lines = [line.rstrip() for line in text.getvalue().split("\n")]
+    write(stream, "\n".join(lines))
+
+
+def _grid(block: Facts | Table) -> Any:
+    from rich.table import Table as Grid
+
+    header = isinstance(block, Table)
+    grid = Grid(box=None, show_header=header, pad_edge=False, padding=(0, 2, 0, 0), expand=False)
+    if isinstance(block, Table):
+        for index, name in enumerate(block.header):
+            right = index in block.numbers
+            grid.add_column(
+                _safe(name, "dim"),
+                justify="right" if right else "left",
+                no_wrap=right,
+                overflow="fold",
+            )
+        for row in block.rows:
+            grid.add_row(*(_safe(cell) for cell in row))
+    else:
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        for name, value in block.rows:
+            grid.add_row(_safe(name, "dim"), _safe(value))
+    return grid
+
+
+def _safe(text: str, style: str = "") -> Any:
+    from rich.text import Text
+
+    return Text(one_line(text), style=style)

@@ -1,0 +1,98 @@
+"""One step of a trace in full: what was decided, what it cost, its tokens, its tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from adec.display.marks import mark_of
+from adec.display.words import count
+from adec.errors import UsageError
+from adec.event_json import to_json
+from adec.events import Event, Step
+from adec.inspection.doubt import runner_up, shown
+from adec.inspection.figures import many, milliseconds, number
+from adec.inspection.sheet import Block, Facts, Lines, Report, Table
+from adec.inspection.trees import check_tree, draw
+
+_BEFORE = 120
+_SHOWN = 1000
+"""Rows of a table; an honest step has far fewer."""
+
+
+def inspect_step(events: Iterable[Event], wanted: int) -> Report:
+    """Step `wanted` of a trace, counted from 1 (line `wanted` + 1 of the file). Reads no further.
+
+    Raises UsageError when there are fewer steps, TraceError when the trace breaks before it.
+    """
+    seen, place, before = 0, 0, ""
+    for event in events:
+        if not isinstance(event, Step):
+            continue
+        seen += 1
+        if seen == wanted:
+            data = {"type": "trace step", "schema": 1, "step": wanted, "place": place}
+            data |= {"before": before, "event": to_json(event)}
+            return Report(data, list(_blocks(event, wanted, place, before)))
+        place += len(event.tokens)
+        before = (before + "".join(t.text[-_BEFORE:] for t in event.tokens[-_BEFORE:]))[-_BEFORE:]
+    raise UsageError(f"the trace has {count(seen, 'step')}, no step {wanted}")
+
+
+def _blocks(step: Step, number_: int, place: int, before: str) -> Iterator[Block]:
+    rows = [
+        ("kind", step.kind),
+        ("reason", step.reason or "not said"),
+        ("after", f"{count(place, 'token')}: … {before}" if before else count(place, "token")),
+    ]
+    if step.signal is not None:
+        held = f"{number(step.signal.value, 3)} nats, threshold {number(step.signal.threshold, 3)}"
+        rows.append(("signal", held))
+    if step.drafted or step.accepted:
+        rows.append(("drafts", f"{many(step.drafted)}, of which {many(step.accepted)} stand"))
+    rows.append(("own time", milliseconds(step.own_ms)))
+    yield Facts(f"Step {many(number_)}", rows)
+    if step.forwards:
+        yield _forwards(step)
+    if step.tokens:
+        yield _tokens(step, place)
+    if step.tree is not None:
+        yield Lines("Tree of drafts", list(_tree(step)))
+
+
+def _forwards(step: Step) -> Block:
+    rows = [
+        (f.model, f.purpose.replace("_", "-"), many(f.tokens), milliseconds(f.ms))
+        for f in step.forwards[:_SHOWN]
+    ]
+    return Table("Forwards", ("model", "for", "tokens", "time"), rows, frozenset({2, 3}))
+
+
+def _tokens(step: Step, place: int) -> Block:
+    rows = []
+    for offset, token in enumerate(step.tokens[:_SHOWN], 1):
+        rows.append(
+            (
+                many(place + offset),
+                many(token.id),
+                shown(token),
+                token.source[:20],
+                mark_of(token).name,
+                number(token.entropy, 3),
+                number(token.margin, 3),
+                number(token.probability, 3),
+                number(runner_up(token), 3),
+            )
+        )
+    header = ("token", "id", "text", "by", "mark", "nats", "margin", "prob.", "next prob.")
+    return Table("Tokens", header, rows, frozenset({0, 1, 5, 6, 7, 8}))
+
+
+def _tree(step: Step) -> Iterator[str]:
+    assert step.tree is not None
+    try:
+        tree = check_tree(step.tree)
+    except ValueError as error:
+        yield f"it cannot be read: {error}"
+        return
+    yield f"{count(len(tree), 'node')}, {count(tree.depth, 'level')}; ✓ stood, ✗ did not"
+    yield from draw(tree)

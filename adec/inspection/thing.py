@@ -1,0 +1,168 @@
+"""What `adec inspect` was given: a trace, a profile, a model, a pair, or one of the words `config` and `env`."""
+
+from __future__ import annotations
+
+import difflib
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from adec.engines.opening import PRACTICE
+from adec.errors import UsageError
+from adec.profile import Profile, available, find_profile
+
+Word = Literal["config", "env"]
+WORDS: tuple[Word, ...] = ("config", "env")
+
+STDIN = "-"
+_SNIFFED = 64
+"""Bytes at the start of a file that tell what it is."""
+_BLANK = b" \t\r\n"
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A trace; None is standard input."""
+
+    path: Path | None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model by the word that `opening.locate` takes."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two models, and the profile that named them if one did."""
+
+    small: str
+    large: str
+    profile: Profile | None = None
+
+
+Thing = Trace | Profile | Model | Pair | Word
+
+
+def recognise(
+    names: tuple[str, ...],
+    *,
+    pair: str | None = None,
+    small: str | None = None,
+    large: str | None = None,
+) -> Thing:
+    """What these arguments mean. Nothing is read but the first bytes of a file.
+
+    Raises UsageError when nothing or too much was given or nobody knows the name, ProfileError for a profile that
+    cannot be read.
+    """
+    options = pair is not None or small is not None or large is not None
+    if pair is not None and (small is not None or large is not None):
+        raise UsageError("--pair and --small with --large exclude each other")
+    if names and options and names != ("config",):
+        raise UsageError(
+            "a thing to look at and --pair, --small or --large were both given",
+            hint="give one of them",
+        )
+    if names == ("config",):
+        return "config"
+    if options:
+        return _pair_of_options(pair, small, large)
+    if not names:
+        raise UsageError(
+            "there is nothing to look at",
+            hint="for example: adec inspect run.jsonl, adec inspect practice:large, or adec inspect env",
+        )
+    if len(names) == 2:
+        return Pair(*names)
+    if len(names) > 2:
+        raise UsageError(f"{len(names)} things were given", hint="one, or the two models of a pair")
+    return _one(names[0])
+
+
+def _pair_of_options(pair: str | None, small: str | None, large: str | None) -> Pair:
+    if pair is None:
+        if small is None or large is None:
+            missing = "--large" if small else "--small"
+            raise UsageError(
+                f"{missing} is missing: a pair is two models",
+                hint="or look at one model: adec inspect MODEL",
+            )
+        return Pair(small, large)
+    profile = find_profile(pair)
+    if profile.small is None or profile.large is None:
+        raise UsageError(
+            f"profile {profile.name} names no pair of models", hint="give --small and --large"
+        )
+    return Pair(profile.model_path(profile.small), profile.model_path(profile.large), profile)
+
+
+def _one(name: str) -> Thing:
+    for word in WORDS:
+        if name == word:
+            return word
+    if name == STDIN:
+        return Trace(None)
+    if name.startswith(PRACTICE):
+        return Model(name)
+    path = Path(name).expanduser()
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return _absent(name)
+    if stat.S_ISDIR(found.st_mode):
+        if not (path / "config.json").is_file() and name in available():
+            return find_profile(name)
+        return Model(name)
+    if stat.S_ISFIFO(found.st_mode):
+        return Trace(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise UsageError(f"{name} is neither a file nor a folder")
+    return _file(name, path)
+
+
+def _file(name: str, path: Path) -> Thing:
+    """By what the file holds first; its ending decides only where that says nothing."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(_SNIFFED)
+    except OSError as error:
+        raise UsageError(f"{name} cannot be read: {error.strerror}") from error
+    if start.startswith(b"GGUF"):
+        return Model(name)
+    ending = path.suffix.lower()
+    if ending == ".toml":
+        return find_profile(str(path))
+    if start.lstrip(_BLANK).startswith(b"{") and ending not in (".gguf", ".safetensors"):
+        return Trace(path)
+    if ending == ".gguf":
+        return Model(name)
+    if ending == ".safetensors" or ending in (".bin", ".pt", ".pth"):
+        raise UsageError(
+            f"{name} is a file of weights without its config",
+            hint=f"give the model's folder: adec inspect {path.parent}",
+        )
+    if ending in (".jsonl", ".json"):
+        return Trace(path)
+    raise UsageError(
+        f"{name} is neither a trace nor a profile nor a model",
+        hint="a trace begins with a JSON object, a profile ends in .toml, a model is a GGUF file or a folder",
+    )
+
+
+def _absent(name: str) -> Profile:
+    known = available()
+    if name in known or name.endswith(".toml"):
+        return find_profile(name)
+    if "/" in name or "\\" in name or Path(name).suffix:
+        raise UsageError(f"{name} does not exist")
+    near = difflib.get_close_matches(name, [*known, *WORDS], n=1)
+    hint = (
+        f"did you mean {near[0]}?"
+        if near
+        else f"profiles are {', '.join(known) or 'none'}; words are {', '.join(WORDS)}"
+    )
+    raise UsageError(f"there is no file, folder or profile {name!r}", hint=hint)

@@ -1,0 +1,161 @@
+"""Models and pairs, looked at from their headers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adec.inspection.anatomy import dissect, group_of
+from adec.inspection.model import inspect_model
+from adec.inspection.pair import speed_up
+from tests.cli.command import call
+from tests.engines.tiny_folder import write_tiny_folder
+from tests.engines.tiny_gguf import write_tiny_gguf, write_tiny_mamba
+
+Pair = tuple[Path, Path]
+
+
+def test_a_models_figures_add_up(tiny_pair: Pair, capsys: Any) -> None:
+    outcome = call(capsys, "inspect", tiny_pair[1], "--json")
+    data = json.loads(outcome.out)
+    assert (outcome.code, outcome.err, list(data)[:2]) == (0, "", ["type", "schema"])
+    assert (data["type"], data["layers"], data["architecture"]) == ("model", 3, "llama")
+    assert sum(group["parameters"] for group in data["groups"]) == data["parameters"]
+    assert sum(group["bytes"] for group in data["groups"]) == data["memory"]["weight_bytes"]
+    for group in data["groups"]:
+        assert sum(group["types"].values()) == group["parameters"]
+    assert {"token embedding", "attention", "feed-forward", "norms"} <= {
+        group["name"] for group in data["groups"]
+    }
+
+
+def test_the_cache_is_what_llama_cpp_reserves(tmp_path: Path) -> None:
+    """The formula against the engine's own context: its bytes of state, filled, hold the cache and little more."""
+    import ctypes
+
+    from adec.engines.base import OpenOptions
+    from adec.engines.opening import open_engine, read_header
+
+    path = write_tiny_gguf(tmp_path / "m.gguf", layers=3, heads=4, kv_heads=2, context=512)
+    cache = dissect(path).cache
+    assert cache is not None
+    engine = open_engine(read_header(path), OpenOptions(context=512, threads=1, branches=1))
+    try:
+        session: Any = engine._session  # type: ignore[attr-defined]
+        size = session.library.llama_state_seq_get_size
+        size.restype = ctypes.c_size_t
+        before = size(session.context, 0)
+        engine.forward([1] * 100)
+        grown = size(session.context, 0) - before
+    finally:
+        engine.close()
+    # what the state adds beside keys and values is a position and a few counts a token
+    assert 0 <= grown - 100 * cache.numbers_per_token * cache.bytes_per_number <= 100 * 64
+    assert cache.bytes_at(1) == cache.bytes_at(256) == cache.bytes_at(257) // 2
+
+
+def test_a_folder_and_a_file_of_one_model_agree(capsys: Any) -> None:
+    gguf, folder = (inspect_model(name).data for name in ("practice:small", "practice:small-torch"))
+    for key in ("parameters", "layers", "vocabulary_fingerprint", "context_limit", "end"):
+        assert gguf[key] == folder[key]
+    # float32 against f16, and 1,024 tokens are a multiple of 256
+    assert folder["memory"]["kv_bytes"] == 2 * gguf["memory"]["kv_bytes"]
+    ours, theirs = ({g["name"]: g["parameters"] for g in d["groups"]} for d in (gguf, folder))
+    assert ours["attention"] == theirs["attention"]
+
+
+def test_a_recurrent_model_says_what_it_cannot_serve(tmp_path: Path, capsys: Any) -> None:
+    path = write_tiny_mamba(tmp_path / "mamba.gguf")
+    data = json.loads(call(capsys, "inspect", path, "--json").out)
+    serves = {row["name"]: row for row in data["strategies"]}
+    assert serves["plain"]["serves"] == "alone"
+    assert serves["ead"]["serves"] == "no" and "recurrent" in serves["ead"]["why"]
+    assert data["memory"]["kv_bytes"] is None
+    text = call(capsys, "inspect", path).out
+    assert "the header does not say" in text and "its layers are recurrent" in text
+
+
+def test_a_long_context_is_refused_and_a_short_one_counted(tiny_pair: Pair, capsys: Any) -> None:
+    outcome = call(capsys, "inspect", tiny_pair[0], "--ctx", 9999)
+    assert (outcome.code, outcome.out) == (2, "") and "it reads 2,048" in outcome.err.lower()
+    half, whole = (
+        json.loads(call(capsys, "inspect", tiny_pair[0], "--ctx", n, "--json").out)["memory"]
+        for n in (512, 1024)
+    )
+    assert 2 * half["kv_bytes"] == whole["kv_bytes"]
+
+
+def test_names_in_a_file_cannot_reach_the_terminal(tmp_path: Path, capsys: Any) -> None:
+    path = write_tiny_gguf(
+        tmp_path / "m.gguf", name="evil\x1b[2J\u202ename", chat_template="a\x1b]0;t\x07"
+    )
+    for more in ((), ("--json",), ("--color", "never")):
+        out = call(capsys, "inspect", path, *more).out
+        assert "\x1b" not in out and "\x07" not in out and "\u202e" not in out
+
+
+def test_a_pair_that_fits(tiny_pair: Pair, capsys: Any) -> None:
+    for arguments in (tiny_pair, ("--small", tiny_pair[0], "--large", tiny_pair[1])):
+        data = json.loads(call(capsys, "inspect", *arguments, "--json").out)
+        assert (data["type"], data["compatible"], data["differences"]) == ("pair", True, [])
+        assert 0 < data["cost_ratio"]["bytes"] < 1
+        assert {row["serves"] for row in data["strategies"]} >= {"yes", "large alone"}
+    out = call(capsys, "inspect", *tiny_pair).out
+    assert "yes: both mean the same" in out and "2211.17192" in out
+
+
+def test_a_pair_that_does_not_fit_says_where(tiny_pair: Pair, tmp_path: Path, capsys: Any) -> None:
+    other = write_tiny_gguf(tmp_path / "other.gguf", merges=("e s", "a t"))
+    outcome = call(capsys, "inspect", other, tiny_pair[1])
+    assert outcome.code == 0 and "\nno: " in outcome.out and "id 256 is 'es'" in outcome.out
+    assert "What exact speculation" not in outcome.out
+    data = json.loads(call(capsys, "inspect", other, tiny_pair[1], "--json").out)
+    serves = {row["name"]: row["serves"] for row in data["strategies"]}
+    assert (serves["ead"], serves["lookup"]) == ("no", "large alone")
+
+
+def test_the_practice_pair_by_its_profile(capsys: Any) -> None:
+    data = json.loads(call(capsys, "inspect", "--pair", "practice", "--json").out)
+    assert data["compatible"] and data["profile"]["fits"]
+
+
+@given(st.floats(0, 1), st.floats(0.01, 2), st.integers(0, 16))
+def test_the_expectation_is_the_sum_it_stands_for(chance: float, ratio: float, drafts: int) -> None:
+    """Tokens of a round: one always, and the i-th draft when all up to it stand."""
+    tokens = 1 + sum(chance**i for i in range(1, drafts + 1))
+    assert speed_up(chance, ratio, drafts) == pytest.approx(tokens / (drafts * ratio + 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("token_embd.weight", "token embedding"),
+        ("output.weight", "output head"),
+        ("output_norm.weight", "norms"),
+        ("blk.0.attn_q.weight", "attention"),
+        ("blk.0.attn_output.weight", "attention"),
+        ("blk.0.attn_norm.weight", "norms"),
+        ("blk.0.ffn_up_exps.weight", "experts"),
+        ("blk.0.ffn_down.weight", "feed-forward"),
+        ("blk.0.ssm_in.weight", "recurrent state"),
+        ("model.layers.0.self_attn.q_proj.weight", "attention"),
+        ("model.layers.0.mlp.experts.3.up_proj.weight", "experts"),
+        ("model.layers.0.input_layernorm.weight", "norms"),
+        ("lm_head.weight", "output head"),
+        ("transformer.wte.weight", "token embedding"),
+        ("something.else", "other"),
+    ],
+)
+def test_tensors_find_their_groups(name: str, group: str) -> None:
+    assert group_of(name) == group
+
+
+def test_a_tiny_folder(tmp_path: Path, capsys: Any) -> None:
+    folder = write_tiny_folder(tmp_path / "model", layers=2, heads=4, kv_heads=2, width=64)
+    data = json.loads(call(capsys, "inspect", folder, "--json").out)
+    assert data["memory"]["kv_bytes_per_token"] == 2 * 2 * 2 * 16 * 4

@@ -1,0 +1,121 @@
+"""Profiles, settings, the machine, and the replay."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from adec.display import Quiet
+from adec.events import Event, Forward, Step
+from adec.inspection.replay import LONGEST_SECONDS, replay, seconds
+from tests.display.fakes import events_of
+from tests.inspection.traces import look, visible, write_trace
+
+PROFILE = """
+schema = 1
+name = "mine"
+recommended = "ead"
+[pair]
+small = "gone.gguf"
+large = "practice:large"
+vocabulary = "0000000000000000"
+[ead]
+up = 0.4 # nats, found by trying
+[signals]
+large_ms = [1.5, 2.5] # of 1 and 2 tokens
+[signals.inner]
+x = nan
+[history]
+level = 0.05
+made = 2026-01-02
+evil = "\\u001b[2J"
+"""
+
+
+def test_a_profile_with_evidence_and_faults(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(PROFILE)
+    outcome = look(path)
+    assert outcome.code == 0 and visible(outcome.out)
+    for said in (
+        "gone.gguf (missing", "was made for another vocabulary", "nats, found by trying",
+        "large_ms", "of 1 and 2 tokens", "inner.x", "2026-01-02",
+    ):  # fmt: skip
+        assert said in outcome.out
+    data = json.loads(look(path, "--json").out)
+    assert data["evidence"]["signals"]["inner"]["x"] == "nan" and data["dates"] == ["2026-01-02"]
+    assert data["strategies"][0]["settings"][0]["value"] == 0.4
+
+
+def test_a_profile_without_evidence_promises_nothing() -> None:
+    outcome = look("practice")
+    assert outcome.code == 0 and "Does it fit its models\nyes" in outcome.out
+
+
+def test_a_refused_setting_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text("schema = 1\n[ead]\nup = -1\nwidnow = 3\n")
+    assert "these settings are refused" in look(path).out
+
+
+def test_settings_have_their_origins(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "profiles").mkdir()
+    (home / "profiles" / "mine.toml").write_text("schema = 1\n[fly]\nwindow = 4\n")
+    data = json.loads(look("config", "--pair", "mine", "--json").out)
+    rows = {row["name"]: row for row in data["settings"]}
+    assert (rows["fly.window"]["value"], rows["fly.window"]["origin"]) == (4, "profile mine")
+    assert rows["fly.gate"]["origin"] == "default" and rows["fly.window"]["default"] == 6
+    variables = {row["name"]: row["value"] for row in data["variables"]}
+    assert variables["ADEC_HOME"] == str(home) and "mine" in data["profiles"]
+    assert "fly.window" in look("config", "--pair", "mine").out
+
+
+def test_the_machine_is_told_without_a_backend() -> None:
+    code = (
+        "import sys; from adec.cli.app import app; app(['inspect', 'env', '--json'], standalone_mode=False);"
+        "print([m for m in ('torch', 'transformers', 'llama_cpp') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    first, last = done.stdout.splitlines()
+    assert last == "[]" and json.loads(first)["type"] == "env"
+
+
+class Seen(Quiet):
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def show(self, event: Event) -> None:
+        self.events.append(event)
+
+
+def test_a_replay_shows_every_event_after_its_time() -> None:
+    events, seen, waits = list(events_of("some words")), Seen(), list[float]()
+    replay(events, seen, 2.0, waits.append)
+    assert seen.events == events
+    took = sum(s.ms() + s.own_ms for s in events if isinstance(s, Step)) / 1000
+    assert sum(waits) == pytest.approx(took / 2)
+
+
+@pytest.mark.parametrize(("ms", "expected"), [(1e300, LONGEST_SECONDS), (-5, 0), (float("nan"), 0)])
+def test_no_trace_can_make_a_replay_hang(ms: float, expected: float) -> None:
+    assert seconds(Step("draft", forwards=(Forward("small", "draft", 1, ms),))) == expected
+
+
+def test_the_replay_and_the_picture_by_command(tmp_path: Path) -> None:
+    path = write_trace(tmp_path / "t.jsonl", events_of("some words"))
+    assert look(path, "--replay", "--speed", 1000).out == "some words"
+    assert look(path, "--svg", tmp_path / "t.svg").code == 0
+    assert (tmp_path / "t.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--json", "--html", "x"), ("--replay", "--step", 1), ("--speed", 2)],
+)
+def test_flags_that_exclude_each_other(arguments: tuple[object, ...], tmp_path: Path) -> None:
+    path = write_trace(tmp_path / "t.jsonl", events_of("x"))
+    assert look(path, *arguments).code == 2
