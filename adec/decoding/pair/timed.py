@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from adec.decoding.meter import Meter
 from adec.decoding.pair.costs import CostCurve, Timings
 from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal, empty
+from adec.decoding.pair.drafters.recycling import Recycling
 from adec.decoding.pair.drafters.small_model import SmallModel
 from adec.decoding.pair.growth import FixedGrowth, Growth, Room, TimedGrowth
 from adec.decoding.pair.planner import observe
@@ -138,7 +139,9 @@ class TimedPlanner:
             deepest = 1 + max(outcome.proposal.tree.depths())
             self._used.reached(len(outcome.verdict.path), deepest)
         for arm in self.arms:
-            arm.drafter.learn(outcome)
+            # a table learns row by row, at a cost that shows where a forward is short; while it rests it need not
+            if arm.throttle.state != "closed" or not isinstance(arm.drafter, Recycling):
+                arm.drafter.learn(outcome)
 
     def account(self, step: Step) -> None:
         for forward in step.forwards:
