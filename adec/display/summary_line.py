@@ -68,8 +68,8 @@ def _pair_line(summary: Mapping[str, Any], tokens: int) -> str:
         line.append(f"{each:.2f} tokens a large forward")
     difference = _number(summary, "saved_seconds")
     if difference is not None:
-        about = "about " if summary.get("plain_ms_from") in ("curve", "fitted") else ""
-        line.append(f"{about}{saved(difference)} against the large model alone")
+        roughly = summary.get("plain_ms_from") in ("curve", "fitted")
+        line.append(f"{saved(difference, roughly=roughly)} against the large model alone")
         ratio = _number(summary, "speedup")
         if ratio is not None:
             line[-1] += f", {times_plain(ratio)}"

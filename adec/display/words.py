@@ -19,9 +19,10 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def saved(seconds: float) -> str:
+def saved(seconds: float, *, roughly: bool = False) -> str:
     """Time saved, or lost where negative."""
-    return f"{'saved' if seconds >= 0 else 'lost'} {abs(seconds):.1f} s"
+    about = "about " if roughly else ""
+    return f"{'saved' if seconds >= 0 else 'lost'} {about}{abs(seconds):.1f} s"
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
