@@ -87,7 +87,8 @@ class Plan:
         check_method(method, self.large, self.small)
         choice = Choice(strategy=name, assignments=assignments)
         settings = _settings(choice, method, self.profile)
-        return dataclasses.replace(self, method=method, settings=settings)
+        # what a profile proved, it proved of the strategy and settings that it chose
+        return dataclasses.replace(self, method=method, settings=settings, bounded=False)
 
     def open(self, options: OpenOptions) -> Session:
         """Load the weights. Raises EngineError."""
@@ -246,12 +247,23 @@ class Session:
         """What the strategy promises here; a budget is proved for greedy decoding only."""
         if self.plan.bounded and question.sampler.greedy:
             return Guarantee.BOUNDED.value
-        return self._strategy.guarantee.value
+        return self.guarantee
 
     @property
     def _plain_ms(self) -> float | None:
         """What a token of the large model alone takes, as the profile measured it."""
         return None if self.plan.curves is None else self.plan.curves.large.ms(1)
+
+    def reply(self, question: Question) -> tuple[str, dict[str, Any]]:
+        """The text of an answer and its summary, for those who need no steps. Raises as `answer` does."""
+        text: list[str] = []
+        summary: dict[str, Any] = {}
+        for event in self.answer(question):
+            if isinstance(event, Step):
+                text += [token.text for token in event.tokens]
+            elif isinstance(event, End):
+                summary = event.summary
+        return "".join(text), summary
 
     def _start(self, question: Question, prompt: list[int], rendered: str) -> Start:
         models = {"large": describe_model(self.engines.large)}

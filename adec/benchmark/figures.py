@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from adec.benchmark.statistics import Interval, Share
+from adec.display import words
 
 UNKNOWN = "-"
 
@@ -14,7 +15,7 @@ def number(value: float | None, digits: int) -> str:
 
 
 def percent(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{100 * value:.0f} %"
+    return UNKNOWN if value is None else words.percent(value)
 
 
 def interval(value: Interval | None) -> str:

@@ -14,6 +14,7 @@ from adec.benchmark.judging import judge
 from adec.benchmark.task import Task
 from adec.engines.pair import Engines
 from adec.errors import AdecError, UsageError
+from adec.load import load_average
 from adec.prompting import encode_prompt
 from adec.sampling import Sampler
 from adec.session import Question
@@ -157,7 +158,5 @@ class Bench:
 
 def machine_load() -> float | None:
     """Processes that want to run, per core; None where the system does not say."""
-    try:
-        return os.getloadavg()[0] / (os.cpu_count() or 1)
-    except (AttributeError, OSError):
-        return None
+    load = load_average()
+    return None if load is None else load / (os.cpu_count() or 1)

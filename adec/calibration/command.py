@@ -19,10 +19,10 @@ from adec.calibration.sections import Named, profile_text
 from adec.calibration.threads import choose_threads
 from adec.calibration.trial import Runner
 from adec.calibration.writing import check_writable, write_profile
-from adec.cli.interrupts import Interrupts
 from adec.display.terminal import size_of
 from adec.engines.base import OpenOptions
 from adec.errors import AdecError, UsageError
+from adec.interrupts import Interrupts
 from adec.places import kept_folder, user_profiles
 from adec.session import DEFAULT_PAIR, Choice, Plan, plan
 

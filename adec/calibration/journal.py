@@ -14,6 +14,7 @@ from typing import Any
 
 from adec.errors import TraceError, UsageError
 from adec.json_fields import loads
+from adec.whole_file import whole_file
 
 MOST_BYTES = 256 * 1024 * 1024
 """Largest journal that is read; a larger one is not ours."""
@@ -29,11 +30,10 @@ class Journal:
         self.resumed = len(self._items)
         """Items that an earlier calibration left."""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             lines = [_line("key", key), *(_line(n, v) for n, v in self._items.items())]
-            fresh = path.with_suffix(".new")
-            fresh.write_text("".join(lines), encoding="utf-8")
-            fresh.replace(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as file:
+                file.writelines(lines)
             self._file = path.open("a", encoding="utf-8")
         except OSError as error:
             raise UsageError(

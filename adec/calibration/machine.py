@@ -11,6 +11,7 @@ from pathlib import Path
 
 from adec import __version__
 from adec.engines.base import ModelHeader
+from adec.load import load_average
 
 BUSY = 0.25
 """Load per core, by others, from which a machine counts as busy."""
@@ -43,7 +44,7 @@ def this_machine(header: ModelHeader) -> Machine:
         cores=usable_cores(),
         adec=__version__,
         backend=_backend(header.info.format),
-        load=load(),
+        load=load_average(),
     )
 
 
@@ -52,14 +53,6 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def load() -> float | None:
-    """Processes that wanted to run in the last minute, on average."""
-    try:
-        return round(os.getloadavg()[0], 2)
-    except (OSError, AttributeError):
-        return None
 
 
 def busy(machine: Machine) -> str | None:

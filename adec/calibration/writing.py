@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import tomlkit
 
 from adec.errors import ProfileError
+from adec.whole_file import whole_file
 
 Line = tuple[str, Any, str]
 """Key, value, comment; a value of None is left out."""
@@ -19,26 +18,12 @@ Line = tuple[str, Any, str]
 
 def write_profile(path: Path, text: str) -> None:
     """Write it whole or not at all. Raises ProfileError when the folder cannot be written."""
-    fresh: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, fresh = tempfile.mkstemp(prefix=f".{path.stem}.", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with whole_file(path) as file:
             file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        # a temporary file is for its owner only; a profile is as readable as any other file
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(fresh, 0o666 & ~mask)
-        os.replace(fresh, path)
-    except BaseException as error:
-        if fresh is not None:
-            with suppress(OSError):
-                os.unlink(fresh)
-        if isinstance(error, OSError):
-            raise _unwritable(path, error) from error
-        raise
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def check_writable(path: Path) -> None:

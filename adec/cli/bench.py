@@ -10,9 +10,9 @@ import typer
 
 from adec.cli import options as shared
 from adec.cli.failures import INTERRUPTED, report
-from adec.cli.interrupts import Interrupts
 from adec.display import ColourWish
 from adec.errors import CheckFailed
+from adec.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from adec.benchmark.report import Report
@@ -186,12 +186,7 @@ def bench(
         ColourWish,
         typer.Option("--color", help="Colour the table.", rich_help_panel=shared.OUTPUT),
     ] = "auto",
-    quiet: Annotated[
-        bool,
-        typer.Option(
-            "--quiet", "-q", help="Nothing on stderr but errors.", rich_help_panel=shared.OUTPUT
-        ),
-    ] = False,
+    quiet: shared.Quiet = False,
     context: shared.Context = None,
     threads: shared.Threads = None,
     batch_threads: shared.BatchThreads = None,

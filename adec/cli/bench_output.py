@@ -13,6 +13,7 @@ from adec.benchmark.report import Report
 from adec.benchmark.samples import SamplesFile
 from adec.display import ColourWish
 from adec.errors import AdecError, UsageError
+from adec.whole_file import whole_file
 
 
 @dataclass(frozen=True)
@@ -79,16 +80,8 @@ def _deliver(word: str, write: Callable[[TextIO], None]) -> None:
         sys.stdout.flush()
         return
     path = Path(word)
-    if path.exists() and not path.is_file():  # a device, a pipe: nothing to replace
-        with path.open("w", encoding="utf-8") as stream:
-            write(stream)
-        return
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with fresh.open("w", encoding="utf-8") as stream:
+        with whole_file(path) as stream:
             write(stream)
-        fresh.replace(path)
     except OSError as error:
         raise AdecError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        fresh.unlink(missing_ok=True)

@@ -94,12 +94,7 @@ def calibrate(
             rich_help_panel=shared.OUTPUT,
         ),
     ] = None,
-    quiet: Annotated[
-        bool,
-        typer.Option(
-            "--quiet", "-q", help="Nothing on stderr but errors.", rich_help_panel=shared.OUTPUT
-        ),
-    ] = False,
+    quiet: shared.Quiet = False,
     context: shared.Context = None,
     threads: shared.Threads = None,
     batch_threads: shared.BatchThreads = None,

@@ -139,6 +139,11 @@ Stop = Annotated[
     ),
 ]
 
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Nothing on stderr but errors.", rich_help_panel=OUTPUT),
+]
+
 Context = Annotated[
     int | None,
     typer.Option(

@@ -12,10 +12,10 @@ import typer
 
 from adec.cli import options as shared
 from adec.cli.failures import INTERRUPTED, report
-from adec.cli.interrupts import Interrupts
 from adec.display import ColourWish
 from adec.errors import AdecError, TraceError, UsageError
 from adec.events import End, Failure
+from adec.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from adec.decoding.search.iad import Verdict
@@ -100,12 +100,7 @@ def run(
             rich_help_panel=shared.OUTPUT,
         ),
     ] = False,
-    quiet: Annotated[
-        bool,
-        typer.Option(
-            "--quiet", "-q", help="Nothing on stderr but errors.", rich_help_panel=shared.OUTPUT
-        ),
-    ] = False,
+    quiet: shared.Quiet = False,
     verbose: Annotated[
         bool,
         typer.Option(

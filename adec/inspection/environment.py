@@ -14,6 +14,7 @@ from typing import Any
 from adec import __version__
 from adec.inspection.figures import many, size
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
+from adec.load import load_average
 
 BACKENDS = {
     "llama.cpp (GGUF files)": ("llama-cpp-python", "llama_cpp"),
@@ -40,7 +41,7 @@ def inspect_environment(*, deep: bool = False) -> Report:
         "threads_default": usable_cores(),
         "memory_bytes": total,
         "memory_available_bytes": available,
-        "load": _load(),
+        "load": load_average(),
         "backends": [_backend(name, *where) for name, where in BACKENDS.items()],
         "packages": {name: _version(name) for name in PACKAGES},
         "variables": {name: os.environ.get(name) for name in _THREAD_VARIABLES},
@@ -94,13 +95,6 @@ def _memory() -> tuple[int | None, int | None]:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), None
     except (OSError, ValueError, AttributeError):
         return None, None
-
-
-def _load() -> float | None:
-    try:
-        return round(os.getloadavg()[0], 2)
-    except (OSError, AttributeError):
-        return None
 
 
 def _blocks(data: dict[str, Any]) -> list[Block]:

@@ -15,13 +15,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
 
 import numpy as np
 
 from adec.decoding.search.threshold import Threshold, learn_threshold, observe
 from adec.engines.base import OpenOptions
-from adec.events import End, Step
 from adec.practice.tasks import FAMILIES, Problem, problems
 from adec.practice.tasks.problem import code_of
 from adec.practice.tasks.sandbox import passes
@@ -104,7 +102,9 @@ def run(
         sure = False
         for key, row in rows.items():
             if not sure:
-                text, summary = _answer(row.session, problem.prompt)
+                text, summary = row.session.reply(
+                    Question(problem.prompt, max_tokens=LONGEST, signals=False)
+                )
                 # an answer without an unsure place is the same under every other setting
                 sure = key != (1, 0) and summary["pauses"] == 0
             if text not in judged:
@@ -163,16 +163,6 @@ def _is_right(problem: Problem, text: str) -> bool:
 def _cell(greedy: Row, row: Row) -> str:
     difference, low, high = (100 * value for value in paired_interval(greedy.right, row.right))
     return f"{difference:+.1f} [{low:+.1f}, {high:+.1f}] {row.fed / greedy.fed:.2f}x"
-
-
-def _answer(session: Session, prompt: str) -> tuple[str, dict[str, Any]]:
-    text: list[str] = []
-    for event in session.answer(Question(prompt, max_tokens=LONGEST, signals=False)):
-        if isinstance(event, Step):
-            text += [token.text for token in event.tokens]
-        elif isinstance(event, End):
-            return "".join(text), event.summary
-    raise AssertionError("an answer ends in an end event")
 
 
 if __name__ == "__main__":

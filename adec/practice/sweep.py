@@ -17,7 +17,6 @@ from typing import Any
 
 from adec.engines.base import OpenOptions
 from adec.engines.pair import Engines
-from adec.events import End, Step
 from adec.practice.tasks import problems
 from adec.session import Choice, Question, Session, plan
 
@@ -73,7 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ):
         texts = {}
         for row in rows:
-            text, summary = _answer(row.session, problem.prompt)
+            text, summary = row.session.reply(
+                Question(problem.prompt, max_tokens=256, signals=False)
+            )
             row.take(summary)
             row.right += problem.check(text)
             texts[row.label] = text
@@ -112,16 +113,6 @@ def _open(small: str, large: str) -> list[Row]:
         short = " ".join(word.partition(".")[2] for word in assignments)
         rows.append(Row(f"{strategy} {short}".strip(), Session(made, engines, 0.0)))
     return rows
-
-
-def _answer(session: Session, prompt: str) -> tuple[str, dict[str, Any]]:
-    text: list[str] = []
-    for event in session.answer(Question(prompt, max_tokens=256, signals=False)):
-        if isinstance(event, Step):
-            text += [token.text for token in event.tokens]
-        elif isinstance(event, End):
-            return "".join(text), event.summary
-    raise AssertionError("an answer ends in an end event")
 
 
 if __name__ == "__main__":

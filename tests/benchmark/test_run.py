@@ -8,6 +8,7 @@ import io
 import json
 import random
 import tracemalloc
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -27,12 +28,14 @@ from adec.benchmark.samples import SamplesFile
 from adec.benchmark.table import show
 from adec.benchmark.task import Task
 from adec.benchmark.totals import Totals
+from adec.engines.pair import Engines
 from adec.errors import AdecError, UsageError
 from tests import laws
 from tests.benchmark.rows import (
     bench_here,
     forgetful_here,
     liar_here,
+    plan_of,
     prompt_of,
     request_of,
     samples_of,
@@ -350,3 +353,9 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     assert "<script" not in page.getvalue() and "{{7*7}}" in page.getvalue()
     for text in (page.getvalue(), table.getvalue()):
         assert "\x1b]" not in text and "\x07" not in text and "\u202e" not in text
+
+
+def test_a_row_of_another_strategy_does_not_inherit_what_a_profile_proved() -> None:
+    small, large = laws.pair(0, size=6, context=512)
+    proved = replace(plan_of(Engines(large, small), "ead"), bounded=True)
+    assert not proved.with_strategy("plain").bounded

@@ -12,6 +12,7 @@ from time import perf_counter
 
 from adec.decoding.pair.costs import CostCurve
 from adec.engines.base import Engine
+from adec.whole_file import whole_file
 
 SIZES = (1, 2, 3, 4, 5, 6, 8, 9, 12, 16, 17, 24, 32)
 """Tokens of the forwards measured: dense where kernels have their steps (just past 4, 8 and 16), sparse beyond."""
@@ -92,10 +93,9 @@ def _load(path: Path) -> CostCurve | None:
 
 def _save(path: Path, curve: CostCurve) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(f".{os.getpid()}")
         points = {str(size): round(ms, 4) for size, ms in curve.points.items()}
-        fresh.write_text(json.dumps({"schema": _SCHEMA, "ms": points}))
-        fresh.replace(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as file:
+            file.write(json.dumps({"schema": _SCHEMA, "ms": points}))
     except OSError:
         return  # a curve that cannot be kept is measured again
