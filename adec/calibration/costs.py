@@ -60,10 +60,7 @@ class CostTable:
             raise ValueError("no costs were measured")
         nearest = min(self.cells, key=lambda known: abs(known - context))
         column = self.cells[nearest]
-        return CostCurve(
-            {size: cell.ms for size, cell in column.items()},
-            {size: cell.count for size, cell in column.items()},
-        )
+        return CostCurve({size: cell.ms for size, cell in column.items()})
 
     @property
     def outliers(self) -> float:

@@ -35,7 +35,7 @@ def export(checkpoint: Mapping[str, Any], out: Path) -> tuple[Path, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)
-    for file, content in _configurations(shape).items():
+    for file, content in configurations(shape).items():
         (folder / file).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     tokenizer.save(str(folder / "tokenizer.json"))
     path = out / f"practice-{name}.gguf"
@@ -60,7 +60,8 @@ def hugging_face_names(state: Mapping[str, Tensor], shape: Shape) -> Iterator[tu
         yield theirs + "mlp.down_proj.weight", state[ours + "down.weight"]
 
 
-def _configurations(shape: Shape) -> dict[str, dict[str, Any]]:
+def configurations(shape: Shape, theta: float = ROPE_THETA) -> dict[str, dict[str, Any]]:
+    """The JSON files of a Hugging Face folder, by name. `theta`: base of RoPE."""
     ends = {"eos_token_id": tokens.END_ID, "pad_token_id": tokens.PAD_ID, "bos_token_id": None}
     return {
         "config.json": {
@@ -76,8 +77,8 @@ def _configurations(shape: Shape) -> dict[str, dict[str, Any]]:
             "hidden_act": "silu",
             "max_position_embeddings": CONTEXT,
             "rms_norm_eps": NORM_EPS,
-            "rope_theta": ROPE_THETA,
-            "rope_parameters": {"rope_type": "default", "rope_theta": ROPE_THETA},
+            "rope_theta": theta,
+            "rope_parameters": {"rope_type": "default", "rope_theta": theta},
             "tie_word_embeddings": True,
             "attention_bias": False,
             "mlp_bias": False,

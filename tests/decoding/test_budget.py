@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -12,7 +11,9 @@ from hypothesis import strategies as st
 from adec.decoding.pair.acceptance import Verdict
 from adec.decoding.pair.costs import CostCurve, Timings
 from adec.decoding.pair.drafters.drafter import Outcome, Proposal
+from adec.decoding.pair.drafters.suffix import SuffixMatching
 from adec.decoding.pair.growth import FixedGrowth, Room, TimedGrowth
+from adec.decoding.pair.lookup import LookupSettings
 from adec.decoding.pair.measuring import SIZES, curve_of, measure
 from adec.decoding.pair.planner import observe
 from adec.decoding.pair.rates import Rates, expected_tokens
@@ -38,20 +39,22 @@ def test_a_curve_goes_through_its_points_and_straight_between() -> None:
     assert curve.ms(9) == pytest.approx(20 + 4 * 10 / 4)  # the mean slope goes on
 
 
-@given(st.dictionaries(st.integers(1, 64), st.floats(0, 1e4), min_size=1))
-def test_a_curve_never_falls_and_is_never_negative(points) -> None:
+@given(st.dictionaries(st.integers(1, 64), st.floats(0, 1e4), min_size=1), st.integers(2, 70))
+def test_a_forward_is_filled_up_only_to_one_that_is_cheaper(points, size) -> None:
     curve = CostCurve(points)
-    costs = [curve.ms(n) for n in range(70)]
-    assert costs[0] == 0
-    assert all(a <= b + 1e-6 for a, b in pairwise(costs))
+    filled = curve.filled(size)
+    assert size <= filled <= size + 8 and curve.ms(size) >= 0
+    if filled > size:
+        assert curve.ms(size) == points[filled]
+        assert all(points[filled] <= ms for n, ms in points.items() if size < n <= size + 8)
 
 
-def test_noise_is_pooled_by_weight() -> None:
-    assert CostCurve({1: 10.0, 2: 14.0, 3: 11.0}, {2: 1, 3: 2}).points == {
-        1: 10.0,
-        2: 12.0,
-        3: 12.0,
-    }
+def test_a_full_block_is_cheaper_than_one_nearly_full() -> None:
+    curve = CostCurve({1: 20.0, 8: 100.0, 15: 200.0, 16: 143.0, 17: 160.0, 31: 350.0, 32: 280.0})
+    assert [curve.filled(n) for n in (1, 2, 11, 13, 16, 17, 27)] == [1, 2, 11, 16, 16, 17, 32]
+    assert curve.ms(15) == 143 and curve.ms(0) == 0
+    assert CostCurve({1: 10.0, 2: 9.9}).filled(1) == 1  # plain decoding is not filled up
+    assert CostCurve({4: 10.0, 5: 9.9}).filled(4) == 4  # no more than chance
 
 
 def test_a_curve_learns_medians_of_late_forwards() -> None:
@@ -362,3 +365,87 @@ def test_goodput_knows_no_draft_and_long_ones() -> None:
             best[alpha, name] = max(range(9), key=lambda k, c=curve: planner.goodput(k, 1, c))
     assert [best[a, "linear"] for a in (0.1, 0.5, 0.9)] == [0, 0, 0]
     assert best[0.1, "flat"] < best[0.5, "flat"] < best[0.9, "flat"] == 8
+
+
+# ---- copying
+
+
+class Repeats:
+    """Says the prompt again, then again."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __call__(self, prefix):
+        token = prefix[-self.length] if len(prefix) >= self.length else 0
+        return [100.0 if t == token else 1.0 for t in range(12)]
+
+
+def copied(cost, count: int = 200):
+    clock = Clock()
+    rng = random.Random(4)
+    prompt = [rng.randrange(12) for _ in range(60)]
+    engine = TimedTable(Repeats(60), clock, cost, size=12, context=600)
+    strategy = find_method("lookup").build(Engines(engine), LookupSettings())
+    strategy.measured(CostCurve({n: cost(n) for n in range(1, 33)}))
+    with clock.installed():
+        steps = list(strategy.generate(prompt, Limits(count)))
+    tokens = [token.id for step in steps for token in step.tokens]
+    assert tokens == (prompt * 5)[:count]
+    return steps
+
+
+def test_a_forward_nearly_full_is_filled_up() -> None:
+    steps = copied(lambda n: (3.0 if n % 8 == 0 else 5.0) * n)
+    forwards = [f for step in steps for f in step.forwards if f.purpose == "verify"]
+    assert max(len(step.tokens) for step in steps) >= 8
+    assert all(f.tokens % 8 == 0 for f in forwards if f.tokens >= 5)
+    assert any(step.forwards[0].tokens > step.drafted + 1 for step in steps if step.drafted)
+
+
+def test_a_copy_is_taken_up_again_however_often_drafts_failed_before() -> None:
+    throttle = Throttle(free=True)
+    for _ in range(40):
+        if throttle.state == "open":
+            throttle.record(1, 20.0, 10.0)
+    assert throttle.state == "closed"
+    throttle.convince(7)
+    assert throttle.state == "closed"
+    throttle.convince(8)
+    assert throttle.state == "open"
+    for _ in range(TRIES):
+        throttle.record(1, 20.0, 10.0)
+    throttle.convince(15)  # it was wrong to trust eight
+    assert throttle.state == "closed"
+    throttle.convince(16)
+    assert throttle.state == "open"
+
+
+def test_a_text_that_repeats_itself_is_drafted_past_its_end() -> None:
+    drafter = SuffixMatching(latest_only=True)
+    list(drafter.start([5, 7, 1, 2, 3, 1, 2, 3, 1, 2], Limits(0)))
+    growth = FixedGrowth(8, Room(8, 1, 8), Rates())
+    assert drafter.propose([], growth, None).tree.tokens == [3, 1, 2, 3, 1, 2, 3, 1]
+
+
+@given(st.lists(st.integers(0, 2), max_size=60))
+def test_the_streak_is_what_a_copy_has_run_for(tokens) -> None:
+    drafter = SuffixMatching()
+    list(drafter.start([], Limits(0)))
+    for place in range(len(tokens)):
+        drafter._extend(tokens[place : place + 1])
+        text = tokens[: place + 1]
+        longest = max(
+            (
+                n
+                for n in range(place + 1)
+                if any(text[i : i + n] == text[place + 1 - n :] for i in range(place + 1 - n))
+            ),
+            default=0,
+        )
+        assert drafter.streak <= longest
+    again = [0, 1, 2, 0, 2, 1, 1, 0, 2, 2]
+    list(drafter.start(again, Limits(0)))
+    for count, token in enumerate(again):
+        drafter._extend([token])
+        assert drafter.streak == max(0, count - 1)

@@ -23,7 +23,9 @@ class LookupSettings:
     """`--set lookup.NAME=VALUE`."""
 
     least: int = setting(1, "tokens that must match", least=1, most=GRAMS)
-    tokens: int = setting(10, "tokens drafted at most (published: 10)", least=1, most=256)
+    tokens: int = setting(
+        0, "tokens drafted at most; 0: 63 by time, the published 10 when fixed", least=0, most=256
+    )
     size: Literal["time", "fixed"] = setting(
         "time", "time: draft while tokens per millisecond rise. fixed: always that many"
     )
@@ -31,7 +33,6 @@ class LookupSettings:
 
 def build(engines: Engines, settings: LookupSettings) -> Speculating:
     """Prompt lookup on the large model alone."""
+    tokens = settings.tokens or (10 if settings.size == "fixed" else 63)
     drafter = SuffixMatching(name="ngram", least=settings.least, latest_only=True)
-    return free_drafting(
-        "lookup", None, engines, drafter, settings.tokens, settings.size, chain=True
-    )
+    return free_drafting("lookup", None, engines, drafter, tokens, settings.size, chain=True)

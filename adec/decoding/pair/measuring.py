@@ -6,28 +6,33 @@ import hashlib
 import json
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 from time import perf_counter
 
 from adec.decoding.pair.costs import CostCurve
+from adec.decoding.pair.planner import Clocked
 from adec.engines.base import Engine
+from adec.events import Step
+from adec.places import kept_folder
 from adec.whole_file import whole_file
 
-SIZES = (1, 2, 3, 4, 5, 6, 8, 9, 12, 16, 17, 24, 32)
-"""Tokens of the forwards measured: dense where kernels have their steps (just past 4, 8 and 16), sparse beyond."""
+SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 17, 20, 24, 28, 31, 32, 33, 48, 64)
+"""Tokens of the forwards measured: dense where kernels have their steps (about 4, 8, 16 and 32), sparse beyond."""
+OFTEN = 17
+"""Sizes up to this one are measured again, as drafts of such sizes are what is decided about most."""
 REPEATS = 3
-SECONDS = 3.0
+SECONDS = 6.0
 """Time that a measurement may take: about; the forward under way is finished."""
 FILE_BYTES = 64 * 1024
 
-_SCHEMA = 1
+_SCHEMA = 2
 
 
 def measure(engine: Engine, seconds: float = SECONDS) -> CostCurve:
     """Time forwards of `SIZES` tokens on an empty sequence, sizes interleaved so that a slow moment hits all alike.
 
-    The engine's sequence is empty afterwards. Medians of up to `REPEATS` forwards; every size up to 4 at least once.
+    The engine's sequence is empty afterwards. The least of up to `REPEATS` forwards, since other work on the machine only adds; every size up to 4 at least once.
     """
     seen: dict[int, list[float]] = {}
     began = perf_counter()
@@ -37,16 +42,15 @@ def measure(engine: Engine, seconds: float = SECONDS) -> CostCurve:
     for repeat in range(REPEATS):
         for size in SIZES:
             engine.rewind(0)
+            if repeat and size > OFTEN:
+                continue
             if size > limit or (perf_counter() - began > seconds and (repeat or size > 4)):
                 continue
             start = perf_counter()
             engine.forward([0] * size, rows=size)
             seen.setdefault(size, []).append(1000 * (perf_counter() - start))
     engine.rewind(0)
-    return CostCurve(
-        {size: median(values) for size, values in seen.items()},
-        {size: len(values) for size, values in seen.items()},
-    )
+    return CostCurve({size: min(values) for size, values in seen.items()})
 
 
 def curve_of(engine: Engine, folder: Path) -> tuple[CostCurve, float]:
@@ -59,6 +63,16 @@ def curve_of(engine: Engine, folder: Path) -> tuple[CostCurve, float]:
     curve = measure(engine)
     _save(path, curve)
     return curve, perf_counter() - began
+
+
+def at_first_use(clocked: Clocked, engine: Engine) -> Iterator[Step]:
+    """Give `clocked` the curve of the large model's engine, unless it has one; a step says so if that took time."""
+    if clocked.is_measured or engine.info.format == "table":
+        return
+    curve, seconds = curve_of(engine, kept_folder("cost"))
+    clocked.measured(curve)
+    if seconds:
+        yield Step("prompt", reason=f"measured forward times in {seconds:.1f} s")
 
 
 def _key(engine: Engine) -> str:

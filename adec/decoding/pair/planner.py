@@ -36,6 +36,10 @@ class Planner(Protocol):
         """This round's proposal; empty for a plain step. `unread`: tokens that the large model reads in any case."""
         ...
 
+    def filled(self, size: int) -> int:
+        """Tokens that the verifying forward of `size` tokens shall be filled up to; `size` where that is best."""
+        ...
+
     def learn(self, outcome: Outcome) -> None:
         """The round was judged."""
         ...
@@ -48,6 +52,11 @@ class Planner(Protocol):
 @runtime_checkable
 class Clocked(Protocol):
     """What decides by forward times: a planner, or the strategy around it."""
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether a curve was given."""
+        ...
 
     def measured(self, curve: CostCurve, small: CostCurve | None = None) -> None:
         """The large model's curve is known, and perhaps that of the small one; nothing is measured again."""
@@ -80,6 +89,9 @@ class FixedPlanner:
         if min(nodes, room.nodes, room.depth) < 1:
             return empty()
         return self.drafter.propose(sequence, growth, meter)
+
+    def filled(self, size: int) -> int:
+        return size
 
     def learn(self, outcome: Outcome) -> None:
         self.drafter.learn(outcome)

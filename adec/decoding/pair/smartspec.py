@@ -50,12 +50,12 @@ class GoodputPlanner:
         self._small = small
         self._rates = Rates()
         self._idle = 0
-        self._measured = False
+        self.is_measured = False
 
     def measured(self, curve: CostCurve, small: CostCurve | None = None) -> None:
         """The curves became known: no round is spent on learning them."""
         self.timings = Timings(curve)
-        self._measured = True
+        self.is_measured = True
         if small is not None:
             self._small.timings = Timings(small)
 
@@ -74,6 +74,10 @@ class GoodputPlanner:
             return empty()
         growth = FixedGrowth(length, replace(room, leaves=1), self._rates)
         return self._small.propose(sequence, growth, meter)
+
+    def filled(self, size: int) -> int:
+        curve = self.timings.curve
+        return size if curve is None else curve.filled(size)
 
     def learn(self, outcome: Outcome) -> None:
         drafted = len(outcome.proposal)
@@ -98,7 +102,7 @@ class GoodputPlanner:
 
     def _length(self, most: int, unread: int) -> int:
         curve = self.timings.curve
-        if curve is None or not (self._measured or self.timings.count(1) >= PLAIN_FIRST):
+        if curve is None or not (self.is_measured or self.timings.count(1) >= PLAIN_FIRST):
             return 0
         if self._small.timings.curve is None or self._idle >= WAIT:
             return min(3, most)

@@ -16,7 +16,7 @@ from adec.decoding.pair.drafters.recycling import Recycling
 from adec.decoding.pair.drafters.small_model import SmallModel
 from adec.decoding.pair.drafters.suffix import SuffixMatching
 from adec.decoding.pair.history import History
-from adec.decoding.pair.measuring import curve_of
+from adec.decoding.pair.measuring import at_first_use
 from adec.decoding.pair.speculation import Speculation
 from adec.decoding.pair.timed import TimedPlanner
 from adec.decoding.pair.verifiers import FollowTarget
@@ -72,21 +72,20 @@ class Speculate:
         if settings.recycling:
             drafters.append(Recycling())
         self.planner = TimedPlanner(drafters, longest=settings.longest)
-        self._measured = False
+
+    @property
+    def is_measured(self) -> bool:
+        """See `Clocked`."""
+        return self.planner.is_measured
 
     def measured(self, curve: CostCurve, small: CostCurve | None = None) -> None:
         """See `Clocked`."""
         self.planner.measured(curve, small)
-        self._measured = True
 
     def generate(self, prompt: list[int], limits: Limits) -> Iterator[Step]:
         """See `Strategy.generate`."""
-        if not self._measured and self._settings.measure and self._large.info.format != "table":
-            curve, seconds = curve_of(self._large, kept_folder("cost"))
-            self.planner.measured(curve)
-            self._measured = True
-            if seconds:
-                yield Step("prompt", reason=f"measured forward times in {seconds:.1f} s")
+        if self._settings.measure:
+            yield from at_first_use(self.planner, self._large)
         if self._remark is not None:
             yield Step("prompt", reason=self._remark)
         answer: list[int] = []

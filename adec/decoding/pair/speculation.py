@@ -19,6 +19,7 @@ from adec.decoding.pair.costs import CostCurve
 from adec.decoding.pair.drafters.drafter import Outcome, Proposal, empty
 from adec.decoding.pair.drafters.small_model import behind
 from adec.decoding.pair.growth import Room
+from adec.decoding.pair.measuring import at_first_use
 from adec.decoding.pair.planner import Clocked, Planner
 from adec.decoding.pair.verifiers import Verifier
 from adec.decoding.prompt import read_prompt
@@ -108,18 +109,24 @@ class Speculation:
         return step
 
     def _verify(self, proposal: Proposal, unread: list[int]) -> Scores:
-        """The large model's rows after the trunk's end and after every node, in one forward."""
+        """The large model's rows after the trunk's end and after every node, in one forward.
+
+        Where a fuller forward is the cheaper one, tokens that nobody judges come last.
+        """
         large, tree, meter = self._large, proposal.tree, self._meter
         if len(tree) == 0:
             purpose: Purpose = "write" if len(unread) == 1 else "catch_up"
             return meter.forward(large, "large", purpose, unread)
+        asked = len(unread) + len(tree)
+        fill = min(self._planner.filled(asked), large.context - large.length) - asked
         if tree.is_chain:
-            return meter.forward(
-                large, "large", "verify", [*unread, *tree.tokens], rows=len(tree) + 1
-            )
-        return meter.forward_tree(
-            large, "large", "verify", behind(unread, tree), first_row=len(unread) - 1
-        )
+            fed = [*unread, *tree.tokens]
+            fed += fed[-1:] * fill
+            return meter.forward(large, "large", "verify", fed, rows=len(tree) + 1 + fill)
+        whole = behind(unread, tree)
+        for _ in range(fill):
+            whole.add(len(whole) - 1, whole.tokens[-1], 0.0)
+        return meter.forward_tree(large, "large", "verify", whole, first_row=len(unread) - 1)
 
     def _settle(self, proposal: Proposal, verdict: Verdict, unread: int) -> None:
         """Keep what stands in the large model's cache; the newest token stays unread."""
@@ -171,6 +178,11 @@ class Speculating:
     def guarantee(self) -> Guarantee:
         return self._verifier.guarantee
 
+    @property
+    def is_measured(self) -> bool:
+        """See `Clocked`; a planner that does not look at the clock needs no curve."""
+        return not isinstance(self.planner, Clocked) or self.planner.is_measured
+
     def measured(self, curve: CostCurve, small: CostCurve | None = None) -> None:
         """See `Clocked`; a planner that does not look at the clock has no use for it."""
         if isinstance(self.planner, Clocked):
@@ -178,7 +190,8 @@ class Speculating:
 
     def generate(self, prompt: list[int], limits: Limits) -> Iterator[Step]:
         """See `Strategy.generate`."""
-        return Speculation(self._large, self.planner, self._verifier, prompt, limits).run()
+        yield from at_first_use(self, self._large)
+        yield from Speculation(self._large, self.planner, self._verifier, prompt, limits).run()
 
 
 def _record(proposal: Proposal, verdict: Verdict) -> TreeRecord:

@@ -27,6 +27,9 @@ WAIT_MOST = 128
 """Longest wait: a probe that fails at once takes about two plain rounds' time, so probing then costs under 2 %."""
 PROBES = 2
 """Rounds of a probe: one alone is a coin toss. When the first draft is rejected whole, one is enough."""
+CONVINCING = 8
+"""Tokens in a row that a drafter would have had right, after which it drafts again at once; twice as many each time that it
+is closed again."""
 MARGIN = 1.05
 """Speed that a probe must reach: at break-even the drafts are not worth the heat."""
 
@@ -50,6 +53,7 @@ class Throttle:
         self._fresh = not free
         self._losing = 0
         self._streak = RECENT_FREE if free else STREAK
+        self._convincing = CONVINCING
         self._rounds: deque[tuple[int, float]] = deque(maxlen=RECENT_FREE if free else RECENT)
 
     def tick(self) -> None:
@@ -61,6 +65,13 @@ class Throttle:
             self.state = "probe"
             # an open drafter that is never used waits longer each time, too, until it is
             self._wait = min(2 * self._wait, WAIT_MOST)
+            self._forget()
+
+    def convince(self, streak: int) -> None:
+        """While nothing was drafted, the last `streak` tokens were what would have been."""
+        if self.state != "open" and not self._fresh and streak >= self._convincing:
+            self.state = "open"
+            self._convincing *= 2
             self._forget()
 
     def record(self, tokens: int, ms: float, plain_ms: float) -> bool:
@@ -77,6 +88,8 @@ class Throttle:
         allowed = 1 - DOUBT / count**0.5
         if self.state == "open":
             self._wait = WAIT
+            if speed >= MARGIN and count >= PROBES:
+                self._convincing = CONVINCING
             if self._losing >= self._streak or (count >= TRIES and speed < allowed):
                 self.speed = speed
                 self._close()

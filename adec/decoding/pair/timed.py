@@ -73,7 +73,7 @@ class TimedPlanner:
         ]
         self.timings = Timings()
         self.reason: str | None = None
-        self._measured = False
+        self.is_measured = False
         self._in_order = in_order
         self._longest = longest
         self._chain = chain
@@ -84,7 +84,7 @@ class TimedPlanner:
     def measured(self, curve: CostCurve, small: CostCurve | None = None) -> None:
         """The large model's curve became known, and perhaps that of the small one."""
         self.timings = Timings(curve)
-        self._measured = True
+        self.is_measured = True
         for arm in self.arms:
             if small is not None and isinstance(arm.drafter, SmallModel):
                 arm.drafter.timings = Timings(small)
@@ -101,7 +101,7 @@ class TimedPlanner:
     def propose(self, sequence: Sequence[int], room: Room, unread: int, meter: Meter) -> Proposal:
         self._used = None
         curve = self.timings.curve
-        if curve is None or not (self._measured or self.timings.count(1) >= PLAIN_FIRST):
+        if curve is None or not (self.is_measured or self.timings.count(1) >= PLAIN_FIRST):
             return empty()
         if min(room.nodes, room.depth) < 1:
             return empty()
@@ -109,6 +109,7 @@ class TimedPlanner:
             room = replace(room, leaves=1)
         best, best_rate, found = None, 1 / self._plain_ms(curve, unread), empty()
         for arm in self.arms:
+            arm.throttle.convince(arm.drafter.streak)
             state = arm.throttle.state
             if state == "closed":
                 continue
@@ -132,6 +133,10 @@ class TimedPlanner:
             found = best.drafter.propose(sequence, self._growth(best, curve, unread, room), meter)
         self._used = best if len(found) else None
         return found
+
+    def filled(self, size: int) -> int:
+        curve = self.timings.curve
+        return size if curve is None else curve.filled(size)
 
     def learn(self, outcome: Outcome) -> None:
         if self._used is not None:

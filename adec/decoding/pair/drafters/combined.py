@@ -34,6 +34,10 @@ class _Several:
     def name(self) -> str:
         return "+".join(drafter.name for drafter in self._drafters)
 
+    @property
+    def streak(self) -> int:
+        return max(drafter.streak for drafter in self._drafters)
+
 
 class FirstOf(_Several):
     """The first drafter with a proposal wins the round."""

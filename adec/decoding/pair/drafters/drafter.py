@@ -65,6 +65,11 @@ class Drafter(Protocol):
         """Whether its trees are legal for rejection without replacement."""
         ...
 
+    @property
+    def streak(self) -> int:
+        """Committed tokens in a row that it would have drafted, as far as it knows without being asked; 0 where it does not."""
+        ...
+
     def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
         """A new answer begins: read the prompt, a step a chunk."""
         ...

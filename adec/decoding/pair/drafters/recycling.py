@@ -31,6 +31,7 @@ class Recycling:
 
     name = "recycling"
     sampled_in_order = False
+    streak = 0
 
     def __init__(self) -> None:
         self._after: dict[int, list[int]] = {}

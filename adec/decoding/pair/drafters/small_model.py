@@ -56,6 +56,7 @@ class SmallModel:
     """
 
     name = "small"
+    streak = 0
 
     def __init__(
         self,

@@ -39,6 +39,17 @@ class _Match:
     next: int
     """Index of the token that followed."""
     length: int
+    period: int = 0
+    """How far back of the end of the text it stands, where it is of the same text: what goes on past the end begins again there."""
+
+    def after(self) -> _Match | None:
+        """The same place one token on."""
+        following = self.next + 1
+        if following == len(self.text):
+            if not self.period:
+                return None
+            following -= self.period
+        return _Match(self.text, following, self.length, self.period)
 
 
 class SuffixMatching:
@@ -68,6 +79,8 @@ class SuffixMatching:
         self._old: dict[tuple[int, ...], list[tuple[int, int]]] = {}
         self._new: dict[tuple[int, ...], list[int]] = {}
         self._text: list[int] = []
+        self.streak = 0
+        self._follows: tuple[Sequence[int], int] | None = None
         for text in texts:
             self._archive(text)
 
@@ -77,6 +90,7 @@ class SuffixMatching:
         self._limits = limits
         self._text, self._new = [], {}
         self._extend(prompt)
+        self.streak, self._follows = 0, None
         yield from ()
 
     def propose(self, sequence: Sequence[int], growth: Growth, meter: Meter) -> Proposal:
@@ -96,9 +110,9 @@ class SuffixMatching:
                 parent, token = tree.parents[node], tree.tokens[node]
                 depth = depths[parent] + 1
                 here = [
-                    _Match(match.text, match.next + 1, match.length)
+                    after
                     for match in reached[parent]
-                    if match.text[match.next] == token and match.next + 1 < len(match.text)
+                    if match.text[match.next] == token and (after := match.after()) is not None
                 ]
             reached[node], depths[node] = here, depth
             if depth >= deepest:
@@ -122,6 +136,24 @@ class SuffixMatching:
             text.append(token)
             for size in range(1, min(GRAMS, len(text)) + 1):
                 self._new.setdefault(tuple(text[-size:]), []).append(len(text))
+            self._follow(token)
+
+    def _follow(self, token: int) -> None:
+        """Count how long the text has gone on as it once did before: one comparison a token."""
+        if self._follows is not None:
+            text, place = self._follows
+            if place < len(text) and text[place] == token:
+                self._follows = text, place + 1
+                self.streak += 1
+                return
+        self.streak, self._follows = 0, None
+        if len(self._text) >= 2:
+            key = tuple(self._text[-2:])
+            if len(here := self._new[key]) > 1:
+                self._follows = self._text, here[-2]
+            elif there := self._old.get(key):
+                number, end = there[-1]
+                self._follows = self._texts[number], end
 
     def _archive(self, text: Sequence[int]) -> None:
         number = len(self._texts)
@@ -149,7 +181,12 @@ class SuffixMatching:
             if not places:
                 continue
             found = [
-                _Match(earlier, end, _backwards(text, earlier, end, size))
+                _Match(
+                    earlier,
+                    end,
+                    _backwards(text, earlier, end, size),
+                    len(text) - end if earlier is text else 0,
+                )
                 for earlier, end in places
             ]
             if self._latest_only:

@@ -83,6 +83,7 @@ class TriGramSearch:
 
     name = "ngram"
     sampled_in_order = False
+    streak = 0
 
     def __init__(self, iterations: int = 150) -> None:
         self._iterations = iterations
