@@ -396,11 +396,14 @@ def copied(cost, count: int = 200):
 
 
 def test_a_forward_nearly_full_is_filled_up() -> None:
-    steps = copied(lambda n: (3.0 if n % 8 == 0 else 5.0) * n)
-    forwards = [f for step in steps for f in step.forwards if f.purpose == "verify"]
-    assert max(len(step.tokens) for step in steps) >= 8
-    assert all(f.tokens % 8 == 0 for f in forwards if f.tokens >= 5)
-    assert any(step.forwards[0].tokens > step.drafted + 1 for step in steps if step.drafted)
+    filled = 0
+    for count in range(190, 198):  # the answer's limit leaves less than a block at the end
+        steps = copied(lambda n: (3.0 if n % 8 == 0 else 5.0) * n, count)
+        forwards = [f for step in steps for f in step.forwards if f.purpose == "verify"]
+        assert max(len(step.tokens) for step in steps) >= 8
+        assert all(f.tokens % 8 == 0 for f in forwards if f.tokens >= 5)
+        filled += any(s.forwards[0].tokens > s.drafted + 1 for s in steps if s.drafted)
+    assert filled >= 2
 
 
 def test_a_copy_is_taken_up_again_however_often_drafts_failed_before() -> None:
