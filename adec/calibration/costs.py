@@ -19,7 +19,7 @@ from adec.decoding.pair.measuring import SIZES
 from adec.engines.base import Engine
 from adec.events import Role
 
-LARGE_SIZES = (*SIZES, 48, 64)
+LARGE_SIZES = SIZES
 """Tokens of a forward of the large model: up to the largest tree that is worth its own time."""
 SMALL_SIZES = (1, 2, 4, 8, 16)
 """Tokens of a forward of the small model: it drafts one by one, and catches up on a few."""
