@@ -26,6 +26,9 @@ WORTH = 0.95
 WINDOW = 9
 """Forwards of a size whose median counts. Odd and small: the context grows during an answer, and cost with it."""
 
+REDRAWN = 16
+"""Forwards of sizes well known after which the curve is drawn again."""
+
 
 class CostCurve:
     """Milliseconds of a forward by its number of tokens, which may be filled up."""
@@ -104,11 +107,16 @@ class Timings:
         self._measured = measured
         self._seen: dict[int, deque[float]] = {}
         self._curve = measured
+        self._newer = 0
 
     def record(self, size: int, ms: float) -> None:
         """A forward of `size` tokens took `ms`."""
-        self._seen.setdefault(size, deque(maxlen=WINDOW)).append(ms)
-        self._curve = None
+        seen = self._seen.setdefault(size, deque(maxlen=WINDOW))
+        seen.append(ms)
+        self._newer += 1
+        # a curve takes tens of microseconds to draw: once a size is well known it need not be at once
+        if len(seen) < WINDOW or self._newer >= REDRAWN:
+            self._curve = None
 
     def count(self, size: int) -> int:
         """Forwards of this size seen lately."""
@@ -133,4 +141,5 @@ class Timings:
                 for size, ms in self._measured.points.items():
                     points.setdefault(size, speed * ms)
             self._curve = CostCurve(points)
+            self._newer = 0
         return self._curve

@@ -24,7 +24,9 @@ rounds of ten, does so once in 400."""
 WAIT = 16
 """Plain rounds before the first probe after giving up (exllamav3)."""
 WAIT_MOST = 128
-"""Longest wait: a probe that fails at once takes about two plain rounds' time, so probing then costs under 2 %."""
+"""Longest wait, unless a probe is dear."""
+PROBING = 0.02
+"""Share of the time that probes in vain may take: a probe that lost ten plain rounds is followed by a wait of 500."""
 PROBES = 2
 """Rounds of a probe: one alone is a coin toss. When the first draft is rejected whole, one is enough."""
 CONVINCING = 8
@@ -54,6 +56,7 @@ class Throttle:
         self._losing = 0
         self._streak = RECENT_FREE if free else STREAK
         self._convincing = CONVINCING
+        self._lost = 0.0
         self._rounds: deque[tuple[int, float]] = deque(maxlen=RECENT_FREE if free else RECENT)
 
     def tick(self) -> None:
@@ -64,8 +67,14 @@ class Throttle:
         if self._idle >= self._wait and rests:
             self.state = "probe"
             # an open drafter that is never used waits longer each time, too, until it is
-            self._wait = min(2 * self._wait, WAIT_MOST)
+            self._wait = max(self._wait, min(2 * self._wait, WAIT_MOST))
             self._forget()
+
+    def rest(self) -> None:
+        """Asking the drafter costs time that shows, and it had nothing worth drafting for a while."""
+        if self.state == "open" and self._idle >= WAIT:
+            self._wait = max(self._wait, min(2 * self._wait, WAIT_MOST))
+            self._close()
 
     def convince(self, streak: int) -> None:
         """While nothing was drafted, the last `streak` tokens were what would have been."""
@@ -74,13 +83,17 @@ class Throttle:
             self._convincing *= 2
             self._forget()
 
-    def record(self, tokens: int, ms: float, plain_ms: float) -> bool:
+    def record(self, tokens: int, ms: float, plain_ms: float, once_ms: float = 0.0) -> bool:
         """A round of this drafter committed `tokens` in `ms`; plain decoding takes `plain_ms` a token.
+
+        `once_ms`: what it took besides, once for all rounds to follow, such as reading what was missed.
 
         True when drafting was just taken up again after a pause: what is known of acceptance may be out of date.
         """
         self._idle = 0
         plain = max(ms / plain_ms, 1e-9)
+        if self.state == "probe":
+            self._lost += plain + once_ms / plain_ms - tokens
         self._rounds.append((tokens, plain))
         self._losing = self._losing + 1 if tokens < plain else 0
         count = len(self._rounds)
@@ -103,6 +116,8 @@ class Throttle:
             self.state = "open"
             self._fresh = False
             return again
+        if again:
+            self._wait = max(self._wait, round(self._lost / PROBING))
         self._close()
         return False
 
@@ -113,4 +128,5 @@ class Throttle:
 
     def _forget(self) -> None:
         self._idle = self._losing = 0
+        self._lost = 0.0
         self._rounds.clear()

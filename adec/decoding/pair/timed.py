@@ -18,7 +18,11 @@ from adec.decoding.strategy import Limits
 from adec.events import Step
 
 PLAIN_FIRST = 2
-"""Plain rounds before anything is drafted when no curve is given: what drafting must beat is then a measurement."""
+"""Plain rounds before anything is drafted: what drafting must beat is a measurement of this run, not of another day."""
+PLAIN_AGAIN = 32
+"""Rounds after which one is plain, so that the measurement stays true."""
+SHOWS = 0.02
+"""Share of a plain round that the strategy's own work may take before drafters that have nothing to say are no longer asked."""
 PROBE_NODES = 3
 """Nodes of a probe: enough to tell a text that can be foreseen, cheap where it cannot."""
 LONGEST = 64
@@ -80,6 +84,9 @@ class TimedPlanner:
         self._used: Arm | None = None
         self._shut: frozenset[str] = frozenset()
         self._plain_own_ms = 0.0
+        self._since = 0
+        self._size = 0
+        self._states: list[str] = []
 
     def measured(self, curve: CostCurve, small: CostCurve | None = None) -> None:
         """The large model's curve became known, and perhaps that of the small one."""
@@ -96,12 +103,18 @@ class TimedPlanner:
     def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
         self._used = None
         for arm in self.arms:
-            yield from arm.drafter.start(prompt, limits)
+            rests = isinstance(arm.drafter, SmallModel) and arm.throttle.state == "closed"
+            # a model that may not draft before the answer ends reads the prompt when it does
+            yield from arm.drafter.start(prompt[:1] if rests else prompt, limits)
 
     def propose(self, sequence: Sequence[int], room: Room, unread: int, meter: Meter) -> Proposal:
         self._used = None
+        for arm in self.arms:
+            arm.throttle.convince(arm.drafter.streak)
+        if all(arm.throttle.state == "closed" for arm in self.arms):
+            return empty()
         curve = self.timings.curve
-        if curve is None or not (self.is_measured or self.timings.count(1) >= PLAIN_FIRST):
+        if curve is None or self.timings.count(1) < PLAIN_FIRST or self._since >= PLAIN_AGAIN:
             return empty()
         if min(room.nodes, room.depth) < 1:
             return empty()
@@ -109,7 +122,6 @@ class TimedPlanner:
             room = replace(room, leaves=1)
         best, best_rate, found = None, 1 / self._plain_ms(curve, unread), empty()
         for arm in self.arms:
-            arm.throttle.convince(arm.drafter.streak)
             state = arm.throttle.state
             if state == "closed":
                 continue
@@ -149,21 +161,43 @@ class TimedPlanner:
                 arm.drafter.learn(outcome)
 
     def account(self, step: Step) -> None:
+        self._since += 1
         for forward in step.forwards:
             if forward.model == "large" and forward.purpose != "prompt":
-                self.timings.record(forward.tokens, forward.ms)
+                self._time(forward.tokens, forward.ms)
         if self._used is None:
             self._plain_own_ms += 0.2 * (step.own_ms - self._plain_own_ms)
-        curve = self.timings.curve
+        shows = self._plain_own_ms > SHOWS * (self.plain_ms or 0.0)
         for arm in self.arms:
-            if arm is not self._used or curve is None:
-                arm.throttle.tick()
+            if arm is self._used:
+                self._judge(arm, step)
                 continue
-            arm.own_ms += 0.2 * (step.own_ms - arm.own_ms)
-            ms = _round_ms(step, arm.drafter)
-            if arm.throttle.record(len(step.tokens), ms, self._plain_ms(curve, 1)):
-                arm.rates.soften()
-        self._say()
+            arm.throttle.tick()
+            if shows:
+                arm.throttle.rest()
+        states = [arm.throttle.state for arm in self.arms]
+        if states != self._states or self.reason is not None:
+            self._states = states
+            self._say()
+
+    def _time(self, tokens: int, ms: float) -> None:
+        """Learn what a forward of the large model took."""
+        # the first single token after a batch is slow, as the backend sets up for another size
+        if tokens > 1 or self._size == 1:
+            self.timings.record(tokens, ms)
+            if tokens == 1:
+                self._since = 0
+        self._size = tokens
+
+    def _judge(self, arm: Arm, step: Step) -> None:
+        """Learn whether the round of this arm paid."""
+        curve = self.timings.curve
+        if curve is None:
+            return
+        arm.own_ms += 0.2 * (step.own_ms - arm.own_ms)
+        ms, once = _round_ms(step, arm.drafter)
+        if arm.throttle.record(len(step.tokens), ms, self._plain_ms(curve, 1), once):
+            arm.rates.soften()
 
     def _plain_ms(self, curve: CostCurve, unread: int) -> float:
         """What a plain round takes, all in."""
@@ -217,11 +251,11 @@ class TimedPlanner:
         )
 
 
-def _round_ms(step: Step, drafter: Drafter) -> float:
-    """What the round took, less the reading that a small model caught up on after a pause."""
-    ms = step.ms() + step.own_ms
+def _round_ms(step: Step, drafter: Drafter) -> tuple[float, float]:
+    """What the round took, and besides what a small model took to catch up after a pause."""
+    ms, once = step.ms() + step.own_ms, 0.0
     if isinstance(drafter, SmallModel):
         for forward in step.forwards:
             if forward.model == "small" and forward.purpose == "catch_up":
-                ms -= max(0.0, forward.ms - drafter.draft_ms())
-    return ms
+                once += max(0.0, forward.ms - drafter.draft_ms())
+    return ms - once, once

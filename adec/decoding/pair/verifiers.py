@@ -53,6 +53,8 @@ class FollowTarget:
     in_order = False
 
     def judge(self, proposal: Proposal, scores: Scores, base: int, limits: Limits) -> Verdict:
+        if len(proposal) == 0:
+            return Verdict((), limits.sampler.pick(scores, 0, base), True)
         return follow_the_target(proposal.tree, picks(scores, base, limits), limits.end)
 
 
