@@ -13,7 +13,7 @@ from adec.decoding.pair.drafters.small_model import SmallModel
 from adec.decoding.pair.growth import FixedGrowth, Growth, Room, TimedGrowth
 from adec.decoding.pair.planner import observe
 from adec.decoding.pair.rates import Rates, expected_tokens
-from adec.decoding.pair.throttle import Throttle
+from adec.decoding.pair.throttle import State, Throttle
 from adec.decoding.strategy import Limits
 from adec.events import Step
 
@@ -86,7 +86,7 @@ class TimedPlanner:
         self._plain_own_ms = 0.0
         self._since = 0
         self._size = 0
-        self._states: list[str] = []
+        self._states: list[State] = []
 
     def measured(self, curve: CostCurve, small: CostCurve | None = None) -> None:
         """The large model's curve became known, and perhaps that of the small one."""
