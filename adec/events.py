@@ -142,6 +142,17 @@ class Step:
     pause: Pause | None = None
     attempt: Attempt | None = None
 
+    def with_text(self, text: str) -> Step:
+        """The same with the text of its only token: what `dataclasses.replace` does, for one step a token, in a third of the time."""
+        (token,) = self.tokens
+        written = Token(
+            token.id, token.source, token.how, token.entropy, token.margin, token.probability, text
+        )
+        return Step(
+            self.kind, (written,), self.forwards, self.own_ms, self.drafted, self.accepted,
+            self.signal, self.reason, self.tree, self.plain_ms, self.pause, self.attempt,
+        )  # fmt: skip
+
     def ms(self, purpose: Purpose | None = None, model: Role | None = None) -> float:
         """Milliseconds of this step's forwards, of one purpose or model or of all."""
         return sum(

@@ -27,6 +27,7 @@ from adec.engines.llama_library import (
     usable_cores,
 )
 from adec.engines.llama_tokenizer import LlamaTokenizer
+from adec.engines.spare_rows import SpareRows
 from adec.errors import EngineError
 from adec.signals import ArrayScores
 from adec.tree import ROOT, TokenTree
@@ -104,6 +105,7 @@ class LlamaEngine:
         self._row_bytes = 4 * self._size
         self._capacity = int(library.llama_n_batch(session.context))
         self._batch = Batch(self._capacity, branches + 1)
+        self._rows = SpareRows(self._size)
         self._single = Batch(1, 1)
         self._single.wanted[0] = 1
         self._single.struct.n_tokens = 1
@@ -262,7 +264,7 @@ class LlamaEngine:
                     self._fail(code)
                 self._length = start + end
                 if first < size:
-                    self._copy(first, size, logits[done:])
+                    self._copy(first, size, logits[done:].ctypes.data)
                     done += size - first
         except BaseException:
             self._restore(start)
@@ -284,13 +286,17 @@ class LlamaEngine:
         batch.struct.n_tokens = count
 
     def _read(self, first: int, end: int) -> ArrayScores:
-        logits = np.empty((end - first, self._size), dtype=np.float32)
-        self._copy(first, end, logits)
+        if end - first == 1:
+            logits, target = self._rows.take()
+            self._copy(first, end, target)
+        else:
+            logits = np.empty((end - first, self._size), dtype=np.float32)
+            self._copy(first, end, logits.ctypes.data)
         return ArrayScores(logits)
 
-    def _copy(self, first: int, end: int, logits: np.ndarray) -> None:
-        """Copy the rows of batch entries [first, end) to the top of `logits`: C reuses its own at the next call."""
-        target, context, size = logits.ctypes.data, self._session.context, self._row_bytes
+    def _copy(self, first: int, end: int, target: int) -> None:
+        """Copy the rows of batch entries [first, end) to an address: C reuses its own memory at the next call."""
+        context, size = self._session.context, self._row_bytes
         for entry in range(first, end):
             address = self._row_address(context, entry)
             if address is None:
