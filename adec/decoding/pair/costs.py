@@ -19,7 +19,7 @@ SLOPE_UNSEEN = 0.15
 Between 0 (bound by memory) and 1 (bound by arithmetic); on the low side, so that a first draft is tried and measured."""
 
 FILL = 8
-"""Tokens that a forward is filled up with at most."""
+"""Tokens that a forward is filled up with at most, or as many as it has if that is more: attention on a CPU changes its way at 64."""
 WORTH = 0.95
 """A larger forward is taken for a smaller one when it costs less than this share: medians of a few differ by chance."""
 
@@ -63,7 +63,7 @@ class CostCurve:
             fuller = [
                 (ms, n)
                 for n, ms in zip(self._sizes[start:], self._ms[start:], strict=True)
-                if n <= size + FILL and ms < WORTH * plain
+                if n <= size + max(FILL, size) and ms < WORTH * plain
             ]
             # one token is what plain decoding feeds
             self._known[size] = min(fuller) if fuller and size > 1 else (plain, size)
