@@ -37,7 +37,7 @@ def adec(
 ) -> None:
     """The adaptive decoder for local language models: no more computation than the text deserves.
 
-    Start with:  adec run "A farmer has 81 hens and buys 95 more. How many hens are there?"
+    Start with:  adec run "Anna has 81 eggs. She collects 95 eggs. How many eggs are left with Anna?"
     """
 
 

@@ -22,9 +22,9 @@ from adec.engines.llama_library import (
     Batch,
     Session,
     acquire_model,
+    default_threads,
     failure,
     function_returning_address,
-    usable_cores,
 )
 from adec.engines.llama_tokenizer import LlamaTokenizer
 from adec.engines.spare_rows import SpareRows
@@ -57,7 +57,9 @@ class LlamaEngine:
             )
         if not 1 <= options.branches <= MAX_BRANCHES:
             raise EngineError(f"a tree has 1 to {MAX_BRANCHES} branches, not {options.branches}")
-        threads = usable_cores() if options.threads is None else options.threads
+        threads = options.threads
+        if threads is None:
+            threads = default_threads(header.info.parameters)
         batch_threads = threads if options.batch_threads is None else options.batch_threads
         if not (1 <= threads <= 1024 and 1 <= batch_threads <= 1024):
             raise EngineError(

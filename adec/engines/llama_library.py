@@ -222,6 +222,19 @@ class Batch:
         )
 
 
+FEW = 10_000_000
+"""Parameters below which one thread serves a model."""
+
+
+def default_threads(parameters: int) -> int:
+    """Threads for a model of so many parameters: one where a forward takes a millisecond at most, else the usable cores.
+
+    Threads of llama.cpp wait for each other by spinning: of two that share busy cores with other programs one often waits for a
+    whole time slice (100 ms instead of 0.6), which a tiny model cannot win back.
+    """
+    return 1 if parameters < FEW else usable_cores()
+
+
 def usable_cores() -> int:
     """Physical cores among those this process may run on, at most its share of processor time."""
     try:
