@@ -18,20 +18,24 @@ The embedding is kept as float16: a token reads one row of it, which costs no ti
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
-import gguf
 import numpy as np
 from gguf import GGMLQuantizationType as Kind
-from tokenizers import pre_tokenizers
 
-from adec.practice import tokenizer as names
+from adec.practice.inflated_file import (
+    FILE_TYPES,
+    Size,
+    Written,
+    begin,
+    copy_tokenizer,
+    make_up_tokenizer,
+    write_whole,
+)
 from adec.practice.inflated_tensors import (
     RESERVED,
     Axis,
@@ -49,12 +53,6 @@ from adec.practice.inflated_tensors import (
     pack,
 )
 
-FILE_TYPES = {
-    Kind.Q4_0: gguf.LlamaFileType.MOSTLY_Q4_0,
-    Kind.Q8_0: gguf.LlamaFileType.MOSTLY_Q8_0,
-    Kind.F16: gguf.LlamaFileType.MOSTLY_F16,
-    Kind.F32: gguf.LlamaFileType.ALL_F32,
-}
 EXAMPLES = """
 examples, to a pair of 1.07 billion and 33 million parameters:
   python -m adec.practice.inflate models/large large.gguf
@@ -69,37 +67,7 @@ a model of 102 million parameters that has learned nothing:
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
-    """What is asked for."""
-
-    width: int = 2048
-    layers: int = 22
-    feed_forward: int = 5120
-    vocabulary: int = 0
-    """0: as many tokens as the source has."""
-    kind: Kind = Kind.Q4_0
-    head: int = 32
-    """The size of a head. An inflated model keeps its source's, as RoPE depends on it."""
-
-
 RANDOM = Size(width=640, layers=12, feed_forward=1792, vocabulary=32_000, head=64)
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A file and its size."""
-
-    path: Path
-    parameters: int
-    bytes: int
-
-    def __str__(self) -> str:
-        bits = self.bytes * 8 / self.parameters
-        return (
-            f"{self.path}: {self.parameters:,} parameters, {self.bytes:,} bytes,"
-            f" {bits:.2f} bits a parameter"
-        )
 
 
 def inflate_folder(folder: Path, out: Path, size: Size | None = None, seed: int = 0) -> Written:
@@ -123,17 +91,17 @@ def inflate_folder(folder: Path, out: Path, size: Size | None = None, seed: int 
     guard = Guard.of(source, residual) if padded else None
     eps = guard.eps if guard else source.eps * residual.filled / residual.size
     plan = list(_inflated(source, size, residual, heads, units, guard))
-    writer = _described(out, f"{folder.name}, inflated", size, source.context, source.theta, eps)
-    _copy_tokenizer(writer, source, vocabulary)
-    return _write(writer, out, plan, seed)
+    writer = begin(out, f"{folder.name}, inflated", size, source.context, source.theta, eps)
+    copy_tokenizer(writer, source, vocabulary)
+    return write_whole(writer, out, plan, seed)
 
 
 def random_model(out: Path, size: Size = RANDOM, seed: int = 0) -> Written:
     """Writes a model of random weights and made-up tokens, to measure nothing but speed."""
     if size.vocabulary < 300 or size.width % size.head or size.layers < 1:
         raise ValueError(f"at least 300 tokens, a layer, and a multiple of {size.head} as width")
-    writer = _described(out, "random", size, 2048, 10_000.0, 1e-5)
-    _made_up_tokenizer(writer, size.vocabulary)
+    writer = begin(out, "random", size, 2048, 10_000.0, 1e-5)
+    make_up_tokenizer(writer, size.vocabulary)
 
     def matrix(name: str, rows: int, columns: int) -> Planned:
         scale = columns**-0.5
@@ -148,7 +116,7 @@ def random_model(out: Path, size: Size = RANDOM, seed: int = 0) -> Written:
     for layer in range(size.layers):
         plan += _idle_block(layer, size, matrix)
     plan += [_ones("output_norm", size.width), matrix("output", size.vocabulary, size.width)]
-    return _write(writer, out, plan, seed)
+    return write_whole(writer, out, plan, seed)
 
 
 def _inflated(
@@ -252,98 +220,6 @@ def _idle_block(
     yield matrix(at + "ffn_down", width, units)
 
 
-def _described(
-    out: Path, name: str, size: Size, context: int, theta: float, eps: float
-) -> gguf.GGUFWriter:
-    writer = gguf.GGUFWriter(out, "llama")
-    writer.add_name(f"adec {name}")
-    writer.add_license("apache-2.0")
-    writer.add_description("Made to measure time; see python -m adec.practice.inflate --help.")
-    writer.add_context_length(context)
-    writer.add_embedding_length(size.width)
-    writer.add_block_count(size.layers)
-    writer.add_feed_forward_length(size.feed_forward)
-    writer.add_head_count(size.width // size.head)
-    writer.add_head_count_kv(size.width // size.head)
-    writer.add_key_length(size.head)
-    writer.add_value_length(size.head)
-    writer.add_rope_dimension_count(size.head)
-    writer.add_rope_freq_base(theta)
-    writer.add_layer_norm_rms_eps(eps)
-    writer.add_vocab_size(size.vocabulary)
-    writer.add_file_type(FILE_TYPES[size.kind])
-    return writer
-
-
-def _copy_tokenizer(writer: gguf.GGUFWriter, source: Source, vocabulary: int) -> None:
-    content = json.loads((source.folder / "tokenizer.json").read_text("utf-8"))
-    settings = json.loads((source.folder / "tokenizer_config.json").read_text("utf-8"))
-    pieces = {index: text for text, index in content["model"]["vocab"].items()}
-    types = dict.fromkeys(pieces, gguf.TokenType.NORMAL)
-    for entry in content["added_tokens"]:
-        pieces[entry["id"]] = entry["content"]
-        if entry["special"]:
-            types[entry["id"]] = gguf.TokenType.CONTROL
-    for index in range(vocabulary):
-        if index not in pieces:
-            pieces[index] = f"<|unused_{index}|>"
-            types[index] = gguf.TokenType.UNUSED
-    merges = content["model"]["merges"]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(names.LLAMA_CPP_NAME)
-    writer.add_token_list([pieces[index] for index in range(vocabulary)])
-    writer.add_token_types([types[index] for index in range(vocabulary)])
-    writer.add_token_merges([one if isinstance(one, str) else " ".join(one) for one in merges])
-    end, pad = source.config.get("eos_token_id"), source.config.get("pad_token_id")
-    if isinstance(end, int):
-        writer.add_eos_token_id(end)
-        writer.add_eot_token_id(end)
-    if isinstance(pad, int):
-        writer.add_pad_token_id(pad)
-    writer.add_add_bos_token(False)
-    writer.add_add_eos_token(False)
-    if isinstance(template := settings.get("chat_template"), str):
-        writer.add_chat_template(template)
-
-
-def _made_up_tokenizer(writer: gguf.GGUFWriter, vocabulary: int) -> None:
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    words = [f"{letters[-1]}{index}" for index in range(vocabulary - len(letters) - 2)]
-    pieces = [names.END, *letters, "th", *words]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(names.LLAMA_CPP_NAME)
-    writer.add_token_list(pieces)
-    control, normal = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
-    writer.add_token_types([control, *[normal] * (vocabulary - 1)])
-    writer.add_token_merges(["t h"])
-    writer.add_eos_token_id(0)
-    writer.add_add_bos_token(False)
-
-
-def _write(writer: gguf.GGUFWriter, out: Path, plan: Sequence[Planned], seed: int) -> Written:
-    """Writes a header and then one tensor after the other; an unfinished file has another name."""
-    part = out.with_name(out.name + ".part")
-    for planned in plan:
-        one_row = bytes_of(planned.shape[-1], planned.kind)
-        stored = (*planned.shape[:-1], one_row)
-        writer.add_tensor_info(
-            f"{planned.name}.weight", stored, np.dtype(np.uint8), math.prod(stored), planned.kind
-        )
-    try:
-        with closing(writer):
-            writer.write_header_to_file(part)
-            writer.write_kv_data_to_file()
-            writer.write_ti_data_to_file()
-            for number, planned in enumerate(plan):
-                made = planned.make(np.random.default_rng((seed, number)))
-                writer.write_tensor_data(np.ascontiguousarray(made).view(np.uint8))
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
-    parameters = sum(math.prod(planned.shape) for planned in plan)
-    return Written(out, parameters, out.stat().st_size)
-
-
 def main() -> None:
     """Runs what the command line asks for."""
     parser = argparse.ArgumentParser(
@@ -375,7 +251,7 @@ def main() -> None:
     size = replace(RANDOM if options.random else Size(), **wishes)
     if options.quantisation:
         size = replace(size, kind=Kind[options.quantisation])
-    begin = time.perf_counter()
+    began = time.perf_counter()
     try:
         if options.random:
             written = random_model(options.out, size, options.seed)
@@ -383,7 +259,7 @@ def main() -> None:
             written = inflate_folder(options.folder, options.out, size, options.seed)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    print(f"{written}, written in {time.perf_counter() - begin:.0f} s")
+    print(f"{written}, written in {time.perf_counter() - began:.0f} s")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from adec.decoding.pair.drafters.drafter import Outcome, Proposal
 from adec.decoding.pair.drafters.suffix import SuffixMatching
 from adec.decoding.pair.growth import FixedGrowth, Room, TimedGrowth
 from adec.decoding.pair.lookup import LookupSettings
-from adec.decoding.pair.measuring import SIZES, curve_of, measure
+from adec.decoding.pair.measuring import SIZES, keep_curve, kept_curve, measure
 from adec.decoding.pair.planner import observe
 from adec.decoding.pair.rates import Rates, expected_tokens
 from adec.decoding.pair.shapes import best_first
@@ -84,20 +84,21 @@ def test_measuring_is_kept(tmp_path, monkeypatch) -> None:
     curve = measure(engine)
     assert engine.length == 0
     assert curve.points == pytest.approx({n: 10 + 2 * (n - 1) for n in SIZES if n <= 20})
-    kept, seconds = curve_of(engine, tmp_path)
-    assert seconds > 0 and kept.points == pytest.approx(curve.points)
-    again, seconds = curve_of(engine, tmp_path)
-    assert seconds == 0 and again.points == pytest.approx(curve.points)
+    assert kept_curve(engine, tmp_path) is None
+    keep_curve(engine, curve, tmp_path)
+    kept = kept_curve(engine, tmp_path)
+    assert kept is not None and kept.points == pytest.approx(curve.points)
     (path,) = tmp_path.iterdir()
     for wrong in (
         b"",
         b"[]",
-        b'{"schema": 1}',
-        b'{"schema": 1, "ms": {"0": 1}}',
-        b'{"schema": 1, "ms": {"1": "x"}}',
+        b'{"schema": 2}',
+        b'{"schema": 2, "ms": {"0": 1}}',
+        b'{"schema": 2, "ms": {"1": "x"}}',
+        b'{"schema": 1, "ms": {"1": 2.0}}',
     ):
         path.write_bytes(wrong)
-        assert curve_of(engine, tmp_path)[1] > 0
+        assert kept_curve(engine, tmp_path) is None
 
 
 def test_measuring_stops_in_time(monkeypatch) -> None:

@@ -53,26 +53,42 @@ def measure(engine: Engine, seconds: float = SECONDS) -> CostCurve:
     return CostCurve({size: min(values) for size, values in seen.items()})
 
 
-def curve_of(engine: Engine, folder: Path) -> tuple[CostCurve, float]:
-    """The curve kept for this model on this machine, or a fresh one; and the seconds that measuring took."""
-    path = folder / f"{_key(engine)}.json"
-    kept = _load(path)
-    if kept is not None:
-        return kept, 0.0
-    began = perf_counter()
-    curve = measure(engine)
-    _save(path, curve)
-    return curve, perf_counter() - began
+def kept_curve(engine: Engine, folder: Path) -> CostCurve | None:
+    """The curve kept for this model on this machine; None when there is none or it is not what it should be."""
+    try:
+        with (folder / f"{_key(engine)}.json").open("rb") as file:
+            data = json.loads(file.read(FILE_BYTES))
+        if data["schema"] != _SCHEMA:
+            return None
+        return CostCurve({int(size): float(ms) for size, ms in data["ms"].items()})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def keep_curve(engine: Engine, curve: CostCurve, folder: Path) -> None:
+    """Keep it for later runs; one that cannot be kept is measured again."""
+    try:
+        points = {str(size): round(ms, 4) for size, ms in curve.points.items()}
+        folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(folder / f"{_key(engine)}.json") as file:
+            file.write(json.dumps({"schema": _SCHEMA, "ms": points}))
+    except OSError:
+        return
 
 
 def at_first_use(clocked: Clocked, engine: Engine) -> Iterator[Step]:
     """Give `clocked` the curve of the large model's engine, unless it has one; a step says so if that took time."""
     if clocked.is_measured or engine.info.format == "table":
         return
-    curve, seconds = curve_of(engine, kept_folder("cost"))
+    folder = kept_folder("cost")
+    curve = kept_curve(engine, folder)
+    if curve is None:
+        yield Step("prompt", reason="measuring forward times, once for this model and machine")
+        began = perf_counter()
+        curve = measure(engine)
+        keep_curve(engine, curve, folder)
+        yield Step("prompt", reason=f"measured forward times in {perf_counter() - began:.1f} s")
     clocked.measured(curve)
-    if seconds:
-        yield Step("prompt", reason=f"measured forward times in {seconds:.1f} s")
 
 
 def _key(engine: Engine) -> str:
@@ -91,25 +107,3 @@ def _key(engine: Engine) -> str:
         str(cores),
     )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
-
-
-def _load(path: Path) -> CostCurve | None:
-    """A kept curve; None when there is none or it is not what it should be."""
-    try:
-        with path.open("rb") as file:
-            data = json.loads(file.read(FILE_BYTES))
-        if data["schema"] != _SCHEMA:
-            return None
-        return CostCurve({int(size): float(ms) for size, ms in data["ms"].items()})
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None
-
-
-def _save(path: Path, curve: CostCurve) -> None:
-    try:
-        points = {str(size): round(ms, 4) for size, ms in curve.points.items()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as file:
-            file.write(json.dumps({"schema": _SCHEMA, "ms": points}))
-    except OSError:
-        return  # a curve that cannot be kept is measured again
