@@ -41,6 +41,7 @@ class PanelState:
         self.points: deque[Point] = deque(maxlen=_LONGEST)
         self.marks: set[Mark] = {SMALL, LARGE}
         self.reason: str | None = None
+        self._about = "last hand-over"
         self.tree: TreeRecord | None = None
         self._recent: deque[tuple[int, float]] = deque(maxlen=_RECENT)
         """Tokens and milliseconds of the latest steps."""
@@ -56,6 +57,8 @@ class PanelState:
         self.marks.update(map(mark_of, step.tokens))
         if step.reason:
             self.reason = step.reason
+            preparing = step.kind == "prompt"
+            self._about = "first" if preparing else "lately" if self.tree else "last hand-over"
         if step.pause is not None:
             self.pause = step.pause
         if step.attempt is not None:
@@ -185,7 +188,7 @@ class PanelState:
         """What was last decided: the candidates of a pause, the winner first; else a change of hands."""
         pause = self.pause
         if pause is None:
-            what = "last answer" if self.tally.attempts else "last hand-over"
+            what = "last answer" if self.tally.attempts else self._about
             return _crop(f"{what}: {one_line(self.reason or 'none yet')}", width)
         row = Text("last pause ", no_wrap=True)
         order = sorted(range(len(pause.candidates)), key=lambda i: i != pause.winner)
