@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from itertools import repeat
+
+import numpy as np
 
 from adec.engines.end_names import SHOWN_NAMES, end_tokens
 from adec.engines.gguf_reader import STRING, GgufFile, shown
@@ -25,6 +29,12 @@ _KINDS = ("gpt2", "llama", "gemma4")
 _MARKED = frozenset({"llama", "gemma4"})
 """Kinds that write a space as U+2581 and single bytes as <0xNN>."""
 _BYTE_LEVEL = "gpt2"
+_NO_BYTE = 0xFFFF
+_ALPHABET_END = 0x180
+"""Code points of GPT-2's alphabet lie below."""
+_BETWEEN = "\U0010ffff"
+"""Parts tokens that are looked at together; no text holds it."""
+_AT_ONCE = 16384
 _BEGIN_BY_DEFAULT = frozenset(
     [
         "llama3",
@@ -58,7 +68,11 @@ def read_vocabulary(gguf: GgufFile) -> Vocabulary:
     pre = gguf.text(_PREFIX + "pre")
     control = {token for token, type_ in enumerate(types) if type_ == _CONTROL}
     end = _end_tokens(gguf, kind, tokens)
-    shown_ids = {token for token, name in enumerate(tokens) if name in SHOWN_NAMES}
+    shown_ids = (
+        set()
+        if SHOWN_NAMES.isdisjoint(tokens)
+        else {token for token, name in enumerate(tokens) if name in SHOWN_NAMES}
+    )
     begin = _special(gguf, "bos", len(tokens))
     if begin is None and kind == "llama" and len(tokens) > 1:
         begin = 1
@@ -168,7 +182,7 @@ def _pieces(
 ) -> tuple[bytes, ...]:
     as_written = (_CONTROL, _UNKNOWN, _USER)
     marked = kind in _MARKED or pre in ("gemma4", "sarvam-moe")
-    table = _byte_level_table()
+    unmapped = repeat(b"") if marked else _unmapped(tokens)
     return tuple(
         token
         if type_ in as_written
@@ -178,22 +192,42 @@ def _pieces(
         if type_ == _BYTE
         else token.replace(_SPACE_MARK, b" ")
         if marked
-        else _unmap(token, table)
-        for token, type_ in zip(tokens, types, strict=True)
+        else piece
+        for token, type_, piece in zip(tokens, types, unmapped, strict=not marked)
     )
 
 
+def _unmapped(tokens: tuple[bytes, ...]) -> Iterator[bytes]:
+    """The bytes that byte-level tokens stand for. By arrays: one token at a time, large vocabularies take a quarter of a second."""
+    table = _byte_level_table()
+    bytes_of = np.full(_ALPHABET_END + 1, _NO_BYTE, dtype=np.uint16)
+    for point in range(_ALPHABET_END):
+        byte = table.get(point, point)
+        bytes_of[point] = byte if byte < 256 else _NO_BYTE
+    for start in range(0, len(tokens), _AT_ONCE):
+        some = tokens[start : start + _AT_ONCE]
+        text = _BETWEEN.encode().join(some).decode("utf-8")
+        points = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
+        gaps = np.flatnonzero(points == ord(_BETWEEN))
+        if len(gaps) != len(some) - 1:  # one of them holds the separator itself
+            yield from (_unmap(token, table) for token in some)
+            continue
+        values = bytes_of[np.minimum(points, _ALPHABET_END)]
+        odd = np.flatnonzero((values == _NO_BYTE) & (points != ord(_BETWEEN)))
+        strange = set(np.searchsorted(gaps, odd).tolist())
+        raw, cuts = values.astype(np.uint8).tobytes(), gaps.tolist()
+        for at, (begin, end) in enumerate(
+            zip([0, *(c + 1 for c in cuts)], [*cuts, len(raw)], strict=True)
+        ):
+            yield _unmap(some[at], table) if at in strange else raw[begin:end]
+
+
 def _unmap(token: bytes, table: dict[int, int]) -> bytes:
-    text = token.decode("utf-8")
-    try:
-        return text.translate(table).encode("latin-1")
-    except UnicodeEncodeError:  # a character outside the byte alphabet stands for itself
-        return b"".join(
-            bytes([table.get(ord(char), ord(char))])
-            if table.get(ord(char), ord(char)) < 256
-            else char.encode("utf-8")
-            for char in text
-        )
+    """One token; a character outside the byte alphabet stands for itself."""
+    return b"".join(
+        bytes([byte]) if (byte := table.get(ord(char), ord(char))) < 256 else char.encode("utf-8")
+        for char in token.decode("utf-8")
+    )
 
 
 def _byte_level_table() -> dict[int, int]:
@@ -201,6 +235,6 @@ def _byte_level_table() -> dict[int, int]:
     plain = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = [byte for byte in range(256) if byte not in plain]
     # a Latin-1 character that is not in the alphabet must not pass for a byte
-    table = {byte: 0xFFFF for byte in others}
+    table = {byte: _NO_BYTE for byte in others}
     table.update({0x100 + i: byte for i, byte in enumerate(others)})
     return table

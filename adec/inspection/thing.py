@@ -92,8 +92,8 @@ def profile_named(name: str) -> Profile:
     """The profile of a name or at a path. Raises ProfileError."""
     try:
         return find_profile(name)
-    except ValueError as error:
-        # Python refuses to read numbers of thousands of digits
+    except (ValueError, OverflowError) as error:
+        # whole numbers of hundreds of digits are no floats, of thousands of digits none that Python reads
         raise ProfileError(f"profile {name} is not TOML: {error}") from None
 
 

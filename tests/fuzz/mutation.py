@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -151,12 +152,8 @@ def _somewhere(value: Any, rng: random.Random) -> tuple[Any, Any]:
 def written(value: Any, rng: random.Random) -> bytes:
     """As JSON, with what JSON libraries do not write where `some_value` left room for it."""
     text = json.dumps(value, ensure_ascii=rng.random() < 0.7)
-    while f'"{_RAW}' in text:
-        before, _, rest = text.partition(f'"{_RAW}')
-        after = rest.partition('"')[2]
-        # a key stays a string: what is broken on purpose is broken by `flip`
-        raw = '"x"' if after.startswith(":") else rng.choice(_RAWS)(rng)
-        text = before + raw + after
+    # values only, no keys: what is broken on purpose is broken by `flip`
+    text = re.sub(f'"{_RAW}[0-9]+"', lambda _: rng.choice(_RAWS)(rng), text)
     return text.encode("utf-8", errors="surrogatepass")
 
 
