@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import repeat
+from typing import cast
 
 import numpy as np
 
@@ -99,15 +99,15 @@ def _tokens(gguf: GgufFile) -> tuple[bytes, ...]:
         gguf.fail(f"has {array.count} tokens, {MAX_TOKENS} at most can be read")
     tokens = array.strings
     # llama.cpp names empty tokens [EMPTY_i], then aborts when two tokens are the same
-    names = {token or b"[EMPTY_%d]" % i for i, token in enumerate(tokens)}
+    names = set(tokens)
+    if b"" in names:
+        names = {token or b"[EMPTY_%d]" % i for i, token in enumerate(tokens)}
     if len(names) != len(tokens):
         gguf.fail("has the same token twice in its vocabulary")
     try:
-        b"".join(tokens).decode("utf-8")
-        whole = all(not token or token[0] & 0xC0 != 0x80 for token in tokens)
+        # a character that two tokens share is broken by what parts them
+        b"\0".join(tokens).decode("utf-8")
     except UnicodeDecodeError:
-        whole = False
-    if not whole:
         bad = next((token for token in tokens if not _is_text(token)), b"")
         gguf.fail(f"has a token that is not UTF-8: {shown(bad)}")
     return tokens
@@ -127,7 +127,7 @@ def _types(gguf: GgufFile, count: int) -> tuple[int, ...]:
         return (_NORMAL,) * count
     if array.type != _INT32 or array.count != count:
         gguf.fail(f"has {array.count} token types for {count} tokens, or of a wrong type")
-    return tuple(int(number) for number in array.numbers())
+    return cast(tuple[int, ...], array.numbers())
 
 
 def _check_scores_and_merges(gguf: GgufFile, kind: str, count: int) -> None:
@@ -180,21 +180,20 @@ def _end_tokens(gguf: GgufFile, kind: str, tokens: tuple[bytes, ...]) -> set[int
 def _pieces(
     kind: str, pre: str | None, tokens: tuple[bytes, ...], types: tuple[int, ...]
 ) -> tuple[bytes, ...]:
-    as_written = (_CONTROL, _UNKNOWN, _USER)
-    marked = kind in _MARKED or pre in ("gemma4", "sarvam-moe")
-    unmapped = repeat(b"") if marked else _unmapped(tokens)
-    return tuple(
-        token
-        if type_ in as_written
-        else b""  # rows that pad the head; a folder has no names for them either
-        if type_ == _UNUSED
-        else bytes([int(token[3:5], 16)])
-        if type_ == _BYTE
-        else token.replace(_SPACE_MARK, b" ")
-        if marked
-        else piece
-        for token, type_, piece in zip(tokens, types, unmapped, strict=not marked)
-    )
+    if kind in _MARKED or pre in ("gemma4", "sarvam-moe"):
+        pieces = [token.replace(_SPACE_MARK, b" ") for token in tokens]
+    else:
+        pieces = list(_unmapped(tokens))
+    for token, type_ in enumerate(types):
+        if type_ == _NORMAL:
+            continue
+        if type_ in (_CONTROL, _UNKNOWN, _USER):
+            pieces[token] = tokens[token]
+        elif type_ == _UNUSED:
+            pieces[token] = b""  # rows that pad the head; a folder has no names for them either
+        elif type_ == _BYTE:
+            pieces[token] = bytes([int(tokens[token][3:5], 16)])
+    return tuple(pieces)
 
 
 def _unmapped(tokens: tuple[bytes, ...]) -> Iterator[bytes]:
