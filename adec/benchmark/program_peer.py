@@ -21,6 +21,9 @@ from adec.errors import EngineError
 from adec.prompting import encode_prompt
 from adec.session import Question
 
+ATTEMPTS = 4
+"""Runs of a program until it prints its times: llama.cpp writes its log from another thread, and of some 4 runs in 100 it is
+lost when the program ends."""
 SECONDS = 900.0
 """Longest run of one prompt, loading included."""
 OUTPUT_BYTES = 16 * 1024 * 1024
@@ -50,23 +53,47 @@ class ProgramPeer:
             file = Path(folder) / "prompt.txt"
             file.write_text(rendered, encoding="utf-8")
             context = min(engines.context, len(ids) + question.max_tokens + 64)
-            done = self._call(self._command(question, file, context), Path(folder), interrupted)
-        if done is None:
-            return None
-        out, log = done
-        encoded, decoded = _ENCODED.search(log), _DECODED.search(log)
-        if encoded is None or decoded is None:
-            raise EngineError(f"{self.header.name} printed no times: {_last_words(log)}")
+            command = self._command(question, file, context)
+            for _ in range(ATTEMPTS):
+                done = self._call(command, Path(folder), interrupted)
+                if done is None:
+                    return None
+                out, log = done
+                encoded, decoded = _ENCODED.search(log), _DECODED.search(log)
+                if encoded is not None and decoded is not None:
+                    break
+            else:
+                raise EngineError(f"{self.header.name} printed no times: {_last_words(log)}")
         if abs(int(encoded[1]) - len(ids)) > 1:
             raise EngineError(
                 f"{self.header.name} reads the prompt as {encoded[1]} tokens, adec as {len(ids)}"
             )
         first, rest = float(encoded[2]), float(decoded[2])
-        text = _text(out, rendered)
+        text, ends = self._without_ends(_text(out, rendered))
+        # a round that is accepted whole may go on behind the end, and beyond -n
+        tokens = int(decoded[1]) - max(0, ends - 1)
+        if tokens > question.max_tokens:
+            text = self._cut(text, question.max_tokens)
+        finish = "length" if tokens >= question.max_tokens and not ends else "end"
         answer = Answer(
-            self.header.name, run, first + rest, int(decoded[1]), text, first_seconds=first
+            self.header.name, run, first + rest, tokens, text, finish=finish, first_seconds=first
         )
         return Reply(answer, None)
+
+    def _without_ends(self, text: str) -> tuple[str, int]:
+        """The text before the end tokens that a program prints as words, and how many these are."""
+        vocabulary = self._engines.large.vocabulary
+        names = [vocabulary.pieces[token].decode("utf-8", "replace") for token in vocabulary.end]
+        count = 0
+        while (name := next((n for n in names if n and text.endswith(n)), None)) is not None:
+            text, count = text.removesuffix(name).rstrip(), count + 1
+        return text, count
+
+    def _cut(self, text: str, most: int) -> str:
+        """The first `most` tokens of a text."""
+        large = self._engines.large
+        ids = large.tokenizer.encode(text, special=False)[:most]
+        return b"".join(large.vocabulary.pieces[token] for token in ids).decode("utf-8", "ignore")
 
     def close(self) -> None:
         """Nothing stays between two prompts."""
