@@ -69,25 +69,33 @@ class ProgramPeer:
                 f"{self.header.name} reads the prompt as {encoded[1]} tokens, adec as {len(ids)}"
             )
         first, rest = float(encoded[2]), float(decoded[2])
-        text, ends = self._without_ends(_text(out, rendered))
+        text, ended = self._until_end(_text(out, rendered))
         # a round that is accepted whole may go on behind the end, and beyond -n
-        tokens = int(decoded[1]) - max(0, ends - 1)
+        tokens = int(decoded[1]) - max(0, (ended or 1) - 1)
         if tokens > question.max_tokens:
             text = self._cut(text, question.max_tokens)
-        finish = "length" if tokens >= question.max_tokens and not ends else "end"
+        finish = "length" if tokens >= question.max_tokens and ended is None else "end"
         answer = Answer(
             self.header.name, run, first + rest, tokens, text, finish=finish, first_seconds=first
         )
         return Reply(answer, None)
 
-    def _without_ends(self, text: str) -> tuple[str, int]:
-        """The text before the end tokens that a program prints as words, and how many these are."""
-        vocabulary = self._engines.large.vocabulary
-        names = [vocabulary.pieces[token].decode("utf-8", "replace") for token in vocabulary.end]
-        count = 0
-        while (name := next((n for n in names if n and text.endswith(n)), None)) is not None:
-            text, count = text.removesuffix(name).rstrip(), count + 1
-        return text, count
+    def _until_end(self, text: str) -> tuple[str, int | None]:
+        """The text before the first end token, which programs print as a word; and the tokens from there on, if there is one."""
+        large = self._engines.large
+        pieces = (large.vocabulary.pieces[token] for token in large.vocabulary.end)
+        names = [piece.decode("utf-8", "replace") for piece in pieces if piece]
+        places = [(text.find(name), name) for name in names if name in text]
+        if not places:
+            return text, None
+        at, _ = min(places)
+        rest, count = text[at:], 0
+        for name in names:
+            count += rest.count(name)
+            rest = rest.replace(name, "")
+        if rest:
+            count += len(large.tokenizer.encode(rest, special=False))
+        return text[:at].rstrip(), count
 
     def _cut(self, text: str, most: int) -> str:
         """The first `most` tokens of a text."""

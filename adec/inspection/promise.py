@@ -79,7 +79,7 @@ def speed_lines(speed: dict[str, Any] | None) -> Iterator[str]:
         ("within the budget", "within_budget"),
     ):
         rate = speed.get(f"{key}_tokens_per_second")
-        if not rate:
+        if not rate or (key != "plain" and speed[key] == "plain"):
             continue
         name = "plain, the large model alone" if key == "plain" else f"{speed[key]}, {what}"
         times = (
