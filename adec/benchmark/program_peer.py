@@ -15,6 +15,7 @@ from time import monotonic
 
 from adec.benchmark.answer import Answer, RowHeader
 from adec.benchmark.contestant import Interrupted, Reply
+from adec.benchmark.memory import peak_bytes
 from adec.engines.base import OpenOptions
 from adec.engines.pair import Engines
 from adec.errors import EngineError
@@ -26,6 +27,7 @@ ATTEMPTS = 4
 lost when the program ends."""
 SECONDS = 900.0
 """Longest run of one prompt, loading included."""
+_LOOK_SECONDS = 0.02
 OUTPUT_BYTES = 16 * 1024 * 1024
 
 _TIMED = r"{0}\s+(\d+) tokens in\s+([\d.]+) seconds"
@@ -58,7 +60,7 @@ class ProgramPeer:
                 done = self._call(command, Path(folder), interrupted)
                 if done is None:
                     return None
-                out, log = done
+                out, log, peak = done
                 encoded, decoded = _ENCODED.search(log), _DECODED.search(log)
                 if encoded is not None and decoded is not None:
                     break
@@ -76,8 +78,9 @@ class ProgramPeer:
             text = self._cut(text, question.max_tokens)
         finish = "length" if tokens >= question.max_tokens and ended is None else "end"
         answer = Answer(
-            self.header.name, run, first + rest, tokens, text, finish=finish, first_seconds=first
-        )
+            self.header.name, run, first + rest, tokens, text,
+            finish=finish, first_seconds=first, peak_bytes=peak,
+        )  # fmt: skip
         return Reply(answer, None)
 
     def _until_end(self, text: str) -> tuple[str, int | None]:
@@ -131,8 +134,8 @@ class ProgramPeer:
 
     def _call(
         self, command: list[str], folder: Path, interrupted: Interrupted
-    ) -> tuple[str, str] | None:
-        """(standard output, log); None when interrupted."""
+    ) -> tuple[str, str, int | None] | None:
+        """(standard output, log, peak memory in bytes); None when interrupted."""
         with (folder / "out").open("w+b") as out, (folder / "log").open("w+b") as log:
             try:
                 process = subprocess.Popen(
@@ -140,7 +143,8 @@ class ProgramPeer:
                 )  # fmt: skip
             except OSError as error:
                 raise EngineError(f"{self._program} cannot be started: {error.strerror}") from error
-            if not _wait(process, interrupted):
+            peak = _Peak()
+            if not _wait(process, interrupted, watch=peak.look):
                 return None
             texts = []
             for file in (out, log):
@@ -150,22 +154,36 @@ class ProgramPeer:
             raise EngineError(
                 f"{self.header.name} ended with {process.returncode}: {_last_words(texts[1])}"
             )
-        return texts[0], texts[1]
+        return texts[0], texts[1], peak.bytes
+
+
+class _Peak:
+    """The highest memory of a program, as often as somebody looks: what it took in its last moments is not seen."""
+
+    def __init__(self) -> None:
+        self.bytes: int | None = None
+
+    def look(self, process: int) -> None:
+        found = peak_bytes(process)
+        if found is not None:
+            self.bytes = max(found, self.bytes or 0)
 
 
 def _wait(
     process: subprocess.Popen[bytes],
     interrupted: Interrupted,
     clock: Callable[[], float] = monotonic,
+    watch: Callable[[int], None] = lambda process: None,
 ) -> bool:
     """False when interrupted. Raises EngineError when it takes too long; the process is gone in any case."""
     deadline = clock() + SECONDS
     try:
         while True:
             try:
-                process.wait(0.1)
+                process.wait(_LOOK_SECONDS)
                 return True
             except subprocess.TimeoutExpired:
+                watch(process.pid)
                 if interrupted():
                     return False
                 if clock() > deadline:

@@ -28,7 +28,7 @@ LEGEND = (
     "tok/s: tokens per second, prompt included, median [95 % interval]. speedup: against plain, pair by pair. tok/forward: per forward of the large "
     "model. work: parameters times tokens fed, plain = 1. overhead: time outside the models. wrote, read: share of the large model without "
     "and with catch-up. right: accuracy [95 %]. same: answers equal to plain's; leading: tokens equal before the first difference. "
-    "peak MB: of the process, with all models loaded."
+    "peak MB: most memory while the row answered; strategies share a process that holds the models of all rows, llama.cpp's programs hold their own."
 )
 
 

@@ -178,3 +178,12 @@ def test_what_a_program_prints_behind_the_end_is_no_part_of_its_answer(tmp_path:
     cut = fake_peer(program(tmp_path, GOOD)).reply(Question("abc", max_tokens=2), 0, never)
     assert cut is not None
     assert (cut.answer.text, cut.answer.tokens, cut.answer.finish) == ("da", 3, "length")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells")
+def test_the_memory_of_a_program_is_its_own(tmp_path: Path) -> None:
+    """Not that of this process, of which a new one is a copy at first."""
+    hungry = "kept = bytearray(b'x' * (300 << 20)); import time; time.sleep(0.5)\n" + GOOD
+    reply = fake_peer(program(tmp_path, hungry)).reply(Question("abc"), 0, never)
+    assert reply is not None and reply.answer.peak_bytes is not None
+    assert 300 << 20 < reply.answer.peak_bytes < 700 << 20
