@@ -35,7 +35,7 @@ _EVIDENCE = {
 
 def inspect_profile(profile: Profile) -> Report:
     """Look at a profile that was read. A model that is not there is a finding, not an error."""
-    table = _table(profile)
+    table = table_of(profile)
     comments = _comments(profile)
     models = {
         role: _model(profile, named)
@@ -69,7 +69,7 @@ def inspect_profile(profile: Profile) -> Report:
     return Report(data, list(_blocks(profile, data, comments, front)))
 
 
-def _table(profile: Profile) -> dict[str, Any]:
+def table_of(profile: Profile) -> dict[str, Any]:
     """The file once more, for the tables that `Profile` does not keep. It was read and checked a moment ago."""
     import tomli
 

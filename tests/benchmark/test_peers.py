@@ -169,7 +169,7 @@ def test_a_log_that_was_lost_is_asked_for_again(tmp_path: Path) -> None:
 
 def test_what_a_program_prints_behind_the_end_is_no_part_of_its_answer(tmp_path: Path) -> None:
     """End tokens are printed as words, a whole accepted round of them counted; and -n is overshot."""
-    small, large = laws.pair(0)
+    _, large = laws.pair(0)
     end = large.vocabulary.pieces[min(large.vocabulary.end)].decode()
     peer = fake_peer(program(tmp_path, GOOD.replace('"dab"', f'"da" + {end!r} + "b"')))
     reply = peer.reply(Question("abc", max_tokens=3), 0, never)
