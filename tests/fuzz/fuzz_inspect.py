@@ -37,7 +37,7 @@ import typer
 from adec.cli import invoke
 from adec.cli.app import app
 from adec.cli.failures import report
-from adec.errors import AdecError, UsageError
+from adec.errors import AdecError
 from tests.fuzz.inspect_inputs import Look, Workshop
 from tests.inspection.traces import visible
 
@@ -83,7 +83,7 @@ def judged(words: list[str], call: Callable[[], object]) -> tuple[str, str | Non
         try:
             code = call()
             outcome = "shown" if not code else "refused"
-        except (AdecError, UsageError) as error:
+        except AdecError as error:
             outcome = "refused"
             report(str(error))
         except typer.BadParameter as error:
