@@ -31,6 +31,9 @@ LEGEND = (
     "peak MB: most memory while the row answered; strategies share a process that holds the models of all rows, llama.cpp's programs hold their own."
 )
 
+NARROW = 76
+"""Columns below which a table would be all ellipses: there each row is a list."""
+
 
 def show(report: Report, stream: TextIO, *, width: int, unicode: bool, colour: bool) -> None:
     """Write all of it."""
@@ -44,7 +47,16 @@ def show(report: Report, stream: TextIO, *, width: int, unicode: bool, colour: b
         force_terminal=colour, safe_box=not unicode,
     )  # fmt: skip
     style = box.SIMPLE_HEAD if unicode else box.ASCII2
-    for columns, cells in ((SPEED, speed_cells), (QUALITY, quality_cells)):
+    halves = ((SPEED, speed_cells), (QUALITY, quality_cells))
+    if width < NARROW:
+        for row in report.rows:
+            console.print(Text(one_line(row.name), style="bold"))
+            for columns, cells in halves:
+                for column, cell in zip(columns, cells(row), strict=True):
+                    if cell != UNKNOWN:
+                        console.print(Text(f"  {column:<12}{cell}"))
+        console.print()
+    for columns, cells in halves if width >= NARROW else ():
         table = Table(box=style, padding=(0, 1), pad_edge=False)
         table.add_column("", overflow="fold")
         for column in columns:
@@ -58,7 +70,7 @@ def show(report: Report, stream: TextIO, *, width: int, unicode: bool, colour: b
     if drawn:
         console.print()
         for line in drawn:
-            console.print(Text(line), soft_wrap=True)
+            console.print(Text(line), soft_wrap=len(line) <= width)
     console.print()
     console.print(Text(LEGEND, style="dim"))
 
