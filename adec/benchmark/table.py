@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -19,6 +20,7 @@ from adec.benchmark.figures import (
     short,
 )
 from adec.benchmark.report import Report, Row
+from adec.display.output import write
 from adec.display.sanitise import one_line
 from adec.display.words import count
 
@@ -42,8 +44,10 @@ def show(report: Report, stream: TextIO, *, width: int, unicode: bool, colour: b
     from rich.table import Table
     from rich.text import Text
 
+    # by way of a buffer: rich ends the process when a reader closes the pipe early
+    text = io.StringIO()
     console = Console(
-        file=stream, width=width, no_color=not colour, highlight=False, emoji=False, markup=False,
+        file=text, width=width, no_color=not colour, highlight=False, emoji=False, markup=False,
         force_terminal=colour, safe_box=not unicode,
     )  # fmt: skip
     style = box.SIMPLE_HEAD if unicode else box.ASCII2
@@ -73,6 +77,8 @@ def show(report: Report, stream: TextIO, *, width: int, unicode: bool, colour: b
             console.print(Text(line), soft_wrap=len(line) <= width)
     console.print()
     console.print(Text(LEGEND, style="dim"))
+    # rich pads cells; nobody needs blanks at the end of a line
+    write(stream, "\n".join(line.rstrip() for line in text.getvalue().split("\n")))
 
 
 def lines(report: Report) -> Iterator[str]:

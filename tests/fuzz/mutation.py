@@ -25,6 +25,8 @@ ESCAPES = (
 )  # fmt: skip
 """What acts on a terminal, or turns text around, or is half a character."""
 
+LARGEST = 1 << 20
+"""Bytes that a copy may add: a mutant is to be odd, not endless."""
 _RAW = "@raw:"
 """Marks a string that stands for JSON which `json.dumps` cannot write."""
 _RAWS: tuple[Callable[[random.Random], str], ...] = (
@@ -109,7 +111,8 @@ def change(value: Any, rng: random.Random) -> Any:
             case 1 if isinstance(holder, dict):
                 holder[rng.choice((*STRINGS, *ESCAPES, str(key) + "s"))] = holder.pop(key)
             case 1 | 2 if isinstance(holder, list):
-                holder[key:key] = [holder[key]] * rng.choice((1, 2, 70, 1500))
+                room = LARGEST // len(json.dumps(holder[key]))
+                holder[key:key] = [holder[key]] * min(room, rng.choice((1, 2, 70, 1500)))
             case 3:
                 holder[key] = _near(holder[key], rng)
             case 4 if (other := _somewhere(value, rng))[0] is not None:
