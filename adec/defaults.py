@@ -65,13 +65,22 @@ def _from_file(path: Path) -> dict[str, Setting]:
         raise UsageError(f"{path} has more than {FILE_BYTES:,} bytes: not a settings file")
     try:
         table = tomllib.loads(data.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"{path} is not valid TOML: {error}") from None
+    except (ValueError, RecursionError) as error:
+        # ValueError: TOML's own error, bad UTF-8, and a number of thousands of digits
+        reason = " ".join(str(error).split())[:160]
+        raise UsageError(f"{path} is not valid TOML: {reason}") from None
     for key in table:
         if key not in KEYS:
             near = difflib.get_close_matches(key, KEYS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(KEYS)}"
-            raise UsageError(f"{path}: there is no setting {key!r}", hint=hint)
-        if isinstance(table[key], dict) or isinstance(table[key], list) != (key in LISTS):
-            raise UsageError(f"{path}: {key} must be {'a list' if key in LISTS else 'one value'}")
+            raise UsageError(f"{path}: there is no setting {key[:80]!r}", hint=hint)
+        if not _fits(key, table[key]):
+            wanted = "a list of texts" if key in LISTS else "one value"
+            raise UsageError(f"{path}: {key} must be {wanted}")
     return {key: Setting(key, value, str(path)) for key, value in table.items()}
+
+
+def _fits(key: str, value: Any) -> bool:
+    if key in LISTS:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return not isinstance(value, dict | list)

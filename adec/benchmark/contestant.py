@@ -59,7 +59,7 @@ class StrategyContestant:
         # what another row left in the caches would shorten the prompt
         for engine in self._engines.all:
             engine.rewind(0)
-        reset_peak()
+        knows_peak = reset_peak()
         ids: list[int] = []
         texts: list[str] = []
         for event in self._sessions[run].answer(question, interrupted=interrupted):
@@ -69,13 +69,14 @@ class StrategyContestant:
             elif isinstance(event, End):
                 if event.summary["finish"] == "interrupted":
                     return None
-                return Reply(self._answer(run, event.summary, "".join(texts)), tuple(ids))
+                peak = peak_bytes() if knows_peak else None
+                return Reply(self._answer(run, event.summary, "".join(texts), peak), tuple(ids))
         raise AssertionError("an answer ends in an end event")
 
     def close(self) -> None:
         """The engines belong to who opened them."""
 
-    def _answer(self, run: int, summary: dict[str, object], text: str) -> Answer:
+    def _answer(self, run: int, summary: dict[str, object], text: str, peak: int | None) -> Answer:
         def number(key: str) -> float:
             value = summary[key]
             return float(value) if isinstance(value, int | float) else 0.0
@@ -108,5 +109,5 @@ class StrategyContestant:
             forward_ms=sum(number(kind) for kind in kinds),
             draft_ms=number("draft_ms"),
             plain_ms=plain_ms if isinstance(plain_ms, float) else None,
-            peak_bytes=peak_bytes(),
+            peak_bytes=peak,
         )

@@ -1,17 +1,20 @@
-"""Peak memory of this process, for one run at a time where the system allows it."""
+"""Peak memory, of this process for one answer at a time, and of a program.
+
+All rows of strategies run in one process that holds the models of all: what a row shows is the most that was resident while it
+answered, not what it would need alone. Only Linux lets a process forget its peak; elsewhere nothing is said, since the
+peak since the start belongs to no row.
+"""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-_STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"
 
 
 def reset_peak() -> bool:
-    """Forget the highest resident memory so far (Linux); False where that is not possible."""
+    """Forget the highest resident memory of this process so far; False where that is not possible."""
     try:
         _CLEAR.write_text(_RESET_PEAK)
     except OSError:
@@ -19,17 +22,11 @@ def reset_peak() -> bool:
     return True
 
 
-def peak_bytes() -> int | None:
-    """Highest resident memory since `reset_peak`, or since the start where there is no reset; None if unknown."""
+def peak_bytes(process: int | None = None) -> int | None:
+    """Highest resident memory of this process since `reset_peak`, or of another since its start; None if unknown."""
     try:
-        for line in _STATUS.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return 1024 * int(line.split()[1])
-    except (OSError, ValueError, IndexError):
-        pass
-    try:
-        import resource
-    except ImportError:
+        status = Path(f"/proc/{process or 'self'}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return 1024 * int(line.split()[1])
+    except (OSError, ValueError, IndexError, StopIteration):
         return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak

@@ -15,14 +15,19 @@ from time import monotonic
 
 from adec.benchmark.answer import Answer, RowHeader
 from adec.benchmark.contestant import Interrupted, Reply
+from adec.benchmark.memory import peak_bytes
 from adec.engines.base import OpenOptions
 from adec.engines.pair import Engines
 from adec.errors import EngineError
 from adec.prompting import encode_prompt
 from adec.session import Question
 
+ATTEMPTS = 4
+"""Runs of a program until it prints its times: llama.cpp writes its log from another thread, and of some 4 runs in 100 it is
+lost when the program ends."""
 SECONDS = 900.0
 """Longest run of one prompt, loading included."""
+_LOOK_SECONDS = 0.02
 OUTPUT_BYTES = 16 * 1024 * 1024
 
 _TIMED = r"{0}\s+(\d+) tokens in\s+([\d.]+) seconds"
@@ -50,23 +55,56 @@ class ProgramPeer:
             file = Path(folder) / "prompt.txt"
             file.write_text(rendered, encoding="utf-8")
             context = min(engines.context, len(ids) + question.max_tokens + 64)
-            done = self._call(self._command(question, file, context), Path(folder), interrupted)
-        if done is None:
-            return None
-        out, log = done
-        encoded, decoded = _ENCODED.search(log), _DECODED.search(log)
-        if encoded is None or decoded is None:
-            raise EngineError(f"{self.header.name} printed no times: {_last_words(log)}")
+            command = self._command(question, file, context)
+            for _ in range(ATTEMPTS):
+                done = self._call(command, Path(folder), interrupted)
+                if done is None:
+                    return None
+                out, log, peak = done
+                encoded, decoded = _ENCODED.search(log), _DECODED.search(log)
+                if encoded is not None and decoded is not None:
+                    break
+            else:
+                raise EngineError(f"{self.header.name} printed no times: {_last_words(log)}")
         if abs(int(encoded[1]) - len(ids)) > 1:
             raise EngineError(
                 f"{self.header.name} reads the prompt as {encoded[1]} tokens, adec as {len(ids)}"
             )
         first, rest = float(encoded[2]), float(decoded[2])
-        text = _text(out, rendered)
+        text, ended = self._until_end(_text(out, rendered))
+        # a round that is accepted whole may go on behind the end, and beyond -n
+        tokens = int(decoded[1]) - max(0, (ended or 1) - 1)
+        if tokens > question.max_tokens:
+            text = self._cut(text, question.max_tokens)
+        finish = "length" if tokens >= question.max_tokens and ended is None else "end"
         answer = Answer(
-            self.header.name, run, first + rest, int(decoded[1]), text, first_seconds=first
-        )
+            self.header.name, run, first + rest, tokens, text,
+            finish=finish, first_seconds=first, peak_bytes=peak,
+        )  # fmt: skip
         return Reply(answer, None)
+
+    def _until_end(self, text: str) -> tuple[str, int | None]:
+        """The text before the first end token, which programs print as a word; and the tokens from there on, if there is one."""
+        large = self._engines.large
+        pieces = (large.vocabulary.pieces[token] for token in large.vocabulary.end)
+        names = [piece.decode("utf-8", "replace") for piece in pieces if piece]
+        places = [(text.find(name), name) for name in names if name in text]
+        if not places:
+            return text, None
+        at, _ = min(places)
+        rest, count = text[at:], 0
+        for name in names:
+            count += rest.count(name)
+            rest = rest.replace(name, "")
+        if rest:
+            count += len(large.tokenizer.encode(rest, special=False))
+        return text[:at].rstrip(), count
+
+    def _cut(self, text: str, most: int) -> str:
+        """The first `most` tokens of a text."""
+        large = self._engines.large
+        ids = large.tokenizer.encode(text, special=False)[:most]
+        return b"".join(large.vocabulary.pieces[token] for token in ids).decode("utf-8", "ignore")
 
     def close(self) -> None:
         """Nothing stays between two prompts."""
@@ -96,8 +134,8 @@ class ProgramPeer:
 
     def _call(
         self, command: list[str], folder: Path, interrupted: Interrupted
-    ) -> tuple[str, str] | None:
-        """(standard output, log); None when interrupted."""
+    ) -> tuple[str, str, int | None] | None:
+        """(standard output, log, peak memory in bytes); None when interrupted."""
         with (folder / "out").open("w+b") as out, (folder / "log").open("w+b") as log:
             try:
                 process = subprocess.Popen(
@@ -105,7 +143,8 @@ class ProgramPeer:
                 )  # fmt: skip
             except OSError as error:
                 raise EngineError(f"{self._program} cannot be started: {error.strerror}") from error
-            if not _wait(process, interrupted):
+            peak = _Peak()
+            if not _wait(process, interrupted, watch=peak.look):
                 return None
             texts = []
             for file in (out, log):
@@ -115,22 +154,36 @@ class ProgramPeer:
             raise EngineError(
                 f"{self.header.name} ended with {process.returncode}: {_last_words(texts[1])}"
             )
-        return texts[0], texts[1]
+        return texts[0], texts[1], peak.bytes
+
+
+class _Peak:
+    """The highest memory of a program, as often as somebody looks: what it took in its last moments is not seen."""
+
+    def __init__(self) -> None:
+        self.bytes: int | None = None
+
+    def look(self, process: int) -> None:
+        found = peak_bytes(process)
+        if found is not None:
+            self.bytes = max(found, self.bytes or 0)
 
 
 def _wait(
     process: subprocess.Popen[bytes],
     interrupted: Interrupted,
     clock: Callable[[], float] = monotonic,
+    watch: Callable[[int], None] = lambda process: None,
 ) -> bool:
     """False when interrupted. Raises EngineError when it takes too long; the process is gone in any case."""
     deadline = clock() + SECONDS
     try:
         while True:
             try:
-                process.wait(0.1)
+                process.wait(_LOOK_SECONDS)
                 return True
             except subprocess.TimeoutExpired:
+                watch(process.pid)
                 if interrupted():
                     return False
                 if clock() > deadline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -19,6 +20,7 @@ from adec.benchmark.figures import (
     short,
 )
 from adec.benchmark.report import Report, Row
+from adec.display.output import write
 from adec.display.sanitise import one_line
 from adec.display.words import count
 
@@ -28,8 +30,11 @@ LEGEND = (
     "tok/s: tokens per second, prompt included, median [95 % interval]. speedup: against plain, pair by pair. tok/forward: per forward of the large "
     "model. work: parameters times tokens fed, plain = 1. overhead: time outside the models. wrote, read: share of the large model without "
     "and with catch-up. right: accuracy [95 %]. same: answers equal to plain's; leading: tokens equal before the first difference. "
-    "peak MB: of the process, with all models loaded."
+    "peak MB: most memory while the row answered; strategies share a process that holds the models of all rows, llama.cpp's programs hold their own."
 )
+
+NARROW = 76
+"""Columns below which a table would be all ellipses: there each row is a list."""
 
 
 def show(report: Report, stream: TextIO, *, width: int, unicode: bool, colour: bool) -> None:
@@ -39,12 +44,23 @@ def show(report: Report, stream: TextIO, *, width: int, unicode: bool, colour: b
     from rich.table import Table
     from rich.text import Text
 
+    # by way of a buffer: rich ends the process when a reader closes the pipe early
+    text = io.StringIO()
     console = Console(
-        file=stream, width=width, no_color=not colour, highlight=False, emoji=False, markup=False,
+        file=text, width=width, no_color=not colour, highlight=False, emoji=False, markup=False,
         force_terminal=colour, safe_box=not unicode,
     )  # fmt: skip
     style = box.SIMPLE_HEAD if unicode else box.ASCII2
-    for columns, cells in ((SPEED, speed_cells), (QUALITY, quality_cells)):
+    halves = ((SPEED, speed_cells), (QUALITY, quality_cells))
+    if width < NARROW:
+        for row in report.rows:
+            console.print(Text(one_line(row.name), style="bold"))
+            for columns, cells in halves:
+                for column, cell in zip(columns, cells(row), strict=True):
+                    if cell != UNKNOWN:
+                        console.print(Text(f"  {column:<12}{cell}"))
+        console.print()
+    for columns, cells in halves if width >= NARROW else ():
         table = Table(box=style, padding=(0, 1), pad_edge=False)
         table.add_column("", overflow="fold")
         for column in columns:
@@ -58,9 +74,11 @@ def show(report: Report, stream: TextIO, *, width: int, unicode: bool, colour: b
     if drawn:
         console.print()
         for line in drawn:
-            console.print(Text(line), soft_wrap=True)
+            console.print(Text(line), soft_wrap=len(line) <= width)
     console.print()
     console.print(Text(LEGEND, style="dim"))
+    # rich pads cells; nobody needs blanks at the end of a line
+    write(stream, "\n".join(line.rstrip() for line in text.getvalue().split("\n")))
 
 
 def lines(report: Report) -> Iterator[str]:

@@ -93,7 +93,9 @@ def _match(match: Any, answer: str | int | float, where: str) -> Match:
     if match is None:
         return "exact" if isinstance(answer, str) else "number"
     if match not in USER_MATCHES:
-        raise UsageError(f"{where}: match is {match!r}", hint=f"one of {', '.join(USER_MATCHES)}")
+        raise UsageError(
+            f"{where}: match is {str(match)[:40]!r}", hint=f"one of {', '.join(USER_MATCHES)}"
+        )
     text = str(answer)
     if match == "regex":
         try:

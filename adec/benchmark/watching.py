@@ -8,6 +8,9 @@ from typing import Any, Self, TextIO
 from adec.display.choose import is_terminal
 from adec.display.sanitise import one_line
 
+WIDE = 60
+"""Columns from which there is room for a bar and for the time that is gone."""
+
 
 class Progress:
     """A bar on a terminal, nothing elsewhere; erased at the end."""
@@ -30,11 +33,14 @@ class Progress:
             )
             from rich.progress import Progress as Bar
 
+            console = Console(file=self._stream, emoji=False, markup=False, highlight=False)
+            name, count = TextColumn("{task.description}", markup=False), MofNCompleteColumn()
+            left = TimeRemainingColumn(), TextColumn("left")
+            gone = TextColumn("prompts,"), TimeElapsedColumn(), TextColumn("gone,")
+            wide = console.width >= WIDE
             self._bar = Bar(
-                TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
-                TextColumn("prompts,"), TimeElapsedColumn(), TextColumn("gone,"),
-                TimeRemainingColumn(), TextColumn("left"),
-                console=Console(file=self._stream, emoji=False, markup=False, highlight=False),
+                *((name, BarColumn(), count, *gone, *left) if wide else (name, count, *left)),
+                console=console,
                 transient=True, redirect_stdout=False, redirect_stderr=False, refresh_per_second=4,
             )  # fmt: skip
             self._task = self._bar.add_task("loading", total=None)

@@ -13,6 +13,8 @@ import typer
 from adec.errors import AdecError
 
 INTERRUPTED = 130
+LONGEST = 1000
+"""Characters of an error: what it quotes may be a whole file."""
 
 # typer carries its own copy of click and exports only some of its errors; the base of them all has exit_code and
 # format_message
@@ -90,6 +92,8 @@ def report(message: str) -> None:
     from adec.display.sanitise import sanitise
 
     line = sanitise(" ".join(message.split()))
+    if len(line) > LONGEST:
+        line = f"{line[: LONGEST - 1]}…"
     try:
         sys.stderr.write(f"adec: {line}\n")
         sys.stderr.flush()

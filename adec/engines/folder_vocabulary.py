@@ -106,9 +106,10 @@ def _optional(path: Path) -> dict[str, Any]:
 
 def _kind(path: Path, tokenizer: dict[str, Any], model: dict[str, Any]) -> str:
     parts = {
-        part.get("type")
+        kind
         for field in ("pre_tokenizer", "decoder", "normalizer")
         for part in _parts(tokenizer.get(field))
+        if isinstance(kind := part.get("type"), str)
     }
     match model.get("type", "BPE"):
         case "BPE" if "ByteLevel" in parts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from adec.decoding.pair.costs import Curves
 from adec.decoding.registry import METHODS, check_method
 from adec.engines.base import ModelHeader
 from adec.engines.opening import locate
@@ -12,22 +13,37 @@ from adec.errors import PairError, ProfileError
 from adec.inspection.anatomy import Anatomy, dissect
 from adec.inspection.figures import many, number, share, short, size
 from adec.inspection.model import describe, memory
+from adec.inspection.profile import table_of
+from adec.inspection.promise import speed_data, speed_lines
 from adec.inspection.sheet import Block, Lines, Report, Table
-from adec.profile import Profile
+from adec.profile import Profile, fitting_profile
 
 ACCEPTANCE = (0.5, 0.7, 0.8, 0.9, 0.95)
 """Chances that a draft stands, for which the expectation is shown."""
 _LONGEST = 16
+_SAID = 300
 
 
 def inspect_pair(
     small: str, large: str, profile: Profile | None = None, context: int | None = None
 ) -> Report:
-    """Look at two models without loading them. Raises ModelFileError when one is broken or missing."""
+    """Look at two models without loading them. Raises ModelFileError when one is broken or missing.
+
+    Costs are those that a profile measured for these files on this machine: `profile`, else one of the user's own that
+    fits. Without one they are estimated from sizes.
+    """
     ours, theirs = dissect(locate(small)), dissect(locate(large))
     small_header, large_header = ours.header, theirs.header
     found = differences(small_header.vocabulary, large_header.vocabulary)
     ratio = _ratio(ours, theirs)
+    if profile is None and not found:
+        profile = fitting_profile(large_header, small_header)
+    fit = None if profile is None else _fit(profile, small_header, large_header)
+    curves = _curves(profile) if fit is not None and fit["void"] is None else None
+    if curves is not None and curves.small is not None and curves.large.ms(1) > 0:
+        ratio["measured"] = curves.small.ms(1) / curves.large.ms(1)
+    agreement = _agreement(profile) if "measured" in ratio else None
+    chances = sorted({*ACCEPTANCE, *([] if agreement is None else [agreement])})
     data: dict[str, Any] = {
         "type": "pair",
         "schema": 1,
@@ -36,9 +52,21 @@ def inspect_pair(
         "compatible": not found,
         "differences": found,
         "remarks": [] if found else check_pair(small_header, large_header),
-        "profile": None if profile is None else _fit(profile, large_header),
+        "profile": fit,
         "cost_ratio": ratio,
-        "expected": [_expectation(chance, ratio["bytes"]) for chance in ACCEPTANCE],
+        "speed": None
+        if profile is None or "measured" not in ratio
+        else speed_data(profile, large_header, small_header),
+        "agreement": agreement,
+        "pays_from": _pays_from(curves)
+        if curves is not None and "measured" in ratio
+        else min(1.0, ratio["bytes"]),
+        "expected": [
+            _measured(chance, curves)
+            if curves is not None and "measured" in ratio
+            else _expectation(chance, ratio["bytes"])
+            for chance in chances
+        ],
         "strategies": [
             _strategy(name, small_header, large_header, compatible=not found) for name in METHODS
         ],
@@ -71,12 +99,50 @@ def _expectation(chance: float, ratio: float) -> dict[str, Any]:
     return {"acceptance": chance, "drafts": best, "speed_up": speed_up(chance, ratio, best)}
 
 
-def _fit(profile: Profile, large: ModelHeader) -> dict[str, Any]:
+def _measured(chance: float, curves: Curves) -> dict[str, Any]:
+    """The same from measured forwards: (1 - a^(k+1)) / (1 - a) tokens in k small forwards and one large one of k + 1 tokens."""
+    assert curves.small is not None
+    large, small = curves.large, curves.small
+
+    def gain(drafts: int) -> float:
+        tokens = drafts + 1 if chance >= 1 else (1 - chance ** (drafts + 1)) / (1 - chance)
+        return tokens * large.ms(1) / (drafts * small.ms(1) + large.ms(drafts + 1))
+
+    best = max(range(_LONGEST + 1), key=gain)
+    return {"acceptance": chance, "drafts": best, "speed_up": gain(best)}
+
+
+def _pays_from(curves: Curves) -> float:
+    """The least chance, in percent, from which some chain of drafts pays; 1 where none does below it."""
+    return next((p / 100 for p in range(1, 100) if _measured(p / 100, curves)["drafts"]), 1.0)
+
+
+def _fit(profile: Profile, small: ModelHeader, large: ModelHeader) -> dict[str, Any]:
+    """Whether a profile fits; `void`: why its times do not hold for these files on this machine."""
     try:
         profile.check(large)
     except ProfileError as error:
-        return {"name": profile.name, "fits": False, "why": error.message}
-    return {"name": profile.name, "fits": True, "why": None}
+        return {"name": profile.name, "fits": False, "why": error.message, "void": error.message}
+    others = [*profile.other_models(large, small), *profile.other_machine(large)]
+    if profile.costs is None or profile.costs.curves is None:
+        others = ["it has no forward times"]
+    return {
+        "name": profile.name,
+        "fits": True,
+        "why": None,
+        "void": "; ".join(others)[:_SAID] or None,
+    }
+
+
+def _curves(profile: Profile | None) -> Curves | None:
+    return None if profile is None or profile.costs is None else profile.costs.curves
+
+
+def _agreement(profile: Profile | None) -> float | None:
+    """Share of positions where the small model would have written the large one's token, as calibration saw it."""
+    signals = {} if profile is None else table_of(profile).get("signals", {})
+    value = signals.get("agreement") if isinstance(signals, dict) else None
+    return value if isinstance(value, float) and 0 < value < 1 else None
 
 
 def _strategy(
@@ -116,7 +182,7 @@ def _blocks(data: dict[str, Any]) -> list[Block]:
     blocks: list[Block] = [
         Table("The pair", ("", "small", "large"), rows),
         Lines("Compatible", _verdict(data)),
-        Lines("Cost", _cost(data["cost_ratio"])),
+        Lines("Cost", _cost(data)),
     ]
     if data["compatible"]:
         blocks.append(_expected_block(data))
@@ -148,16 +214,27 @@ def _verdict(data: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _cost(ratio: dict[str, float]) -> list[str]:
-    small = ratio["bytes"]
+def _cost(data: dict[str, Any]) -> list[str]:
+    ratio, fit = data["cost_ratio"], data["profile"]
     lines = [
-        f"a small forward reads {share(small)} of the bytes of a large one, "
-        f"with {share(ratio['parameters'])} of its parameters",
-        f"drafting pays only where more than {share(small)} of the drafts stand; "
-        "measured times may differ much from sizes: adec run --strategy speculate measures them",
+        f"a small forward reads {share(ratio['bytes'])} of the bytes of a large one, "
+        f"with {share(ratio['parameters'])} of its parameters"
     ]
-    if small >= 1:
-        lines.append("the small model is no cheaper: nothing can be gained with these two")
+    if "measured" in ratio:
+        lines += [f"profile {fit['name']} measured on this machine:", *speed_lines(data["speed"])]
+    else:
+        if fit is not None and fit["fits"]:
+            lines.append(f"times of profile {fit['name']} do not hold here: {fit['void']}")
+        lines.append(
+            "nothing was measured of these two here, so costs are taken from sizes, and times may differ much: "
+            "adec calibrate measures them"
+        )
+    if data["pays_from"] < 1:
+        lines.append(
+            f"drafting pays only where more than {share(data['pays_from'])} of the drafts stand"
+        )
+    else:
+        lines.append("drafts of the small model are too dear: nothing can be gained with these two")
     return lines
 
 
@@ -166,10 +243,15 @@ def _expected_block(data: dict[str, Any]) -> Block:
     for row in data["expected"]:
         gain = row["speed_up"]
         word = f"{number(gain)} x" if row["drafts"] else "none: plain is best"
-        rows.append((share(row["acceptance"]), many(row["drafts"]), word))
+        seen = "as calibration saw" if row["acceptance"] == data["agreement"] else ""
+        rows.append((share(row["acceptance"]), many(row["drafts"]), word, seen))
+    measured = "measured" in data["cost_ratio"]
+    source = (
+        "forwards as measured here" if measured else "arXiv 2211.17192, theorem 3.8, cost by bytes"
+    )
     return Table(
-        "What exact speculation could gain at most (arXiv 2211.17192, theorem 3.8, cost by bytes)",
-        ("drafts that stand", "best length", "speed against the large model alone"),
+        f"What exact speculation could gain at most ({source})",
+        ("drafts that stand", "best length", "speed against the large model alone", ""),
         rows,
         frozenset({0, 1}),
     )

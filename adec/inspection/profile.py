@@ -15,6 +15,8 @@ from adec.engines.opening import locate, read_header
 from adec.engines.pair import differences
 from adec.errors import AdecError
 from adec.inspection.figures import many
+from adec.inspection.front import FrontPoint, front_blocks, front_points
+from adec.inspection.promise import promise_data, promise_lines, speed_data, speed_lines
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
 from adec.profile import FILE_BYTES, Profile
 
@@ -33,13 +35,16 @@ _EVIDENCE = {
 
 def inspect_profile(profile: Profile) -> Report:
     """Look at a profile that was read. A model that is not there is a finding, not an error."""
-    table = _table(profile)
+    table = table_of(profile)
     comments = _comments(profile)
     models = {
         role: _model(profile, named)
         for role, named in (("small", profile.small), ("large", profile.large))
         if named is not None
     }
+    headers = {role: header for role, (_, header) in models.items()}
+    large, small = headers.get("large"), headers.get("small")
+    front = front_points(table)
     data: dict[str, Any] = {
         "type": "profile",
         "schema": 1,
@@ -52,15 +57,19 @@ def inspect_profile(profile: Profile) -> Report:
         "modified": _modified(profile),
         "dates": sorted(set(_dates(table)))[:20],
         "models": {role: found for role, (found, _) in models.items()},
-        "fits": _fits(profile, {role: header for role, (_, header) in models.items()}),
+        "fits": _fits(profile, headers),
+        "other_models": [] if large is None else profile.other_models(large, small),
+        "promise": promise_data(profile),
+        "speed": speed_data(profile, large, small),
+        "front": [point.data() for point in front],
         "strategies": [_strategy(name, values) for name, values in profile.settings.items()],
         "evidence": {name: table[name] for name in _EVIDENCE if isinstance(table.get(name), dict)},
         "comments": comments,
     }
-    return Report(data, list(_blocks(data, comments)))
+    return Report(data, list(_blocks(profile, data, comments, front)))
 
 
-def _table(profile: Profile) -> dict[str, Any]:
+def table_of(profile: Profile) -> dict[str, Any]:
     """The file once more, for the tables that `Profile` does not keep. It was read and checked a moment ago."""
     import tomli
 
@@ -177,7 +186,9 @@ def _age(day: str) -> str:
     return f"{day[:10]} ({many(days)} {'day' if days == 1 else 'days'} ago)"
 
 
-def _blocks(data: dict[str, Any], comments: dict[str, str]) -> Iterator[Block]:
+def _blocks(
+    profile: Profile, data: dict[str, Any], comments: dict[str, str], front: list[FrontPoint]
+) -> Iterator[Block]:
     recommended = data["recommended"] or "none"
     if not data["recommended_known"]:
         recommended += ", which this adec does not know"
@@ -194,7 +205,14 @@ def _blocks(data: dict[str, Any], comments: dict[str, str]) -> Iterator[Block]:
         rows.append((role, f"{model['named']} ({'found' if model['found'] else 'missing'}{said})"))
     yield Facts(f"Profile {data['name']}", rows)
     yield Lines("Does it fit its models", data["fits"] or ["yes, as far as the headers say"])
-    yield Lines("What it promises", list(_promise(data)))
+    yield Lines("What it promises", list(promise_lines(profile, data["other_models"])))
+    yield Lines("Speed", list(speed_lines(data["speed"])))
+    budget = profile.budget
+    yield from front_blocks(
+        front,
+        "quality" if budget is None else budget.metric[:40],
+        None if budget is None else budget.keep,
+    )
     for strategy in data["strategies"]:
         settings = [
             (
@@ -212,16 +230,6 @@ def _blocks(data: dict[str, Any], comments: dict[str, str]) -> Iterator[Block]:
             yield Lines("", [f"these settings are refused: {strategy['error']}"])
     for name, table in data["evidence"].items():
         yield _evidence(name, table, comments)
-
-
-def _promise(data: dict[str, Any]) -> Iterator[str]:
-    budget = data["evidence"].get("budget")
-    if not budget:
-        yield "nothing is proved: it has no [budget]; its thresholds are somebody's choice"
-    else:
-        yield "see [budget] below; what is proved holds for prompts like those it was proved on"
-    if "cost" not in data["evidence"]:
-        yield "no speed is expected: it has no [cost] measured on a machine"
 
 
 def _evidence(name: str, table: dict[str, Any], comments: dict[str, str]) -> Block:

@@ -13,6 +13,10 @@ from adec.display.sanitise import one_line
 PIPE_WIDTH = 4000
 """Columns where nobody looks: nothing is wrapped or cut there."""
 
+_GAP = 2
+_SLIVER = 24
+"""Columns that a folded cell should have at least."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -75,6 +79,9 @@ def show(blocks: Iterable[Block], stream: TextIO, *, colour: bool, width: int | 
         if isinstance(block, Lines):
             for line in block.lines:
                 console.print(_safe(line))
+        elif isinstance(block, Table) and width is not None and not _fits(block, width):
+            for row in block.rows:
+                console.print(_listed(block.header, row))
         else:
             console.print(_grid(block))
     # rich pads cells; nobody needs blanks at the end of a line
@@ -82,11 +89,32 @@ def show(blocks: Iterable[Block], stream: TextIO, *, colour: bool, width: int | 
     write(stream, "\n".join(lines))
 
 
+def _fits(table: Table, width: int) -> bool:
+    """Whether only one column, the widest, would have to be folded, and not to a sliver."""
+    from rich.cells import cell_len
+
+    columns = zip(table.header, *table.rows, strict=True)
+    widths = [max(cell_len(one_line(cell)) for cell in column) + _GAP for column in columns]
+    return sum(widths) - max(widths) + min(max(widths), _SLIVER) <= width
+
+
+def _listed(header: Sequence[str], row: Sequence[str]) -> Any:
+    """A row as a paragraph: each name with its value."""
+    from rich.text import Text
+
+    cells = [(name, cell) for name, cell in zip(header, row, strict=True) if cell]
+    text = Text()
+    for index, (name, cell) in enumerate(cells):
+        text.append(" · " if index else "")
+        text.append_text(_safe(f"{name} " if name else "", "dim")).append_text(_safe(cell))
+    return text
+
+
 def _grid(block: Facts | Table) -> Any:
     from rich.table import Table as Grid
 
     header = isinstance(block, Table)
-    grid = Grid(box=None, show_header=header, pad_edge=False, padding=(0, 2, 0, 0), expand=False)
+    grid = Grid(box=None, show_header=header, pad_edge=False, padding=(0, _GAP, 0, 0), expand=False)
     if isinstance(block, Table):
         for index, name in enumerate(block.header):
             right = index in block.numbers

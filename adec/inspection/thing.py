@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from adec.engines.opening import PRACTICE
-from adec.errors import UsageError
+from adec.errors import ProfileError, UsageError
 from adec.profile import Profile, available, find_profile
 
 Word = Literal["config", "env"]
@@ -19,6 +19,11 @@ STDIN = "-"
 _SNIFFED = 64
 """Bytes at the start of a file that tell what it is."""
 _BLANK = b" \t\r\n"
+_BENCH = {
+    b'{"type": "bench"': "the same adec bench command, with --samples, goes on from it",
+    b'{\n "schema": 1,\n "about"': "read it with a program, or run the bench with --html",
+}
+"""How files that `adec bench` writes begin, and what they are good for."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,15 @@ def recognise(
     return _one(names[0])
 
 
+def profile_named(name: str) -> Profile:
+    """The profile of a name or at a path. Raises ProfileError."""
+    try:
+        return find_profile(name)
+    except (ValueError, OverflowError) as error:
+        # whole numbers of hundreds of digits are no floats, of thousands of digits none that Python reads
+        raise ProfileError(f"profile {name} is not TOML: {error}") from None
+
+
 def _pair_of_options(pair: str | None, small: str | None, large: str | None) -> Pair:
     if pair is None:
         if small is None or large is None:
@@ -92,7 +106,7 @@ def _pair_of_options(pair: str | None, small: str | None, large: str | None) -> 
                 hint="or look at one model: adec inspect MODEL",
             )
         return Pair(small, large)
-    profile = find_profile(pair)
+    profile = profile_named(pair)
     if profile.small is None or profile.large is None:
         raise UsageError(
             f"profile {profile.name} names no pair of models", hint="give --small and --large"
@@ -115,7 +129,7 @@ def _one(name: str) -> Thing:
         return _absent(name)
     if stat.S_ISDIR(found.st_mode):
         if not (path / "config.json").is_file() and name in available():
-            return find_profile(name)
+            return profile_named(name)
         return Model(name)
     if stat.S_ISFIFO(found.st_mode):
         return Trace(path)
@@ -133,9 +147,12 @@ def _file(name: str, path: Path) -> Thing:
         raise UsageError(f"{name} cannot be read: {error.strerror}") from error
     if start.startswith(b"GGUF"):
         return Model(name)
+    for beginning, hint in _BENCH.items():
+        if start.startswith(beginning):
+            raise UsageError(f"{name} was written by adec bench: there is no run in it", hint=hint)
     ending = path.suffix.lower()
     if ending == ".toml":
-        return find_profile(str(path))
+        return profile_named(str(path))
     if start.lstrip(_BLANK).startswith(b"{") and ending not in (".gguf", ".safetensors"):
         return Trace(path)
     if ending == ".gguf":
@@ -156,7 +173,7 @@ def _file(name: str, path: Path) -> Thing:
 def _absent(name: str) -> Profile:
     known = available()
     if name in known or name.endswith(".toml"):
-        return find_profile(name)
+        return profile_named(name)
     if "/" in name or "\\" in name or Path(name).suffix:
         raise UsageError(f"{name} does not exist")
     near = difflib.get_close_matches(name, [*known, *WORDS], n=1)

@@ -157,3 +157,33 @@ def test_transformers_needs_torch_engines() -> None:
     peer = open_peer(PeerChoice("transformers"), Engines(large, small), ONE)
     with pytest.raises(EngineError, match="Hugging Face folders"):
         peer.reply(Question("abc"), 0, never)
+
+
+def test_a_log_that_was_lost_is_asked_for_again(tmp_path: Path) -> None:
+    """llama.cpp's programs lose the end of their log now and then."""
+    count = tmp_path / "count"
+    lost = f"open({str(count)!r}, 'a').write('x')\nif len(open({str(count)!r}).read()) < 3: sys.exit()\n"
+    reply = fake_peer(program(tmp_path, lost + GOOD)).reply(Question("abc"), 0, never)
+    assert reply is not None and reply.answer.text == "dab" and count.read_text() == "xxx"
+
+
+def test_what_a_program_prints_behind_the_end_is_no_part_of_its_answer(tmp_path: Path) -> None:
+    """End tokens are printed as words, a whole accepted round of them counted; and -n is overshot."""
+    _, large = laws.pair(0)
+    end = large.vocabulary.pieces[min(large.vocabulary.end)].decode()
+    peer = fake_peer(program(tmp_path, GOOD.replace('"dab"', f'"da" + {end!r} + "b"')))
+    reply = peer.reply(Question("abc", max_tokens=3), 0, never)
+    assert reply is not None
+    assert (reply.answer.text, reply.answer.tokens, reply.answer.finish) == ("da", 2, "end")
+    cut = fake_peer(program(tmp_path, GOOD)).reply(Question("abc", max_tokens=2), 0, never)
+    assert cut is not None
+    assert (cut.answer.text, cut.answer.tokens, cut.answer.finish) == ("da", 3, "length")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells")
+def test_the_memory_of_a_program_is_its_own(tmp_path: Path) -> None:
+    """Not that of this process, of which a new one is a copy at first."""
+    hungry = "kept = bytearray(b'x' * (300 << 20)); import time; time.sleep(0.5)\n" + GOOD
+    reply = fake_peer(program(tmp_path, hungry)).reply(Question("abc"), 0, never)
+    assert reply is not None and reply.answer.peak_bytes is not None
+    assert 300 << 20 < reply.answer.peak_bytes < 700 << 20

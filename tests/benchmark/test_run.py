@@ -359,3 +359,20 @@ def test_a_row_of_another_strategy_does_not_inherit_what_a_profile_proved() -> N
     small, large = laws.pair(0, size=6, context=512)
     proved = replace(plan_of(Engines(large, small), "ead"), bounded=True)
     assert not proved.with_strategy("plain").bounded
+
+
+def test_a_narrow_terminal_gets_lists_with_every_figure(tmp_path: Path) -> None:
+    from adec.benchmark.table import quality_cells, speed_cells
+
+    request = request_of(8)
+    with samples_of(request, tmp_path) as samples:
+        report = run_bench(request, samples, never)
+    narrow = io.StringIO()
+    show(report, narrow, width=40, unicode=True, colour=False)
+    assert max(map(len, narrow.getvalue().splitlines())) <= 40
+    shown = narrow.getvalue().splitlines()
+    for row in report.rows:
+        at = shown.index(row.name)
+        known = [cell for cell in (*speed_cells(row), *quality_cells(row)) if cell != "-"]
+        for line, cell in zip(shown[at + 1 :], known, strict=False):
+            assert line.startswith("  ") and line.endswith(cell)

@@ -227,3 +227,14 @@ def test_every_option_reaches_the_bench(monkeypatch: pytest.MonkeyPatch, capsys:
     call(capsys, "bench", "-m", practice.large_folder())
     assert len(seen) == len(variants) + 1
     assert len(set(seen)) == len(variants) + 1
+
+
+@pytest.mark.parametrize("more", [(), ("--json", "-"), ("--csv", "-")])
+def test_a_reader_that_has_seen_enough_is_no_error(
+    tiny_pair: Pair, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    process = start(*bench_of(tiny_pair, "--task", prompts(tmp_path, "a"), "-q", *more))
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert (process.wait(60), process.stderr.read()) == (0, b"")
+    process.stderr.close()

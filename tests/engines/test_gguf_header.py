@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from adec.engines.gguf_header import read_gguf_header
 from adec.engines.gguf_reader import MAX_ELEMENTS, read_gguf
@@ -355,3 +357,19 @@ def test_a_large_vocabulary_is_read_quickly(tmp_path: Path) -> None:
         times.append(time.process_time() - start)
     assert header.vocabulary.pieces[-1] == b" w149999"
     assert min(times) < 0.75
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"], max_codepoint=0x200)), max_size=30),
+    st.booleans(),
+)
+def test_byte_level_tokens_are_read_by_arrays_as_one_by_one(texts: list[str], odd: bool) -> None:
+    """Also where a token holds what no alphabet has, or the very character that parts tokens."""
+    from adec.engines import gguf_vocabulary as vocabulary
+
+    table = vocabulary._byte_level_table()
+    tokens = tuple(text.encode() for text in [*texts, "Ġa", "漢", *(["\U0010ffff"] if odd else [])])
+    one_by_one = [vocabulary._unmap(token, table) for token in tokens]
+    assert list(vocabulary._unmapped(tokens)) == one_by_one
+    assert vocabulary._unmap("Ġa".encode(), table) == b" a"

@@ -159,3 +159,60 @@ def test_a_tiny_folder(tmp_path: Path, capsys: Any) -> None:
     folder = write_tiny_folder(tmp_path / "model", layers=2, heads=4, kv_heads=2, width=64)
     data = json.loads(call(capsys, "inspect", folder, "--json").out)
     assert data["memory"]["kv_bytes_per_token"] == 2 * 2 * 2 * 16 * 4
+
+
+COSTS = {"large": {1: 10.0, 2: 11.0, 4: 12.0, 8: 20.0}, "small": {1: 1.0, 2: 1.5}}
+
+
+def write_profile(path: Path, small: Path, large: Path, **machine: object) -> None:
+    """A profile that was made for these two files on this machine, but for what `machine` says."""
+    from adec.calibration.machine import file_fingerprint, this_machine
+    from adec.engines.opening import read_header
+
+    here = this_machine(read_header(large))
+    facts = {name: getattr(here, name) for name in ("system", "processor", "cores", "backend")}
+    lines = ["schema = 1", "[pair]", f'small = "{small}"', f'large = "{large}"']
+    lines += [
+        f'{role}_fingerprint = "{file_fingerprint(file)}"'
+        for role, file in (("small", small), ("large", large))
+    ]
+    lines += [
+        "[machine]",
+        *(f"{name} = {json.dumps(value)}" for name, value in {**facts, **machine}.items()),
+    ]
+    lines += ["[signals]", "agreement = 0.875", "[cost]", "context = 40"]
+    for role, column in COSTS.items():
+        lines += [
+            f"[[cost.{role}]]",
+            "context = 40",
+            f"sizes = {list(column)}",
+            f"ms = {list(column.values())}",
+        ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def test_a_pair_is_judged_by_what_was_measured_of_it_here(
+    tiny_pair: Pair, home: Path, capsys: Any
+) -> None:
+    write_profile(home / "profiles" / "mine.toml", *tiny_pair)
+    data = json.loads(call(capsys, "inspect", *tiny_pair, "--json").out)
+    assert data["profile"]["name"] == "mine" and data["profile"]["void"] is None
+    assert data["cost_ratio"]["measured"] == pytest.approx(0.1) and data["agreement"] == 0.875
+    row = next(row for row in data["expected"] if row["acceptance"] == 0.875)
+    # three drafts: 1 + a + a^2 + a^3 tokens in 3 small forwards and one large one of four tokens
+    assert row["drafts"] == 3
+    assert row["speed_up"] == pytest.approx(10 * sum(0.875**i for i in range(4)) / (3 + 12))
+    # one draft pays from 10 (1 + a) > 1 + 11 on, three from 10 (1 + a + a^2 + a^3) > 15
+    assert 0.2 < data["pays_from"] <= 0.21
+    text = call(capsys, "inspect", *tiny_pair).out
+    assert "measured on this machine" in text and "as calibration saw" in text
+
+
+def test_times_of_another_machine_are_not_used(tiny_pair: Pair, home: Path, capsys: Any) -> None:
+    write_profile(home / "profiles" / "mine.toml", *tiny_pair, processor="an abacus")
+    data = json.loads(call(capsys, "inspect", *tiny_pair, "--json").out)
+    assert "abacus" in data["profile"]["void"] and "measured" not in data["cost_ratio"]
+    assert data["pays_from"] == min(1.0, data["cost_ratio"]["bytes"])
+    text = call(capsys, "inspect", *tiny_pair).out
+    assert "do not hold here: machine.processor is an abacus" in text and "taken from sizes" in text

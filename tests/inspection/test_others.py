@@ -119,3 +119,79 @@ def test_the_replay_and_the_picture_by_command(tmp_path: Path) -> None:
 def test_flags_that_exclude_each_other(arguments: tuple[object, ...], tmp_path: Path) -> None:
     path = write_trace(tmp_path / "t.jsonl", events_of("x"))
     assert look(path, *arguments).code == 2
+
+
+CALIBRATED = """
+schema = 1
+name = "proved"
+recommended = "ead"
+[pair]
+small = "practice:small"
+large = "practice:large"
+[choice]
+exact = "speculate"
+exact_tokens_per_second = 60.0
+within_budget = "ead"
+within_budget_tokens_per_second = 90.0
+plain_tokens_per_second = 40.0
+[budget]
+metric = "agreement"
+keep = 0.97
+confidence = 0.95
+strategy = "ead"
+proved = true
+held_out = 123
+kept = 0.985
+proved_keep = 0.972
+[ead]
+up = 0.4
+[machine]
+processor = "an abacus"
+[[front]]
+point = "plain"
+kept = 1.0
+tokens_per_second = 40.0
+on_front = true
+[[front]]
+point = "ead up=0.4"
+kept = 0.985
+tokens_per_second = 90.0
+predicted_tokens_per_second = 88.0
+large_share = 0.2
+large_fed = 0.95
+prompts = 24
+on_front = true
+[[front]]
+point = 7
+kept = 2.0
+[[front]]
+point = "portable up=0.5"
+kept = 0.99
+"""
+
+
+def test_a_calibrated_profile_shows_promise_speed_and_front(tmp_path: Path) -> None:
+    path = tmp_path / "proved.toml"
+    path.write_text(CALIBRATED)
+    outcome = look(path)
+    assert outcome.code == 0 and visible(outcome.out)
+    for said in (
+        "ead keeps at least 97 % of the agreement of the large model alone, with 95 % confidence",
+        "123 held-out prompts, on which it kept 98.5 %; they prove 97.2 % at most",
+        "ead, within the budget: 90.0 tokens per second, 2.25 times as fast as plain",
+        "not to be expected here, where nothing was measured: machine.processor is an abacus",
+        "p plain  e ead  (capital: on the front",
+    ):  # fmt: skip
+        assert said in outcome.out
+    chart = outcome.out.partition("The front")[2].partition("Points that were run")[0]
+    assert sum(line.count("E") for line in chart.splitlines()[2:-1]) == 1
+    data = json.loads(look(path, "--json").out)
+    assert [p["label"] for p in data["front"]] == ["plain", "ead up=0.4", "portable up=0.5"]
+    assert data["promise"]["proved"] is True and data["speed"]["plain_tokens_per_second"] == 40.0
+
+
+def test_a_budget_that_was_not_proved_is_no_promise(tmp_path: Path) -> None:
+    path = tmp_path / "tried.toml"
+    path.write_text(CALIBRATED.replace("proved = true", "proved = false"))
+    out = look(path).out
+    assert "nothing is proved: that ead keeps 97 % of the agreement was tried on 123" in out

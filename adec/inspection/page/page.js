@@ -57,7 +57,12 @@
     const y = (value) => (HEIGHT * (1 - Math.max(0, Math.min(value, top)) / top)).toFixed(1);
     const width = Math.max(1, tokens.length * wide);
     const svg = draw("svg", { width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, role: "img" }, chart);
-    cursor = draw("rect", { id: "cursor", x: -wide, y: 0, width: wide, height: HEIGHT }, svg);
+    // a box of its own above the bars: thousands of them are not painted again for each token that is pointed at
+    cursor = make("div");
+    cursor.id = "cursor";
+    cursor.style.width = `${wide}px`;
+    cursor.style.transform = `translateX(${-wide}px)`;
+    chart.append(cursor);
     const bars = { below: "", above: "" };
     let line = "";
     let drawing = false;
@@ -82,7 +87,7 @@
     if (chosen >= 0) spans[chosen].classList.remove("picked");
     chosen = index;
     spans[index].classList.add("picked");
-    cursor.setAttribute("x", index * wide);
+    cursor.style.transform = `translateX(${index * wide}px)`;
     const token = tokens[index];
     const step = steps[token[STEP]];
     const facts = [

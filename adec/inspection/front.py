@@ -1,0 +1,144 @@
+"""The points that a calibration ran, as its profile holds them: what each kept of the quality, and how fast it was."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from adec.calibration.trial import Point
+from adec.inspection.figures import many, number, share
+from adec.inspection.sheet import Block, Lines, Table
+from adec.profile import FRONT
+
+_COLUMNS = 80
+_LABEL = 80
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+_FASTEST = 1e9
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """A point that was run on prompts to fit on. None is "not said": a profile may have been made without times, or by hand."""
+
+    label: str
+    kept: float
+    """Share of the metric that it kept, 0 to 1."""
+    tokens_per_second: float | None
+    forecast_tokens_per_second: float | None
+    large_share: float | None
+    """Of the tokens, written by the large model."""
+    large_fed: float | None
+    """Tokens that the large model read for each one written."""
+    prompts: int | None
+    on_front: bool
+    """No other point was both faster and better."""
+
+    # what the chart of a calibration reads
+    @property
+    def quality(self) -> float:
+        return self.kept
+
+    @property
+    def ms_per_token(self) -> float:
+        return 1000 / self.tokens_per_second if self.tokens_per_second else math.inf
+
+    @property
+    def point(self) -> Point:
+        return Point(self.label.split()[0])
+
+    def data(self) -> dict[str, Any]:
+        """As plain data."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """As much of a calibration's result as its chart reads."""
+
+    metric: str
+    keep: float
+    measured: Sequence[FrontPoint]
+
+
+def front_points(table: Mapping[str, Any]) -> list[FrontPoint]:
+    """The [[front]] of a profile's table. What is no point is left out: nothing but this view reads it."""
+    rows = table.get("front")
+    if not isinstance(rows, list):
+        return []
+    points = (_point(row) for row in rows[:FRONT])
+    return [point for point in points if point is not None]
+
+
+def _point(row: Any) -> FrontPoint | None:
+    if not isinstance(row, dict):
+        return None
+    label, kept = row.get("point"), _within(row.get("kept"), 1.0)
+    if not isinstance(label, str) or kept is None:
+        return None
+    words = label[:_LABEL].split()
+    if not words or not _NAME.fullmatch(words[0]):
+        return None
+    forecast = row.get("forecast_tokens_per_second", row.get("predicted_tokens_per_second"))
+    prompts = row.get("prompts")
+    return FrontPoint(
+        label=" ".join(words),
+        kept=kept,
+        tokens_per_second=_within(row.get("tokens_per_second"), _FASTEST),
+        forecast_tokens_per_second=_within(forecast, _FASTEST),
+        large_share=_within(row.get("large_share"), 1.0),
+        large_fed=_within(row.get("large_fed"), _FASTEST),
+        prompts=prompts if type(prompts) is int and 0 <= prompts < 1 << 53 else None,
+        on_front=row.get("on_front") is True,
+    )
+
+
+def _within(value: Any, most: float) -> float | None:
+    """A number from 0 to `most`, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value <= most else None
+
+
+def front_blocks(points: Sequence[FrontPoint], metric: str, keep: float | None) -> list[Block]:
+    """The front for people: the chart that `adec calibrate` draws, and a row a point."""
+    if not points:
+        return []
+    blocks: list[Block] = []
+    timed = [point for point in points if point.tokens_per_second]
+    if len(timed) > 1:
+        from adec.calibration.report import chart
+
+        wanted = min((p.kept for p in timed), default=1.0) if keep is None else keep
+        drawing: Any = _Drawing(metric, wanted, timed)
+        lines = chart(drawing, _COLUMNS).split("\n")
+        if keep is None:
+            lines[-1] = lines[-1].replace("; ···: the budget", "; ···: the least that was kept")
+        blocks.append(Lines("The front: what was kept, against speed", lines))
+    rows = [
+        (
+            point.label,
+            number(point.tokens_per_second, 1),
+            number(point.forecast_tokens_per_second, 1),
+            share(point.kept),
+            "-" if point.large_share is None else share(point.large_share),
+            "-" if point.large_fed is None else share(point.large_fed),
+            "-" if point.prompts is None else many(point.prompts),
+            "on the front" if point.on_front else "",
+        )
+        for point in sorted(points, key=lambda point: point.ms_per_token)
+    ]
+    header = (
+        "strategy and settings",
+        "tok/s",
+        "forecast",
+        "kept",
+        "written",
+        "read",
+        "prompts",
+        "",
+    )
+    blocks.append(Table("Points that were run", header, rows, frozenset({1, 2, 3, 4, 5, 6})))
+    return blocks
