@@ -59,6 +59,8 @@ class Question:
     """Whether the events must carry entropies, margins and probabilities."""
     verify: Callable[[str], Verdict] | None = None
     """What scores whole answers, for a strategy that compares them; None: the large model's log-probability."""
+    budget: int | None = None
+    """Tokens that such a strategy may be fed for its answers, on average; None: as its settings say."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,7 @@ class Session:
         def text(tokens: Sequence[int]) -> str:
             return text_of(engine.vocabulary, tokens, question.stop)
 
-        return Exchange(question.text, encode, text, question.verify, interrupted)
+        return Exchange(question.text, encode, text, question.verify, interrupted, question.budget)
 
     def _guarantee(self, question: Question) -> str:
         """What the strategy promises here; a budget is proved for greedy decoding only."""

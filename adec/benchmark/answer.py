@@ -22,6 +22,10 @@ class RowHeader:
     about: str = ""
     guarantee: str = ""
     """exact, bounded or approximate; empty for a peer, and until the first answer."""
+    follows: str = ""
+    """The row whose tokens fed are this one's budget on the same prompt; it is run after that one."""
+    searches: bool = False
+    """Whether it spends computation to be right rather than fast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,13 @@ class Answer:
     """Tokens that are equal before the first difference."""
     difference: Difference | None = None
     error: str | None = None
+
+    @property
+    def fed(self) -> int | None:
+        """Tokens that the models read while decoding; None where a peer does not say."""
+        if self.large_fed is None and self.small_fed is None:
+            return None
+        return (self.large_fed or 0) + (self.small_fed or 0)
 
     @property
     def ms_per_token(self) -> float | None:

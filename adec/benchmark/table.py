@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TextIO
 
+from adec.benchmark.answer import PLAIN
 from adec.benchmark.chart import chart
 from adec.benchmark.check import explain
 from adec.benchmark.figures import (
@@ -13,8 +14,10 @@ from adec.benchmark.figures import (
     bounds,
     interval,
     megabytes,
+    multiple,
     number,
     percent,
+    points,
     share,
     short,
 )
@@ -24,11 +27,16 @@ from adec.display.words import count
 
 SPEED = ("tok/s", "speedup", "1st token", "tok/forward", "work", "overhead")
 QUALITY = ("wrote", "read", "right", "same", "leading", "peak MB")
+PAIRED = ("right", "gain in points", "won", "lost", "fed", "time")
 LEGEND = (
     "tok/s: tokens per second, prompt included, median [95 % interval]. speedup: against plain, pair by pair. tok/forward: per forward of the large "
     "model. work: parameters times tokens fed, plain = 1. overhead: time outside the models. wrote, read: share of the large model without "
     "and with catch-up. right: accuracy [95 %]. same: answers equal to plain's; leading: tokens equal before the first difference. "
     "peak MB: of the process, with all models loaded."
+)
+PAIRED_LEGEND = (
+    "gain: accuracy less plain's on the same prompts [95 % interval, paired]; won, lost: prompts that only this row, or only plain, got right. "
+    "fed: tokens fed to the models while decoding, time: wall time, both as multiples of plain's."
 )
 
 
@@ -44,7 +52,11 @@ def show(report: Report, stream: TextIO, *, width: int, unicode: bool, colour: b
         force_terminal=colour, safe_box=not unicode,
     )  # fmt: skip
     style = box.SIMPLE_HEAD if unicode else box.ASCII2
-    for columns, cells in ((SPEED, speed_cells), (QUALITY, quality_cells)):
+    tables = [(SPEED, speed_cells), (QUALITY, quality_cells)]
+    judged = is_judged(report)
+    if judged:
+        tables.append((PAIRED, paired_cells))
+    for columns, cells in tables:
         table = Table(box=style, padding=(0, 1), pad_edge=False)
         table.add_column("", overflow="fold")
         for column in columns:
@@ -60,7 +72,12 @@ def show(report: Report, stream: TextIO, *, width: int, unicode: bool, colour: b
         for line in drawn:
             console.print(Text(line), soft_wrap=True)
     console.print()
-    console.print(Text(LEGEND, style="dim"))
+    console.print(Text(f"{LEGEND} {PAIRED_LEGEND}" if judged else LEGEND, style="dim"))
+
+
+def is_judged(report: Report) -> bool:
+    """Whether there are two rows whose answers can be right or wrong on the same prompts."""
+    return sum(row.gain is not None for row in report.rows) > 1
 
 
 def lines(report: Report) -> Iterator[str]:
@@ -97,4 +114,25 @@ def quality_cells(row: Row) -> tuple[str, ...]:
         agreement(row.same),
         percent(row.leading),
         megabytes(row.peak_bytes),
+    )
+
+
+def paired_cells(row: Row) -> tuple[str, ...]:
+    """As `PAIRED` names them."""
+    if row.name == PLAIN:
+        return (
+            f"{share(row.accuracy)}{bounds(row.accuracy)}",
+            "",
+            "",
+            "",
+            multiple(row.fed),
+            "1.00x",
+        )
+    return (
+        f"{share(row.accuracy)}{bounds(row.accuracy)}",
+        points(row.gain),
+        str(row.won),
+        str(row.lost),
+        multiple(row.fed),
+        multiple(row.time),
     )
