@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--trigger-rate", type=float, help="share of positions that pause")
     parser.add_argument("--candidates", type=int, nargs="+", default=[2, 3, 4, 5], metavar="B")
     parser.add_argument("--ahead", type=int, nargs="+", default=[*range(1, 10)], metavar="L")
+    parser.add_argument("--weight", type=float, default=1.0, help="of the look-ahead")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args(arguments)
     machine = OpenOptions(context=CONTEXT, threads=chosen.threads)
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             learned = learn(greedy, list(known), chosen.trigger_rate)
             asked = list(islice(problems("test", chosen.seed, [family]), chosen.n))
             grid = [(width, depth) for depth in chosen.ahead for width in chosen.candidates]
-            rows = run(greedy, chosen.model, learned.nats, grid, asked)
+            rows = run(greedy, chosen.model, learned.nats, grid, asked, chosen.weight)
             print(table(family, learned, rows), flush=True)
 
 
@@ -90,11 +91,14 @@ def run(
     threshold: float,
     grid: Sequence[tuple[int, int]],
     asked: Sequence[Problem],
+    weight: float = 1.0,
 ) -> dict[tuple[int, int], Row]:
     """All settings on one loaded model, by (candidates, look-ahead); (1, 0) is greedy."""
     rows = {(1, 0): Row(greedy)}
     for width, depth in grid:
-        values = {"threshold": threshold, "candidates": width, "ahead": depth}
+        values = {
+            "threshold": threshold, "candidates": width, "ahead": depth, "weight": weight
+        }  # fmt: skip
         words = tuple(f"adadec.{name}={value!r}" for name, value in values.items())
         made = plan(Choice(model=model, strategy="adadec", assignments=words))
         rows[width, depth] = Row(Session(made, greedy.engines, 0.0))
