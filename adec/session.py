@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -338,8 +338,7 @@ def _settings(choice: Choice, method: Method, profile: Profile | None) -> Any:
             f"--set {idle[0]}.… has no effect: the strategy is {method.name}",
             hint=f"add --strategy {idle[0]}",
         )
-    fitted: Mapping[str, Any] = {} if profile is None else profile.settings.get(method.name, {})
+    own = assigned.get(method.name, {})
+    fitted = {} if profile is None else profile.settings_of(method.name, own)
     origin = "" if profile is None else f"profile {profile.name}"
-    return setting_values.build(
-        method.settings, method.name, (origin, fitted), ("--set", assigned.get(method.name, {}))
-    )
+    return setting_values.build(method.settings, method.name, (origin, fitted), ("--set", own))
