@@ -28,7 +28,7 @@ from adec.engines.base import Engine
 from adec.engines.pair import Engines
 from adec.events import Role
 
-LEAST = 4
+LEAST = 12
 """Solutions that are read whatever the time."""
 FEWEST = 200
 """Positions from which a share of some percent can be told."""
