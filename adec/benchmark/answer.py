@@ -69,6 +69,10 @@ class Answer:
     forward_ms: float | None = None
     """Time inside forwards; the rest of `seconds` is overhead."""
     draft_ms: float | None = None
+    pauses: int | None = None
+    pause_ms: float | None = None
+    """Forwards of steps in which candidates were looked into; the next: the strategy's own time in them."""
+    pause_own_ms: float | None = None
     plain_ms: float | None = None
     """What a token of the large model alone costs, as this run measured it."""
     peak_bytes: int | None = None
@@ -146,7 +150,7 @@ _TEXTS = (
 _FLAGS = ("right", "same")
 _COUNTS = (
     "index", "run", "tokens", "large_tokens", "large_fed", "small_fed", "large_forwards",
-    "prompt_fed_work", "fed_work", "peak_bytes", "leading", "position",
+    "prompt_fed_work", "fed_work", "peak_bytes", "leading", "position", "pauses",
 )  # fmt: skip
 _LARGEST = 2**63
 

@@ -109,6 +109,9 @@ class StrategyContestant:
             fed_work=work,
             forward_ms=sum(number(kind) for kind in kinds),
             draft_ms=number("draft_ms"),
+            pauses=whole("pauses") or None,
+            pause_ms=number("pause_ms") or None,
+            pause_own_ms=number("pause_own_ms") or None,
             plain_ms=plain_ms if isinstance(plain_ms, float) else None,
             peak_bytes=peak_bytes(),
         )

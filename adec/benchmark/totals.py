@@ -56,6 +56,9 @@ class RowTotals:
     work: int = 0
     forward_ms: float = 0.0
     draft_ms: float = 0.0
+    pauses: int = 0
+    pause_ms: float = 0.0
+    pause_own_ms: float = 0.0
     counted: Counted = field(default_factory=Counted)
     groups: dict[str, Counted] = field(default_factory=dict)
     leading: int = 0
@@ -154,6 +157,9 @@ class Totals:
             row.work += (answer.fed_work or 0) + (answer.prompt_fed_work or 0)
             row.forward_ms += answer.forward_ms
             row.draft_ms += answer.draft_ms or 0.0
+            row.pauses += answer.pauses or 0
+            row.pause_ms += answer.pause_ms or 0.0
+            row.pause_own_ms += answer.pause_own_ms or 0.0
         difference = answer.difference
         if difference is None:
             return
