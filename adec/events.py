@@ -86,7 +86,7 @@ class Candidate:
     probability: float
     """What the model at work gave the token itself."""
     score: float
-    """Mean log-probability of `tokens` (nats): the greatest wins."""
+    """Mean log-probability of `tokens` (nats), the look-ahead perhaps with a weight: the greatest wins."""
     text: str = ""
     """The characters of `tokens`; filled in at the edge."""
 

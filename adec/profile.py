@@ -35,6 +35,7 @@ from adec.profile_parts import (
     budget_of,
     costs_of,
     recommendation_of,
+    thresholds_of,
 )
 
 SCHEMA = 1
@@ -84,9 +85,19 @@ class Profile:
     pair: dict[str, Any] = field(default_factory=dict)
     """What the models were when it was made: fingerprints, quantisations, bytes."""
     machine: dict[str, Any] = field(default_factory=dict)
+    thresholds: dict[str, float] = field(default_factory=dict)
+    """Of adadec, by the role of the model that writes."""
     costs: Costs | None = None
     budget: Budget | None = None
     choice: Recommendation | None = None
+
+    def settings_of(self, strategy: str, assigned: Mapping[str, Any]) -> dict[str, Any]:
+        """What the profile sets for a strategy, where `assigned` decides which model of the pair writes."""
+        known = self.settings.get(strategy, {})
+        model = assigned.get("model", known.get("model", "large"))
+        if strategy == "adadec" and model in self.thresholds:
+            return {"threshold": self.thresholds[model], **known}
+        return known
 
     def model_path(self, named: str) -> str:
         """A model of this profile as `opening.locate` wants it: relative paths start at the profile's folder."""
@@ -217,6 +228,7 @@ def _profile(path: Path, table: dict[str, Any]) -> Profile:
         costs = costs_of(table["cost"]) if "cost" in table else None
         budget = budget_of(table["budget"]) if "budget" in table else None
         choice = recommendation_of(table["choice"]) if "choice" in table else None
+        thresholds, adadec = thresholds_of(table.get("adadec", {}))
     except Wrong as error:
         raise ProfileError(f"profile {path}: {error}", hint="calibrate anew") from None
     for key, name in (
@@ -236,7 +248,12 @@ def _profile(path: Path, table: dict[str, Any]) -> Profile:
         small=pair.get("small"),
         large=large,
         vocabulary=pair.get("vocabulary"),
-        settings={name: table[name] for name in METHODS if name in table},
+        settings={
+            name: adadec if name == "adadec" else table[name]
+            for name in METHODS
+            if name in table and (name != "adadec" or adadec)
+        },
+        thresholds=thresholds,
         pair={key: pair[key] for key in pair if "_" in key},
         machine=machine,
         costs=costs,

@@ -67,6 +67,21 @@ class Recommendation:
     plain_tokens_per_second: float = 0.0
 
 
+def thresholds_of(table: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, Any]]:
+    """(thresholds by role, settings) of [adadec]: what calibration learned is in [adadec.large] and [adadec.small]."""
+    found: dict[str, float] = {}
+    settings = dict(table)
+    for role in ("large", "small"):
+        learned = settings.pop(role, None)
+        if learned is None:
+            continue
+        nats = learned.get("threshold") if isinstance(learned, Mapping) else None
+        if isinstance(nats, bool) or not isinstance(nats, int | float) or not 0 <= nats < math.inf:
+            raise Wrong(f"adadec.{role}.threshold is no number of nats")
+        found[role] = float(nats)
+    return found, settings
+
+
 def costs_of(table: Mapping[str, Any]) -> Costs:
     """The [cost] table. Raises Wrong."""
     columns: dict[str, dict[int, dict[int, float]]] = {}

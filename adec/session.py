@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -59,6 +59,8 @@ class Question:
     """Whether the events must carry entropies, margins and probabilities."""
     verify: Callable[[str], Verdict] | None = None
     """What scores whole answers, for a strategy that compares them; None: the large model's log-probability."""
+    budget: int | None = None
+    """Tokens that such a strategy may be fed for its answers, on average; None: as its settings say."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,7 @@ class Session:
         def text(tokens: Sequence[int]) -> str:
             return text_of(engine.vocabulary, tokens, question.stop)
 
-        return Exchange(question.text, encode, text, question.verify, interrupted)
+        return Exchange(question.text, encode, text, question.verify, interrupted, question.budget)
 
     def _guarantee(self, question: Question) -> str:
         """What the strategy promises here; a budget is proved for greedy decoding only."""
@@ -336,8 +338,7 @@ def _settings(choice: Choice, method: Method, profile: Profile | None) -> Any:
             f"--set {idle[0]}.… has no effect: the strategy is {method.name}",
             hint=f"add --strategy {idle[0]}",
         )
-    fitted: Mapping[str, Any] = {} if profile is None else profile.settings.get(method.name, {})
+    own = assigned.get(method.name, {})
+    fitted = {} if profile is None else profile.settings_of(method.name, own)
     origin = "" if profile is None else f"profile {profile.name}"
-    return setting_values.build(
-        method.settings, method.name, (origin, fitted), ("--set", assigned.get(method.name, {}))
-    )
+    return setting_values.build(method.settings, method.name, (origin, fitted), ("--set", own))

@@ -24,7 +24,8 @@ class Tally:
     Definitions. *large_tokens*: committed tokens that the large model wrote (its corrections and bonus tokens
     too; drafts that it only confirmed are the small model's). *fed*: tokens that went through a model in decoding, the
     prompt apart. *wakes*: times the large model took over or judged. *pauses*: times candidates were looked into, *chosen* of
-    them won by another token than the likeliest; *looked_ahead*: tokens fed for that. *attempts*: whole answers that were
+    them won by another token than the likeliest; *looked_ahead*: tokens fed for that; *pause_ms*: forwards of these steps,
+    *pause_own_ms*: what adec itself added. *attempts*: whole answers that were
     scored, in *rounds*, the best with *best_score*. *plain_ms_per_token*: what one token of the large
     model alone costs; *plain_ms_from* says how that is known: "measured" (median of its one-token forwards in this run),
     "curve" (the forward-time curve that the strategy decides with, scaled to this run's forwards), "profile", or "fitted" (a line through this run's larger forwards, read at one token). *saved_seconds* compares decoding
@@ -40,6 +41,8 @@ class Tally:
         self.pauses = 0
         self.chosen = 0
         self.looked_ahead = 0
+        self.pause_ms = 0.0
+        self.pause_own_ms = 0.0
         self.attempts = 0
         self.rounds = 0
         self.best_score: float | None = None
@@ -65,7 +68,10 @@ class Tally:
         self.tokens += len(step.tokens)
         self.large_tokens += sum(token.source == "large" for token in step.tokens)
         self.wakes += step.kind == "wake"
-        self.pauses += step.kind == "pause"
+        if step.kind == "pause":
+            self.pauses += 1
+            self.pause_ms += step.ms()
+            self.pause_own_ms += step.own_ms
         self.chosen += sum(token.how == "chosen" for token in step.tokens)
         if step.attempt is not None:
             self.attempts += 1
@@ -166,6 +172,8 @@ class Tally:
             "pauses": self.pauses,
             "chosen": self.chosen,
             "looked_ahead": self.looked_ahead,
+            "pause_ms": self.pause_ms,
+            "pause_own_ms": self.pause_own_ms,
             "attempts": self.attempts,
             "rounds": self.rounds,
             "best_score": self.best_score,

@@ -22,6 +22,10 @@ class RowHeader:
     about: str = ""
     guarantee: str = ""
     """exact, bounded or approximate; empty for a peer, and until the first answer."""
+    follows: str = ""
+    """The row whose tokens fed are this one's budget on the same prompt; it is run after that one."""
+    searches: bool = False
+    """Whether it spends computation to be right rather than fast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,10 @@ class Answer:
     forward_ms: float | None = None
     """Time inside forwards; the rest of `seconds` is overhead."""
     draft_ms: float | None = None
+    pauses: int | None = None
+    pause_ms: float | None = None
+    """Forwards of steps in which candidates were looked into; the next: the strategy's own time in them."""
+    pause_own_ms: float | None = None
     plain_ms: float | None = None
     """What a token of the large model alone costs, as this run measured it."""
     peak_bytes: int | None = None
@@ -75,6 +83,13 @@ class Answer:
     """Tokens that are equal before the first difference."""
     difference: Difference | None = None
     error: str | None = None
+
+    @property
+    def fed(self) -> int | None:
+        """Tokens that the models read while decoding; None where a peer does not say."""
+        if self.large_fed is None and self.small_fed is None:
+            return None
+        return (self.large_fed or 0) + (self.small_fed or 0)
 
     @property
     def ms_per_token(self) -> float | None:
@@ -135,7 +150,7 @@ _TEXTS = (
 _FLAGS = ("right", "same")
 _COUNTS = (
     "index", "run", "tokens", "large_tokens", "large_fed", "small_fed", "large_forwards",
-    "prompt_fed_work", "fed_work", "peak_bytes", "leading", "position",
+    "prompt_fed_work", "fed_work", "peak_bytes", "leading", "position", "pauses",
 )  # fmt: skip
 _LARGEST = 2**63
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, get_args
 
 from adec.benchmark.answer import Answer, RowHeader
 from adec.benchmark.memory import peak_bytes, reset_peak
 from adec.engines.pair import Engines
-from adec.events import End, Step
+from adec.events import End, Purpose, Step
 from adec.session import Plan, Question, Session
 
 Interrupted = Callable[[], bool]
@@ -44,12 +44,14 @@ class StrategyContestant:
     seen this prompt before.
     """
 
-    def __init__(self, name: str, plan: Plan, engines: Engines, runs: int) -> None:
+    def __init__(
+        self, name: str, plan: Plan, engines: Engines, runs: int, *, follows: str = ""
+    ) -> None:
         self._plan = plan
         self._engines = engines
         self._sessions = [Session(plan, engines, 0.0) for _ in range(runs)]
         guarantee = self._sessions[0].guarantee
-        self.header = RowHeader(name, "strategy", plan.method.about, guarantee)
+        self.header = RowHeader(name, "strategy", plan.method.about, guarantee, follows)
 
     @property
     def engines(self) -> Engines:
@@ -89,7 +91,7 @@ class StrategyContestant:
             sizes["small"] = self._engines.small.info.parameters
         work = sum(sizes[model] * whole(f"{model}_fed") for model in sizes)
         prompt_work = sum(sizes[model] * whole(f"{model}_prompt_fed") for model in sizes)
-        kinds = ("prompt_ms", "draft_ms", "verify_ms", "catch_up_ms", "write_ms")
+        kinds = [f"{purpose}_ms" for purpose in get_args(Purpose)]
         first, plain_ms = summary["first_token_seconds"], summary["plain_ms_per_token"]
         return Answer(
             row=self.header.name,
@@ -108,6 +110,9 @@ class StrategyContestant:
             fed_work=work,
             forward_ms=sum(number(kind) for kind in kinds),
             draft_ms=number("draft_ms"),
+            pauses=whole("pauses") or None,
+            pause_ms=number("pause_ms") or None,
+            pause_own_ms=number("pause_own_ms") or None,
             plain_ms=plain_ms if isinstance(plain_ms, float) else None,
             peak_bytes=peak,
         )

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from adec.benchmark.answer import PromptResult, to_json
 from adec.benchmark.report import Report, Row
-from adec.benchmark.statistics import Interval, Share
+from adec.benchmark.statistics import Gain, Interval, Share
 
 SCHEMA = 1
 
@@ -57,6 +57,9 @@ def row_data(row: Row) -> dict[str, Any]:
         "accuracy": _share(row.accuracy),
         "same_as_plain": _share(row.same),
         "leading_tokens_share": row.leading,
+        "gain_over_plain": _gain(row.gain),
+        "fed_to_plain": row.fed,
+        "time_to_plain": row.time,
         "won": row.won,
         "lost": row.lost,
         "peak_bytes": row.peak_bytes,
@@ -85,13 +88,14 @@ def _flat(data: dict[str, Any]) -> dict[str, Any]:
         "first_token_ms": ("median", "low", "high"),
         "accuracy": ("share", "low", "high"),
         "same_as_plain": ("share",),
+        "gain_over_plain": ("difference", "low", "high"),
     }
     for key, value in data.items():
         if key in ("differences", "groups"):
             continue
         if key in parts:
             for part in parts[key]:
-                name = key if part in ("median", "share") else f"{key}_{part}"
+                name = key if part in ("median", "share", "difference") else f"{key}_{part}"
                 flat[name] = None if value is None else value[part]
         else:
             flat[key] = value
@@ -109,6 +113,13 @@ def _interval(value: Interval | None) -> dict[str, Any] | None:
     if value is None:
         return None
     return {"median": value.middle, "low": value.low, "high": value.high, "prompts": value.count}
+
+
+def _gain(value: Gain | None) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    low, high = value.interval
+    return {"difference": value.value, "low": low, "high": high, "prompts": value.count}
 
 
 def _share(value: Share | None) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from adec.benchmark.statistics import Interval, Share
+from adec.benchmark.statistics import Gain, Interval, Share
 from adec.display import words
 
 UNKNOWN = "-"
@@ -44,6 +44,18 @@ def bounds(value: Share | None) -> str:
         return ""
     low, high = value.interval
     return f" [{100 * low:.0f}, {100 * high:.0f}]"
+
+
+def points(value: Gain | None) -> str:
+    """A difference in accuracy and its bounds, in percentage points."""
+    if value is None:
+        return UNKNOWN
+    low, high = value.interval
+    return f"{100 * value.value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def multiple(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.2f}x"
 
 
 def agreement(value: Share | None) -> str:

@@ -14,10 +14,13 @@ from adec.benchmark.contestant import Contestant, StrategyContestant
 from adec.benchmark.peers import PeerChoice, find_peers, open_peer, peer_header
 from adec.benchmark.runner import Bench, Settings
 from adec.decoding.registry import METHODS
+from adec.decoding.search.adadec import AdaDecSettings
 from adec.engines.base import OpenOptions
 from adec.errors import PairError, UsageError
 from adec.session import Choice, Plan, plan
 
+BEST_OF_N = "best-of-n"
+"""Whole answers, the likeliest of which counts, as many as an adadec row's tokens are enough for: one round of iad."""
 SMALL = "small"
 """The row of the small model alone: the floor of both time and quality."""
 
@@ -29,6 +32,8 @@ class Entry:
     name: str
     strategy: str
     assignments: tuple[str, ...] = ()
+    follows: str = ""
+    """The row whose tokens fed are this one's budget."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Lineup:
                     base.with_strategy(entry.strategy, entry.assignments),
                     session.engines,
                     self.settings.runs,
+                    follows=entry.follows,
                 )
                 for entry in self.entries
             ]
@@ -83,16 +89,22 @@ def make_lineup(
     """Resolve the words of --strategies and --peers on these models. Raises UsageError, PairError, ModelFileError, ProfileError.
 
     `strategies` are names with commas between, each perhaps with settings: "plain,ead:up=0.3+window=1". "all" are
-    those that the models can serve. None: plain, the small model, what the profile recommends, speculate and lookup.
+    those that the models can serve. "best-of-n" is `iad` in one round that is fed as much as the adadec row before it. None: plain, the small model, what the profile recommends, speculate and lookup.
     """
     base = _base(choice)
     entries, remarks = _entries(strategies, base, choice)
-    rows = []
+    rows, beams = [], 0
     for entry in entries:
         made = base.with_strategy(entry.strategy, entry.assignments)
-        rows.append(RowHeader(entry.name, "strategy", made.method.about))
+        what = made.method.about if not entry.follows else f"best-of-N, fed as {entry.follows} is"
+        searches = entry.strategy in ("adadec", "iad")
+        rows.append(
+            RowHeader(entry.name, "strategy", what, follows=entry.follows, searches=searches)
+        )
+        if isinstance(made.settings, AdaDecSettings) and not beams:
+            beams = made.settings.candidates
     _check_assignments(choice, entries)
-    found = find_peers(peers, peer_places, base.large, base.small)
+    found = find_peers(peers, peer_places, base.large, base.small, beams=beams)
     lineup = Lineup(choice, tuple(entries), options, settings, found)
     rows += [peer_header(peer) for peer in found]
     about = {
@@ -142,7 +154,7 @@ def _entries(strategies: str | None, base: Plan, choice: Choice) -> tuple[list[E
             raise UsageError("--strategies names none", hint="for example: --strategies ead,lookup")
     entries: dict[str, Entry] = {}
     for word in [PLAIN, *words]:
-        entry = _entry(word, base, choice)
+        entry = _entry(word, base, choice, list(entries.values()))
         entries.setdefault(entry.name, entry)
     return list(entries.values()), remarks
 
@@ -158,7 +170,7 @@ def _default_words(base: Plan) -> list[str]:
     return words
 
 
-def _entry(word: str, base: Plan, choice: Choice) -> Entry:
+def _entry(word: str, base: Plan, choice: Choice, before: list[Entry]) -> Entry:
     """One word of --strategies. The settings of --set for that strategy come first, its own after them."""
     name, colon, rest = word.partition(":")
     if name == SMALL:
@@ -167,6 +179,8 @@ def _entry(word: str, base: Plan, choice: Choice) -> Entry:
         if base.small is None:
             raise UsageError("small is the small model of a pair, and there is none")
         return Entry(SMALL, PLAIN, ("plain.model=small",))
+    if name == BEST_OF_N:
+        return _best_of_n(rest, before, choice)
     own = tuple(f"{name}.{part.strip()}" for part in rest.split("+") if part.strip())
     shared = tuple(a for a in choice.assignments if a.strip().startswith(f"{name}."))
     if name == PLAIN and (own or shared):
@@ -176,6 +190,25 @@ def _entry(word: str, base: Plan, choice: Choice) -> Entry:
         )
     shown = " ".join([name, *(part.removeprefix(f"{name}.") for part in own)])
     return Entry(shown, name, (*shared, *own))
+
+
+def _best_of_n(rest: str, before: list[Entry], choice: Choice) -> Entry:
+    """One round of iad, beside the nearest adadec row; settings are iad's."""
+    followed = next((entry for entry in reversed(before) if entry.strategy == "adadec"), None)
+    if followed is None:
+        raise UsageError(
+            "best-of-n is fed as much as an adadec row, and there is none before it",
+            hint="for example: --strategies adadec,best-of-n",
+        )
+    # the same model writes
+    model = tuple(a for a in followed.assignments if a.startswith("adadec.model="))
+    words = [a.replace("adadec.", "iad.") for a in model]
+    words += [a for a in choice.assignments if a.strip().startswith("iad.")]
+    own = [part.strip() for part in rest.split("+") if part.strip()]
+    beside = followed.name.removeprefix("adadec").strip()
+    shown = " ".join([BEST_OF_N, *own, *([f"({beside})"] if beside else [])])
+    words += [f"iad.{part}" for part in own]
+    return Entry(shown, "iad", (*words, "iad.rounds=1", "iad.candidates=1000"), followed.name)
 
 
 def _check_assignments(choice: Choice, entries: list[Entry]) -> None:

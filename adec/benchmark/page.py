@@ -11,7 +11,17 @@ from adec.benchmark.chart import points, quality_name
 from adec.benchmark.check import explain
 from adec.benchmark.figures import percent, short
 from adec.benchmark.report import Report, Row
-from adec.benchmark.table import LEGEND, QUALITY, SPEED, quality_cells, speed_cells
+from adec.benchmark.table import (
+    LEGEND,
+    PAIRED,
+    PAIRED_LEGEND,
+    QUALITY,
+    SPEED,
+    is_judged,
+    paired_cells,
+    quality_cells,
+    speed_cells,
+)
 from adec.display.sanitise import sanitise
 
 RUNS = 20_000
@@ -40,6 +50,9 @@ def write_page(report: Report, samples: Iterable[PromptResult], stream: TextIO) 
         columns=[*SPEED, *QUALITY],
         cells=lambda row: [*speed_cells(row), *quality_cells(row)],
         legend=LEGEND,
+        paired_columns=PAIRED if is_judged(report) else (),
+        paired_cells=paired_cells,
+        paired_legend=PAIRED_LEGEND,
         drawing=_drawing(report),
         groups=_groups(report),
         facts=list(_facts(about)),

@@ -16,12 +16,16 @@ TRANSFORMERS: dict[str, str] = {
     "transformers": "transformers' generate, one token a forward",
     "transformers-assisted": "transformers' generate with assistant_model",
     "transformers-lookup": "transformers' generate with prompt_lookup_num_tokens",
+    "transformers-beam": "transformers' generate with num_beams, as many as adadec has candidates",
 }
 PROGRAMS: dict[str, str] = {
     "llama-speculative-simple": "llama.cpp's program, drafts in a chain",
     "llama-speculative": "llama.cpp's program, drafts in a tree",
     "llama-lookup": "llama.cpp's program, drafts from the text so far",
 }
+BEAM, BEAMS = "transformers-beam", 3
+"""Beam search, and its width where no adadec row says one. It answers another question than the other peers, so "auto"
+takes it beside an adadec row only."""
 NEEDS_SMALL = ("transformers-assisted", "llama-speculative-simple", "llama-speculative")
 
 
@@ -31,14 +35,20 @@ class PeerChoice:
 
     name: str
     program: str | None = None
+    beams: int = 1
 
 
 def find_peers(
-    words: str, places: tuple[Path, ...], large: ModelHeader, small: ModelHeader | None
+    words: str,
+    places: tuple[Path, ...],
+    large: ModelHeader,
+    small: ModelHeader | None,
+    *,
+    beams: int = 0,
 ) -> tuple[PeerChoice, ...]:
     """The peers that --peers names, or with "auto" those that are there and can run these models.
 
-    `places` are folders or programs looked at before the PATH. Raises UsageError for an unknown or missing one,
+    `places` are folders or programs looked at before the PATH. `beams` is the width of an adadec row, 0 without one. Raises UsageError for an unknown or missing one,
     PairError for one that cannot run these models.
     """
     if words == "none":
@@ -49,9 +59,10 @@ def find_peers(
             raise UsageError(f"--peer-path {place} does not exist")
     if words == "auto":
         return tuple(
-            PeerChoice(name, program)
+            _choice(name, program, beams)
             for name in known
-            if _obstacle(name, large, small) is None
+            if (name != BEAM or beams > 1)
+            and _obstacle(name, large, small) is None
             and ((program := _program(name, places)) is not None or name in TRANSFORMERS)
         )
     chosen = []
@@ -68,8 +79,12 @@ def find_peers(
             raise UsageError(
                 f"{name} is not on the PATH", hint="say where it lies with --peer-path"
             )
-        chosen.append(PeerChoice(name, program))
+        chosen.append(_choice(name, program, beams))
     return tuple(chosen)
+
+
+def _choice(name: str, program: str | None, beams: int) -> PeerChoice:
+    return PeerChoice(name, program, max(2, beams or BEAMS) if name == BEAM else 1)
 
 
 def peer_header(peer: PeerChoice) -> RowHeader:
@@ -85,7 +100,7 @@ def open_peer(peer: PeerChoice, engines: Engines, options: OpenOptions) -> Conte
         return ProgramPeer(peer_header(peer), peer.program, engines, options)
     from adec.benchmark.transformers_peer import TransformersPeer
 
-    return TransformersPeer(peer_header(peer), engines)
+    return TransformersPeer(peer_header(peer), engines, peer.beams)
 
 
 def _obstacle(name: str, large: ModelHeader, small: ModelHeader | None) -> str | None:

@@ -55,6 +55,12 @@ def remarks(
             found.append(
                 f"{name}: {count(sums.ties, 'difference')} within --tie-gap, taken as ties"
             )
+        if sums.pauses and sums.pause_ms > 0:
+            each = (sums.pause_ms + sums.pause_own_ms) / sums.pauses
+            part = 100 * sums.pause_own_ms / sums.pause_ms
+            found.append(
+                f"{name}: {count(sums.pauses, 'pause')} of {each:.1f} ms in the mean; adec's own work in them is {part:.1f} % of their forwards"
+            )
     if totals.kept < totals.prompts:
         found.append(
             f"medians and intervals are of {KEPT:,} of the {totals.prompts:,} prompts, drawn at random; counts and shares are of all"

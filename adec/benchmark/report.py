@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adec.benchmark.answer import PLAIN, Difference, RowHeader
-from adec.benchmark.statistics import Interval, Share, median_interval
+from adec.benchmark.statistics import Gain, Interval, Share, median_interval
 from adec.benchmark.totals import Counted, RowTotals, Totals
 
 
@@ -20,7 +20,8 @@ class Row:
     that the large model wrote. *read*: tokens that it was fed while decoding, catch-up and rejected drafts included, per
     token after the first. *work*: parameters times tokens fed, prompts included, per token, as a multiple of
     plain's. *overhead*: share of the wall time outside forwards. *same*: answers whose tokens are all plain's.
-    *leading*: tokens before the first difference, as a share of plain's tokens, over all prompts.
+    *leading*: tokens before the first difference, as a share of plain's tokens, over all prompts. *gain*: accuracy less
+    plain's on the same prompts. *fed*, *time*: tokens fed while decoding, and wall time, as multiples of plain's on the same prompts.
     """
 
     header: RowHeader
@@ -37,6 +38,9 @@ class Row:
     same: Share | None
     leading: float | None
     peak_bytes: int | None
+    gain: Gain | None
+    fed: float | None
+    time: float | None
     won: int
     lost: int
     unlike: int
@@ -100,6 +104,9 @@ def _row(row: RowTotals, plain: RowTotals | None, totals: Totals, seed: int) -> 
         same=_share(row.counted.same, row.counted.compared),
         leading=row.leading / row.leading_of if row.leading_of else None,
         peak_bytes=row.peak_bytes or None,
+        gain=Gain(row.won, row.lost, row.both) if row.both else None,
+        fed=row.fed / row.fed_of if row.fed_of else None,
+        time=row.paired_seconds / row.paired_seconds_of if row.paired_seconds_of else None,
         won=row.won,
         lost=row.lost,
         unlike=row.unlike,

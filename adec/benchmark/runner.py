@@ -66,7 +66,7 @@ class Bench:
         A peer that fails is left out, with a remark. Raises AdecError when a strategy fails.
         """
         question = replace(self._question(task, 0), text=" ".join(task.prompt.split()[::-1]))
-        question = replace(question, max_tokens=min(WARM_TOKENS, question.max_tokens))
+        question = replace(question, max_tokens=min(WARM_TOKENS, question.max_tokens), budget=1)
         working = []
         for contestant in self.contestants:
             try:
@@ -91,12 +91,15 @@ class Bench:
         for run in range(self._settings.runs):
             order = list(self.contestants)
             Random(f"{self._settings.seed} {task.index} {run}").shuffle(order)
+            # a row that may spend what another spent comes after it
+            order.sort(key=lambda contestant: bool(contestant.header.follows))
             question = self._question(task, run)
             replies: dict[str, Reply] = {}
             for contestant in order:
                 name = contestant.header.name
                 try:
-                    reply = contestant.reply(question, run, interrupted)
+                    asked = self._with_budget(question, replies.get(contestant.header.follows))
+                    reply = contestant.reply(asked, run, interrupted)
                 except AdecError as error:
                     reply = Reply(Answer(name, run, 0.0, 0, "", error=str(error)[:300]), None)
                 if reply is None or interrupted():
@@ -109,6 +112,11 @@ class Bench:
         return PromptResult(
             task.index, task.group, task.kind, tuple(answers), task.dependence_nats, load
         )
+
+    def _with_budget(self, question: Question, followed: Reply | None) -> Question:
+        """The question to a row that may be fed as many tokens as the one that it follows."""
+        fed = None if followed is None else followed.answer.fed
+        return question if fed is None else replace(question, budget=fed)
 
     def _question(self, task: Task, run: int) -> Question:
         own = self._settings

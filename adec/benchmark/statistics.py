@@ -62,6 +62,30 @@ class Share:
         return max(0.0, centre - half), min(1.0, centre + half)
 
 
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """Two ways on the same `count` prompts: `won` are right in the second alone, `lost` in the first alone."""
+
+    won: int
+    lost: int
+    count: int
+
+    @property
+    def value(self) -> float:
+        """Difference in accuracy, -1 to 1."""
+        return (self.won - self.lost) / self.count
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % bounds of the difference for paired answers (Agresti and Min 2005): Wald's with a half added to each of the
+        four counts, so that few differences do not give an interval of no width."""
+        size = self.count + 2
+        middle = (self.won - self.lost) / size
+        spread = self.won + self.lost + 1 - (self.won - self.lost) ** 2 / size
+        half = NORMAL * sqrt(max(0.0, spread)) / size
+        return max(-1.0, middle - half), min(1.0, middle + half)
+
+
 def median_interval(values: Values, seed: int) -> Interval | None:
     """None without values. The same values and seed give the same interval."""
     count = int(values.shape[0])

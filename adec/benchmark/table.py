@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from typing import TextIO
 
+from adec.benchmark.answer import PLAIN
 from adec.benchmark.chart import chart
 from adec.benchmark.check import explain
 from adec.benchmark.figures import (
@@ -14,8 +15,10 @@ from adec.benchmark.figures import (
     bounds,
     interval,
     megabytes,
+    multiple,
     number,
     percent,
+    points,
     share,
     short,
 )
@@ -26,11 +29,16 @@ from adec.display.words import count
 
 SPEED = ("tok/s", "speedup", "1st token", "tok/forward", "work", "overhead")
 QUALITY = ("wrote", "read", "right", "same", "leading", "peak MB")
+PAIRED = ("right", "gain in points", "won", "lost", "fed", "time")
 LEGEND = (
     "tok/s: tokens per second, prompt included, median [95 % interval]. speedup: against plain, pair by pair. tok/forward: per forward of the large "
     "model. work: parameters times tokens fed, plain = 1. overhead: time outside the models. wrote, read: share of the large model without "
     "and with catch-up. right: accuracy [95 %]. same: answers equal to plain's; leading: tokens equal before the first difference. "
     "peak MB: most memory while the row answered; strategies share a process that holds the models of all rows, llama.cpp's programs hold their own."
+)
+PAIRED_LEGEND = (
+    "gain: accuracy less plain's on the same prompts [95 % interval, paired]; won, lost: prompts that only this row, or only plain, got right. "
+    "fed: tokens fed to the models while decoding, time: wall time, both as multiples of plain's."
 )
 
 NARROW = 76
@@ -51,16 +59,19 @@ def show(report: Report, stream: TextIO, *, width: int, unicode: bool, colour: b
         force_terminal=colour, safe_box=not unicode,
     )  # fmt: skip
     style = box.SIMPLE_HEAD if unicode else box.ASCII2
-    halves = ((SPEED, speed_cells), (QUALITY, quality_cells))
+    tables = [(SPEED, speed_cells), (QUALITY, quality_cells)]
+    judged = is_judged(report)
+    if judged:
+        tables.append((PAIRED, paired_cells))
     if width < NARROW:
         for row in report.rows:
             console.print(Text(one_line(row.name), style="bold"))
-            for columns, cells in halves:
+            for columns, cells in tables:
                 for column, cell in zip(columns, cells(row), strict=True):
                     if cell != UNKNOWN:
                         console.print(Text(f"  {column:<12}{cell}"))
         console.print()
-    for columns, cells in halves if width >= NARROW else ():
+    for columns, cells in tables if width >= NARROW else ():
         table = Table(box=style, padding=(0, 1), pad_edge=False)
         table.add_column("", overflow="fold")
         for column in columns:
@@ -76,9 +87,14 @@ def show(report: Report, stream: TextIO, *, width: int, unicode: bool, colour: b
         for line in drawn:
             console.print(Text(line), soft_wrap=len(line) <= width)
     console.print()
-    console.print(Text(LEGEND, style="dim"))
+    console.print(Text(f"{LEGEND} {PAIRED_LEGEND}" if judged else LEGEND, style="dim"))
     # rich pads cells; nobody needs blanks at the end of a line
     write(stream, "\n".join(line.rstrip() for line in text.getvalue().split("\n")))
+
+
+def is_judged(report: Report) -> bool:
+    """Whether there are two rows whose answers can be right or wrong on the same prompts."""
+    return sum(row.gain is not None for row in report.rows) > 1
 
 
 def lines(report: Report) -> Iterator[str]:
@@ -115,4 +131,25 @@ def quality_cells(row: Row) -> tuple[str, ...]:
         agreement(row.same),
         percent(row.leading),
         megabytes(row.peak_bytes),
+    )
+
+
+def paired_cells(row: Row) -> tuple[str, ...]:
+    """As `PAIRED` names them."""
+    if row.name == PLAIN:
+        return (
+            f"{share(row.accuracy)}{bounds(row.accuracy)}",
+            "",
+            "",
+            "",
+            multiple(row.fed),
+            "1.00x",
+        )
+    return (
+        f"{share(row.accuracy)}{bounds(row.accuracy)}",
+        points(row.gain),
+        str(row.won),
+        str(row.lost),
+        multiple(row.fed),
+        multiple(row.time),
     )

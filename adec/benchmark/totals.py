@@ -56,6 +56,9 @@ class RowTotals:
     work: int = 0
     forward_ms: float = 0.0
     draft_ms: float = 0.0
+    pauses: int = 0
+    pause_ms: float = 0.0
+    pause_own_ms: float = 0.0
     counted: Counted = field(default_factory=Counted)
     groups: dict[str, Counted] = field(default_factory=dict)
     leading: int = 0
@@ -64,6 +67,14 @@ class RowTotals:
     won: int = 0
     lost: int = 0
     """Prompts that only this row, or only plain, got right."""
+    both: int = 0
+    """Prompts on which both were judged."""
+    fed: int = 0
+    fed_of: int = 0
+    """Tokens fed while decoding, and plain's on the same prompts."""
+    paired_seconds: float = 0.0
+    paired_seconds_of: float = 0.0
+    """Wall time, and plain's on the same prompts."""
     peak_bytes: int = 0
     errors: int = 0
     error: str = ""
@@ -146,6 +157,9 @@ class Totals:
             row.work += (answer.fed_work or 0) + (answer.prompt_fed_work or 0)
             row.forward_ms += answer.forward_ms
             row.draft_ms += answer.draft_ms or 0.0
+            row.pauses += answer.pauses or 0
+            row.pause_ms += answer.pause_ms or 0.0
+            row.pause_own_ms += answer.pause_own_ms or 0.0
         difference = answer.difference
         if difference is None:
             return
@@ -175,7 +189,13 @@ class Totals:
         if answer.leading is not None:
             row.leading += answer.leading
             row.leading_of += plain.tokens
+        if answer.fed is not None and plain.fed is not None:
+            row.fed += answer.fed
+            row.fed_of += plain.fed
+        row.paired_seconds += answer.seconds
+        row.paired_seconds_of += plain.seconds
         if answer.right is not None and plain.right is not None:
+            row.both += 1
             row.won += answer.right and not plain.right
             row.lost += plain.right and not answer.right
 

@@ -17,8 +17,9 @@ from adec.text import TextStream
 class TransformersPeer:
     """One way of calling `generate`; which one the row's name says."""
 
-    def __init__(self, header: RowHeader, engines: Engines) -> None:
+    def __init__(self, header: RowHeader, engines: Engines, beams: int = 1) -> None:
         self.header = header
+        self._beams = beams
         self._engines = engines
 
     def reply(self, question: Question, run: int, interrupted: Interrupted) -> Reply | None:
@@ -40,6 +41,7 @@ class TransformersPeer:
             question.sampler,
             assistant=small if way == "transformers-assisted" else None,
             lookup=way == "transformers-lookup",
+            beams=self._beams,
             interrupted=interrupted,
         )
         if made is None:
@@ -49,7 +51,7 @@ class TransformersPeer:
         answer = Answer(
             self.header.name, run, seconds, len(made.tokens), text,
             first_seconds=None if made.first is None else made.first - began,
-            peak_bytes=peak_bytes(),
+            peak_bytes=peak_bytes(), large_fed=made.fed, small_fed=made.assistant_fed,
         )  # fmt: skip
         return Reply(answer, tuple(made.tokens))
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from math import comb
 
 from adec.benchmark.answer import PLAIN
+from adec.benchmark.figures import multiple, points
 from adec.benchmark.report import Report, Row
 from adec.benchmark.statistics import FEWEST, NORMAL, Interval, Share
 from adec.benchmark.totals import Totals
@@ -39,7 +40,12 @@ def _verdict(row: Row, report: Report, totals: Totals) -> str:
         return f"too few prompts to tell: {FEWEST} at least give an interval"
     speed = _speed(row.ratio)
     if row.header.kind == "peer":
-        return _peer(row, report, speed)
+        alike = row.same is not None and row.same.part == row.same.count
+        return _peer(row, report, speed) + ("" if alike else _gained(row))
+    if row.gain is not None and row.gain.interval[0] > 0:
+        return f"more often right{_gained(row)}; {speed}"
+    if row.header.searches and row.ratio.low < 1:
+        return f"it gains nothing that can be told from chance{_gained(row)}; {speed}"
     if row.ratio.high < 1:
         return f"not worth it here: {speed}. {_what_would_change(row, totals)}".strip()
     if row.ratio.low <= 1:
@@ -49,6 +55,14 @@ def _verdict(row: Row, report: Report, totals: Totals) -> str:
             return f"hardly worth it here: {speed}, the same tokens"
         return f"worth it: {speed}, the same tokens"
     return _approximate(row, plain, report, speed)
+
+
+def _gained(row: Row) -> str:
+    """What its accuracy is against plain's, where the answers can be right or wrong, and what was fed for it."""
+    if row.gain is None:
+        return ""
+    fed = "" if row.fed is None else f" for {multiple(row.fed)} the tokens fed"
+    return f", {points(row.gain)} points against plain{fed}"
 
 
 def _speed(ratio: Interval) -> str:

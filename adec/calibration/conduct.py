@@ -19,6 +19,7 @@ from adec.calibration.fit import (
     promising,
 )
 from adec.calibration.journal import Journal
+from adec.calibration.lookahead import learn_thresholds
 from adec.calibration.machine import Machine
 from adec.calibration.predict import predict
 from adec.calibration.progress import Progress
@@ -37,6 +38,8 @@ T = TypeVar("T")
 
 COSTS, SIGNALS, RUNS, REFINED = 0.12, 0.32, 0.55, 0.6
 """Shares of the time at which the stages before the proof end (the last: begins no other point); the proof has the rest, since it needs the most prompts."""
+ADADEC = 0.04
+"""Share of the time, beside the other stages, for the solutions that adadec's thresholds are learned from."""
 COST_SECONDS = 40.0
 """Longest time for costs: beyond that the medians no longer move."""
 LEAST_ANSWERS = 4
@@ -98,6 +101,13 @@ class Calibration:
         curves = Curves(large, small)
         self._runner.plan = dataclasses.replace(self._runner.plan, curves=curves)
         own_ms = self._own_ms()
+        self._progress.stage("thresholds of adadec")
+        until = self._clock() + ADADEC * self._wishes.seconds
+        thresholds, found = learn_thresholds(
+            self._engines, self._prompts.fit, self._runner.encode, self._journal,
+            late=lambda: self._clock() > until, tick=self._progress.tick,
+        )  # fmt: skip
+        self._remarks += found
         points = self._points(records, curves, own_ms)
         measured = self._try(points, answers)
         measured += self._refine(measured, answers, records, curves)
@@ -114,6 +124,7 @@ class Calibration:
             measured=measured,
             tests=tests,
             held_out=held_out,
+            thresholds=thresholds,
             remarks=self._remarks,
             seconds=self._clock() - self._began,
         )

@@ -1,6 +1,7 @@
 """What a calibration asks: the user's prompts or the built-in ones, shuffled by a seed and split in two.
 
-A prompt file is plain text with one prompt a line, or JSON lines: `{"prompt": "…"}`, with `"answer": "…"` for the metric `answer`.
+A prompt file is plain text with one prompt a line, or JSON lines: `{"prompt": "…"}`, with `"answer": "…"` for the metric `answer`
+and for adadec's threshold; `"solution": "…"`, a whole right reply, serves the latter better.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class Prompt:
 
     text: str
     right: Callable[[str], bool] | None = None
+    solution: str | None = None
+    """A right reply, where one is known."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,9 @@ def built_in(seed: int, count: int = BUILT_IN) -> PromptSet:
     from adec.practice.tasks import problems
 
     stream = islice(problems("test", seed), count)
-    return _split([Prompt(p.prompt, p.check) for p in stream], seed, "built-in practice problems")
+    return _split(
+        [Prompt(p.prompt, p.check, p.solution) for p in stream], seed, "built-in practice problems"
+    )
 
 
 def read_prompts(path: Path, seed: int, *, answers: bool) -> PromptSet:
@@ -144,7 +149,11 @@ def _from_json(path: Path, number: int, line: str, answers: bool) -> Prompt:
         answer = str(answer)
     if answer is not None and not (isinstance(answer, str) and answer.strip()):
         raise UsageError(f'{where}: "answer" is neither a text nor a number')
+    solution = data.get("solution")
+    if solution is not None and not (isinstance(solution, str) and solution.strip()):
+        raise UsageError(f'{where}: "solution" is not a text')
     if answers and answer is None:
         raise UsageError(f'{where} has no "answer", which --metric answer needs')
     wanted = answer
-    return Prompt(text, None if wanted is None else lambda reply: ends_right(reply, wanted))
+    right = None if wanted is None else lambda reply: ends_right(reply, wanted)
+    return Prompt(text, right, solution or answer)

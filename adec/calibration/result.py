@@ -8,6 +8,7 @@ from statistics import fmean, median, stdev
 
 from adec.calibration.costs import OUTLIER, CostTable
 from adec.calibration.figures import Signals
+from adec.calibration.lookahead import Learned
 from adec.calibration.machine import Machine
 from adec.calibration.proof import Tested
 from adec.calibration.trial import Metric, Point, Run
@@ -111,6 +112,8 @@ class Result:
     tests: dict[str, list[Tested[Measured]]]
     held_out: int
     """Held-out prompts that the proof rests on."""
+    thresholds: dict[Role, Learned] = field(default_factory=dict)
+    """Of adadec, by the model that writes."""
     percentiles: dict[str, float] = field(default_factory=dict)
     """Thresholds of the chosen point as percentiles of the entropies they are held against."""
     remarks: list[str] = field(default_factory=list)

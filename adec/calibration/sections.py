@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from adec.calibration import lookahead
 from adec.calibration.costs import CostTable, largest_useful
 from adec.calibration.fit import front
 from adec.calibration.machine import file_fingerprint
@@ -48,6 +49,7 @@ def profile_text(
         table("choice", _choice(result)),
         table("budget", _budget(result)),
         *_settings(result),
+        *lookahead.tables(result.thresholds),
         table("machine", _machine(result)),
         *_costs(result),
         *_signals(result),

@@ -51,6 +51,11 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
             f"{count(pauses, 'pause')}, {chosen} won by another token than the likeliest{SEPARATOR}"
             f"looked ahead {count(ahead, 'token')}"
         )
+        forwards, own = _number(summary, "pause_ms"), _number(summary, "pause_own_ms")
+        if forwards and forwards > 0 and own is not None:
+            part = f"{100 * own / forwards:.1f} %"
+            each = (forwards + own) / pauses
+            lines[-1] += f"{SEPARATOR}{each:.1f} ms a pause, adec's own work {part} of its forwards"
     return lines
 
 

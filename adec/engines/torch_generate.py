@@ -25,6 +25,9 @@ class Generated:
 
     tokens: tuple[int, ...]
     first: float | None
+    fed: int
+    """Tokens that the module read while decoding, all rows of a batch counted, the prompt apart."""
+    assistant_fed: int
 
 
 def generate(
@@ -35,9 +38,10 @@ def generate(
     *,
     assistant: Engine | None = None,
     lookup: bool = False,
+    beams: int = 1,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Generated | None:
-    """Call `generate` with `assistant_model`, with `prompt_lookup_num_tokens`, or with neither. None when interrupted.
+    """Call `generate` with `assistant_model`, `prompt_lookup_num_tokens`, `num_beams`, or none of them. None when interrupted.
 
     The engine's sequence is not touched. Raises EngineError when an engine is not torch's or transformers fails.
     """
@@ -62,15 +66,49 @@ def generate(
         options["assistant_model"] = assistant.module
     if lookup:
         options["prompt_lookup_num_tokens"] = LOOKUP_TOKENS
+    if beams > 1:
+        options["num_beams"] = beams
     ids = torch.tensor([list(prompt)], device=engine.module.device)
     try:
-        with torch.inference_mode():
+        with _Count(engine) as own, _Count(assistant) as other, torch.inference_mode():
             made = engine.module.generate(ids, attention_mask=torch.ones_like(ids), **options)
     except Exception as error:
         raise engine_error("transformers' generate failed", error) from error
     if watch.stopped:
         return None
-    return Generated(tuple(made[0, len(prompt) :].tolist()), watch.first)
+    tokens = made[0, len(prompt) :].tolist()
+    end = next((i for i, token in enumerate(tokens) if token in engine.vocabulary.end), None)
+    if end is not None:
+        tokens = tokens[
+            : end + 1
+        ]  # a hypothesis that ended is filled up to the length of the longest
+    return Generated(tuple(tokens), watch.first, own.tokens, other.tokens)
+
+
+class _Count:
+    """Counts what a module is fed after its first forward, which reads the prompt."""
+
+    def __init__(self, engine: TorchEngine | None) -> None:
+        self._engine = engine
+        self._hook: Any = None
+        self._first = True
+        self.tokens = 0
+
+    def __enter__(self) -> _Count:
+        if self._engine is not None:
+            self._hook = self._engine.module.register_forward_pre_hook(self._add, with_kwargs=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+
+    def _add(self, module: Any, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        ids = named.get("input_ids", args[0] if args else None)
+        if ids is None or self._first:
+            self._first = ids is None
+            return
+        self.tokens += int(ids.numel())
 
 
 class _Watch:

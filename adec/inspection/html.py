@@ -20,8 +20,9 @@ from adec.display.sanitise import one_line, sanitise
 from adec.display.words import count
 from adec.errors import TraceError
 from adec.event_json import dumps, plain_data
-from adec.events import Event, Start, Step, TreeRecord
+from adec.events import Event, Pause, Start, Step, TreeRecord
 from adec.inspection.figures import many
+from adec.inspection.search import pause_data
 from adec.inspection.sheet import Block, Lines, Table
 from adec.inspection.survey import Survey
 from adec.inspection.trace import foot, head
@@ -78,6 +79,7 @@ class Page:
                 "value": None if signal is None else _rounded(signal.value),
                 "threshold": None if signal is None else _rounded(signal.threshold),
                 "tree": None if step.tree is None else self._tree(step.tree),
+                "pause": None if step.pause is None else _pause(step.pause),
             }
         )
         for token in step.tokens[:room]:
@@ -181,6 +183,15 @@ def markup(block: Block) -> str:
         rows = [f"<th>{_safe(name)}</th><td>{_safe(value)}</td>" for name, value in block.rows]
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
     return f"{title}<table>\n{body}\n</table>"
+
+
+def _pause(pause: Pause) -> dict[str, Any]:
+    data = pause_data(pause)
+    for candidate in data["candidates"]:
+        candidate["text"] = sanitise(candidate["text"][:_TEXT])
+        candidate["probability"] = _rounded(candidate["probability"])
+        candidate["score"] = _rounded(candidate["score"])
+    return data
 
 
 def _safe(text: str) -> str:

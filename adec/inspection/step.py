@@ -11,6 +11,7 @@ from adec.event_json import to_json
 from adec.events import Event, Step
 from adec.inspection.doubt import runner_up, shown
 from adec.inspection.figures import many, milliseconds, number
+from adec.inspection.search import step_blocks
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
 from adec.inspection.trees import check_tree, draw
 
@@ -55,6 +56,7 @@ def _blocks(step: Step, number_: int, place: int, before: str) -> Iterator[Block
         yield _forwards(step)
     if step.tokens:
         yield _tokens(step, place)
+    yield from step_blocks(step)
     if step.tree is not None:
         yield Lines("Tree of drafts", list(_tree(step)))
 

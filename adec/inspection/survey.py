@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from adec.display.marks import Mark, mark_of
 from adec.event_json import plain_data
-from adec.events import End, Event, Failure, Start, Step
+from adec.events import End, Event, Failure, Purpose, Start, Step
 from adec.inspection.doubt import Doubts
+from adec.inspection.search import Search
 from adec.inspection.trees import CheckedTree, check_tree, compact
 from adec.summary import Tally
 
@@ -31,7 +32,7 @@ _SURE_KEYS = [
     "drafted",
     "accepted",
 ]
-_TIME_KEYS = ["prompt_ms", "draft_ms", "verify_ms", "catch_up_ms", "write_ms", "own_ms"]
+_TIME_KEYS = [*(f"{purpose}_ms" for purpose in get_args(Purpose)), "own_ms"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Survey:
     proposed: list[int] = field(default_factory=lambda: [0] * POSITIONS)
     stood: list[int] = field(default_factory=lambda: [0] * POSITIONS)
     tally: Tally = field(default_factory=lambda: Tally("", ""))
+    search: Search = field(default_factory=Search)
     doubts: Doubts = field(default_factory=Doubts)
     measured: int = 0
     """Tokens with an entropy."""
@@ -91,7 +93,11 @@ class Survey:
 
     def _step(self, step: Step) -> None:
         self.kinds[step.kind] += 1
-        if step.reason is not None or (step.kind == "wake" and not step.drafted):
+        self.search.add(step, self.steps, self.tally.tokens)
+        # a pause has a reason, but nobody changes hands
+        if step.pause is None and (
+            step.reason is not None or (step.kind == "wake" and not step.drafted)
+        ):
             self.handover_count += 1
             if len(self.handovers) < LISTED:
                 place = self.tally.tokens
@@ -183,6 +189,7 @@ class Survey:
             ],
             "round_count": self.round_count,
             "broken_trees": self.broken_trees,
+            **self.search.data(),
             "acceptance": [
                 {"position": position, "proposed": proposed, "accepted": stood}
                 for position, proposed, stood in self.acceptance

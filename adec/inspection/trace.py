@@ -13,6 +13,7 @@ from adec.events import Event, Failure, Start, Step
 from adec.inspection.doubt import described, shown
 from adec.inspection.figures import many, milliseconds, number, share
 from adec.inspection.rows import LETTERS, Rows
+from adec.inspection.search import search_blocks
 from adec.inspection.sheet import Block, Facts, Lines, Table
 from adec.inspection.survey import Survey
 
@@ -128,6 +129,7 @@ def foot(survey: Survey) -> Iterator[Block]:
     yield from _handovers(survey)
     yield from _acceptance(survey)
     yield from _rounds(survey)
+    yield from search_blocks(survey.search, LISTED)
     yield from _doubts(survey)
     if survey.contradictions:
         yield Lines("The trace contradicts itself", survey.contradictions)
@@ -140,6 +142,7 @@ def _time(summary: dict[str, Any]) -> Block:
         "verify_ms": "verify",
         "catch_up_ms": "catch-up",
         "write_ms": "write",
+        "look_ahead_ms": "look-ahead",
         "own_ms": "own overhead",
     }
     whole = sum(summary[key] for key in names)

@@ -10,7 +10,6 @@ its paired 95 % interval, and the tokens fed as a multiple of greedy's.
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,8 @@ from itertools import islice
 
 import numpy as np
 
+from adec.benchmark.figures import points
+from adec.benchmark.statistics import Gain
 from adec.decoding.search.threshold import Threshold, learn_threshold, observe
 from adec.engines.base import OpenOptions
 from adec.practice.tasks import FAMILIES, Problem, problems
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--trigger-rate", type=float, help="share of positions that pause")
     parser.add_argument("--candidates", type=int, nargs="+", default=[2, 3, 4, 5], metavar="B")
     parser.add_argument("--ahead", type=int, nargs="+", default=[*range(1, 10)], metavar="L")
+    parser.add_argument("--weight", type=float, default=1.0, help="of the look-ahead")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args(arguments)
     machine = OpenOptions(context=CONTEXT, threads=chosen.threads)
@@ -63,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             learned = learn(greedy, list(known), chosen.trigger_rate)
             asked = list(islice(problems("test", chosen.seed, [family]), chosen.n))
             grid = [(width, depth) for depth in chosen.ahead for width in chosen.candidates]
-            rows = run(greedy, chosen.model, learned.nats, grid, asked)
+            rows = run(greedy, chosen.model, learned.nats, grid, asked, chosen.weight)
             print(table(family, learned, rows), flush=True)
 
 
@@ -89,11 +91,14 @@ def run(
     threshold: float,
     grid: Sequence[tuple[int, int]],
     asked: Sequence[Problem],
+    weight: float = 1.0,
 ) -> dict[tuple[int, int], Row]:
     """All settings on one loaded model, by (candidates, look-ahead); (1, 0) is greedy."""
     rows = {(1, 0): Row(greedy)}
     for width, depth in grid:
-        values = {"threshold": threshold, "candidates": width, "ahead": depth}
+        values = {
+            "threshold": threshold, "candidates": width, "ahead": depth, "weight": weight
+        }  # fmt: skip
         words = tuple(f"adadec.{name}={value!r}" for name, value in values.items())
         made = plan(Choice(model=model, strategy="adadec", assignments=words))
         rows[width, depth] = Row(Session(made, greedy.engines, 0.0))
@@ -140,17 +145,10 @@ def table(family: str, learned: Threshold, rows: dict[tuple[int, int], Row]) -> 
     return "\n".join([*lines, ""])
 
 
-def paired_interval(first: Sequence[bool], second: Sequence[bool]) -> tuple[float, float, float]:
-    """(difference, low, high) of the second share less the first, on the same problems, at 95 %.
-
-    Agresti and Min 2005: a half is added to each of the four counts, so that few differences do not give an interval of no width.
-    """
-    won = sum(b and not a for a, b in zip(first, second, strict=True))
-    lost = sum(a and not b for a, b in zip(first, second, strict=True))
-    size = len(first) + 2
-    middle = (won - lost) / size
-    spread = math.sqrt(max(0.0, (won + lost + 1) - (won - lost) ** 2 / size)) / size
-    return (won - lost) / len(first), middle - 1.96 * spread, middle + 1.96 * spread
+def gain(first: Sequence[bool], second: Sequence[bool]) -> Gain:
+    """Of the second over the first on the same problems."""
+    pairs = list(zip(first, second, strict=True))
+    return Gain(sum(b and not a for a, b in pairs), sum(a and not b for a, b in pairs), len(pairs))
 
 
 def _is_right(problem: Problem, text: str) -> bool:
@@ -161,8 +159,7 @@ def _is_right(problem: Problem, text: str) -> bool:
 
 
 def _cell(greedy: Row, row: Row) -> str:
-    difference, low, high = (100 * value for value in paired_interval(greedy.right, row.right))
-    return f"{difference:+.1f} [{low:+.1f}, {high:+.1f}] {row.fed / greedy.fed:.2f}x"
+    return f"{points(gain(greedy.right, row.right))} {row.fed / greedy.fed:.2f}x"
 
 
 if __name__ == "__main__":

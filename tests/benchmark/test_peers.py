@@ -58,7 +58,10 @@ def test_what_is_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("PATH", "/no/such/folder")
     gguf, folders = headers(GGUF), headers(FOLDERS)
     assert find_peers("none", (), *folders) == ()
-    assert [p.name for p in find_peers("auto", (), *folders)] == list(TRANSFORMERS)
+    every = find_peers("auto", (), *folders, beams=4)  # beside an adadec row of four candidates
+    assert [p.name for p in every] == list(TRANSFORMERS) and every[-1].beams == 4
+    assert [p.name for p in find_peers("auto", (), *folders)] == list(TRANSFORMERS)[:-1]
+    assert find_peers("transformers-beam", (), *folders)[0].beams == 3
     assert [p.name for p in find_peers("auto", (), folders[0], None)] == [
         "transformers", "transformers-lookup"
     ]  # fmt: skip
@@ -146,6 +149,28 @@ def test_transformers_generate_gives_the_large_models_tokens() -> None:
             bench.contestants[1].reply(Question("Copy: plum.", max_tokens=12), 0, lambda: True)
             is None
         )
+    finally:
+        bench.close()
+
+
+def test_beam_search_has_adadecs_width_and_counts_what_it_is_fed() -> None:
+    """Every row of every step counts as fed: a greedy answer of n tokens is fed n - 1, one of four beams 4 a step."""
+    choice = Choice(model="practice:small-torch")
+    checked = make_lineup(
+        choice, "adadec:candidates=4", ONE, Settings(max_tokens=10), "transformers-beam,transformers"
+    )  # fmt: skip
+    bench = checked.lineup.open()
+    try:
+        question = Question("Jonas has 52 plums and gets 19 more. How many plums?", max_tokens=10)
+        tokens, fed = {}, {}
+        for contestant in bench.contestants:
+            reply = contestant.reply(question, 0, never)
+            assert reply is not None and reply.ids is not None
+            name = contestant.header.name
+            fed[name], tokens[name] = reply.answer.fed or 0, len(reply.ids)
+        assert fed["transformers"] == fed["plain"] == tokens["plain"] - 1
+        beam = fed["transformers-beam"]
+        assert beam % 4 == 0 and 4 * (tokens["transformers-beam"] - 1) <= beam <= 4 * 9
     finally:
         bench.close()
 

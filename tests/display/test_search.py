@@ -75,7 +75,8 @@ def test_the_closing_lines() -> None:
     assert (summary["pauses"], summary["chosen"], summary["looked_ahead"]) == (1, 1, 6)
     assert summary["look_ahead_ms"] == 4 and summary["large_fed"] == 6
     assert summary_lines(summary)[-1] == (
-        "1 pause, 1 won by another token than the likeliest · looked ahead 6 tokens"
+        "1 pause, 1 won by another token than the likeliest · looked ahead 6 tokens · "
+        "4.0 ms a pause, adec's own work 0.0 % of its forwards"
     )
     tally = Tally("iad", "approximate")
     for number, (score, best) in enumerate(

@@ -2,7 +2,7 @@
 
 He et al. 2025, "AdaDec: A Uncertainty-Guided Lookahead Framework for LLM-based Code Generation", arXiv 2506.08980.
 
-The score is the paper's: the mean log-probability of a candidate and its greedy look-ahead. What differs from the released
+The score is the paper's: the mean log-probability of a candidate and its greedy look-ahead, the latter with a weight. What differs from the released
 code: candidates share one cache, a forward of B tokens a level, where the release reads everything anew; a candidate that ended
 collects neither log-probability nor length (the release goes on adding to its sum alone); the winner's look-ahead is committed as far
 as no further pause would have been made in it, which changes no token and saves the forwards. An answer ends at an end token
@@ -41,6 +41,9 @@ class AdaDecSettings:
     threshold: float = setting(1.0, "nats of entropy from which on it pauses", least=0)
     candidates: int = setting(3, "likeliest tokens that are looked into", least=1, most=8)
     ahead: int = setting(5, "tokens looked ahead at most; 0: never pause", least=0, most=32)
+    weight: float = setting(
+        1.0, "of the look-ahead's log-probabilities against the candidate's own", least=0, most=100
+    )
     keep: bool = setting(True, "commit the winner's look-ahead as far as it is sure")
     model: Literal["large", "small"] = setting("large", "which model of a pair writes")
     split: bool = setting(
@@ -150,7 +153,8 @@ class _Answer:
         limits, threshold = self._limits, self._settings.threshold
         stem, tree, branches = self._look(at)
         judged = None if self._other is None else self._judge(len(stem), tree, branches, at)
-        winner = max(range(len(branches)), key=lambda i: branches[i].score)
+        scores = [branch.score(self._settings.weight) for branch in branches]
+        winner = max(range(len(branches)), key=scores.__getitem__)
         best = branches[winner]
         how: How = "chosen" if winner else "written"
         signals = limits.signals
@@ -173,7 +177,10 @@ class _Answer:
             signal=Signal(entropy, threshold),
             reason=f"entropy {entropy:.2f} >= {threshold:.2f} nats",
             pause=Pause(
-                tuple(Candidate(tuple(b.tokens), b.probability, b.score) for b in branches),
+                tuple(
+                    Candidate(tuple(b.tokens), b.probability, score)
+                    for b, score in zip(branches, scores, strict=True)
+                ),
                 winner,
                 count - 1,
             ),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from random import Random
 from time import perf_counter
 from typing import Literal
 
@@ -65,6 +66,10 @@ class Exchange:
     verify: Callable[[str], Verdict] | None = None
     """The score of an answer's text; None: its mean log-probability under the large model."""
     interrupted: Callable[[], bool] = lambda: False
+    budget: int | None = None
+    """Tokens fed for answers, on average over many questions; None: as the settings say. Unlike `iad.budget` it is not
+    overshot: an answer for which a part of the budget is left is begun with the probability that is that part of the
+    mean length so far, drawn by the sampler's seed."""
 
 
 @dataclass
@@ -73,11 +78,17 @@ class _Answer:
     tokens: list[Token]
     forwards: list[Forward]
     own_ms: float
+    log: float | None = None
+    """Sum of the tokens' log-probabilities (nats), where they are known from the writing."""
     verdict: Verdict = Verdict(None)
 
     @property
     def ids(self) -> list[int]:
         return [token.id for token in self.tokens]
+
+    @property
+    def fed(self) -> int:
+        return sum(forward.tokens for forward in self.forwards)
 
 
 class Iad:
@@ -118,7 +129,7 @@ class Iad:
             yield from self._round(exchange, prompt, asked, limits, answers, number)
             scored = best_of(answers)
             full = exchange.verify is not None and _score(scored) >= chosen.full
-            if full or self._spent(answers) or exchange.interrupted():
+            if full or self._spent(exchange, limits, answers) or exchange.interrupted():
                 break
         best = best_of(answers)
         if best.verdict.score is None and not exchange.interrupted():
@@ -137,14 +148,18 @@ class Iad:
         number: int,
     ) -> Iterator[Step]:
         """The answers of one round. A verifier outside is asked after each, so that a full score ends it; the large model
-        judges all at the end, since its cache would have to be read anew for every answer."""
+        judges all at the end, since its cache would have to be read anew for every answer. What it wrote itself after the
+        bare prompt it has judged in writing, and reads no more."""
         scores = yield from read_prompt(self._writer, self._role, asked, limits.chunk)
         fresh: list[_Answer] = []
+        judges = exchange.verify is None and self._writer is self._large and asked == prompt
         for _ in range(self._settings.candidates):
-            if answers and (self._spent(answers) or exchange.interrupted()):
+            if answers and (self._spent(exchange, limits, answers) or exchange.interrupted()):
                 break
             sampler = self._sampler(limits.sampler, len(answers))
-            one = self._write(exchange, scores, len(asked), replace(limits, sampler=sampler))
+            one = self._write(
+                exchange, scores, len(asked), replace(limits, sampler=sampler), judges=judges
+            )
             one.round = number
             answers.append(one)
             if exchange.interrupted():
@@ -159,23 +174,32 @@ class Iad:
                 return
         for place, one in enumerate(fresh):
             before = asked == prompt if self._writer is self._large else number > 1
-            self._likelihood(prompt, one, held=before or place > 0)
+            if one.log is not None:
+                one.verdict = Verdict(one.log / len(one.tokens))
+            else:
+                self._likelihood(prompt, one, held=before or place > 0)
             yield self._step(exchange, one, best_of(answers), 0.0)
 
-    def _write(self, exchange: Exchange, scores: Scores, length: int, limits: Limits) -> _Answer:
-        """One answer after a prompt of `length` tokens whose last row is `scores`."""
+    def _write(
+        self, exchange: Exchange, scores: Scores, length: int, limits: Limits, *, judges: bool
+    ) -> _Answer:
+        """One answer after a prompt of `length` tokens whose last row is `scores`; `judges`: its log-probability is wanted."""
         engine, meter = self._writer, Meter()
         engine.rewind(length)
         room = min(limits.max_tokens, self._context - length)
         tokens: list[Token] = []
+        log = 0.0
         while len(tokens) < room:
             token = limits.sampler.pick(scores, 0, length + len(tokens))
             tokens.append(describe(scores, 0, token, self._role, signals=limits.signals))
+            if judges:
+                log += log_of(scores.probability(0, token))
             if token in limits.end or len(tokens) == room or exchange.interrupted():
                 break
             scores = meter.forward(engine, self._role, "write", [token])
         step = meter.step("attempt")
-        return _Answer(0, tokens, list(step.forwards), step.own_ms)
+        known = log if judges else None
+        return _Answer(0, tokens, list(step.forwards), step.own_ms, known)
 
     def _judged(self, exchange: Exchange, one: _Answer, answers: list[_Answer]) -> Step:
         """Ask the verifier, unless it was asked about the same answer."""
@@ -220,7 +244,13 @@ class Iad:
         temperature = sampler.temperature or self._settings.temperature
         return replace(sampler, temperature=temperature, seed=(sampler.seed + count) % 2**64)
 
-    def _spent(self, answers: Sequence[_Answer]) -> bool:
+    def _spent(self, exchange: Exchange, limits: Limits, answers: Sequence[_Answer]) -> bool:
+        """Whether no further answer may be begun. The same for the same answers: it is asked twice between two rounds."""
+        if exchange.budget is not None:
+            fed = sum(one.fed for one in answers)
+            left = (exchange.budget - fed) / max(1.0, fed / len(answers))
+            chance = Random(f"budget {limits.sampler.seed} {len(answers)}").random()
+            return left < 1 and chance >= left
         budget = self._settings.budget
         return budget is not None and sum(len(one.tokens) for one in answers) >= budget
 

@@ -30,11 +30,11 @@ class Branch:
     nodes: list[int] = field(default_factory=list)
     rows: list[RowAt] = field(default_factory=list)
 
-    @property
-    def score(self) -> float:
-        """Mean log-probability (He et al. 2025, with weight 1 for the look-ahead). An ended candidate has a mean as well:
-        both sum and length stop at its end."""
-        return sum(self.logs) / len(self.logs)
+    def score(self, weight: float) -> float:
+        """(log p(candidate) + weight * sum of the look-ahead's) / tokens (He et al. 2025; with weight 1 the mean
+        log-probability). An ended candidate is not punished: both sum and length stop at its end."""
+        first, *ahead = self.logs
+        return (first + (weight * sum(ahead) if ahead and weight else 0.0)) / len(self.logs)
 
 
 def look_ahead(

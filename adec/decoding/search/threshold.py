@@ -23,6 +23,8 @@ Flags = NDArray[np.bool_]
 HELD_OUT = 0.2
 SEED = 42
 """The released code's share and seed of the split."""
+TRIGGER_RATE = 0.02
+"""Share of the positions that pause, where a share is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,13 @@ def learn_threshold(
     nats = max(0.0, nats)
     rate = float((entropies >= nats).mean())
     return Threshold(nats, weight, bias, cut, rate, len(entropies))
+
+
+def quantile_threshold(entropies: Values, rate: float) -> Threshold:
+    """The threshold at which a share of the positions pauses, without a fit: weight, bias and cut are not numbers."""
+    nats, unknown = _quantile(entropies, rate), math.nan
+    share = float((entropies >= nats).mean())
+    return Threshold(nats, unknown, unknown, unknown, share, len(entropies))
 
 
 def fit_logistic(

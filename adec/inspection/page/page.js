@@ -99,6 +99,11 @@
     if (step.value !== null) facts.push(["rule looked at", `${digits(step.value)}, threshold ${digits(step.threshold)}`]);
     if (step.reason !== null) facts.push(["reason", step.reason]);
     if (step.drafted) facts.push(["drafts", `${step.drafted}, of which ${step.accepted} stand`]);
+    (step.pause ? step.pause.candidates : []).forEach((candidate, place) =>
+      facts.push([
+        place === step.pause.winner ? "paused: winner" : "paused: other",
+        `${JSON.stringify(candidate.text)} score ${digits(candidate.score)}, probability ${digits(candidate.probability)}`,
+      ]));
     const list = make("dl");
     for (const [name, value] of facts) {
       const row = make("div");

@@ -84,6 +84,20 @@ def test_an_ended_candidate_keeps_its_mean() -> None:
     )
 
 
+def test_the_look_aheads_weight_by_hand() -> None:
+    """With weight 0 only the candidate itself counts, by its share of the tokens; with 3 what follows it decides."""
+    logs = [(0.40, 0.5, 1.0), (0.35, 0.9, 0.8), (0.25, 0.6)]
+    for weight in (0.0, 0.5, 3.0):
+        steps = run(AdaDecSettings(threshold=0.9, candidates=3, ahead=2, weight=weight))
+        pause = next(step.pause for step in steps if step.pause is not None)
+        expected = [
+            (math.log(first) + weight * sum(map(math.log, rest))) / (1 + len(rest))
+            for first, *rest in logs
+        ]
+        assert [c.score for c in pause.candidates] == pytest.approx(expected, abs=1e-6)
+        assert pause.winner == max(range(3), key=expected.__getitem__)
+
+
 def test_look_ahead_is_kept_up_to_the_next_unsure_place() -> None:
     steps = run(AdaDecSettings(threshold=0.45, candidates=2, ahead=2))
     first = next(step for step in steps if step.kind == "pause")
