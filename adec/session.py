@@ -126,7 +126,7 @@ def plan(choice: Choice) -> Plan:
                 raise
             small = None
             remarks.append(f"going on without the small model: {error.message}")
-    settings = _settings(choice, method, profile)
+    settings = _settings(choice, method, profile, chosen.settings)
     if profile is None:
         return Plan(large, small, method, settings, None, tuple(remarks), chosen.hint)
     stale = [*others, *profile.other_machine(large)]
@@ -327,7 +327,13 @@ def _models(choice: Choice) -> tuple[Profile | None, str | None, str]:
     return profile, small, profile.model_path(profile.large)
 
 
-def _settings(choice: Choice, method: Method, profile: Profile | None) -> Any:
+def _settings(
+    choice: Choice,
+    method: Method,
+    profile: Profile | None,
+    chosen: Mapping[str, Any] | None = None,
+) -> Any:
+    """The method's settings: those `chosen`, else those that the profile fitted, with what was assigned over them."""
     assigned = setting_values.parse_assignments(choice.assignments)
     idle = [name for name in assigned if name != method.name]
     if idle:
@@ -337,6 +343,8 @@ def _settings(choice: Choice, method: Method, profile: Profile | None) -> Any:
             hint=f"add --strategy {idle[0]}",
         )
     fitted: Mapping[str, Any] = {} if profile is None else profile.settings.get(method.name, {})
+    if chosen is not None:
+        fitted = chosen
     origin = "" if profile is None else f"profile {profile.name}"
     return setting_values.build(
         method.settings, method.name, (origin, fitted), ("--set", assigned.get(method.name, {}))

@@ -8,6 +8,7 @@ median absolute deviation, which a few outliers do not move.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -53,6 +54,7 @@ class CostTable:
     """Cells of one model: context length to size to cell."""
 
     cells: dict[int, dict[int, Cell]] = field(default_factory=dict)
+    _curves: dict[int, CostCurve] = field(default_factory=dict, repr=False, compare=False)
 
     def curve(self, context: int) -> CostCurve:
         """The curve at the context length nearest to `context`. Raises ValueError when nothing was measured."""
@@ -64,6 +66,18 @@ class CostTable:
             {size: cell.ms for size, cell in column.items()},
             {size: cell.count for size, cell in column.items()},
         )
+
+    def ms(self, size: int, context: int) -> float:
+        """Cost of a forward of `size` tokens after `context` tokens: between the columns, straight lines."""
+        if len(self._curves) != len(self.cells):
+            self._curves = {known: self.curve(known) for known in sorted(self.cells)}
+        known = list(self._curves)
+        place = bisect_left(known, context)
+        if place in (0, len(known)):
+            return self._curves[known[min(place, len(known) - 1)]].ms(size)
+        low, high = known[place - 1], known[place]
+        share = (context - low) / (high - low)
+        return (1 - share) * self._curves[low].ms(size) + share * self._curves[high].ms(size)
 
     @property
     def outliers(self) -> float:

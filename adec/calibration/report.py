@@ -11,7 +11,7 @@ HEIGHT = 12
 LEFT = 9
 """Columns of the chart's axis."""
 MARKS = {"plain": "p", "speculate": "s", "smartspec": "m", "dyspec": "d", "adaedl": "a", "ead": "e"}
-OTHERS = {"cascade": "c", "lookup": "l", "recycling": "r"}
+OTHERS = {"cascade": "c", "lookup": "l", "recycling": "r", "bild": "b", "fly": "f"}
 
 
 def mark_of(measured: Measured) -> str:
@@ -59,6 +59,7 @@ def table(result: Result) -> str:
         "tok/s",
         "±",
         "forecast",
+        "off",
         "of plain",
         "kept",
         "±",
@@ -67,16 +68,17 @@ def table(result: Result) -> str:
         "",
     )
     rows = [head]
-    plain = result.plain.tokens_per_second
     for m in sorted(result.measured, key=lambda m: -m.tokens_per_second):
-        forecast = "" if not m.predicted_ms else f"{1000 / m.predicted_ms:.1f}"
+        forecast = "" if not m.forecast_ms else f"{1000 / m.forecast_ms:.1f}"
+        beside = result.plain_beside(m)
         rows.append(
             (
                 m.point.label,
                 f"{m.tokens_per_second:.1f}",
                 f"{m.spread:.1f}",
                 forecast,
-                f"{m.tokens_per_second / plain:.2f}" if plain else "",
+                "" if m.off is None else f"{100 * m.off:+.0f} %",
+                f"{m.tokens_per_second / beside:.2f}" if beside else "",
                 "exact" if m.exact else f"{100 * m.quality:.1f} %",
                 "" if m.exact else f"{100 * m.quality_spread:.1f}",
                 f"{100 * m.large_share:.0f} %",
