@@ -20,6 +20,8 @@ from adec.session import Choice, Plan, plan
 
 SMALL = "small"
 """The row of the small model alone: the floor of both time and quality."""
+AUTO = "auto"
+"""The row of what a run without --strategy would take."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,10 @@ def _default_words(base: Plan) -> list[str]:
 def _entry(word: str, base: Plan, choice: Choice) -> Entry:
     """One word of --strategies. The settings of --set for that strategy come first, its own after them."""
     name, colon, rest = word.partition(":")
+    if name == AUTO:
+        if colon:
+            raise UsageError("auto takes no settings: it takes those of the profile")
+        return _auto(choice)
     if name == SMALL:
         if colon:
             raise UsageError("small takes no settings")
@@ -176,6 +182,19 @@ def _entry(word: str, base: Plan, choice: Choice) -> Entry:
         )
     shown = " ".join([name, *(part.removeprefix(f"{name}.") for part in own)])
     return Entry(shown, name, (*shared, *own))
+
+
+def _auto(choice: Choice) -> Entry:
+    """The row of what `adec run` would do by itself on these models."""
+    made = plan(dataclasses.replace(choice, strategy=AUTO, assignments=()))
+    settings = {f.name: getattr(made.settings, f.name) for f in dataclasses.fields(made.settings)}
+    words = (f"{made.method.name}.{name}={_word(value)}" for name, value in settings.items())
+    return Entry(AUTO, made.method.name, tuple(words))
+
+
+def _word(value: Any) -> str:
+    """A setting's value as it is typed."""
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
 
 
 def _check_assignments(choice: Choice, entries: list[Entry]) -> None:

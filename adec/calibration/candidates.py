@@ -30,6 +30,8 @@ FALLBACKS = (0.3, 0.5, 0.7, 0.9)
 ROLLBACKS = (0.5, 1.0, 2.0, 3.0)
 FLY_DRAFTS = (8, 15)
 FLY_WINDOWS = (3, 6)
+TARGETS = (1, 0.5, 2, 0.2, 4)
+"""Losses of agreement that points are looked for at, as multiples of what may be lost."""
 REPLAYED = 60
 """Answers that candidates are replayed on; more would only make the grid slower."""
 
@@ -162,15 +164,14 @@ def forwards_of(point: Point, records: Sequence[Record], curves: Curves) -> floa
 
 
 def promising(known: Sequence[Candidate], keep: float, count: int) -> list[Candidate]:
-    """Points of the replayed front whose certain agreement lies about `keep`, from a little below it to almost 1.
+    """Points of the replayed front whose certain agreement lies about `keep`, the likeliest to be chosen first.
 
     Replay knows only that much, since what follows after a path was left may agree again, or matter to nobody.
     """
-    wanted = [1 - (1 - keep) * factor for factor in (4, 2, 1, 0.5, 0.2)][:count]
     edge = front([_ByLeast(candidate) for candidate in known])
     chosen: list[Candidate] = []
-    for target in wanted:
-        enough = [p for p in edge if p.quality >= target]
+    for factor in TARGETS[:count]:
+        enough = [p for p in edge if p.quality >= 1 - (1 - keep) * factor]
         pick = enough[0] if enough else edge[-1]
         if pick.candidate not in chosen:
             chosen.append(pick.candidate)

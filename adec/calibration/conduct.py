@@ -18,12 +18,12 @@ from adec.calibration.measurements import PLAIN, Measurements
 from adec.calibration.points import Choice, Chooser
 from adec.calibration.progress import Progress
 from adec.calibration.prompts import PromptSet
-from adec.calibration.proving import OVERTIME, Proof, prompts_to_ask, run_proof
+from adec.calibration.proving import CLOCKED, OVERTIME, Proof, prompts_to_ask, run_proof
 from adec.calibration.recorded import Simulator
 from adec.calibration.result import Measured, Result
 from adec.calibration.selection import PROVED_FAMILIES, TESTED, families_to_test
 from adec.calibration.signals import Answer, Record
-from adec.calibration.trial import Metric, Runner
+from adec.calibration.trial import Metric, Point, Runner, point_from
 from adec.calibration.trying import LEAST_ANSWERS, Trying
 from adec.decoding.pair.costs import Curves
 from adec.decoding.registry import remaining
@@ -171,6 +171,9 @@ class Calibration:
         self, simulator: Simulator, records: list[Record], curves: Curves, run_seconds: float
     ) -> Choice:
         self._progress.stage("replay")
+        known = self._measurements.kept("points", _choice_from)
+        if known is not None:
+            return known
         plan = self._runner.plan
         first = self._prompts.fit[:LEAST_ANSWERS]
         runs = [self._measurements.trial(PLAIN, i, prompt) for i, prompt in enumerate(first)]
@@ -184,13 +187,16 @@ class Calibration:
             tick=self._progress.tick,
         )
         room = (RUNS - SIGNALS) * self._wishes.seconds
-        return chooser.choose(
+        choice = chooser.choose(
             remaining(plan.large, plan.small),
             Measured(PLAIN, True),
             keep=self._wishes.keep,
-            metric=self._wishes.metric,
             most=int(room / max(1e-6, ENOUGH_PROMPTS * run_seconds)),
         )
+        # times went into it: a resumed calibration goes on with the same points
+        points = [[measured.exact, measured.point.data()] for measured in choice.points]
+        self._measurements.keep("points", [points, choice.tried])
+        return choice
 
     def _try(self, choice: Choice, answers: list[Answer]) -> list[Measured]:
         self._progress.stage("strategies for real")
@@ -221,25 +227,34 @@ class Calibration:
             self._run_seconds,
             sum(m.ms_per_token * _tokens(m) for m in longest) / 1000 / len(longest),
         )
-        left = wishes.seconds - (self._clock() - self._began)
-        most = int(left / max(1e-6, (1 + TESTED) * per_run))
-        families = families_to_test(measured, level, wishes.confidence, min(most, len(held_out)))
-        points = list(chain.from_iterable(families.values()))
+        left = wishes.seconds - (self._clock() - self._began) - CLOCKED * per_run
         useful = 1.0
         if wishes.metric == "answer":
             useful = sum(bool(answer.right) for answer in answers) / len(answers)
-        count = self._measurements.kept("proof prompts", int)
-        if count is None:
+        known = self._measurements.kept("proof", _proof_plan_from)
+        if known is None:
+            most = int(useful * left / max(1e-6, (1 + TESTED) * per_run))
+            families = families_to_test(
+                measured, level, wishes.confidence, min(most, int(useful * len(held_out)))
+            )
+            points = list(chain.from_iterable(families.values()))
             count = prompts_to_ask(
                 points,
                 level,
                 1 - (1 - wishes.confidence) / PROVED_FAMILIES,
                 held_out=len(held_out),
-                affordable=int(left / max(1e-6, (1 + len(points)) * per_run)),
+                affordable=int(left / max(1e-6, (1 + useful * len(points)) * per_run)),
                 useful=useful,
             )
-            # fixed now, so that no result decides when to stop
-            self._measurements.keep("proof prompts", count)
+            # fixed now, so that no result decides what is tested or when to stop
+            self._measurements.keep("proof", [count, [m.point.data() for m in points]])
+        else:
+            count, wanted = known
+            points = [m for point in wanted for m in measured if m.point == point and not m.exact]
+            families = {
+                name: [m for m in points if m.point.strategy == name]
+                for name in dict.fromkeys(m.point.strategy for m in points)
+            }
         proof = run_proof(
             self._measurements,
             families,
@@ -254,6 +269,19 @@ class Calibration:
         if proof.asked < len(held_out):
             self._remarks.append(f"{proof.asked} of {len(held_out)} held-out prompts were asked")
         return proof
+
+
+def _choice_from(data: Any) -> Choice:
+    points, tried = data
+    return Choice(
+        [Measured(point_from(point), bool(exact)) for exact, point in points],
+        {str(family): int(count) for family, count in tried.items()},
+    )
+
+
+def _proof_plan_from(data: Any) -> tuple[int, list[Point]]:
+    count, points = data
+    return int(count), [point_from(point) for point in points]
 
 
 def _curves(tables: dict[Role, CostTable], signals: Signals) -> Curves:

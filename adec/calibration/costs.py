@@ -157,6 +157,9 @@ def _measure_column(
     seen: dict[tuple[Role, int], list[float]] = {cell: [] for cell in cells}
     for repeat in range(MOST):
         open_ = [cell for cell in cells if not _settled(seen[cell])]
+        if repeat:
+            limit = _worth_measuring(seen)
+            open_ = [cell for cell in open_ if cell[1] <= limit]
         for role, size in open_:
             if repeat and clock() > until:
                 return seen
@@ -170,6 +173,12 @@ def _measure_column(
         if not open_:
             break
     return seen
+
+
+def _worth_measuring(seen: Mapping[tuple[Role, int], Sequence[float]]) -> int:
+    """The size up to which a slow machine's time goes: twice the largest useful batch of the large model, by what was seen once."""
+    points = {size: median(ms) for (role, size), ms in seen.items() if role == "large" and ms}
+    return max(16, 2 * largest_useful(CostCurve(points), max(points))) if points else 16
 
 
 def _settled(values: Sequence[float]) -> bool:

@@ -142,7 +142,11 @@ def front_tables(result: Result, *, portable: bool) -> Iterable[str]:
                 ("point", m.point.label, ""),
                 ("kept", m.quality, f"± {m.quality_spread:.2g}"),
                 *([] if portable else speeds),
-                ("large_share", m.large_share, "of the tokens, written by the large model"),
+                (
+                    "large_share",
+                    m.large_share,
+                    f"± {m.large_share_spread:.2g}, of the tokens, written by the large model",
+                ),
                 ("large_fed", m.large_fed, "tokens it read for each one written"),
                 ("prompts", len(m.runs), ""),
                 ("on_front", m in edge, ""),

@@ -10,6 +10,7 @@ from adec.calibration.journal import Journal
 from adec.calibration.prompts import Prompt
 from adec.calibration.signals import Answer, Record, answer_from, record, record_from, to_data
 from adec.calibration.trial import Interrupted, Metric, Point, Run, Runner, loss_of, run_from
+from adec.errors import UsageError
 
 T = TypeVar("T")
 
@@ -67,7 +68,7 @@ class Measurements:
             return None
         try:
             return read(data)
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError, UsageError):
             self._journal.forget(name)
             return None
 

@@ -18,7 +18,7 @@ from adec.calibration.prompts import Prompt
 from adec.calibration.recorded import Simulator
 from adec.calibration.result import Measured
 from adec.calibration.signals import Record
-from adec.calibration.trial import Metric, Point
+from adec.calibration.trial import Point
 from adec.decoding.pair.costs import Curves
 
 EXACT_PAIR: Mapping[str, Sequence[Point]] = {
@@ -36,13 +36,11 @@ EXACT_PAIR: Mapping[str, Sequence[Point]] = {
 EXACT_SINGLE: Mapping[str, Sequence[Point]] = {
     name: (Point(name),) for name in ("speculate", "lookup", "recycling")
 }
-PER_FAMILY = 4
+PER_FAMILY = 5
 """Points of an approximate family that are run at most, the published one apart."""
 LEAST_POINTS, MOST_POINTS = 6, 24
 SIMULATED = 12
 """Answers that decide between variants."""
-SLACK: Mapping[Metric, float] = {"agreement": 1.0, "perplexity": 2.0, "answer": 3.0}
-"""How much more of the path a point may leave than it may lose by the metric: another wording may be as right."""
 SLOWER = 1.1
 """A family all of whose points are forecast to take so much longer than the best exact one is not run."""
 
@@ -79,9 +77,7 @@ class Chooser:
         self._at = 0.3
         """How far the bar is."""
 
-    def choose(
-        self, able: Sequence[str], plain: Measured, *, keep: float, metric: Metric, most: int
-    ) -> Choice:
+    def choose(self, able: Sequence[str], plain: Measured, *, keep: float, most: int) -> Choice:
         """At most `most` points (at least LEAST_POINTS), plain decoding first; `able`: methods that these models can serve."""
         pair = self._curves.small is not None
         choice = Choice([plain])
@@ -90,7 +86,7 @@ class Chooser:
         if not pair or keep >= 1:
             choice.points += exact[:room]
             return choice
-        lists = self._approximate(able, choice, keep, metric, exact)
+        lists = self._approximate(able, choice, keep, exact)
         # the two best exact ones are always run: an approximate one must earn its place against them
         mixed = chain.from_iterable(zip_longest(exact[2:], *lists))
         choice.points += [*exact[:2], *(m for m in mixed if m is not None)][:room]
@@ -123,12 +119,9 @@ class Chooser:
         able: Sequence[str],
         choice: Choice,
         keep: float,
-        metric: Metric,
         exact: Sequence[Measured],
     ) -> list[list[Measured]]:
         """The promising points of each family that may be faster than what is exact; of all, where none is."""
-        slack = SLACK[metric]
-        aim = max(0.0, 1 - slack * (1 - keep))
         lists: list[list[Measured]] = []
         for number, (family, grid) in enumerate(GRIDS.items()):
             if family not in able:
@@ -137,7 +130,7 @@ class Chooser:
             self._at = start
             known = self._replayed(grid(self._records))
             choice.tried[family] = len(known)
-            chosen = promising(known, aim, PER_FAMILY)
+            chosen = promising(known, keep, PER_FAMILY)
             published = paper_point(known, keep) if family == "ead" else None
             if published is not None and published not in chosen:
                 chosen.append(published)

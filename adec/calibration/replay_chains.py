@@ -189,7 +189,8 @@ def _rounds(
     result = Replay(answers=1, tokens=count, replayed=min(1, count), large_tokens=min(1, count))
     here, small_read = 1, -1
     while here < count:
-        drafts, looked = length(here, count - here - 1)
+        # the end token may be drafted like any other
+        drafts, looked = length(here, count - here)
         if looked > 0:
             result.ms += small_ms(here - small_read) + (looked - 1) * small_ms(1)
         result.ms += large_ms(drafts + 1)

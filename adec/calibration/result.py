@@ -87,16 +87,24 @@ class Measured:
     @property
     def large_share(self) -> float:
         """Share of the tokens that the large model wrote."""
-        return sum(run.large_tokens for run in self.runs) / max(
-            1, sum(len(run.tokens) for run in self.runs)
+        return sum(run.large_tokens for run in self.runs) / max(1, self._tokens)
+
+    @property
+    def large_share_spread(self) -> float:
+        """One standard error of that share."""
+        share = self.large_share
+        return _ratio_error(
+            [r.large_tokens - share * len(r.tokens) for r in self.runs], self._tokens
         )
+
+    @property
+    def _tokens(self) -> int:
+        return sum(len(run.tokens) for run in self.runs)
 
     @property
     def large_fed(self) -> float:
         """Tokens that the large model read while decoding, for each token written."""
-        return sum(run.large_fed for run in self.runs) / max(
-            1, sum(len(run.tokens) for run in self.runs)
-        )
+        return sum(run.large_fed for run in self.runs) / max(1, self._tokens)
 
 
 @dataclass
@@ -190,13 +198,19 @@ def _ms_per_token(runs: Sequence[Run]) -> float:
 
 
 def _speed_error(runs: Sequence[Run]) -> float:
-    """One standard error of tokens per second: a ratio of sums over prompts, by linearisation."""
-    count, tokens = len(runs), sum(run.decoded for run in runs)
+    """One standard error of tokens per second."""
     ratio = _ms_per_token(runs)
-    if count < 2 or not tokens or ratio <= 0:
+    if ratio <= 0:
         return 0.0
-    rests = [run.ms - ratio * run.decoded for run in runs]
-    return 1000 / ratio * (stdev(rests) * math.sqrt(count) / tokens) / ratio
+    error = _ratio_error([r.ms - ratio * r.decoded for r in runs], sum(r.decoded for r in runs))
+    return 1000 / ratio * error / ratio
+
+
+def _ratio_error(rests: Sequence[float], total: int) -> float:
+    """One standard error of a ratio of sums over prompts, by linearisation."""
+    if len(rests) < 2 or not total:
+        return 0.0
+    return stdev(rests) * math.sqrt(len(rests)) / total
 
 
 def _without_outliers(runs: list[Run]) -> list[Run]:
