@@ -51,5 +51,5 @@ def _renderer() -> Any:
     except ImportError:
         raise UsageError(
             "a PNG needs a renderer that is not installed",
-            hint="pip install 'adec[png]', or take --svg",
+            hint="install it with pip install 'adec[png]', or take --svg",
         ) from None

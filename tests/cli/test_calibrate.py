@@ -159,7 +159,6 @@ def test_a_model_alone_and_a_picture(
     profile = read_profile(out)
     assert profile.small is None and profile.budget is None and profile.choice is not None
     assert picture.read_text().startswith("<svg")
-    assert "quiet" not in done.out
 
 
 def test_a_png_is_what_the_renderer_makes_of_the_svg(
