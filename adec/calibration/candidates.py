@@ -47,7 +47,8 @@ class Candidate:
     ms_per_token: float
     forwards_ms: float
     """Forwards alone, for a token."""
-    large_share: float
+    left: float
+    """Share of the answers whose path was left."""
 
 
 def replay(point: Point, records: Sequence[Record], curves: Curves) -> Replay:
@@ -152,15 +153,16 @@ def candidates(
                 seen.most,
                 seen.ms_per_token(own_ms),
                 seen.ms_per_token(0.0),
-                seen.large_tokens / max(1, seen.replayed),
+                seen.left / max(1, seen.answers),
             )
         )
     return found
 
 
-def forwards_of(point: Point, records: Sequence[Record], curves: Curves) -> float:
-    """Milliseconds of forwards a token takes at a point, by replay."""
-    return replay(point, records[:REPLAYED], curves).ms_per_token(0.0)
+def left_by(point: Point, records: Sequence[Record], curves: Curves) -> float:
+    """Share of the answers whose path a point leaves, by replay on all records."""
+    seen = replay(point, records, curves)
+    return seen.left / max(1, seen.answers)
 
 
 def promising(known: Sequence[Candidate], keep: float, count: int) -> list[Candidate]:

@@ -9,6 +9,7 @@ from itertools import chain
 from time import perf_counter
 from typing import Any
 
+from adec.calibration.candidates import left_by
 from adec.calibration.costs import CostTable, measure_costs, table_data, tables_from
 from adec.calibration.figures import Signals, figures_of, percentiles, set_break_even
 from adec.calibration.forecast import forecast
@@ -93,6 +94,9 @@ class Calibration:
         )
         choice = self._choose(simulator, records, curves, run_seconds)
         measured = self._try(choice, answers)
+        for point in measured:
+            if not point.exact:
+                point.left = left_by(point.point, records, curves)
         self._progress.stage("forecasts")
         forecast(measured, self._prompts.fit, records, simulator, self._progress.tick)
         set_break_even(signals, curves, measured)
@@ -234,12 +238,13 @@ class Calibration:
         known = self._measurements.kept("proof", _proof_plan_from)
         if known is None:
             most = int(useful * left / max(1e-6, (1 + TESTED) * per_run))
-            families = families_to_test(
+            expected = families_to_test(
                 measured, level, wishes.confidence, min(most, int(useful * len(held_out)))
             )
+            families = {name: [m for m, _ in family] for name, family in expected.items()}
             points = list(chain.from_iterable(families.values()))
             count = prompts_to_ask(
-                points,
+                list(chain.from_iterable(expected.values())),
                 level,
                 1 - (1 - wishes.confidence) / PROVED_FAMILIES,
                 held_out=len(held_out),

@@ -34,27 +34,33 @@ def forecast(
     decoding itself is foretold without it.
     """
 
-    def foretold(point: Measured) -> float:
-        """Forwards a token, milliseconds."""
+    def foretold(point: Measured) -> list[Run]:
         count = min(SIMULATED, len(point.runs))
-        runs = [
+        return [
             simulator.run(point.point, prompt, record)
             for prompt, record in zip(prompts[:count], records[:count], strict=True)
         ]
-        return sum(r.ms - r.own_ms for r in runs) / max(1, sum(r.decoded for r in runs))
 
     plain = next(m for m in measured if m.point.strategy == "plain")
-    pace = 1.0
-    for number, point in enumerate([plain, *(m for m in measured if m is not plain)]):
+    expected = foretold(plain)
+    for number, point in enumerate(measured):
         tick(number / len(measured))
         if not point.runs:
             continue
-        forwards = foretold(point)
-        point.forecast_ms = pace * forwards + _own_ms(point.runs[:PILOT])
-        if point is plain and forwards > 0:
-            seen = plain.runs[:SIMULATED]
-            took = sum(r.ms - r.own_ms for r in seen) / max(1, sum(r.decoded for r in seen))
-            pace = took / forwards
+        if point is plain:
+            pace, runs = 1.0, expected
+        else:
+            runs = foretold(point)
+            # a point that was given up early ran beside the first of plain's runs
+            pace = _forwards_ms(plain.runs[: len(runs)]) / max(
+                1e-9, _forwards_ms(expected[: len(runs)])
+            )
+        point.forecast_ms = pace * _forwards_ms(runs) + _own_ms(point.runs[:PILOT])
+
+
+def _forwards_ms(runs: Sequence[Run]) -> float:
+    """Forwards of a token."""
+    return sum(r.ms - r.own_ms for r in runs) / max(1, sum(r.decoded for r in runs))
 
 
 def _own_ms(runs: Sequence[Run]) -> float:

@@ -37,7 +37,7 @@ class Proof:
 
 
 def prompts_to_ask(
-    points: Sequence[Measured],
+    points: Sequence[tuple[Measured, float]],
     level: float,
     confidence: float,
     *,
@@ -47,9 +47,9 @@ def prompts_to_ask(
 ) -> int:
     """Held-out prompts that the proof asks: no more than there are or than the time allows, nor many more than should do.
 
-    `useful`: share of the prompts that count, since a metric may say nothing of some. Nothing here depends on a held-out answer.
+    `points` come with the loss that is expected of them. `useful`: share of the prompts that count, since a metric may say nothing of some. Nothing here depends on a held-out answer.
     """
-    numbers = [needed(m, level, confidence) for m in points]
+    numbers = [needed(m, loss, level, confidence) for m, loss in points]
     wanted = max((n for n in numbers if n is not None), default=0)
     enough = math.ceil(SPARE * max(WANTED, wanted) / max(0.05, useful))
     if not wanted:

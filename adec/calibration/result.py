@@ -30,6 +30,8 @@ class Measured:
     exact: bool
     forecast_ms: float | None = None
     """Milliseconds a token that were to be expected (see `forecast`)."""
+    left: float = 0.0
+    """Share of the recorded answers whose path it leaves by replay."""
     runs: list[Run] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     unlike: int = 0
