@@ -160,6 +160,7 @@ def _budget(result: Result) -> list[Line]:
         ("keep", result.keep, "what shall be kept of it at least"),
         ("confidence", result.confidence, "that what is called proved does hold"),
         ("strategy", test.point.point.strategy, "with the settings below"),
+        ("point", test.point.point.label, "the same, as [[front]] names it"),
         (
             "proved",
             test.proved,
