@@ -195,9 +195,8 @@ def _budget_state(result: Result, kept: str) -> str:
         return f"{name} is proved to keep {kept} but is not faster. "
     if test.more_prompts is None:
         return f"Not proved: {name} keeps only {100 * (1 - test.mean):.1f} % of the {kept} that you ask for. "
-    return (
-        f"Not proved: that {name} keeps {kept} would take some {test.more_prompts:,} prompts more. "
-    )
+    seen = f"it kept {100 * (1 - test.mean):.1f} % on {len(test.losses)}"
+    return f"Not proved: that {name} keeps {kept} would take some {test.more_prompts:,} prompts more ({seen}). "
 
 
 def _note(result: Result, measured: Measured) -> str:
