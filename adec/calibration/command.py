@@ -206,7 +206,8 @@ def _named(request: Request, ready: Plan, name: str, prompts: PromptSet) -> Name
 def _show(result: Result, request: Request, name: str, path: Path, say: Say) -> None:
     columns, _ = size_of(sys.stdout)
     shown = request.output if request.output and request.output.endswith(".toml") else name
-    out = [chart(result, columns), "", table(result), "", sentence(result, shown)]
+    width = columns if sys.stdout.isatty() else None
+    out = [chart(result, columns), "", table(result, width), "", sentence(result, shown)]
     sys.stdout.write("\n".join(out) + "\n")
     for remark in result.remarks:
         say(remark)

@@ -16,15 +16,15 @@ from adec.calibration.forecast import forecast
 from adec.calibration.journal import Journal
 from adec.calibration.machine import Machine
 from adec.calibration.measurements import PLAIN, Measurements
-from adec.calibration.points import Choice, Chooser
+from adec.calibration.points import Choice, Chooser, choice_from
 from adec.calibration.progress import Progress
 from adec.calibration.prompts import PromptSet
-from adec.calibration.proving import CLOCKED, OVERTIME, Proof, prompts_to_ask, run_proof
+from adec.calibration.proving import CLOCKED, OVERTIME, Proof, plan_from, prompts_to_ask, run_proof
 from adec.calibration.recorded import Simulator
 from adec.calibration.result import Measured, Result
 from adec.calibration.selection import PROVED_FAMILIES, TESTED, families_to_test
 from adec.calibration.signals import Answer, Record
-from adec.calibration.trial import Metric, Point, Runner, point_from
+from adec.calibration.trial import Metric, Runner
 from adec.calibration.trying import LEAST_ANSWERS, Trying
 from adec.decoding.pair.costs import Curves
 from adec.decoding.registry import remaining
@@ -175,7 +175,7 @@ class Calibration:
         self, simulator: Simulator, records: list[Record], curves: Curves, run_seconds: float
     ) -> Choice:
         self._progress.stage("replay")
-        known = self._measurements.kept("points", _choice_from)
+        known = self._measurements.kept("points", choice_from)
         if known is not None:
             return known
         plan = self._runner.plan
@@ -198,8 +198,7 @@ class Calibration:
             most=int(room / max(1e-6, ENOUGH_PROMPTS * run_seconds)),
         )
         # times went into it: a resumed calibration goes on with the same points
-        points = [[measured.exact, measured.point.data()] for measured in choice.points]
-        self._measurements.keep("points", [points, choice.tried])
+        self._measurements.keep("points", choice.data())
         return choice
 
     def _try(self, choice: Choice, answers: list[Answer]) -> list[Measured]:
@@ -235,7 +234,7 @@ class Calibration:
         useful = 1.0
         if wishes.metric == "answer":
             useful = sum(bool(answer.right) for answer in answers) / len(answers)
-        known = self._measurements.kept("proof", _proof_plan_from)
+        known = self._measurements.kept("proof", plan_from)
         if known is None:
             most = int(useful * left / max(1e-6, (1 + TESTED) * per_run))
             expected = families_to_test(
@@ -274,19 +273,6 @@ class Calibration:
         if proof.asked < len(held_out):
             self._remarks.append(f"{proof.asked} of {len(held_out)} held-out prompts were asked")
         return proof
-
-
-def _choice_from(data: Any) -> Choice:
-    points, tried = data
-    return Choice(
-        [Measured(point_from(point), bool(exact)) for exact, point in points],
-        {str(family): int(count) for family, count in tried.items()},
-    )
-
-
-def _proof_plan_from(data: Any) -> tuple[int, list[Point]]:
-    count, points = data
-    return int(count), [point_from(point) for point in points]
 
 
 def _curves(tables: dict[Role, CostTable], signals: Signals) -> Curves:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
+from typing import Any
 
 from adec.calibration.candidates import (
     GRIDS,
@@ -18,7 +19,7 @@ from adec.calibration.prompts import Prompt
 from adec.calibration.recorded import Simulator
 from adec.calibration.result import Measured
 from adec.calibration.signals import Record
-from adec.calibration.trial import Point
+from adec.calibration.trial import Point, point_from
 from adec.decoding.pair.costs import Curves
 
 EXACT_PAIR: Mapping[str, Sequence[Point]] = {
@@ -52,6 +53,19 @@ class Choice:
     points: list[Measured] = field(default_factory=list)
     tried: dict[str, int] = field(default_factory=dict)
     """Family to the number of its points that were replayed or simulated."""
+
+    def data(self) -> list[Any]:
+        """Plain data, for the journal."""
+        return [[[m.exact, m.point.data()] for m in self.points], self.tried]
+
+
+def choice_from(data: Any) -> Choice:
+    """From plain data. Raises ValueError, TypeError, AttributeError or UsageError when it is none."""
+    points, tried = data
+    return Choice(
+        [Measured(point_from(point), bool(exact)) for exact, point in points],
+        {str(family): int(count) for family, count in tried.items()},
+    )
 
 
 class Chooser:

@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 from adec.calibration.measurements import Measurements
 from adec.calibration.prompts import Prompt
 from adec.calibration.proof import Tested, prove
 from adec.calibration.result import Measured
 from adec.calibration.selection import needed
-from adec.calibration.trial import Metric, Point, Run
+from adec.calibration.trial import Metric, Point, Run, point_from
 
 LEAST = 4
 SPARE = 1.5
@@ -55,6 +56,12 @@ def prompts_to_ask(
     if not wanted:
         enough = held_out
     return max(min(LEAST, held_out), min(held_out, affordable, enough))
+
+
+def plan_from(data: Any) -> tuple[int, list[Point]]:
+    """How many prompts, and the points, from the journal. Raises ValueError, TypeError or UsageError when it is no plan."""
+    count, points = data
+    return int(count), [point_from(point) for point in points]
 
 
 def run_proof(

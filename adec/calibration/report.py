@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from adec.calibration.fit import front
@@ -10,6 +11,8 @@ from adec.calibration.result import Measured, Result
 HEIGHT = 12
 LEFT = 9
 """Columns of the chart's axis."""
+NARROW = (9, 8, 7, 2, 4, 3, 5)
+"""Columns of the table that a narrow window does without, first come first."""
 MARKS = {"plain": "p", "speculate": "s", "smartspec": "m", "dyspec": "d", "adaedl": "a", "ead": "e"}
 OTHERS = {"cascade": "c", "lookup": "l", "recycling": "r", "bild": "b", "fly": "f"}
 
@@ -52,8 +55,11 @@ def chart(result: Result, columns: int) -> str:
     return "\n".join(lines)
 
 
-def table(result: Result) -> str:
-    """One row a point: speed as forecast and as measured, what is kept, what the large model did."""
+def table(result: Result, columns: int | None = None) -> str:
+    """One row a point: speed as forecast and as measured, what is kept, what the large model did.
+
+    Where rows are wider than `columns`, each point's name has a line of its own, and what still does not fit is left out.
+    """
     head = (
         "strategy and settings",
         "tok/s",
@@ -86,16 +92,36 @@ def table(result: Result) -> str:
                 _note(result, m),
             )
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if i in (0, len(head) - 1) else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    lines.insert(1, "─" * max(len(line) for line in lines))
+    lines = _lines(rows)
+    if columns is not None and max(map(len, lines)) > columns:
+        # names above their figures; the columns that matter least go first
+        shown = [i for i in range(1, len(head) - 1)]
+        while len(shown) > 2 and max(map(len, _lines(_pick(rows, shown)))) > columns:
+            shown.remove(next(i for i in NARROW if i in shown))
+        figures = _lines(_pick(rows, shown))
+        lines = figures[:1]
+        for row, line in zip(rows[1:], figures[1:], strict=True):
+            lines += [f"{row[0]}  {row[-1]}".rstrip(), line]
+    width = max(map(len, lines)) if columns is None else min(columns, max(map(len, lines)))
+    lines.insert(1, "─" * width)
     return "\n".join(lines)
+
+
+def _pick(rows: Sequence[Sequence[str]], shown: Sequence[int]) -> list[tuple[str, ...]]:
+    return [("", *(row[i] for i in shown), "") for row in rows]
+
+
+def _lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows with their columns aligned, the first and last to the left."""
+    last = len(rows[0]) - 1
+    widths = [max(len(row[i]) for row in rows) for i in range(last + 1)]
+    return [
+        "  ".join(
+            cell.ljust(width) if i in (0, last) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def sentence(result: Result, name: str) -> str:

@@ -223,6 +223,12 @@ def test_what_is_shown_fits_and_names_everything(result) -> None:
     for measured in result.measured:
         assert measured.point.label in rows
     assert "recommended" in rows
+    for columns in (40, 60, 100):
+        narrow = table(result, columns)
+        figures = [line for line in narrow.splitlines() if "ead" not in line and "=" not in line]
+        assert max(len(line) for line in figures if "proved" not in line) <= columns
+        assert all(measured.point.label in narrow for measured in result.measured)
+    assert table(result, 500) == rows
     said = sentence(result, "mine")
     assert "adec run --pair mine" in said and "\n" not in said
     assert result.recommended.point.strategy in said
