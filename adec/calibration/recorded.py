@@ -51,6 +51,7 @@ class RecordedEngine(TableEngine):
     def play(self, record: Record) -> None:
         """Be this record from now on; the sequence is empty."""
         self.rewind(0)
+        self.fed.clear()
         self._prompt = record.prompt_tokens
         own = self._role == "large"
         self._entropies = record.large_entropy if own else record.small_entropy

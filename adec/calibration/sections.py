@@ -10,6 +10,7 @@ from adec.calibration.machine import file_fingerprint
 from adec.calibration.measured_sections import cost_tables, front_tables, signal_tables
 from adec.calibration.proof import Tested
 from adec.calibration.result import Measured, Result
+from adec.calibration.selection import FAMILIES
 from adec.calibration.trial import MEANING
 from adec.calibration.writing import Line, table
 from adec.engines.base import ModelHeader
@@ -188,26 +189,36 @@ def _budget(result: Result) -> list[Line]:
 
 
 def _settings(result: Result) -> Iterable[str]:
-    """A table for each family that was tested: the fastest proved point, else the one nearest to it."""
-    for family, tests in result.tests.items():
-        best = _best(tests)
-        comments = {"up": "nats", "down": "nats"}
-        if best is not None:
-            shares = result.percentiles if result.budget is best else {}
-            yield table(
-                family,
-                [
-                    (key, value, _with_percentile(comments.get(key, ""), shares.get(key)))
-                    for key, value in best.point.point.settings
-                ],
-            )
+    """A table for each family that was run: the point of the budget, or the best one tested, or else the fastest one that kept the budget where it was fitted."""
+    for family in FAMILIES:
+        tests = result.tests.get(family, [])
+        point = _best(tests, result.budget) or _fitted(result, family)
+        if point is None:
+            continue
+        own = result.budget is not None and result.budget.point is point
+        shares = result.percentiles if own else {}
+        state = "" if tests else "fitted, but not tested on held-out prompts"
+        lines: list[Line] = []
+        for key, value in point.point.settings:
+            nats = _with_percentile("nats", shares.get(key)) if key in ("up", "down") else ""
+            lines.append((key, value, "; ".join(part for part in (nats, state) if part)))
+            state = ""
+        yield table(family, lines)
 
 
-def _best(tests: list[Tested[Measured]]) -> Tested[Measured] | None:
+def _best(tests: list[Tested[Measured]], budget: Tested[Measured] | None) -> Measured | None:
+    if budget is not None and any(test is budget for test in tests):
+        return budget.point
     proved = [test for test in tests if test.proved]
     if proved:
-        return max(proved, key=lambda test: test.point.tokens_per_second)
-    return tests[0] if tests else None
+        return max(proved, key=lambda test: test.point.tokens_per_second).point
+    return tests[0].point if tests else None
+
+
+def _fitted(result: Result, family: str) -> Measured | None:
+    known = [m for m in result.measured if m.point.strategy == family and not m.exact]
+    kept = [m for m in known if m.quality >= result.keep]
+    return min(kept, key=lambda m: m.ms_per_token, default=None)
 
 
 def _with_percentile(comment: str, share: float | None) -> str:
@@ -234,6 +245,7 @@ def _history(result: Result, named: Named) -> list[Line]:
     now = datetime.now(UTC).replace(microsecond=0)
     return [
         ("made", now.isoformat(), ""),
+        ("adec", result.machine.adec, ""),
         ("seconds", round(result.seconds, 1), ""),
         ("seed", named.seed, "of the built-in prompts and of the split"),
         ("prompts", named.prompts, ""),
