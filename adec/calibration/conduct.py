@@ -31,8 +31,8 @@ from adec.decoding.registry import remaining
 from adec.errors import UsageError
 from adec.events import Role
 
-COSTS, SIGNALS, RUNS, REFINED = 0.1, 0.25, 0.5, 0.55
-"""Shares of the time at which the stages before the proof end (the last: begins no other point); the proof has the rest, since it needs the most prompts."""
+COSTS, SIGNALS, RUNS, REFINED, PROOF = 0.1, 0.15, 0.25, 0.05, 0.45
+"""Shares of the time that the stages may take, each from its own beginning; what they leave over goes to the proof, which needs the most prompts."""
 COST_SECONDS = 40.0
 """Longest time for costs: beyond that the medians no longer move."""
 ENOUGH_PROMPTS = 20
@@ -132,8 +132,10 @@ class Calibration:
             if number % 50 == 0:
                 self._progress.tick(0.0)
 
-    def _late(self, share: float) -> bool:
-        return self._clock() - self._began > share * self._wishes.seconds
+    def _over(self, share: float) -> Callable[[], bool]:
+        """Asks whether that share of the time has passed since now: a stage that was held up takes nothing from the next."""
+        until = self._clock() + share * self._wishes.seconds
+        return lambda: self._clock() > until
 
     def _costs(self) -> dict[Role, CostTable]:
         self._progress.stage("forward times")
@@ -155,10 +157,10 @@ class Calibration:
         self._progress.stage("answers of the large model" if self._engines.small else "answers")
         answers: list[Answer] = []
         records: list[Record] = []
-        began = self._clock()
+        began, over = self._clock(), self._over(SIGNALS)
         for index, prompt in enumerate(self._prompts.fit):
             self._progress.tick(index / len(self._prompts.fit))
-            if index >= LEAST_ANSWERS and self._late(SIGNALS):
+            if index >= LEAST_ANSWERS and over():
                 self._remarks.append(
                     f"the time allowed for {index} of {len(self._prompts.fit)} answers to fit on"
                 )
@@ -187,10 +189,10 @@ class Calibration:
             self._prompts.fit,
             records,
             curves,
-            own_ms=own_ms,
+            step_ms=own_ms,
             tick=self._progress.tick,
         )
-        room = (RUNS - SIGNALS) * self._wishes.seconds
+        room = RUNS * self._wishes.seconds
         choice = chooser.choose(
             remaining(plan.large, plan.small),
             Measured(PLAIN, True),
@@ -208,16 +210,15 @@ class Calibration:
             self._prompts.fit,
             answers,
             1 - self._wishes.keep,
-            self._late,
             self._progress.tick,
         )
         began = self._clock()
-        count = trying.run(choice.points, RUNS)
+        count = trying.run(choice.points, self._over(RUNS))
         runs = sum(len(measured.runs) for measured in choice.points)
         self._run_seconds = (self._clock() - began) / runs
         if count < len(answers):
             self._remarks.append(f"the time allowed for {count} prompts with every strategy")
-        return choice.points + trying.refine(choice.points, REFINED)
+        return choice.points + trying.refine(choice.points, self._over(REFINED))
 
     def _prove(self, measured: list[Measured], answers: list[Answer]) -> Proof:
         wishes, held_out = self._wishes, self._prompts.held_out
@@ -230,7 +231,8 @@ class Calibration:
             self._run_seconds,
             sum(m.ms_per_token * _tokens(m) for m in longest) / 1000 / len(longest),
         )
-        left = wishes.seconds - (self._clock() - self._began) - CLOCKED * per_run
+        left = wishes.seconds - (self._clock() - self._began)
+        left = max(PROOF * wishes.seconds, left) - CLOCKED * per_run
         useful = 1.0
         if wishes.metric == "answer":
             useful = sum(bool(answer.right) for answer in answers) / len(answers)
@@ -267,7 +269,7 @@ class Calibration:
             metric=wishes.metric,
             level=level,
             confidence=wishes.confidence,
-            overtime=lambda: self._late(OVERTIME),
+            overtime=self._over(OVERTIME * max(PROOF, left / wishes.seconds)),
             tick=self._progress.tick,
         )
         if proof.asked < len(held_out):

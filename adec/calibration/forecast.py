@@ -8,10 +8,11 @@ things are read off real runs: the pace of the machine, from plain decoding, and
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from statistics import median
 
 from adec.calibration.prompts import Prompt
 from adec.calibration.recorded import Simulator
-from adec.calibration.result import Measured
+from adec.calibration.result import Measured, without_outliers
 from adec.calibration.signals import Record
 from adec.calibration.trial import Run
 
@@ -52,17 +53,17 @@ def forecast(
         else:
             runs = foretold(point)
             # a point that was given up early ran beside the first of plain's runs
-            pace = _forwards_ms(plain.runs[: len(runs)]) / max(
-                1e-9, _forwards_ms(expected[: len(runs)])
+            pace = forwards_ms(without_outliers(plain.runs[: len(runs)])) / max(
+                1e-9, forwards_ms(expected[: len(runs)])
             )
-        point.forecast_ms = pace * _forwards_ms(runs) + _own_ms(point.runs[:PILOT])
+        point.forecast_ms = pace * forwards_ms(runs) + own_ms(point.runs[:PILOT])
 
 
-def _forwards_ms(runs: Sequence[Run]) -> float:
-    """Forwards of a token."""
+def forwards_ms(runs: Sequence[Run]) -> float:
+    """Forwards of a token, milliseconds."""
     return sum(r.ms - r.own_ms for r in runs) / max(1, sum(r.decoded for r in runs))
 
 
-def _own_ms(runs: Sequence[Run]) -> float:
-    """adec's own time of a token."""
-    return sum(r.own_ms for r in runs) / max(1, sum(r.decoded for r in runs))
+def own_ms(runs: Sequence[Run]) -> float:
+    """adec's own time of a token, the median of runs: a pause of the process falls into one of them."""
+    return median([r.own_ms / max(1, r.decoded) for r in runs]) if runs else 0.0

@@ -15,6 +15,7 @@ from adec.calibration.candidates import (
     paper_point,
     promising,
 )
+from adec.calibration.forecast import forwards_ms, own_ms
 from adec.calibration.prompts import Prompt
 from adec.calibration.recorded import Simulator
 from adec.calibration.result import Measured
@@ -80,15 +81,15 @@ class Chooser:
         records: Sequence[Record],
         curves: Curves,
         *,
-        own_ms: float,
+        step_ms: float,
         tick: Callable[[float], None] = lambda share: None,
     ) -> None:
-        """`own_ms`: adec's own time for a step."""
+        """`step_ms`: adec's own time for a step."""
         self._simulator = simulator
         self._prompts = prompts
         self._records = records
         self._curves = curves
-        self._own_ms = own_ms
+        self._step_ms = step_ms
         self._tick = tick
         self._at = 0.3
         """How far the bar is."""
@@ -161,7 +162,7 @@ class Chooser:
     def _replayed(self, points: Sequence[Point]) -> list[Candidate]:
         # a grid takes seconds: Ctrl-C is heard, while the bar stands
         return candidates(
-            points, self._records, self._curves, self._own_ms, lambda share: self._tick(self._at)
+            points, self._records, self._curves, self._step_ms, lambda share: self._tick(self._at)
         )
 
     def _simulated_ms(self, point: Point) -> float:
@@ -175,4 +176,4 @@ class Chooser:
                 self._prompts[:SIMULATED], self._records[:SIMULATED], strict=False
             )
         ]
-        return sum(run.ms for run in runs) / max(1, sum(run.decoded for run in runs))
+        return forwards_ms(runs) + own_ms(runs)

@@ -23,7 +23,7 @@ WANTED = 150
 CLOCKED = 12
 """Held-out prompts on which the fastest exact point is timed as well."""
 OVERTIME = 1.2
-"""Share of the whole time at which the proof stops whatever was planned: the machine became slower."""
+"""The proof's time, as a multiple of what was planned, after which it stops: the machine became slower."""
 
 
 @dataclass(frozen=True)

@@ -130,9 +130,9 @@ def sentence(result: Result, name: str) -> str:
     kept = f"{100 * result.keep:g} %"
     if within is not None:
         start = f"Take {within.point.strategy}: {_times(within, plain)} as fast as plain, and {_proof(result)}."
-        return f"{start} `adec run --pair {name}` does; `--keep 1` runs {exact.point.strategy} instead, which is exact."
+        return f"{start} `adec run --pair {name}` does; `--keep 1` runs {_name(exact)} instead, which is exact."
     if result.scattered:
-        start = f"Times are too scattered to choose by; take {exact.point.strategy}, which is exact, and calibrate again on a quiet machine"
+        start = f"Times are too scattered to choose by; take {_name(exact)}, which is exact, and calibrate again on a quiet machine"
     elif exact is plain:
         start = "Take plain: nothing that is exact pays here"
         draft = result.tables.get("small")
@@ -145,7 +145,7 @@ def sentence(result: Result, name: str) -> str:
                 else f" (drafts at {ms:.3g} ms would, but for the time that drafting itself takes)"
             )
     else:
-        start = f"Take {exact.point.strategy}: exact, and {_times(exact, plain)} as fast as plain"
+        start = f"Take {_name(exact)}: exact, and {_times(exact, plain)} as fast as plain"
     return f"{start}. {_budget_state(result, kept)}`adec run --pair {name}` obeys this profile."
 
 
@@ -200,6 +200,12 @@ def _place(value: float, low: float, high: float, cells: int) -> int:
 
 def _times(measured: Measured, plain: Measured) -> str:
     return f"{measured.tokens_per_second / max(1e-9, plain.tokens_per_second):.2f} times"
+
+
+def _name(exact: Measured) -> str:
+    """A method that is exact by its settings only is named with them."""
+    point = exact.point
+    return point.label if "accept" in point.table() else point.strategy
 
 
 def _proof(result: Result) -> str:

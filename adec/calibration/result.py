@@ -42,7 +42,7 @@ class Measured:
     @property
     def clean(self) -> list[Run]:
         """The runs without outliers."""
-        return _without_outliers(self.runs)
+        return without_outliers(self.runs)
 
     @property
     def ms_per_token(self) -> float:
@@ -67,13 +67,13 @@ class Measured:
     @property
     def fresh_tokens_per_second(self) -> float | None:
         """Speed on held-out prompts; None where it was not run there."""
-        runs = _without_outliers(self.fresh)
+        runs = without_outliers(self.fresh)
         return 1000 / ms if (ms := _ms_per_token(runs)) > 0 else None
 
     @property
     def fresh_spread(self) -> float:
         """One standard error of that."""
-        return _speed_error(_without_outliers(self.fresh))
+        return _speed_error(without_outliers(self.fresh))
 
     @property
     def quality(self) -> float:
@@ -136,7 +136,7 @@ class Result:
 
     def plain_beside(self, measured: Measured) -> float:
         """Tokens per second of plain decoding on the prompts that a point was run on."""
-        ms = _ms_per_token(_without_outliers(self.plain.runs[: len(measured.runs)]))
+        ms = _ms_per_token(without_outliers(self.plain.runs[: len(measured.runs)]))
         return 1000 / ms if ms > 0 else 0.0
 
     @property
@@ -215,7 +215,7 @@ def _ratio_error(rests: Sequence[float], total: int) -> float:
     return stdev(rests) * math.sqrt(len(rests)) / total
 
 
-def _without_outliers(runs: list[Run]) -> list[Run]:
+def without_outliers(runs: list[Run]) -> list[Run]:
     """The runs but those whose time per token is far from the others' median (hyperfine's rule)."""
     speeds = [run.ms / max(1, run.decoded) for run in runs]
     if len(speeds) < OUTLIERS_FROM:

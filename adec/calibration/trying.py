@@ -24,7 +24,7 @@ SURE = 2.0
 
 
 class Trying:
-    """The stage on some prompts; `late(share)` says whether that share of the time is over."""
+    """The stage on some prompts; `over` says whether its time has passed."""
 
     def __init__(
         self,
@@ -32,24 +32,19 @@ class Trying:
         prompts: Sequence[Prompt],
         answers: Sequence[Answer],
         level: float,
-        late: Callable[[float], bool],
         tick: Callable[[float], None],
     ) -> None:
         self._measurements = measurements
         self._prompts = prompts
         self._answers = answers
         self._level = level
-        self._late = late
         self._tick = tick
 
-    def run(self, points: Sequence[Measured], until: float) -> int:
-        """Run every point on the same prompts, so that a slow moment hits all alike; the number of prompts.
-
-        Stops at the share `until` of the time.
-        """
+    def run(self, points: Sequence[Measured], over: Callable[[], bool]) -> int:
+        """Run every point on the same prompts, so that a slow moment hits all alike; the number of prompts."""
         going = list(points)
         for index in range(len(self._answers)):
-            if index >= LEAST_ANSWERS and self._late(until):
+            if index >= LEAST_ANSWERS and over():
                 return index
             if index == GIVEN_UP_AT:
                 going = _worth_more(going, self._level)
@@ -58,7 +53,7 @@ class Trying:
                 self._once(measured, index)
         return len(self._answers)
 
-    def refine(self, measured: Sequence[Measured], until: float) -> list[Measured]:
+    def refine(self, measured: Sequence[Measured], over: Callable[[], bool]) -> list[Measured]:
         """One more point a family, halfway between the fastest that kept the budget and the next one that did not.
 
         It runs later than the others, so plain decoding runs beside it again, and its times are set to the pace of the first runs.
@@ -68,7 +63,7 @@ class Trying:
         for family in FAMILIES:
             known = [m for m in measured if m.point.strategy == family and not m.exact]
             point = halfway(known, self._level)
-            if point is None or self._late(until):
+            if point is None or over():
                 continue
             fresh, again = Measured(point, False), Measured(PLAIN, True)
             count = max(len(m.runs) for m in known)
