@@ -37,7 +37,7 @@ class Measurements:
 
     def record(self, name: str, prompt: Prompt, answer: Answer) -> Record:
         """Both models' opinion of an answer."""
-        kept = self.kept(f"record {name}", record_from)
+        kept = self.kept(f"record {name}", self._record_from)
         if kept is None:
             kept = record(self.engines, self.runner.encode(prompt), answer.tokens)
             self.keep(f"record {name}", to_data(kept))
@@ -71,6 +71,12 @@ class Measurements:
         except (ValueError, TypeError, KeyError, AttributeError, IndexError, UsageError):
             self._journal.forget(name)
             return None
+
+    def _record_from(self, data: Any) -> Record:
+        found = record_from(data)
+        if max(found.large_ids.max(), found.small_ids.max()) >= len(self.engines.large.vocabulary):
+            raise ValueError("a token that the vocabulary does not have")
+        return found
 
     def _run(self, point: Point, prompt: Prompt) -> Run:
         try:
