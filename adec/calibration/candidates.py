@@ -32,6 +32,9 @@ FLY_DRAFTS = (8, 15)
 FLY_WINDOWS = (3, 6)
 TARGETS = (1, 0.5, 2, 0.2, 4)
 """Losses of agreement that points are looked for at, as multiples of what may be lost."""
+INVOLVED = 1.08
+"""EAD that averages or dwells must save that much time by replay to be looked at before EAD that judges each token by itself: else
+the choice between two that are as good is chance, another one with each seed."""
 REPLAYED = 60
 """Answers that candidates are replayed on; more would only make the grid slower."""
 
@@ -204,6 +207,10 @@ class _ByLeast:
 
     @property
     def ms_per_token(self) -> float:
+        values = self.candidate.point.table()
+        involved = values.get("window", 1) > 1 or values.get("dwell", 0) > 0
+        if self.candidate.point.strategy == "ead" and involved:
+            return INVOLVED * self.candidate.ms_per_token
         return self.candidate.ms_per_token
 
     @property
