@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ class Chosen:
     """A strategy by name."""
 
     strategy: str
+    settings: Mapping[str, Any] | None = None
+    """Its settings, where they are not those of the profile's table of that name."""
     remark: str | None = None
     """Why it is not what was asked for."""
     hint: str | None = None
@@ -60,18 +63,24 @@ def choose_strategy(
             hint=f"{missing}: exact, by {exact}. `adec calibrate {models}` finds what pays here",
         )
     known = profile.choice
+    fitted: Mapping[str, Any] | None = None
     if known is not None:
-        exact = known.exact
+        exact, fitted = known.exact, known.exact_settings or None
     if choice.keep is None:
-        return Chosen(profile.recommended or exact)
+        wanted = profile.recommended
+        if wanted is None or (wanted == exact and (known is None or known.within_budget != exact)):
+            return Chosen(exact, fitted)
+        return Chosen(wanted)
     budget = profile.budget
     if choice.keep < 1:
         if known is not None and known.within_budget is not None and _proves(budget, choice.keep):
             return Chosen(known.within_budget)
         return Chosen(
-            exact, f"profile {profile.name} has proved nothing for --keep {choice.keep:g}: exact"
+            exact,
+            fitted,
+            f"profile {profile.name} has proved nothing for --keep {choice.keep:g}: exact",
         )
-    return Chosen(exact)
+    return Chosen(exact, fitted)
 
 
 def is_proved(profile: Profile, method: Method, settings: Any) -> bool:

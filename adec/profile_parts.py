@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from adec.decoding.pair.costs import CostCurve, Curves
@@ -65,6 +65,8 @@ class Recommendation:
     within_budget: str | None = None
     within_budget_tokens_per_second: float = 0.0
     plain_tokens_per_second: float = 0.0
+    exact_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the exact strategy; a method that is approximate with others, such as EAD, may be it."""
 
 
 def thresholds_of(table: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, Any]]:
@@ -134,7 +136,11 @@ def recommendation_of(table: Mapping[str, Any]) -> Recommendation:
             "plain_tokens_per_second",
         )
     }
+    settings = table.get("exact_settings", {})
+    if not isinstance(settings, dict):
+        raise Wrong("choice.exact_settings is not a table")
     return Recommendation(
+        exact_settings=settings,
         exact=_text(table.get("exact"), "choice.exact"),
         within_budget=None if within is None else _text(within, "choice.within_budget"),
         **speeds,

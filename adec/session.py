@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -128,7 +128,7 @@ def plan(choice: Choice) -> Plan:
                 raise
             small = None
             remarks.append(f"going on without the small model: {error.message}")
-    settings = _settings(choice, method, profile)
+    settings = _settings(choice, method, profile, chosen.settings)
     if profile is None:
         return Plan(large, small, method, settings, None, tuple(remarks), chosen.hint)
     stale = [*others, *profile.other_machine(large)]
@@ -329,7 +329,13 @@ def _models(choice: Choice) -> tuple[Profile | None, str | None, str]:
     return profile, small, profile.model_path(profile.large)
 
 
-def _settings(choice: Choice, method: Method, profile: Profile | None) -> Any:
+def _settings(
+    choice: Choice,
+    method: Method,
+    profile: Profile | None,
+    chosen: Mapping[str, Any] | None = None,
+) -> Any:
+    """The method's settings: those `chosen`, else those that the profile fitted, with what was assigned over them."""
     assigned = setting_values.parse_assignments(choice.assignments)
     idle = [name for name in assigned if name != method.name]
     if idle:
@@ -340,5 +346,7 @@ def _settings(choice: Choice, method: Method, profile: Profile | None) -> Any:
         )
     own = assigned.get(method.name, {})
     fitted = {} if profile is None else profile.settings_of(method.name, own)
+    if chosen is not None:
+        fitted = chosen
     origin = "" if profile is None else f"profile {profile.name}"
     return setting_values.build(method.settings, method.name, (origin, fitted), ("--set", own))

@@ -53,6 +53,7 @@ _adec() {
         "calibrate -o"|"calibrate --output") :; return ;;
         "calibrate --check") COMPREPLY=($(compgen -W "$(_adec_profiles)" -- "$cur")); return ;;
         "calibrate --svg") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "calibrate --png") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "calibrate --ctx") :; return ;;
         "calibrate --threads") :; return ;;
         "calibrate --batch-threads") :; return ;;
@@ -98,7 +99,7 @@ _adec() {
     case "$verb" in
         "") COMPREPLY=($(compgen -W "bench calibrate inspect run --version --help -h" -- "$cur")) ;;
         "bench") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--pair --small --large --model -m --strategies --set --peers --peer-path --task --prompts --runs --jobs --allow-exec --system --raw --check --tie-gap --max-tokens -n --temp --top-k --top-p --min-p --seed --stop --json --csv --html --samples --fresh --color --quiet -q --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
-        "calibrate") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--prompts --keep --metric --confidence --time-limit --seed --max-tokens -n -o --output --check --svg --quiet -q --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
+        "calibrate") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--prompts --keep --metric --confidence --time-limit --seed --max-tokens -n -o --output --check --svg --png --portable --quiet -q --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
         "inspect") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--pair --small --large --step --html --svg --replay --speed --json --color --ctx --devices --help -h" -- "$cur")) ;;
         "run") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--file -f --system --raw --pair --small --large --model -m --strategy --set --verify --tests --allow-exec --keep --max-tokens -n --temp --top-k --top-p --min-p --seed --stop --json --jsonl --plain --trace --color --sanitize --quiet -q --verbose -v --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
     esac

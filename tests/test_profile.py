@@ -9,6 +9,7 @@ import pytest
 
 from adec.errors import AdecError, ProfileError
 from adec.profile import available, find_profile, read_profile
+from adec.session import Choice, plan
 
 GOOD = """
 schema = 1
@@ -44,6 +45,15 @@ def test_the_shipped_profile_is_there_and_a_users_hides_it(home: Path) -> None:
     assert "practice" in available()
     (home / "practice.toml").write_text(GOOD)
     assert available()["practice"].parent == home
+
+
+def test_the_shipped_profile_fits_the_shipped_models_on_every_machine(home: Path) -> None:
+    profile = find_profile("practice")
+    assert profile.costs is None and profile.machine == {}
+    ready = plan(Choice(pair="practice"))
+    assert ready.remarks == () and ready.curves is None and ready.threads is None
+    if profile.budget is not None and profile.budget.proved:
+        assert ready.bounded == (ready.method.name == profile.budget.strategy)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ BEST_OF_N = "best-of-n"
 """Whole answers, the likeliest of which counts, as many as an adadec row's tokens are enough for: one round of iad."""
 SMALL = "small"
 """The row of the small model alone: the floor of both time and quality."""
+AUTO = "auto"
+"""The row of what a run without --strategy would take."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,10 @@ def _default_words(base: Plan) -> list[str]:
 def _entry(word: str, base: Plan, choice: Choice, before: list[Entry]) -> Entry:
     """One word of --strategies. The settings of --set for that strategy come first, its own after them."""
     name, colon, rest = word.partition(":")
+    if name == AUTO:
+        if colon:
+            raise UsageError("auto takes no settings: it takes those of the profile")
+        return _auto(choice)
     if name == SMALL:
         if colon:
             raise UsageError("small takes no settings")
@@ -209,6 +215,19 @@ def _best_of_n(rest: str, before: list[Entry], choice: Choice) -> Entry:
     shown = " ".join([BEST_OF_N, *own, *([f"({beside})"] if beside else [])])
     words += [f"iad.{part}" for part in own]
     return Entry(shown, "iad", (*words, "iad.rounds=1", "iad.candidates=1000"), followed.name)
+
+
+def _auto(choice: Choice) -> Entry:
+    """The row of what `adec run` would do by itself on these models."""
+    made = plan(dataclasses.replace(choice, strategy=AUTO, assignments=()))
+    settings = {f.name: getattr(made.settings, f.name) for f in dataclasses.fields(made.settings)}
+    words = (f"{made.method.name}.{name}={_word(value)}" for name, value in settings.items())
+    return Entry(AUTO, made.method.name, tuple(words))
+
+
+def _word(value: Any) -> str:
+    """A setting's value as it is typed."""
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
 
 
 def _check_assignments(choice: Choice, entries: list[Entry]) -> None:

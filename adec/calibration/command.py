@@ -11,17 +11,18 @@ from pathlib import Path
 from adec.calibration.conduct import Calibration, Wishes
 from adec.calibration.journal import Journal, key_of
 from adec.calibration.machine import busy, file_fingerprint, this_machine
+from adec.calibration.picture import check_pictures, write_pictures
 from adec.calibration.progress import progress_on_stderr
 from adec.calibration.prompts import PromptSet, built_in, read_prompts
 from adec.calibration.report import chart, sentence, svg, table
 from adec.calibration.result import Result
 from adec.calibration.sections import Named, profile_text
 from adec.calibration.threads import choose_threads
-from adec.calibration.trial import Runner
+from adec.calibration.trial import Metric, Runner
 from adec.calibration.writing import check_writable, write_profile
 from adec.display.terminal import size_of
 from adec.engines.base import OpenOptions
-from adec.errors import AdecError, UsageError
+from adec.errors import UsageError
 from adec.interrupts import Interrupts
 from adec.places import kept_folder, user_profiles
 from adec.session import DEFAULT_PAIR, Choice, Plan, plan
@@ -40,20 +41,25 @@ class Request:
     prompts: Path | None
     seed: int
     output: str | None
-    picture: Path | None
+    svg: Path | None
+    png: Path | None
     quiet: bool
+    metric: Metric | None
+    """None: right answers where they are known, else agreement."""
     wishes: Wishes
+    portable: bool = False
 
 
 def run_calibration(request: Request, options: OpenOptions, say: Say) -> int:
     """The whole command; the exit code. Raises AdecError."""
-    wishes = _checked(request.wishes)
+    _check(request.wishes)
     ready = _plan(request)
     name, path = _destination(request, ready)
     check_writable(path)
-    if request.picture is not None:
-        check_writable(request.picture)
+    check_pictures(request.svg, request.png)
     prompts = _prompts(request)
+    metric = request.metric or ("answer" if prompts.answered else "agreement")
+    wishes = dataclasses.replace(request.wishes, metric=metric)
     for remark in (*ready.remarks, *prompts.remarks):
         say(remark)
     headers = [ready.large] if ready.small is None else [ready.large, ready.small]
@@ -98,12 +104,11 @@ def run_calibration(request: Request, options: OpenOptions, say: Say) -> int:
     return 0
 
 
-def _checked(wishes: Wishes) -> Wishes:
+def _check(wishes: Wishes) -> None:
     if not 0 < wishes.keep <= 1:
         raise UsageError(f"--keep {wishes.keep} is not above 0 and at most 1", hint="1 means exact")
     if not 0.5 <= wishes.confidence < 1:
         raise UsageError(f"--confidence {wishes.confidence} is not from 0.5 to below 1")
-    return wishes
 
 
 def _plan(request: Request) -> Plan:
@@ -139,7 +144,7 @@ def _stem(path: Path) -> str:
 def _prompts(request: Request) -> PromptSet:
     if request.prompts is None:
         return built_in(request.seed)
-    return read_prompts(request.prompts, request.seed, answers=request.wishes.metric == "answer")
+    return read_prompts(request.prompts, request.seed, answers=request.metric == "answer")
 
 
 def _journal_path(ready: Plan) -> Path:
@@ -187,9 +192,10 @@ def _named(request: Request, ready: Plan, name: str, prompts: PromptSet) -> Name
     """Model names as a profile keeps them: those of the built-in pair, or whole paths."""
     if request.small is None:
         small, large = "practice:small", "practice:large"
-        return Named(name, large, small, prompts.source, request.seed)
+        return Named(name, large, small, prompts.source, request.seed, request.portable)
     return Named(
         name,
+        portable=request.portable,
         large=str(ready.large.info.path.resolve()),
         small=None if ready.small is None else str(ready.small.info.path.resolve()),
         prompts=prompts.source,
@@ -200,15 +206,12 @@ def _named(request: Request, ready: Plan, name: str, prompts: PromptSet) -> Name
 def _show(result: Result, request: Request, name: str, path: Path, say: Say) -> None:
     columns, _ = size_of(sys.stdout)
     shown = request.output if request.output and request.output.endswith(".toml") else name
-    out = [chart(result, columns), "", table(result), "", sentence(result, shown)]
+    width = columns if sys.stdout.isatty() else None
+    out = [chart(result, columns), "", table(result, width), "", sentence(result, shown)]
     sys.stdout.write("\n".join(out) + "\n")
     for remark in result.remarks:
         say(remark)
-    if request.picture is not None:
-        try:
-            request.picture.write_text(svg(result), encoding="utf-8")
-        except OSError as error:
-            raise AdecError(f"the picture cannot be written: {error.strerror}") from error
+    write_pictures(svg(result), request.svg, request.png)
     say(f"the profile is {path}")
 
 

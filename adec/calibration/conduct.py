@@ -5,50 +5,41 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 
+from adec.calibration.candidates import left_by
 from adec.calibration.costs import CostTable, measure_costs, table_data, tables_from
-from adec.calibration.figures import figures_of, percentiles, set_break_even
-from adec.calibration.fit import (
-    Candidate,
-    cascade_candidates,
-    ead_candidates,
-    forwards_of,
-    paper_point,
-    promising,
-)
+from adec.calibration.figures import Signals, figures_of, percentiles, set_break_even
+from adec.calibration.forecast import forecast
 from adec.calibration.journal import Journal
 from adec.calibration.lookahead import learn_thresholds
 from adec.calibration.machine import Machine
-from adec.calibration.predict import predict
+from adec.calibration.measurements import PLAIN, Measurements
+from adec.calibration.points import Choice, Chooser, choice_from
 from adec.calibration.progress import Progress
-from adec.calibration.prompts import Prompt, PromptSet
-from adec.calibration.proof import prove
+from adec.calibration.prompts import PromptSet
+from adec.calibration.proving import CLOCKED, OVERTIME, Proof, plan_from, prompts_to_ask, run_proof
+from adec.calibration.recorded import Simulator
 from adec.calibration.result import Measured, Result
-from adec.calibration.selection import CANDIDATES, halfway, to_test
-from adec.calibration.signals import Answer, Record, answer_from, record, record_from, to_data
-from adec.calibration.trial import Interrupted, Metric, Point, Run, Runner, loss_of, run_from
+from adec.calibration.selection import PROVED_FAMILIES, TESTED, families_to_test
+from adec.calibration.signals import Answer, Record
+from adec.calibration.trial import Metric, Runner
+from adec.calibration.trying import LEAST_ANSWERS, Trying
 from adec.decoding.pair.costs import Curves
 from adec.decoding.registry import remaining
 from adec.errors import UsageError
 from adec.events import Role
 
-T = TypeVar("T")
-
-COSTS, SIGNALS, RUNS, REFINED = 0.12, 0.32, 0.55, 0.6
-"""Shares of the time at which the stages before the proof end (the last: begins no other point); the proof has the rest, since it needs the most prompts."""
+COSTS, SIGNALS, RUNS, REFINED, PROOF = 0.1, 0.15, 0.25, 0.05, 0.45
+"""Shares of the time that the stages may take, each from its own beginning; what they leave over goes to the proof, which needs the most prompts."""
 ADADEC = 0.04
 """Share of the time, beside the other stages, for the solutions that adadec's thresholds are learned from."""
 COST_SECONDS = 40.0
 """Longest time for costs: beyond that the medians no longer move."""
-LEAST_ANSWERS = 4
-"""Answers that each stage takes whatever the time: with fewer nothing can be fitted."""
-EXACT_PAIR = ("speculate", "smartspec", "dyspec", "adaedl")
-EXACT_SINGLE = ("speculate", "lookup", "recycling")
-FAMILIES = ("ead", "cascade")
-"""Approximate methods with a fitted threshold."""
-PLAIN = Point("plain")
+ENOUGH_PROMPTS = 20
+"""Prompts that every point shall be run on; where the time is short, fewer points are run instead."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +69,7 @@ class Calibration:
         """Raises UsageError when a prompt does not fit into the context."""
         self._runner = runner
         self._engines = runner.engines
+        self._measurements = Measurements(runner, journal, wishes.metric)
         self._prompts = prompts
         self._wishes = wishes
         self._machine = machine
@@ -85,22 +77,17 @@ class Calibration:
         self._progress = progress
         self._clock = clock
         self._began = clock()
+        self._run_seconds = 0.0
         self._remarks = list(prompts.remarks)
         self._check_prompts()
 
     def run(self) -> Result:
         """Measure everything. Raises KeyboardInterrupt after Ctrl-C, with all that was measured in the journal; EngineError."""
         tables = self._costs()
-        answers, records = self._answers()
+        answers, records, run_seconds = self._answers()
         signals = figures_of(records, pair=self._engines.small is not None)
-        large, small = (
-            table.curve(signals.context) if table is not None else None
-            for table in (tables["large"], tables.get("small"))
-        )
-        assert large is not None
-        curves = Curves(large, small)
+        curves = _curves(tables, signals)
         self._runner.plan = dataclasses.replace(self._runner.plan, curves=curves)
-        own_ms = self._own_ms()
         self._progress.stage("thresholds of adadec")
         until = self._clock() + ADADEC * self._wishes.seconds
         thresholds, found = learn_thresholds(
@@ -108,12 +95,22 @@ class Calibration:
             late=lambda: self._clock() > until, tick=self._progress.tick,
         )  # fmt: skip
         self._remarks += found
-        points = self._points(records, curves, own_ms)
-        measured = self._try(points, answers)
-        measured += self._refine(measured, answers, records, curves)
-        predict(measured, records, curves)
+        simulator = Simulator(
+            self._runner.plan,
+            self._engines,
+            tables,
+            curves,
+            max_tokens=self._wishes.max_tokens,
+        )
+        choice = self._choose(simulator, records, curves, run_seconds)
+        measured = self._try(choice, answers)
+        for point in measured:
+            if not point.exact:
+                point.left = left_by(point.point, records, curves)
+        self._progress.stage("forecasts")
+        forecast(measured, self._prompts.fit, records, simulator, self._progress.tick)
         set_break_even(signals, curves, measured)
-        tests, held_out = self._prove(measured)
+        proof = self._prove(measured, answers)
         result = Result(
             metric=self._wishes.metric,
             keep=self._wishes.keep,
@@ -122,8 +119,9 @@ class Calibration:
             tables=tables,
             signals=signals,
             measured=measured,
-            tests=tests,
-            held_out=held_out,
+            tests=proof.tests,
+            held_out=proof.prompts,
+            tried=choice.tried,
             thresholds=thresholds,
             remarks=self._remarks,
             seconds=self._clock() - self._began,
@@ -145,12 +143,14 @@ class Calibration:
             if number % 50 == 0:
                 self._progress.tick(0.0)
 
-    def _late(self, share: float) -> bool:
-        return self._clock() - self._began > share * self._wishes.seconds
+    def _over(self, share: float) -> Callable[[], bool]:
+        """Asks whether that share of the time has passed since now: a stage that was held up takes nothing from the next."""
+        until = self._clock() + share * self._wishes.seconds
+        return lambda: self._clock() > until
 
     def _costs(self) -> dict[Role, CostTable]:
         self._progress.stage("forward times")
-        known = self._kept("costs", tables_from)
+        known = self._measurements.kept("costs", tables_from)
         if known is not None:
             return known
         engines: dict[Role, Any] = {"large": self._engines.large}
@@ -158,179 +158,145 @@ class Calibration:
             engines["small"] = self._engines.small
         seconds = min(COST_SECONDS, COSTS * self._wishes.seconds)
         tables = measure_costs(engines, seconds=seconds, tick=self._progress.tick)
-        self._journal.put("costs", {role: table_data(table) for role, table in tables.items()})
+        self._measurements.keep(
+            "costs", {role: table_data(table) for role, table in tables.items()}
+        )
         return tables
 
-    def _answers(self) -> tuple[list[Answer], list[Record]]:
-        """The large model's answers to the prompts to fit on, and both models' opinion of them."""
+    def _answers(self) -> tuple[list[Answer], list[Record], float]:
+        """The large model's answers to the prompts to fit on, both models' opinion of them, and the seconds that one took."""
         self._progress.stage("answers of the large model" if self._engines.small else "answers")
         answers: list[Answer] = []
         records: list[Record] = []
+        began, over = self._clock(), self._over(SIGNALS)
         for index, prompt in enumerate(self._prompts.fit):
             self._progress.tick(index / len(self._prompts.fit))
-            if index >= LEAST_ANSWERS and self._late(SIGNALS):
+            if index >= LEAST_ANSWERS and over():
                 self._remarks.append(
                     f"the time allowed for {index} of {len(self._prompts.fit)} answers to fit on"
                 )
                 break
-            answers.append(self._answer(f"fit {index}", prompt))
-            kept = self._kept(f"record {index}", record_from)
-            if kept is None:
-                kept = record(self._engines, self._runner.encode(prompt), answers[-1].tokens)
-                self._journal.put(f"record {index}", to_data(kept))
-            records.append(kept)
-        return answers, records
+            answers.append(self._measurements.answer(f"fit {index}", prompt))
+            records.append(self._measurements.record(f"{index}", prompt, answers[-1]))
+        # a resumed calibration reads most of them, and its clock says little
+        seconds = max(
+            (self._clock() - began) / len(answers), sum(a.ms for a in answers) / 1000 / len(answers)
+        )
+        return answers, records, seconds
 
-    def _answer(self, name: str, prompt: Prompt) -> Answer:
-        kept = self._kept(f"answer {name}", answer_from)
-        if kept is None:
-            run = self._run(PLAIN, prompt)
-            kept = Answer(run.tokens, run.text, run.ms, run.right)
-            self._journal.put(f"answer {name}", to_data(kept))
-        return kept
-
-    def _own_ms(self) -> float:
-        """adec's own time for a token of plain decoding, measured in a few answers."""
-        runs = [self._trial(PLAIN, i, p) for i, p in enumerate(self._prompts.fit[:LEAST_ANSWERS])]
-        return sum(run.own_ms for run in runs) / max(1, sum(run.decoded for run in runs))
-
-    def _points(self, records: list[Record], curves: Curves, own_ms: float) -> list[Measured]:
-        plan = self._runner.plan
-        able = remaining(plan.large, plan.small)
-        names = EXACT_PAIR if plan.small is not None else EXACT_SINGLE
-        points = [Measured(PLAIN, True, forwards_ms=curves.large.ms(1))]
-        points += [Measured(Point(name), True) for name in names if name in able]
-        if plan.small is None or self._wishes.keep >= 1:
-            return points
+    def _choose(
+        self, simulator: Simulator, records: list[Record], curves: Curves, run_seconds: float
+    ) -> Choice:
         self._progress.stage("replay")
-        grids: dict[str, Callable[[], list[Candidate]]] = {
-            "ead": lambda: ead_candidates(records, curves, own_ms),
-            "cascade": lambda: cascade_candidates(records, curves, own_ms),
-        }
-        for family in FAMILIES:
-            if family not in able:
-                continue
-            candidates = grids[family]()
-            chosen = promising(candidates, self._wishes.keep, CANDIDATES)
-            published = paper_point(candidates, self._wishes.keep) if family == "ead" else None
-            if published is not None and published not in chosen:
-                chosen.append(published)
-            points += [Measured(c.point, False, forwards_ms=c.forwards_ms) for c in chosen]
-        return points
+        known = self._measurements.kept("points", choice_from)
+        if known is not None:
+            return known
+        plan = self._runner.plan
+        first = self._prompts.fit[:LEAST_ANSWERS]
+        runs = [self._measurements.trial(PLAIN, i, prompt) for i, prompt in enumerate(first)]
+        own_ms = sum(run.own_ms for run in runs) / max(1, sum(run.decoded for run in runs))
+        chooser = Chooser(
+            simulator,
+            self._prompts.fit,
+            records,
+            curves,
+            step_ms=own_ms,
+            tick=self._progress.tick,
+        )
+        room = RUNS * self._wishes.seconds
+        choice = chooser.choose(
+            remaining(plan.large, plan.small),
+            Measured(PLAIN, True),
+            keep=self._wishes.keep,
+            most=int(room / max(1e-6, ENOUGH_PROMPTS * run_seconds)),
+        )
+        # times went into it: a resumed calibration goes on with the same points
+        self._measurements.keep("points", choice.data())
+        return choice
 
-    def _try(self, points: list[Measured], answers: list[Answer]) -> list[Measured]:
-        """Run every point on the same prompts, interleaved, so that a slow moment hits all alike."""
+    def _try(self, choice: Choice, answers: list[Answer]) -> list[Measured]:
         self._progress.stage("strategies for real")
-        for index, own in enumerate(answers):
-            if index >= LEAST_ANSWERS and self._late(RUNS):
-                self._remarks.append(f"the time allowed for {index} prompts with every strategy")
-                break
-            prompt = self._prompts.fit[index]
-            for place, measured in enumerate(points):
-                self._progress.tick((index + place / len(points)) / len(answers))
-                run = self._trial(measured.point, index, prompt)
-                measured.runs.append(run)
-                measured.unlike += run.tokens != own.tokens
-                loss = self._loss(own, run, prompt)
-                if loss is not None:
-                    measured.losses.append(loss)
-        return points
+        trying = Trying(
+            self._measurements,
+            self._prompts.fit,
+            answers,
+            1 - self._wishes.keep,
+            self._progress.tick,
+        )
+        began = self._clock()
+        count = trying.run(choice.points, self._over(RUNS))
+        runs = sum(len(measured.runs) for measured in choice.points)
+        self._run_seconds = (self._clock() - began) / runs
+        if count < len(answers):
+            self._remarks.append(f"the time allowed for {count} prompts with every strategy")
+        return choice.points + trying.refine(choice.points, self._over(REFINED))
 
-    def _refine(
-        self,
-        measured: list[Measured],
-        answers: list[Answer],
-        records: list[Record],
-        curves: Curves,
-    ) -> list[Measured]:
-        """One more point a family, halfway between the fastest that kept the budget and the next one that did not.
-
-        It runs later than the others, so plain decoding runs beside it again, and its times are set to the pace of the first runs.
-        """
-        plain = measured[0]
-        count = len(plain.runs)
-        found = []
-        for family in FAMILIES:
-            point = halfway(
-                [m for m in measured if m.point.strategy == family], 1 - self._wishes.keep
+    def _prove(self, measured: list[Measured], answers: list[Answer]) -> Proof:
+        wishes, held_out = self._wishes, self._prompts.held_out
+        level = 1 - wishes.keep
+        if level <= 0 or all(m.exact for m in measured):
+            return Proof({}, 0, 0)
+        self._progress.stage("proof on held-out prompts")
+        longest = [m for m in measured if len(m.runs) == len(measured[0].runs)]
+        per_run = max(
+            self._run_seconds,
+            sum(m.ms_per_token * _tokens(m) for m in longest) / 1000 / len(longest),
+        )
+        left = wishes.seconds - (self._clock() - self._began)
+        left = max(PROOF * wishes.seconds, left) - CLOCKED * per_run
+        useful = 1.0
+        if wishes.metric == "answer":
+            useful = sum(bool(answer.right) for answer in answers) / len(answers)
+        known = self._measurements.kept("proof", plan_from)
+        if known is None:
+            most = int(useful * left / max(1e-6, (1 + TESTED) * per_run))
+            expected = families_to_test(
+                measured, level, wishes.confidence, min(most, int(useful * len(held_out)))
             )
-            if point is None or self._late(REFINED):
-                continue
-            fresh = Measured(point, False, forwards_ms=forwards_of(point, records, curves))
-            again = Measured(PLAIN, True)
-            for index, prompt in enumerate(self._prompts.fit[:count]):
-                self._progress.tick(index / count)
-                again.runs.append(self._trial(PLAIN, index, prompt, stage=f"{family} beside"))
-                fresh.runs.append(self._trial(point, index, prompt))
-                fresh.unlike += fresh.runs[-1].tokens != answers[index].tokens
-                loss = self._loss(answers[index], fresh.runs[-1], prompt)
-                if loss is not None:
-                    fresh.losses.append(loss)
-            pace = plain.ms_per_token / max(1e-9, again.ms_per_token)
-            fresh.runs = [
-                dataclasses.replace(run, ms=pace * run.ms, own_ms=pace * run.own_ms)
-                for run in fresh.runs
-            ]
-            found.append(fresh)
-        return found
+            families = {name: [m for m, _ in family] for name, family in expected.items()}
+            points = list(chain.from_iterable(families.values()))
+            count = prompts_to_ask(
+                list(chain.from_iterable(expected.values())),
+                level,
+                1 - (1 - wishes.confidence) / PROVED_FAMILIES,
+                held_out=len(held_out),
+                affordable=int(left / max(1e-6, (1 + useful * len(points)) * per_run)),
+                useful=useful,
+            )
+            # fixed now, so that no result decides what is tested or when to stop
+            self._measurements.keep("proof", [count, [m.point.data() for m in points]])
+        else:
+            count, wanted = known
+            points = [m for point in wanted for m in measured if m.point == point and not m.exact]
+            families = {
+                name: [m for m in points if m.point.strategy == name]
+                for name in dict.fromkeys(m.point.strategy for m in points)
+            }
+        proof = run_proof(
+            self._measurements,
+            families,
+            min((m for m in longest if m.exact), key=lambda m: m.ms_per_token),
+            held_out[:count],
+            metric=wishes.metric,
+            level=level,
+            confidence=wishes.confidence,
+            overtime=self._over(OVERTIME * max(PROOF, left / wishes.seconds)),
+            tick=self._progress.tick,
+        )
+        if proof.asked < len(held_out):
+            self._remarks.append(f"{proof.asked} of {len(held_out)} held-out prompts were asked")
+        return proof
 
-    def _prove(self, measured: list[Measured]) -> tuple[dict[str, list[Any]], int]:
-        level = 1 - self._wishes.keep
-        families = {
-            family: to_test([m for m in measured if m.point.strategy == family], level)
-            for family in FAMILIES
-        }
-        families = {name: points for name, points in families.items() if points}
-        losses: dict[Point, list[float]] = {m.point: [] for p in families.values() for m in p}
-        held_out = 0
-        if losses and level > 0:
-            self._progress.stage("proof on held-out prompts")
-            for index, prompt in enumerate(self._prompts.held_out):
-                self._progress.tick(index / len(self._prompts.held_out))
-                if index >= LEAST_ANSWERS and self._late(1.0):
-                    self._remarks.append(
-                        f"the time allowed for {index} of {len(self._prompts.held_out)} held-out prompts"
-                    )
-                    break
-                own = self._answer(f"held out {index}", prompt)
-                if self._wishes.metric == "answer" and not own.right:
-                    continue
-                held_out += 1
-                for point, found in losses.items():
-                    run = self._trial(point, index, prompt, stage="held out")
-                    loss = self._loss(own, run, prompt)
-                    if loss is not None:
-                        found.append(loss)
-        ordered = {
-            name: [(m, losses[m.point]) for m in points] for name, points in families.items()
-        }
-        return prove(ordered, level, self._wishes.confidence), held_out
 
-    def _loss(self, own: Answer, run: Run, prompt: Prompt) -> float | None:
-        engine = self._engines.large
-        return loss_of(self._wishes.metric, own, run, engine, self._runner.encode(prompt))
+def _curves(tables: dict[Role, CostTable], signals: Signals) -> Curves:
+    """What a strategy is told of forward times, at the context of a typical forward."""
+    small = tables.get("small")
+    return Curves(
+        tables["large"].curve(signals.context),
+        None if small is None else small.curve(signals.context),
+    )
 
-    def _trial(self, point: Point, index: int, prompt: Prompt, *, stage: str = "run") -> Run:
-        name = f"{stage} {index} {point.label}"
-        kept = self._kept(name, run_from)
-        if kept is None:
-            kept = self._run(point, prompt)
-            self._journal.put(name, dataclasses.asdict(kept))
-        return kept
 
-    def _run(self, point: Point, prompt: Prompt) -> Run:
-        try:
-            return self._runner.run(point, prompt)
-        except Interrupted:
-            raise KeyboardInterrupt from None
-
-    def _kept(self, name: str, read: Callable[[Any], T]) -> T | None:
-        """An item of the journal; None when there is none, or it cannot be read."""
-        data = self._journal.get(name)
-        if data is None:
-            return None
-        try:
-            return read(data)
-        except (ValueError, TypeError, KeyError, AttributeError):
-            self._journal.forget(name)
-            return None
+def _tokens(measured: Measured) -> float:
+    """Decoded tokens of a run, in the mean."""
+    return sum(run.decoded for run in measured.runs) / max(1, len(measured.runs))

@@ -8,6 +8,7 @@ median absolute deviation, which a few outliers do not move.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -53,6 +54,7 @@ class CostTable:
     """Cells of one model: context length to size to cell."""
 
     cells: dict[int, dict[int, Cell]] = field(default_factory=dict)
+    _curves: dict[int, CostCurve] = field(default_factory=dict, repr=False, compare=False)
 
     def curve(self, context: int) -> CostCurve:
         """The curve at the context length nearest to `context`. Raises ValueError when nothing was measured."""
@@ -61,6 +63,18 @@ class CostTable:
         nearest = min(self.cells, key=lambda known: abs(known - context))
         column = self.cells[nearest]
         return CostCurve({size: cell.ms for size, cell in column.items()})
+
+    def ms(self, size: int, context: int) -> float:
+        """Cost of a forward of `size` tokens after `context` tokens: between the columns, straight lines."""
+        if len(self._curves) != len(self.cells):
+            self._curves = {known: self.curve(known) for known in sorted(self.cells)}
+        known = list(self._curves)
+        place = bisect_left(known, context)
+        if place in (0, len(known)):
+            return self._curves[known[min(place, len(known) - 1)]].ms(size)
+        low, high = known[place - 1], known[place]
+        share = (context - low) / (high - low)
+        return (1 - share) * self._curves[low].ms(size) + share * self._curves[high].ms(size)
 
     @property
     def outliers(self) -> float:
@@ -140,6 +154,9 @@ def _measure_column(
     seen: dict[tuple[Role, int], list[float]] = {cell: [] for cell in cells}
     for repeat in range(MOST):
         open_ = [cell for cell in cells if not _settled(seen[cell])]
+        if repeat:
+            limit = _worth_measuring(seen)
+            open_ = [cell for cell in open_ if cell[1] <= limit]
         for role, size in open_:
             if repeat and clock() > until:
                 return seen
@@ -153,6 +170,12 @@ def _measure_column(
         if not open_:
             break
     return seen
+
+
+def _worth_measuring(seen: Mapping[tuple[Role, int], Sequence[float]]) -> int:
+    """The size up to which a slow machine's time goes: twice the largest useful batch of the large model, by what was seen once."""
+    points = {size: median(ms) for (role, size), ms in seen.items() if role == "large" and ms}
+    return max(16, 2 * largest_useful(CostCurve(points), max(points))) if points else 16
 
 
 def _settled(values: Sequence[float]) -> bool:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adec.calibration.acceptance import acceptance_by_depth, acceptance_by_rank, best_chain
 from adec.calibration.fit import TRIGGER_RATES, Logistic, fit_logistic, percentile_of
-from adec.calibration.replay import acceptance_by_depth, acceptance_by_rank, best_chain
 from adec.calibration.signals import Record
 from adec.calibration.trial import Point, own_ms_per_round
 from adec.decoding.pair.costs import Curves

@@ -16,10 +16,10 @@ from adec.errors import TraceError, UsageError
 
 LEAST = 8
 """Prompts that a calibration needs: four to fit on, four to prove on. A proof mostly needs a hundred."""
-FIT_SHARE = 1 / 3
-"""Share of the prompts that thresholds are fitted on; a proof needs more prompts than a fit."""
-BUILT_IN = 480
-"""Built-in prompts of a calibration."""
+FIT_SHARE, FIT_MOST = 1 / 3, 160
+"""Share and number of the prompts that thresholds are fitted on; a proof needs more prompts than a fit."""
+BUILT_IN = 1600
+"""Built-in prompts of a calibration: of those held out the proof takes as many as the time allows."""
 FILE_BYTES = 64 * 1024 * 1024
 PROMPT_CHARACTERS = 1_000_000
 
@@ -44,6 +44,11 @@ class PromptSet:
     held_out: tuple[Prompt, ...]
     source: str
     remarks: tuple[str, ...] = ()
+
+    @property
+    def answered(self) -> bool:
+        """Whether the right answer to each prompt is known."""
+        return all(prompt.right is not None for prompt in self.all)
 
     @property
     def all(self) -> tuple[Prompt, ...]:
@@ -117,7 +122,7 @@ def _split(
     """Shuffled, so that both halves come from one distribution whatever the order of the file."""
     order = list(prompts)
     Random(f"calibrate {seed}").shuffle(order)
-    fit = max(LEAST // 2, round(FIT_SHARE * len(order)))
+    fit = min(FIT_MOST, max(LEAST // 2, round(FIT_SHARE * len(order))))
     return PromptSet(tuple(order[:fit]), tuple(order[fit:]), source, remarks)
 
 

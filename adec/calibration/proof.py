@@ -15,6 +15,9 @@ from adec.calibration.bounds import is_binary, p_value, prompts_needed, upper_bo
 
 T = TypeVar("T")
 
+CLEARLY = 0.05
+"""Chance of a loss like this one, were the budget just kept, below which more prompts are said to be of no use."""
+
 
 @dataclass(frozen=True)
 class Tested(Generic[T]):
@@ -41,16 +44,23 @@ class Tested(Generic[T]):
 
     @property
     def more_prompts(self) -> int | None:
-        """Prompts that are missing if further ones are like these; 0 when it is proved, None when no number would do."""
+        """Prompts that are missing if further ones are like these; 0 when it is proved, None when no number would do.
+
+        Where a mean past the budget may well be bad luck, further ones are taken to lose half of what may be lost.
+        """
         if self.proved:
             return 0
-        if not self.losses:
-            needed = prompts_needed(0.0, self.level, self.confidence, binary=True)
-        else:
-            needed = prompts_needed(
-                self.mean, self.level, self.confidence, binary=is_binary(self.losses)
-            )
+        mean, binary = self.mean, is_binary(self.losses)
+        if mean >= self.level and not self._is_past:
+            mean = self.level / 2
+        needed = prompts_needed(mean, self.level, self.confidence, binary=binary)
         return None if needed is None else max(1, needed - len(self.losses))
+
+    @property
+    def _is_past(self) -> bool:
+        """Whether the mean loss is above the level by more than luck explains: Hoeffding's and Bentkus's bound from the other side."""
+        gains = [1 - loss for loss in self.losses]
+        return p_value(gains, 1 - self.level) <= CLEARLY
 
 
 def prove(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from adec.calibration.fit import front
@@ -10,8 +11,10 @@ from adec.calibration.result import Measured, Result
 HEIGHT = 12
 LEFT = 9
 """Columns of the chart's axis."""
+NARROW = (9, 8, 7, 2, 4, 3, 5)
+"""Columns of the table that a narrow window does without, first come first."""
 MARKS = {"plain": "p", "speculate": "s", "smartspec": "m", "dyspec": "d", "adaedl": "a", "ead": "e"}
-OTHERS = {"cascade": "c", "lookup": "l", "recycling": "r"}
+OTHERS = {"cascade": "c", "lookup": "l", "recycling": "r", "bild": "b", "fly": "f"}
 
 
 def mark_of(measured: Measured) -> str:
@@ -52,13 +55,17 @@ def chart(result: Result, columns: int) -> str:
     return "\n".join(lines)
 
 
-def table(result: Result) -> str:
-    """One row a point: speed as forecast and as measured, what is kept, what the large model did."""
+def table(result: Result, columns: int | None = None) -> str:
+    """One row a point: speed as forecast and as measured, what is kept, what the large model did.
+
+    Where rows are wider than `columns`, each point's name has a line of its own, and what still does not fit is left out.
+    """
     head = (
         "strategy and settings",
         "tok/s",
         "±",
         "forecast",
+        "off",
         "of plain",
         "kept",
         "±",
@@ -67,16 +74,17 @@ def table(result: Result) -> str:
         "",
     )
     rows = [head]
-    plain = result.plain.tokens_per_second
     for m in sorted(result.measured, key=lambda m: -m.tokens_per_second):
-        forecast = "" if not m.predicted_ms else f"{1000 / m.predicted_ms:.1f}"
+        forecast = "" if not m.forecast_ms else f"{1000 / m.forecast_ms:.1f}"
+        beside = result.plain_beside(m)
         rows.append(
             (
                 m.point.label,
                 f"{m.tokens_per_second:.1f}",
                 f"{m.spread:.1f}",
                 forecast,
-                f"{m.tokens_per_second / plain:.2f}" if plain else "",
+                "" if m.off is None else f"{100 * m.off:+.0f} %",
+                f"{m.tokens_per_second / beside:.2f}" if beside else "",
                 "exact" if m.exact else f"{100 * m.quality:.1f} %",
                 "" if m.exact else f"{100 * m.quality_spread:.1f}",
                 f"{100 * m.large_share:.0f} %",
@@ -84,16 +92,36 @@ def table(result: Result) -> str:
                 _note(result, m),
             )
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if i in (0, len(head) - 1) else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    lines.insert(1, "─" * max(len(line) for line in lines))
+    lines = _lines(rows)
+    if columns is not None and max(map(len, lines)) > columns:
+        # names above their figures; the columns that matter least go first
+        shown = [i for i in range(1, len(head) - 1)]
+        while len(shown) > 2 and max(map(len, _lines(_pick(rows, shown)))) > columns:
+            shown.remove(next(i for i in NARROW if i in shown))
+        figures = _lines(_pick(rows, shown))
+        lines = figures[:1]
+        for row, line in zip(rows[1:], figures[1:], strict=True):
+            lines += [f"{row[0]}  {row[-1]}".rstrip(), line]
+    width = max(map(len, lines)) if columns is None else min(columns, max(map(len, lines)))
+    lines.insert(1, "─" * width)
     return "\n".join(lines)
+
+
+def _pick(rows: Sequence[Sequence[str]], shown: Sequence[int]) -> list[tuple[str, ...]]:
+    return [("", *(row[i] for i in shown), "") for row in rows]
+
+
+def _lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows with their columns aligned, the first and last to the left."""
+    last = len(rows[0]) - 1
+    widths = [max(len(row[i]) for row in rows) for i in range(last + 1)]
+    return [
+        "  ".join(
+            cell.ljust(width) if i in (0, last) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def sentence(result: Result, name: str) -> str:
@@ -102,9 +130,9 @@ def sentence(result: Result, name: str) -> str:
     kept = f"{100 * result.keep:g} %"
     if within is not None:
         start = f"Take {within.point.strategy}: {_times(within, plain)} as fast as plain, and {_proof(result)}."
-        return f"{start} `adec run --pair {name}` does; `--keep 1` runs {exact.point.strategy} instead, which is exact."
+        return f"{start} `adec run --pair {name}` does; `--keep 1` runs {_name(exact)} instead, which is exact."
     if result.scattered:
-        start = f"Times are too scattered to choose by; take {exact.point.strategy}, which is exact, and calibrate again on a quiet machine"
+        start = f"Times are too scattered to choose by; take {_name(exact)}, which is exact, and calibrate again on a quiet machine"
     elif exact is plain:
         start = "Take plain: nothing that is exact pays here"
         draft = result.tables.get("small")
@@ -117,7 +145,7 @@ def sentence(result: Result, name: str) -> str:
                 else f" (drafts at {ms:.3g} ms would, but for the time that drafting itself takes)"
             )
     else:
-        start = f"Take {exact.point.strategy}: exact, and {_times(exact, plain)} as fast as plain"
+        start = f"Take {_name(exact)}: exact, and {_times(exact, plain)} as fast as plain"
     return f"{start}. {_budget_state(result, kept)}`adec run --pair {name}` obeys this profile."
 
 
@@ -174,6 +202,12 @@ def _times(measured: Measured, plain: Measured) -> str:
     return f"{measured.tokens_per_second / max(1e-9, plain.tokens_per_second):.2f} times"
 
 
+def _name(exact: Measured) -> str:
+    """A method that is exact by its settings only is named with them."""
+    point = exact.point
+    return point.label if "accept" in point.table() else point.strategy
+
+
 def _proof(result: Result) -> str:
     test = result.proved
     assert test is not None
@@ -193,9 +227,8 @@ def _budget_state(result: Result, kept: str) -> str:
         return f"{name} is proved to keep {kept} but is not faster. "
     if test.more_prompts is None:
         return f"Not proved: {name} keeps only {100 * (1 - test.mean):.1f} % of the {kept} that you ask for. "
-    return (
-        f"Not proved: that {name} keeps {kept} would take some {test.more_prompts:,} prompts more. "
-    )
+    seen = f"it kept {100 * (1 - test.mean):.1f} % on {len(test.losses)}"
+    return f"Not proved: that {name} keeps {kept} would take some {test.more_prompts:,} prompts more ({seen}). "
 
 
 def _note(result: Result, measured: Measured) -> str:

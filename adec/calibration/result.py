@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median, stdev
 
@@ -28,33 +29,25 @@ class Measured:
 
     point: Point
     exact: bool
-    forwards_ms: float | None = None
-    """Forwards a token takes by replay and cost curves, milliseconds."""
-    predicted_ms: float | None = None
-    """Milliseconds a token: these, at the pace of the runs, and the strategy's own time as its first runs show it."""
+    forecast_ms: float | None = None
+    """Milliseconds a token that were to be expected (see `forecast`)."""
+    left: float = 0.0
+    """Share of the recorded answers whose path it leaves by replay."""
     runs: list[Run] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     unlike: int = 0
     """Answers that differ from the large model's own."""
+    fresh: list[Run] = field(default_factory=list)
+    """Runs on held-out prompts."""
 
     @property
     def clean(self) -> list[Run]:
-        """The runs without outliers: those whose time per token is far from the others' median (hyperfine's rule)."""
-        speeds = [run.ms / max(1, run.decoded) for run in self.runs]
-        if len(speeds) < OUTLIERS_FROM:
-            return self.runs
-        middle = median(speeds)
-        sigma = 1.4826 * median(abs(speed - middle) for speed in speeds)
-        return [
-            run
-            for run, speed in zip(self.runs, speeds, strict=True)
-            if abs(speed - middle) <= OUTLIER * sigma
-        ] or self.runs
+        """The runs without outliers."""
+        return without_outliers(self.runs)
 
     @property
     def ms_per_token(self) -> float:
-        runs = self.clean
-        return sum(run.ms for run in runs) / max(1, sum(run.decoded for run in runs))
+        return _ms_per_token(self.clean)
 
     @property
     def tokens_per_second(self) -> float:
@@ -62,15 +55,26 @@ class Measured:
 
     @property
     def spread(self) -> float:
-        """One standard error of the tokens per second: a ratio of sums over prompts, by linearisation."""
-        runs = self.clean
-        count, tokens = len(runs), sum(run.decoded for run in runs)
-        if count < 2 or not tokens:
-            return 0.0
-        ratio = self.ms_per_token
-        rests = [run.ms - ratio * run.decoded for run in runs]
-        error = stdev(rests) * math.sqrt(count) / tokens
-        return self.tokens_per_second * error / ratio if ratio > 0 else 0.0
+        """One standard error of the tokens per second."""
+        return _speed_error(self.clean)
+
+    @property
+    def off(self) -> float | None:
+        """The forecast speed over the measured one, less 1; None where either is missing."""
+        if not self.forecast_ms or not self.runs or self.ms_per_token <= 0:
+            return None
+        return self.ms_per_token / self.forecast_ms - 1
+
+    @property
+    def fresh_tokens_per_second(self) -> float | None:
+        """Speed on held-out prompts; None where it was not run there."""
+        runs = without_outliers(self.fresh)
+        return 1000 / ms if (ms := _ms_per_token(runs)) > 0 else None
+
+    @property
+    def fresh_spread(self) -> float:
+        """One standard error of that."""
+        return _speed_error(without_outliers(self.fresh))
 
     @property
     def quality(self) -> float:
@@ -86,16 +90,24 @@ class Measured:
     @property
     def large_share(self) -> float:
         """Share of the tokens that the large model wrote."""
-        return sum(run.large_tokens for run in self.runs) / max(
-            1, sum(len(run.tokens) for run in self.runs)
+        return sum(run.large_tokens for run in self.runs) / max(1, self._tokens)
+
+    @property
+    def large_share_spread(self) -> float:
+        """One standard error of that share."""
+        share = self.large_share
+        return _ratio_error(
+            [r.large_tokens - share * len(r.tokens) for r in self.runs], self._tokens
         )
+
+    @property
+    def _tokens(self) -> int:
+        return sum(len(run.tokens) for run in self.runs)
 
     @property
     def large_fed(self) -> float:
         """Tokens that the large model read while decoding, for each token written."""
-        return sum(run.large_fed for run in self.runs) / max(
-            1, sum(len(run.tokens) for run in self.runs)
-        )
+        return sum(run.large_fed for run in self.runs) / max(1, self._tokens)
 
 
 @dataclass
@@ -114,6 +126,8 @@ class Result:
     """Held-out prompts that the proof rests on."""
     thresholds: dict[Role, Learned] = field(default_factory=dict)
     """Of adadec, by the model that writes."""
+    tried: dict[str, int] = field(default_factory=dict)
+    """Family to the number of points that were replayed or simulated; of these the promising ones were run."""
     percentiles: dict[str, float] = field(default_factory=dict)
     """Thresholds of the chosen point as percentiles of the entropies they are held against."""
     remarks: list[str] = field(default_factory=list)
@@ -123,10 +137,18 @@ class Result:
     def plain(self) -> Measured:
         return next(m for m in self.measured if m.point.strategy == "plain")
 
+    def plain_beside(self, measured: Measured) -> float:
+        """Tokens per second of plain decoding on the prompts that a point was run on."""
+        ms = _ms_per_token(without_outliers(self.plain.runs[: len(measured.runs)]))
+        return 1000 / ms if ms > 0 else 0.0
+
     @property
     def exact(self) -> Measured:
         """The fastest exact strategy; plain where nothing pays; speculate, which stops by itself, where times cannot tell."""
-        others = [m for m in self.measured if m.exact and m is not self.plain]
+        exact = [m for m in self.measured if m.exact and m is not self.plain]
+        # a point that was given up early was slow on the prompts that it had
+        longest = max((len(m.runs) for m in exact), default=0)
+        others = [m for m in exact if len(m.runs) == longest]
         best = max(others, key=lambda m: m.tokens_per_second, default=self.plain)
         if faster(best, self.plain):
             return best
@@ -174,3 +196,37 @@ def faster(first: Measured, second: Measured) -> bool:
     return ahead > (PAYS - 1) * second.tokens_per_second and ahead > math.hypot(
         first.spread, second.spread
     )
+
+
+def _ms_per_token(runs: Sequence[Run]) -> float:
+    return sum(run.ms for run in runs) / max(1, sum(run.decoded for run in runs))
+
+
+def _speed_error(runs: Sequence[Run]) -> float:
+    """One standard error of tokens per second."""
+    ratio = _ms_per_token(runs)
+    if ratio <= 0:
+        return 0.0
+    error = _ratio_error([r.ms - ratio * r.decoded for r in runs], sum(r.decoded for r in runs))
+    return 1000 / ratio * error / ratio
+
+
+def _ratio_error(rests: Sequence[float], total: int) -> float:
+    """One standard error of a ratio of sums over prompts, by linearisation."""
+    if len(rests) < 2 or not total:
+        return 0.0
+    return stdev(rests) * math.sqrt(len(rests)) / total
+
+
+def without_outliers(runs: list[Run]) -> list[Run]:
+    """The runs but those whose time per token is far from the others' median (hyperfine's rule)."""
+    speeds = [run.ms / max(1, run.decoded) for run in runs]
+    if len(speeds) < OUTLIERS_FROM:
+        return runs
+    middle = median(speeds)
+    sigma = 1.4826 * median(abs(speed - middle) for speed in speeds)
+    return [
+        run
+        for run, speed in zip(runs, speeds, strict=True)
+        if abs(speed - middle) <= OUTLIER * sigma
+    ] or runs

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from adec.calibration import lookahead
-from adec.calibration.costs import CostTable, largest_useful
-from adec.calibration.fit import front
 from adec.calibration.machine import file_fingerprint
+from adec.calibration.measured_sections import cost_tables, front_tables, signal_tables
 from adec.calibration.proof import Tested
 from adec.calibration.result import Measured, Result
+from adec.calibration.selection import FAMILIES
 from adec.calibration.trial import MEANING
 from adec.calibration.writing import Line, table
 from adec.engines.base import ModelHeader
 from adec.profile import SCHEMA
+
+SAFE = "speculate"
+"""The exact strategy that is recommended where times are not known."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Named:
     small: str | None
     prompts: str
     seed: int
+    portable: bool = False
+    """To be given away with the models: without times and what else holds on this machine only."""
 
 
 def profile_text(
@@ -42,18 +46,17 @@ def profile_text(
                 ("schema", SCHEMA, ""),
                 ("name", named.name, ""),
                 ("about", _about(result, named), ""),
-                ("recommended", result.recommended.point.strategy, "what `--strategy auto` runs"),
+                ("recommended", _recommended(result, named), "what `--strategy auto` runs"),
             ],
         ),
         table("pair", _pair(named, large, small)),
-        table("choice", _choice(result)),
+        *(_portable_choice(result) if named.portable else _choice(result)),
         table("budget", _budget(result)),
         *_settings(result),
         *lookahead.tables(result.thresholds),
-        table("machine", _machine(result)),
-        *_costs(result),
-        *_signals(result),
-        *_front(result),
+        *([] if named.portable else [table("machine", _machine(result)), *cost_tables(result)]),
+        *signal_tables(result),
+        *front_tables(result, portable=named.portable),
         table("history", _history(result, named)),
     ]
     return "\n".join(part for part in parts if part)
@@ -93,7 +96,7 @@ def _pair(named: Named, large: ModelHeader, small: ModelHeader | None) -> list[L
     return lines
 
 
-def _choice(result: Result) -> list[Line]:
+def _choice(result: Result) -> Iterable[str]:
     exact, within = result.exact, result.within_budget
     lines: list[Line] = [
         ("exact", exact.point.strategy, "fastest strategy that gives the large model's own tokens"),
@@ -119,7 +122,35 @@ def _choice(result: Result) -> list[Line]:
                 "what it may cost for a chain of drafts to pay",
             ),
         ]
-    return lines
+    yield table("choice", lines)
+    yield table("choice.exact_settings", [(key, value, "") for key, value in exact.point.settings])
+
+
+def _recommended(result: Result, named: Named) -> str:
+    """On another machine nobody knows what is fastest: there it is what is proved, else what stops by itself where it does not pay."""
+    if not named.portable:
+        return result.recommended.point.strategy
+    proved = result.proved
+    return SAFE if proved is None else proved.point.point.strategy
+
+
+def _portable_choice(result: Result) -> Iterable[str]:
+    proved = result.proved
+    yield table(
+        "choice",
+        [
+            (
+                "exact",
+                SAFE,
+                "gives the large model's own tokens; stops by itself where it does not pay",
+            ),
+            (
+                "within_budget",
+                None if proved is None else proved.point.point.strategy,
+                "proved to keep the budget; how fast it is, your machine says",
+            ),
+        ],
+    )
 
 
 def _budget(result: Result) -> list[Line]:
@@ -132,6 +163,7 @@ def _budget(result: Result) -> list[Line]:
         ("keep", result.keep, "what shall be kept of it at least"),
         ("confidence", result.confidence, "that what is called proved does hold"),
         ("strategy", test.point.point.strategy, "with the settings below"),
+        ("point", test.point.point.label, "the same, as [[front]] names it"),
         (
             "proved",
             test.proved,
@@ -159,26 +191,36 @@ def _budget(result: Result) -> list[Line]:
 
 
 def _settings(result: Result) -> Iterable[str]:
-    """A table for each family that was tested: the fastest proved point, else the one nearest to it."""
-    for family, tests in result.tests.items():
-        best = _best(tests)
-        comments = {"up": "nats", "down": "nats"}
-        if best is not None:
-            shares = result.percentiles if result.budget is best else {}
-            yield table(
-                family,
-                [
-                    (key, value, _with_percentile(comments.get(key, ""), shares.get(key)))
-                    for key, value in best.point.point.settings
-                ],
-            )
+    """A table for each family that was run: the point of the budget, or the best one tested, or else the fastest one that kept the budget where it was fitted."""
+    for family in FAMILIES:
+        tests = result.tests.get(family, [])
+        point = _best(tests, result.budget) or _fitted(result, family)
+        if point is None:
+            continue
+        own = result.budget is not None and result.budget.point is point
+        shares = result.percentiles if own else {}
+        state = "" if tests else "fitted, but not tested on held-out prompts"
+        lines: list[Line] = []
+        for key, value in point.point.settings:
+            nats = _with_percentile("nats", shares.get(key)) if key in ("up", "down") else ""
+            lines.append((key, value, "; ".join(part for part in (nats, state) if part)))
+            state = ""
+        yield table(family, lines)
 
 
-def _best(tests: list[Tested[Measured]]) -> Tested[Measured] | None:
+def _best(tests: list[Tested[Measured]], budget: Tested[Measured] | None) -> Measured | None:
+    if budget is not None and any(test is budget for test in tests):
+        return budget.point
     proved = [test for test in tests if test.proved]
     if proved:
-        return max(proved, key=lambda test: test.point.tokens_per_second)
-    return tests[0] if tests else None
+        return max(proved, key=lambda test: test.point.tokens_per_second).point
+    return tests[0].point if tests else None
+
+
+def _fitted(result: Result, family: str) -> Measured | None:
+    known = [m for m in result.measured if m.point.strategy == family and not m.exact]
+    kept = [m for m in known if m.quality >= result.keep]
+    return min(kept, key=lambda m: m.ms_per_token, default=None)
 
 
 def _with_percentile(comment: str, share: float | None) -> str:
@@ -201,147 +243,18 @@ def _machine(result: Result) -> list[Line]:
     ]
 
 
-def _costs(result: Result) -> Iterable[str]:
-    context = result.signals.context
-    useful = {
-        role: largest_useful(cells.curve(context), max(max(c) for c in cells.cells.values()))
-        for role, cells in result.tables.items()
-    }
-    yield table(
-        "cost",
-        [
-            ("context", context, "tokens before a typical forward of these prompts"),
-            (
-                "largest_useful_batch",
-                useful["large"],
-                "past it, more tokens in a forward make none cheaper",
-            ),
-            (
-                "outliers",
-                max(t.outliers for t in result.tables.values()),
-                "share of forwards far from their median",
-            ),
-        ],
-    )
-    for role, cells in result.tables.items():
-        yield from _columns(role, cells)
-
-
-def _columns(role: str, cells: CostTable) -> Iterable[str]:
-    for context in sorted(cells.cells):
-        column = cells.cells[context]
-        sizes = sorted(column)
-        yield table(
-            f"cost.{role}",
-            [
-                ("context", context, "tokens before the forward"),
-                ("sizes", sizes, "tokens of the forward"),
-                ("ms", [round(column[n].ms, 4) for n in sizes], "median"),
-                (
-                    "spread_ms",
-                    [round(column[n].spread, 4) for n in sizes],
-                    "one standard error of it",
-                ),
-                ("count", [column[n].count for n in sizes], "forwards"),
-            ],
-            listed=True,
-        )
-
-
-def _signals(result: Result) -> Iterable[str]:
-    signals = result.signals
-    pair = bool(signals.by_rank)
-    yield table(
-        "signals",
-        [
-            ("answers", signals.answers, ""),
-            ("tokens", signals.tokens, ""),
-            (
-                "agreement",
-                signals.agreement if pair else None,
-                "share of positions where the small model would have written the same",
-            ),
-            (
-                "acceptance_by_depth",
-                signals.by_depth or None,
-                "of the d-th draft, those before it accepted",
-            ),
-            (
-                "acceptance_by_rank",
-                signals.by_rank or None,
-                "of the r-th token in the small model's list",
-            ),
-            (
-                "best_chain",
-                signals.best_chain if pair else None,
-                "drafts of greatest goodput; 0: drafting does not pay",
-            ),
-        ],
-    )
-    yield table("signals.small_entropy", _percentile_lines(signals.small_entropy))
-    yield table("signals.large_entropy", _percentile_lines(signals.large_entropy))
-    rates = signals.thresholds
-    logistic = signals.logistic
-    yield table(
-        "signals.threshold_by_trigger_rate",
-        [(f"{rate:g}", nats, _agreement_comment(nats, logistic)) for rate, nats in rates.items()],
-    )
-    if logistic is not None:
-        yield table(
-            "signals.logistic",
-            [
-                (
-                    "weight",
-                    logistic.weight,
-                    "P(same token) = 1 / (1 + exp(-(weight * nats + bias)))",
-                ),
-                ("bias", logistic.bias, ""),
-            ],
-        )
-
-
-def _percentile_lines(percentiles: Mapping[int, float]) -> list[Line]:
-    return [
-        (f"p{share}", nats, "nats; percent of positions at or below" if share == 50 else "")
-        for share, nats in percentiles.items()
-    ]
-
-
-def _agreement_comment(nats: float, logistic: Any) -> str:
-    return (
-        "" if logistic is None else f"nats; P(same token) there is {logistic.agreement(nats):.2f}"
-    )
-
-
-def _front(result: Result) -> Iterable[str]:
-    edge = front(result.measured)
-    for measured in result.measured:
-        yield table(
-            "front",
-            [
-                ("point", measured.point.label, ""),
-                ("kept", measured.quality, f"± {measured.quality_spread:.2g}"),
-                ("tokens_per_second", measured.tokens_per_second, f"± {measured.spread:.2g}"),
-                ("predicted_tokens_per_second", _speed(measured.predicted_ms), ""),
-                ("large_share", measured.large_share, "of the tokens, written by the large model"),
-                ("large_fed", measured.large_fed, "tokens it read for each one written"),
-                ("prompts", len(measured.runs), ""),
-                ("on_front", measured in edge, ""),
-            ],
-            listed=True,
-        )
-
-
-def _speed(ms: float | None) -> float | None:
-    return 1000 / ms if ms else None
-
-
 def _history(result: Result, named: Named) -> list[Line]:
     now = datetime.now(UTC).replace(microsecond=0)
     return [
         ("made", now.isoformat(), ""),
+        ("adec", result.machine.adec, ""),
         ("seconds", round(result.seconds, 1), ""),
         ("seed", named.seed, "of the built-in prompts and of the split"),
         ("prompts", named.prompts, ""),
-        ("remarks", list(result.remarks) or None, ""),
+        (
+            "tried",
+            [f"{family}: {count}" for family, count in result.tried.items()] or None,
+            "settings of each family that were replayed or simulated; the promising ones were run",
+        ),
+        ("remarks", (list(result.remarks) or None) if not named.portable else None, ""),
     ]

@@ -22,6 +22,9 @@ Column = NDArray[np.float64]
 
 RANKS = 64
 """Ranks are counted up to this one; beyond, a draft of the small model's list is hopeless anyway."""
+_LISTS = ("large_ids", "large_list", "small_ids", "small_list")
+LISTED = 8
+"""Likeliest tokens of each model that are kept: what a tree of drafts or a table of a replayed run may look at."""
 DIGITS = 6
 
 
@@ -38,7 +41,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Record:
-    """One answer position by position; every column has shape (tokens,). Entropies are nats, probabilities at temperature 1."""
+    """One answer position by position; columns have shape (tokens,), lists (tokens, up to LISTED). Entropies are nats, probabilities at temperature 1."""
 
     prompt_tokens: int
     tokens: tuple[int, ...]
@@ -57,6 +60,12 @@ class Record:
     """Nats, -log p of the small model's likeliest token under the large model (BiLD)."""
     distance: Column
     """Total variation between both rows (speculative cascades)."""
+    large_ids: Column
+    """The large model's likeliest tokens, likeliest first."""
+    large_list: Column
+    """Their probabilities; likewise the small model's."""
+    small_ids: Column
+    small_list: Column
 
     @property
     def agrees(self) -> NDArray[np.bool_]:
@@ -76,6 +85,7 @@ def record(engines: Engines, prompt: Sequence[int], answer: Sequence[int]) -> Re
     large = score(engines.large, prompt, answer)
     small = large if engines.small is None else score(engines.small, prompt, answer)
     rows = range(len(answer))
+    lists = [[scores.top(row, LISTED) for row in rows] for scores in (large, small)]
     chosen = [large.probability(row, answer[row]) for row in rows]
     first = [small.argmax(row) for row in rows]
     return Record(
@@ -91,6 +101,10 @@ def record(engines: Engines, prompt: Sequence[int], answer: Sequence[int]) -> Re
         rank=np.array([_rank(small, row, answer[row]) for row in rows], dtype=np.float64),
         surprise=np.array([_surprise(large.probability(row, first[row])) for row in rows]),
         distance=np.array([_distance(large, small, row) for row in rows]),
+        large_ids=_column(lists[0], 0),
+        large_list=_column(lists[0], 1),
+        small_ids=_column(lists[1], 0),
+        small_list=_column(lists[1], 1),
     )
 
 
@@ -116,7 +130,7 @@ def to_data(thing: Record | Answer) -> dict[str, Any]:
     for field in fields(thing):
         value = getattr(thing, field.name)
         if isinstance(value, np.ndarray):
-            value = [round(float(x), DIGITS) for x in value]
+            value = value.round(DIGITS).tolist()
         data[field.name] = list(value) if isinstance(value, tuple) else value
     return data
 
@@ -129,8 +143,14 @@ def record_from(data: dict[str, Any]) -> Record:
         for field in fields(Record)
         if field.name not in ("prompt_tokens", "tokens")
     }
-    if not tokens or any(column.shape != (len(tokens),) for column in columns.values()):
+    if not tokens or any(column.shape[:1] != (len(tokens),) for column in columns.values()):
         raise ValueError("columns of different lengths")
+    if any(column.ndim != (2 if name in _LISTS else 1) for name, column in columns.items()):
+        raise ValueError("a column and a list are confused")
+    for role in ("large", "small"):
+        ids, chances = columns[f"{role}_ids"], columns[f"{role}_list"]
+        if ids.shape != chances.shape or ids.shape[1] < 1 or ids.min() < 0:
+            raise ValueError("a list is none")
     return Record(prompt_tokens=int(data["prompt_tokens"]), tokens=tokens, **columns)
 
 
@@ -141,6 +161,15 @@ def answer_from(data: dict[str, Any]) -> Answer:
         raise ValueError("right is neither true, false nor unknown")
     tokens = tuple(int(token) for token in data["tokens"])
     return Answer(tokens, str(data["text"]), float(data["ms"]), right)
+
+
+def _column(lists: Sequence[Sequence[tuple[int, float]]], part: int) -> Column:
+    """Ids or probabilities of lists; a row with fewer tokens than others (the rest is impossible) repeats its last one."""
+    longest = max(len(row) for row in lists)
+    return np.array(
+        [[row[min(place, len(row) - 1)][part] for place in range(longest)] for row in lists],
+        dtype=np.float64,
+    )
 
 
 def _rank(scores: Scores, row: int, token: int) -> int:

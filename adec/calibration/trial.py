@@ -47,6 +47,10 @@ class Point:
         """The settings as a profile holds them."""
         return dict(self.settings)
 
+    def data(self) -> list[Any]:
+        """Plain data, for the journal."""
+        return [self.strategy, [list(pair) for pair in self.settings]]
+
 
 @dataclass(frozen=True)
 class Run:
@@ -139,6 +143,15 @@ def run_from(data: Mapping[str, Any]) -> Run:
         large_forwards=int(data["large_forwards"]),
         right=right,
     )
+
+
+def point_from(data: Any) -> Point:
+    """A point from plain data. Raises ValueError, TypeError or UsageError when it is none."""
+    name, settings = data
+    point = Point(str(name), tuple((str(key), value) for key, value in settings))
+    method = find_method(point.strategy)
+    setting_values.build(method.settings, method.name, ("journal", point.table()))
+    return point
 
 
 def own_ms_per_round(runs: Sequence[Run]) -> float:

@@ -37,13 +37,14 @@ def calibrate(
         typer.Option("--keep", help="Quality to be kept; 1 is exact.", rich_help_panel=FITTING),
     ] = 0.97,
     metric: Annotated[
-        Literal["agreement", "answer", "perplexity"],
+        Literal["agreement", "answer", "perplexity"] | None,
         typer.Option(
             "--metric",
-            help="Quality: tokens equal to the large model's, right answers, or its perplexity.",
+            help="Quality: tokens equal to the large model's, right answers, or its perplexity. Default: answer where they are known, else agreement.",
+            show_default=False,
             rich_help_panel=FITTING,
         ),
-    ] = "agreement",
+    ] = None,
     confidence: Annotated[
         float,
         typer.Option(
@@ -94,6 +95,23 @@ def calibrate(
             rich_help_panel=shared.OUTPUT,
         ),
     ] = None,
+    png: Annotated[
+        Path | None,
+        typer.Option(
+            "--png",
+            metavar="FILE",
+            help="The same as PNG; needs the extra adec[png].",
+            rich_help_panel=shared.OUTPUT,
+        ),
+    ] = None,
+    portable: Annotated[
+        bool,
+        typer.Option(
+            "--portable",
+            help="Leave out what holds on this machine only, to give the profile away with the models.",
+            rich_help_panel=shared.OUTPUT,
+        ),
+    ] = False,
     quiet: shared.Quiet = False,
     context: shared.Context = None,
     threads: shared.Threads = None,
@@ -134,9 +152,14 @@ def calibrate(
         prompts=prompts,
         seed=seed,
         output=output,
-        picture=picture,
+        svg=picture,
+        png=png,
         quiet=quiet,
-        wishes=Wishes(keep, metric, confidence, seconds_of(time_limit), max_tokens),
+        metric=metric,
+        wishes=Wishes(
+            keep, confidence=confidence, seconds=seconds_of(time_limit), max_tokens=max_tokens
+        ),
+        portable=portable,
     )
     return run_calibration(request, machine, say)
 

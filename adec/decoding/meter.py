@@ -42,7 +42,7 @@ class Meter:
         """`engine.forward`, timed and counted."""
         began = perf_counter()
         scores = engine.forward(tokens, rows=rows)
-        self._forwards.append(Forward(model, purpose, len(tokens), 1000 * (perf_counter() - began)))
+        self._note(engine, model, purpose, len(tokens), 1000 * (perf_counter() - began))
         return scores
 
     def forward_tree(
@@ -58,9 +58,16 @@ class Meter:
         """`engine.forward_tree`, timed and counted; `known`: nodes of a pending tree, which are not run again."""
         began = perf_counter()
         scores = engine.forward_tree(tree, first_row=first_row)
-        ms = 1000 * (perf_counter() - began)
-        self._forwards.append(Forward(model, purpose, len(tree) - known, ms))
+        self._note(engine, model, purpose, len(tree) - known, 1000 * (perf_counter() - began))
         return scores
+
+    def _note(self, engine: Engine, model: Role, purpose: Purpose, count: int, ms: float) -> None:
+        stated: float | None = getattr(engine, "stated_ms", None)
+        if stated is not None:
+            # an engine that replays a record says what the forward would take; the clock follows it
+            self._began -= (stated - ms) / 1000
+            ms = stated
+        self._forwards.append(Forward(model, purpose, count, ms))
 
     @property
     def forwards(self) -> list[Forward]:

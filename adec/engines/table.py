@@ -10,7 +10,7 @@ import numpy as np
 
 from adec.engines.base import Capability, ModelInfo, OpenOptions
 from adec.engines.checks import check_feed, check_growth, check_rewind, check_room
-from adec.engines.vocabulary import Vocabulary
+from adec.engines.vocabulary import Tokenizer, Vocabulary
 from adec.errors import EngineError
 from adec.signals import ArrayScores
 from adec.tree import ROOT, TokenTree
@@ -38,7 +38,7 @@ class TableEngine:
     ) -> None:
         self._law = law
         self.vocabulary = vocabulary or letters(size)
-        self.tokenizer = _LetterTokenizer(self.vocabulary)
+        self.tokenizer: Tokenizer = _LetterTokenizer(self.vocabulary)
         self.info = ModelInfo(
             name=name,
             path=Path(name),

@@ -66,7 +66,10 @@ def inspect_config(pair: str = "practice", environment: Mapping[str, str] | None
 
 def _settings(name: str, profile: Profile, given: Setting | None) -> list[dict[str, Any]]:
     method = METHODS[name]
-    fitted = profile.settings.get(name, {})
+    fitted: Mapping[str, Any] = profile.settings.get(name, {})
+    choice = profile.choice
+    if choice is not None and choice.exact == name != choice.within_budget:
+        fitted = choice.exact_settings or fitted
     origins = dict.fromkeys(fitted, f"profile {profile.name}")
     error = None
     try:

@@ -171,6 +171,37 @@ def test_auto_obeys_a_profile_as_far_as_it_is_proved(result, headers, tmp_path: 
             chosen(sure, **wrong)
 
 
+def test_an_exact_choice_brings_its_own_settings(result, headers, tmp_path: Path) -> None:
+    """EAD may be both: the exact choice that judges its drafts, and what is proved within the budget."""
+    path = tmp_path / "p.toml"
+    write_profile(path, profile_text(result, NAMED, *headers))
+    exact = {"up": 0.25, "accept": "exact"}
+    known = replace(
+        read_profile(path).choice, exact="ead", exact_settings=exact, within_budget="ead"
+    )
+    profile = replace(
+        read_profile(path),
+        recommended="ead",
+        choice=known,
+        budget=replace(read_profile(path).budget, strategy="ead", keep=0.9, proved=True),
+    )
+
+    def chosen(known, **wishes):
+        return choose_strategy(Choice(**wishes), known, *headers)
+
+    assert chosen(profile, keep=1) == Chosen("ead", exact)
+    assert chosen(profile) == chosen(profile, keep=0.9) == Chosen("ead")
+    alone = replace(profile, choice=replace(known, within_budget=None))
+    assert chosen(alone) == chosen(alone, keep=1) == Chosen("ead", exact)
+    text = path.read_text().replace("[budget]", "[choice.exact_settings]\nup = 0.5\n[budget]", 1)
+    if "[choice.exact_settings]" not in path.read_text():
+        path.write_text(text)
+        assert read_profile(path).choice.exact_settings == {"up": 0.5}
+    path.write_text("schema = 1\n[choice]\nexact = 'ead'\nexact_settings = 3\n")
+    with pytest.raises(ProfileError, match="exact_settings is not a table"):
+        read_profile(path)
+
+
 def test_a_budget_covers_its_own_settings_only(result, headers, tmp_path: Path) -> None:
     path = tmp_path / "p.toml"
     write_profile(path, profile_text(result, NAMED, *headers))
@@ -192,6 +223,12 @@ def test_what_is_shown_fits_and_names_everything(result) -> None:
     for measured in result.measured:
         assert measured.point.label in rows
     assert "recommended" in rows
+    for columns in (40, 60, 100):
+        narrow = table(result, columns)
+        figures = [line for line in narrow.splitlines() if "ead" not in line and "=" not in line]
+        assert max(len(line) for line in figures if "proved" not in line) <= columns
+        assert all(measured.point.label in narrow for measured in result.measured)
+    assert table(result, 500) == rows
     said = sentence(result, "mine")
     assert "adec run --pair mine" in said and "\n" not in said
     assert result.recommended.point.strategy in said

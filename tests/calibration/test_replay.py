@@ -7,20 +7,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adec.calibration.replay import (
-    acceptance_by_depth,
-    acceptance_by_rank,
-    best_chain,
+from adec.calibration.acceptance import acceptance_by_depth, acceptance_by_rank, best_chain
+from adec.calibration.replay import replay_ead, replay_ead_exact
+from adec.calibration.replay_chains import (
     cascade_defers,
     replay_adaedl,
+    replay_bild,
     replay_chain,
-    replay_ead,
+    replay_fly,
 )
 from adec.calibration.signals import answer_from, record, record_from, to_data
 from adec.calibration.trial import Point, Runner
 from adec.decoding.pair.adaedl import AdaEdlSettings
+from adec.decoding.pair.bild import BildSettings
 from adec.decoding.pair.costs import CostCurve, Curves
 from adec.decoding.pair.ead import Ead, EadSettings
+from adec.decoding.pair.fly import FlySettings
 from adec.decoding.plain import Plain
 from adec.decoding.strategy import Limits
 from adec.summary import Tally
@@ -119,6 +121,71 @@ def test_adaedl_replayed_needs_as_many_rounds_as_run() -> None:
     assert settled > 1
 
 
+@pytest.mark.parametrize("fallback", [0.0, 0.5, 0.8])
+@pytest.mark.parametrize("rollback", [0.3, 1.5, 60.0])
+def test_bild_replayed_is_bild_run_up_to_where_it_leaves_the_path(fallback, rollback) -> None:
+    """Drafts after a wrong one are not on record, so where they are judged the replay may end earlier, never later."""
+    chosen = BildSettings(fallback=fallback, rollback=rollback, longest=4)
+    point = (("fallback", fallback), ("rollback", rollback), ("longest", 4))
+    for seed in range(8):
+        pair = engines(seed)
+        asked = prompts(seed, 1, fit=1).fit[0]
+        runner = Runner(plan_of(pair), pair, max_tokens=TOKENS)
+        answer, kept = path_of(pair, runner.encode(asked))
+        run = runner.run(Point("bild", point), asked)
+        replay = replay_bild([kept], chosen, CURVES)
+        common = _common(run.tokens, answer)
+        assert replay.replayed == common and replay.left == (common < len(answer))
+        if not replay.left and kept.agrees.all():
+            assert replay.wakes == run.large_forwards
+
+
+@pytest.mark.parametrize("gate", [0.0, 0.4, 99.0])
+def test_fly_leaves_the_path_no_earlier_than_its_replay_says(gate: float) -> None:
+    chosen = FlySettings(window=2, gate=gate, drafts=6)
+    point = Point("fly", (("window", 2), ("gate", gate), ("drafts", 6)))
+    for seed in range(8):
+        pair = engines(seed)
+        asked = prompts(seed, 1, fit=1).fit[0]
+        runner = Runner(plan_of(pair), pair, max_tokens=TOKENS)
+        answer, kept = path_of(pair, runner.encode(asked))
+        replay = replay_fly([kept], chosen, CURVES)
+        assert replay.replayed <= _common(runner.run(point, asked).tokens, answer)
+        if gate == 99.0:
+            assert not replay.left and replay.replayed == len(answer)
+
+
+@pytest.mark.parametrize(("window", "dwell"), [(1, 0), (3, 2)])
+def test_exact_ead_replayed_needs_as_many_wakes_as_run(window: int, dwell: int) -> None:
+    """Where every draft is right, nothing off the path matters, and the replay is the run."""
+    settled = 0
+    for seed in range(12):
+        pair = engines(seed, likeness=0.97)
+        asked = prompts(seed, 1, fit=1).fit[0]
+        runner = Runner(plan_of(pair), pair, max_tokens=TOKENS)
+        _, kept = path_of(pair, runner.encode(asked))
+        chosen = EadSettings(up=0.6, window=window, dwell=dwell, accept="exact", longest=5)
+        replay = replay_ead_exact([kept], chosen, CURVES)
+        assert not replay.left and replay.replayed == len(kept)
+        if kept.agrees.all() and len(kept) > 2:
+            settled += 1
+            run = list(
+                Ead(pair.small, pair.large, chosen).generate(
+                    runner.encode(asked), Limits(TOKENS, frozenset({5}))
+                )
+            )
+            assert replay.ms == pytest.approx(costs(run))
+    assert settled > 1
+
+
+def _common(first, second) -> int:
+    """Length of the common prefix."""
+    return next(
+        (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b),
+        min(len(first), len(second)),
+    )
+
+
 def test_tables_count_what_they_say() -> None:
     pair = engines(1)
     kept = next(kept for i in range(5) if len(kept := path_of(pair, [i, 1])[1]) > 4)
@@ -139,11 +206,17 @@ def test_records_are_data_and_broken_data_is_noticed() -> None:
     again = record_from(data)
     assert again.tokens == kept.tokens
     assert np.allclose(again.small_entropy, kept.small_entropy, atol=1e-5)
+    assert np.allclose(again.large_list, kept.large_list, atol=1e-5)
+    assert (again.small_ids == kept.small_ids).all()
     for broken in (
         {**data, "rank": [1.0]},
         {**data, "tokens": []},
         {"tokens": [1]},
         {**data, "distance": "x"},
+        {**data, "distance": data["small_list"]},
+        {**data, "small_ids": data["distance"]},
+        {**data, "small_ids": [[]] * len(kept)},
+        {**data, "large_ids": [[-1.0] * len(row) for row in data["large_ids"]]},
     ):
         with pytest.raises((ValueError, TypeError, KeyError)):
             record_from(broken)

@@ -71,6 +71,31 @@ def test_json_alone_on_stdout(tiny_pair: Pair, capsys: Any, tmp_path: Path) -> N
     assert data["about"]["models"]["large"]["path"] == str(tiny_pair[1])
 
 
+def test_auto_is_what_a_run_would_take(tiny_pair: Pair, capsys: Any, tmp_path: Path) -> None:
+    small, large = tiny_pair
+    task = prompts(tmp_path, "one", "two")
+    arguments = ["--task", task, "--strategies", "auto,lookup", "--json", "-"]
+
+    def rows(*models: object) -> dict[str, Any]:
+        outcome = call(capsys, "bench", *models, "--threads", 1, "-n", 6, *arguments)
+        assert outcome.code == 0, outcome.err
+        return {row["name"]: row for row in json.loads(outcome.out)["rows"]}
+
+    assert rows("--small", small, "--large", large)["auto"]["guarantee"] == "exact"
+    profile = tmp_path / "mine.toml"
+    profile.write_text(
+        f'schema = 1\nrecommended = "ead"\n[pair]\nsmall = "{small}"\nlarge = "{large}"\n'
+        '[choice]\nexact = "ead"\n[choice.exact_settings]\naccept = "exact"\nup = 0.5\n'
+    )
+    assert rows("--pair", profile)["auto"]["guarantee"] == "exact"
+    profile.write_text(profile.read_text().replace('accept = "exact"', 'accept = "none"'))
+    found = rows("--pair", profile)
+    assert list(found) == ["plain", "auto", "lookup"]
+    assert found["auto"]["guarantee"] == "approximate"
+    outcome = call(capsys, *bench_of(tiny_pair, "--strategies", "auto:up=1"))
+    assert outcome.code == 2 and "auto takes no settings" in outcome.err
+
+
 def test_all_strategies_on_one_model(tiny_pair: Pair, capsys: Any, tmp_path: Path) -> None:
     task = prompts(tmp_path, "one")
     outcome = call(

@@ -7,12 +7,15 @@ import os
 import pty
 import select
 import signal
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from adec.calibration.selection import KNOBS
 from adec.cli.calibrate import seconds_of
 from adec.errors import UsageError
 from adec.profile import find_profile, read_profile
@@ -97,8 +100,7 @@ def test_a_proved_budget_is_printed_as_such_and_only_for_its_settings(
 
     assert guarantee() == "bounded"
     assert guarantee("--temp", 0.7, "--seed", 1) == "approximate"
-    name, value = ("ead.up", 3.3) if family == "ead" else ("cascade.alpha", 0.9)
-    assert guarantee("--set", f"{name}={value}") == "approximate"
+    assert guarantee("--set", f"{family}.{KNOBS[family][0]}=0.87654") == "approximate"
 
 
 def test_stale_profiles_warn_and_name_the_field(
@@ -157,7 +159,37 @@ def test_a_model_alone_and_a_picture(
     profile = read_profile(out)
     assert profile.small is None and profile.budget is None and profile.choice is not None
     assert picture.read_text().startswith("<svg")
-    assert "quiet" not in done.out
+
+
+def test_a_png_is_what_the_renderer_makes_of_the_svg(
+    tiny_pair: Pair, asked: Path, capsys: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """The renderer is an extra: here one that hands back what it was given."""
+    renderer = SimpleNamespace(svg_to_bytes=lambda svg_string, zoom: svg_string.encode())
+    monkeypatch.setitem(sys.modules, "resvg_py", renderer)
+    svg, png = tmp_path / "front.svg", tmp_path / "front.png"
+    done = call(
+        capsys, "calibrate", tiny_pair[1], "--prompts", asked, *FEW, "-q",
+        "-o", tmp_path / "one.toml", "--svg", svg, "--png", png,
+    )  # fmt: skip
+    assert done.code == 0 and png.read_text() == svg.read_text()
+
+
+def test_a_portable_profile_holds_nothing_of_this_machine(
+    tiny_pair: Pair, asked: Path, capsys: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "away.toml"
+    done = call(
+        capsys, "calibrate", *tiny_pair, "--prompts", asked, *FEW, "-o", out, "--portable", "-q"
+    )
+    assert done.code == 0
+    text, profile = out.read_text(), read_profile(out)
+    assert profile.costs is None and profile.machine == {} and "tokens_per_second" not in text
+    assert profile.choice is not None and profile.choice.exact == "speculate"
+    assert profile.recommended == "speculate" and profile.budget is not None
+    # nothing to go stale: another machine is not told of
+    done = call(capsys, "run", "--pair", out, "--threads", 1, "-n", 3, "hello")
+    assert (done.code, done.err) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -171,6 +203,7 @@ def test_a_model_alone_and_a_picture(
         (["-o", "a/b"], 2, "no name for a profile"),
         (["-o", "/proc/none/p.toml"], 2, "cannot be written"),
         (["--svg", "/proc/none/p.svg"], 2, "cannot be written"),
+        (["--png", "front.png"], 2, "pip install 'adec[png]'"),
         (["--prompts", "/no/such"], 2, "cannot be read"),
         (["--prompts", "/dev/null"], 2, "is empty"),
         (["--ctx", "9999999"], 1, "context"),
@@ -181,6 +214,7 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
     arguments: list[str], code: int, said: str, capsys: Any, home: Path, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr("adec.calibration.command.busy", lambda machine: None)
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
     done = call(capsys, "calibrate", "--threads", 1, *arguments)
     assert done.code == code and said in done.err, done.err
     assert done.err.startswith("adec: ") and done.err.count("\n") == 1 and done.out == ""

@@ -1,0 +1,114 @@
+"""Strategies for real, on the prompts to fit on: interleaved, the hopeless ones given up on the way, a finer threshold tried in the end."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from adec.calibration.fit import front
+from adec.calibration.measurements import PLAIN, Measurements
+from adec.calibration.prompts import Prompt
+from adec.calibration.result import Measured
+from adec.calibration.selection import FAMILIES, halfway
+from adec.calibration.signals import Answer
+
+LEAST_ANSWERS = 4
+"""Answers that each stage takes whatever the time: with fewer nothing can be fitted."""
+GIVEN_UP_AT = 12
+"""Prompts after which points that cannot win are run no more."""
+KEPT_EXACT, KEPT_APPROXIMATE = 3, 8
+HOPELESS = 0.9
+"""Speed, as a share of the fastest exact point's, below which an approximate point is given up."""
+SURE = 2.0
+"""Standard errors by which a loss must lie above the budget for its point to be given up."""
+
+
+class Trying:
+    """The stage on some prompts; `over` says whether its time has passed."""
+
+    def __init__(
+        self,
+        measurements: Measurements,
+        prompts: Sequence[Prompt],
+        answers: Sequence[Answer],
+        level: float,
+        tick: Callable[[float], None],
+    ) -> None:
+        self._measurements = measurements
+        self._prompts = prompts
+        self._answers = answers
+        self._level = level
+        self._tick = tick
+
+    def run(self, points: Sequence[Measured], over: Callable[[], bool]) -> int:
+        """Run every point on the same prompts, so that a slow moment hits all alike; the number of prompts."""
+        going = list(points)
+        for index in range(len(self._answers)):
+            if index >= LEAST_ANSWERS and over():
+                return index
+            if index == GIVEN_UP_AT:
+                going = _worth_more(going, self._level)
+            for place, measured in enumerate(going):
+                self._tick((index + place / len(going)) / len(self._answers))
+                self._once(measured, index)
+        return len(self._answers)
+
+    def refine(self, measured: Sequence[Measured], over: Callable[[], bool]) -> list[Measured]:
+        """One more point a family, halfway between the fastest that kept the budget and the next one that did not.
+
+        It runs later than the others, so plain decoding runs beside it again, and its times are set to the pace of the first runs.
+        """
+        plain = next(m for m in measured if m.point == PLAIN)
+        found = []
+        for family in FAMILIES:
+            known = [m for m in measured if m.point.strategy == family and not m.exact]
+            point = halfway(known, self._level)
+            if point is None or over():
+                continue
+            fresh, again = Measured(point, False), Measured(PLAIN, True)
+            count = max(len(m.runs) for m in known)
+            for index, prompt in enumerate(self._prompts[:count]):
+                self._tick(index / count)
+                run = self._measurements.trial(PLAIN, index, prompt, stage=f"{family} beside")
+                again.runs.append(run)
+                self._once(fresh, index)
+            first = Measured(PLAIN, True, runs=plain.runs[:count])
+            pace = first.ms_per_token / max(1e-9, again.ms_per_token)
+            fresh.runs = [
+                dataclasses.replace(run, ms=pace * run.ms, own_ms=pace * run.own_ms)
+                for run in fresh.runs
+            ]
+            found.append(fresh)
+        return found
+
+    def _once(self, measured: Measured, index: int) -> None:
+        prompt, own = self._prompts[index], self._answers[index]
+        run = self._measurements.trial(measured.point, index, prompt)
+        measured.runs.append(run)
+        measured.unlike += run.tokens != own.tokens
+        loss = self._measurements.loss(own, run, prompt)
+        if loss is not None:
+            measured.losses.append(loss)
+
+
+def _worth_more(points: Sequence[Measured], level: float) -> list[Measured]:
+    """The points that may still be chosen: plain, speculate, the fastest exact ones, and what is approximate, fast and not clearly past the budget.
+
+    Where no approximate point is left, the one that keeps most stays: it is what the proof may yet be had for.
+    """
+    exact = sorted((m for m in points if m.exact), key=lambda m: m.ms_per_token)
+    stay = [m for m in exact if m.point.strategy in ("plain", "speculate")]
+    stay += [m for m in exact[:KEPT_EXACT] if m not in stay]
+    limit = exact[0].ms_per_token / HOPELESS
+    others = [m for m in points if not m.exact]
+    able = [
+        m
+        for m in others
+        if m.ms_per_token <= limit and 1 - m.quality - SURE * m.quality_spread <= level
+    ]
+    edge = front(able)
+    able.sort(key=lambda m: (m not in edge, m.ms_per_token))
+    if not able and others:
+        able = [max(others, key=lambda m: (m.quality, -m.ms_per_token))]
+    stay += able[:KEPT_APPROXIMATE]
+    return [m for m in points if m in stay]
