@@ -345,7 +345,7 @@ def _settings(
             hint=f"add --strategy {idle[0]}",
         )
     own = assigned.get(method.name, {})
-    fitted = {} if profile is None else profile.settings_of(method.name, own)
+    fitted: Mapping[str, Any] = {} if profile is None else profile.settings_of(method.name, own)
     if chosen is not None:
         fitted = chosen
     origin = "" if profile is None else f"profile {profile.name}"
