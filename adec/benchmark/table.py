@@ -51,16 +51,16 @@ def show(report: Report, stream: TextIO, *, width: int, unicode: bool, colour: b
         force_terminal=colour, safe_box=not unicode,
     )  # fmt: skip
     style = box.SIMPLE_HEAD if unicode else box.ASCII2
-    halves = ((SPEED, speed_cells), (QUALITY, quality_cells))
+    tables = [(SPEED, speed_cells), (QUALITY, quality_cells)]
     if width < NARROW:
         for row in report.rows:
             console.print(Text(one_line(row.name), style="bold"))
-            for columns, cells in halves:
-                for column, cell in zip(columns, cells(row), strict=True):
-                    if cell != UNKNOWN:
-                        console.print(Text(f"  {column:<12}{cell}"))
+            for name, cell in (pair for c, f in tables for pair in zip(c, f(row), strict=True)):
+                if cell not in ("", UNKNOWN):
+                    console.print(Text(f"  {name:<12}{cell}"))
         console.print()
-    for columns, cells in halves if width >= NARROW else ():
+        tables = []
+    for columns, cells in tables:
         table = Table(box=style, padding=(0, 1), pad_edge=False)
         table.add_column("", overflow="fold")
         for column in columns:
