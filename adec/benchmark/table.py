@@ -66,12 +66,12 @@ def show(report: Report, stream: TextIO, *, width: int, unicode: bool, colour: b
     if width < NARROW:
         for row in report.rows:
             console.print(Text(one_line(row.name), style="bold"))
-            for columns, cells in tables:
-                for column, cell in zip(columns, cells(row), strict=True):
-                    if cell != UNKNOWN:
-                        console.print(Text(f"  {column:<12}{cell}"))
+            for name, cell in (pair for c, f in tables for pair in zip(c, f(row), strict=True)):
+                if cell not in ("", UNKNOWN):
+                    console.print(Text(f"  {name:<12}{cell}"))
         console.print()
-    for columns, cells in tables if width >= NARROW else ():
+        tables = []
+    for columns, cells in tables:
         table = Table(box=style, padding=(0, 1), pad_edge=False)
         table.add_column("", overflow="fold")
         for column in columns:

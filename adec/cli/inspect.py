@@ -127,7 +127,8 @@ def inspect(
     _check(thing, chosen, json=json, speed=speed, devices=devices)
     screen = _Screen(color)
     if not isinstance(thing, Trace):
-        screen.print(_report(thing, context, pair, devices=devices), json=json)
+        found = _report(thing, context, pair, screen.width, devices=devices)
+        screen.print(found, json=json)
         return 0
     if step is not None:
         from adec.inspection.step import inspect_step
@@ -163,7 +164,9 @@ def _check(
         raise UsageError("--devices has no effect here", hint="adec inspect env --devices")
 
 
-def _report(thing: Thing, context: int | None, pair: str | None, *, devices: bool) -> Report:
+def _report(
+    thing: Thing, context: int | None, pair: str | None, width: int | None, *, devices: bool
+) -> Report:
     from adec.inspection.thing import Model, Pair
     from adec.profile import Profile
 
@@ -178,7 +181,7 @@ def _report(thing: Thing, context: int | None, pair: str | None, *, devices: boo
     if isinstance(thing, Profile):
         from adec.inspection.profile import inspect_profile
 
-        return inspect_profile(thing)
+        return inspect_profile(thing) if width is None else inspect_profile(thing, width)
     if thing == "config":
         from adec.inspection.config import inspect_config
 
@@ -247,7 +250,7 @@ class _Screen:
 
         self._terminal = is_terminal(sys.stdout)
         self._colour = colour_wanted(wish, sys.stdout, os.environ)
-        self._width = size_of(sys.stdout)[0] if self._terminal else None
+        self.width = size_of(sys.stdout)[0] if self._terminal else None
 
     def print(self, report: Report, *, json: bool) -> None:
         """A report, for people or for programs."""
@@ -256,7 +259,7 @@ class _Screen:
             return
         from adec.inspection.sheet import show
 
-        show(report.blocks, sys.stdout, colour=self._colour, width=self._width)
+        show(report.blocks, sys.stdout, colour=self._colour, width=self.width)
 
     def print_json(self, data: dict[str, Any]) -> None:
         """One object."""
@@ -268,7 +271,7 @@ class _Screen:
         """One block of a report."""
         from adec.inspection.sheet import show
 
-        show([block], sys.stdout, colour=self._colour, width=self._width)
+        show([block], sys.stdout, colour=self._colour, width=self.width)
 
     def rows(self) -> Rows:
         """For the text of a trace. Signs are escape sequences too, so a pipe gets letters unless colour was asked for."""
@@ -276,7 +279,7 @@ class _Screen:
 
         smart = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
         escapes = self._colour or (self._terminal and smart)
-        return Rows(self._width or PIPE_COLUMNS, escapes=escapes, colour=self._colour)
+        return Rows(self.width or PIPE_COLUMNS, escapes=escapes, colour=self._colour)
 
     def write(self, text: str) -> None:
         """Text that is safe already."""

@@ -13,7 +13,8 @@ from adec.inspection.figures import many, number, share
 from adec.inspection.sheet import Block, Lines, Table
 from adec.profile import FRONT
 
-_COLUMNS = 80
+COLUMNS = 80
+"""Of the chart, where there is room."""
 _LABEL = 80
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _FASTEST = 1e9
@@ -102,7 +103,9 @@ def _within(value: Any, most: float) -> float | None:
     return float(value) if 0 <= value <= most else None
 
 
-def front_blocks(points: Sequence[FrontPoint], metric: str, keep: float | None) -> list[Block]:
+def front_blocks(
+    points: Sequence[FrontPoint], metric: str, keep: float | None, columns: int = COLUMNS
+) -> list[Block]:
     """The front for people: the chart that `adec calibrate` draws, and a row a point."""
     if not points:
         return []
@@ -113,7 +116,7 @@ def front_blocks(points: Sequence[FrontPoint], metric: str, keep: float | None) 
 
         wanted = min((p.kept for p in timed), default=1.0) if keep is None else keep
         drawing: Any = _Drawing(metric, wanted, timed)
-        lines = chart(drawing, _COLUMNS).split("\n")
+        lines = chart(drawing, columns).split("\n")
         if keep is None:
             lines[-1] = lines[-1].replace("; ···: the budget", "; ···: the least that was kept")
         blocks.append(Lines("The front: what was kept, against speed", lines))
@@ -131,7 +134,7 @@ def front_blocks(points: Sequence[FrontPoint], metric: str, keep: float | None) 
         for point in sorted(points, key=lambda point: point.ms_per_token)
     ]
     header = (
-        "strategy and settings",
+        "point",
         "tok/s",
         "forecast",
         "kept",

@@ -15,7 +15,7 @@ from adec.engines.opening import locate, read_header
 from adec.engines.pair import differences
 from adec.errors import AdecError
 from adec.inspection.figures import many
-from adec.inspection.front import FrontPoint, front_blocks, front_points
+from adec.inspection.front import COLUMNS, FrontPoint, front_blocks, front_points
 from adec.inspection.promise import promise_data, promise_lines, speed_data, speed_lines
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
 from adec.profile import FILE_BYTES, Profile
@@ -33,8 +33,8 @@ _EVIDENCE = {
 }
 
 
-def inspect_profile(profile: Profile) -> Report:
-    """Look at a profile that was read. A model that is not there is a finding, not an error."""
+def inspect_profile(profile: Profile, columns: int = COLUMNS) -> Report:
+    """Look at a profile that was read. A model that is not there is a finding, not an error. `columns`: of the terminal."""
     table = table_of(profile)
     comments = _comments(profile)
     models = {
@@ -66,7 +66,7 @@ def inspect_profile(profile: Profile) -> Report:
         "evidence": {name: table[name] for name in _EVIDENCE if isinstance(table.get(name), dict)},
         "comments": comments,
     }
-    return Report(data, list(_blocks(profile, data, comments, front)))
+    return Report(data, list(_blocks(profile, data, comments, front, columns)))
 
 
 def table_of(profile: Profile) -> dict[str, Any]:
@@ -187,7 +187,11 @@ def _age(day: str) -> str:
 
 
 def _blocks(
-    profile: Profile, data: dict[str, Any], comments: dict[str, str], front: list[FrontPoint]
+    profile: Profile,
+    data: dict[str, Any],
+    comments: dict[str, str],
+    front: list[FrontPoint],
+    columns: int,
 ) -> Iterator[Block]:
     recommended = data["recommended"] or "none"
     if not data["recommended_known"]:
@@ -212,6 +216,7 @@ def _blocks(
         front,
         "quality" if budget is None else budget.metric[:40],
         None if budget is None else budget.keep,
+        min(columns, COLUMNS),
     )
     for strategy in data["strategies"]:
         settings = [

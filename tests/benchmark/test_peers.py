@@ -212,3 +212,26 @@ def test_the_memory_of_a_program_is_its_own(tmp_path: Path) -> None:
     reply = fake_peer(program(tmp_path, hungry)).reply(Question("abc"), 0, never)
     assert reply is not None and reply.answer.peak_bytes is not None
     assert 300 << 20 < reply.answer.peak_bytes < 700 << 20
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_llama_cpps_own_programs_give_the_large_models_answer(name: str) -> None:
+    """Greedy, where they are on the PATH: end tokens, rounds beyond the end and lost logs of the real ones."""
+    import shutil
+
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not on the PATH")
+    choice = Choice(large=str(practice.large_gguf()), small=str(practice.small_gguf()))
+    bench = make_lineup(choice, "plain", ONE, Settings(max_tokens=40), name).lineup.open()
+    try:
+        for prompt in (
+            "Reverse this list: plum fig pear.",
+            "What is the last word of: oak ash elm?",
+        ):
+            result = bench.run(Task(0, prompt, "g"), never)
+            assert result is not None
+            plain, peer = result.answers
+            assert (peer.error, peer.same) == (None, True), (plain.text, peer.text)
+            assert abs(peer.tokens - plain.tokens) <= 1 and peer.peak_bytes
+    finally:
+        bench.close()
