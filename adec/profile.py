@@ -35,6 +35,7 @@ from adec.profile_parts import (
     budget_of,
     costs_of,
     recommendation_of,
+    shown,
     thresholds_of,
 )
 
@@ -203,7 +204,10 @@ def read_profile(path: Path) -> Profile:
         table = tomli.loads(data.decode("utf-8"))
     except OSError as error:
         raise ProfileError(f"profile {path} cannot be read: {error.strerror}") from error
-    except (tomli.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # broken TOML or UTF-8, a number of thousands of digits
         reason = " ".join(str(error).split())[:160]
         raise ProfileError(f"profile {path} is not TOML: {reason}") from None
     return _profile(path, table)
@@ -279,5 +283,5 @@ def _check_keys(
             raise ProfileError(f"profile {path}: unknown key {prefix}{key}", hint=hint)
         elif not isinstance(value, known[key]) or isinstance(value, bool):
             raise ProfileError(
-                f"profile {path}: {prefix}{key} is {value!r}, not {known[key].__name__}"
+                f"profile {path}: {prefix}{key} is {shown(value)}, not {known[key].__name__}"
             )

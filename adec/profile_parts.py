@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -149,21 +150,29 @@ def recommendation_of(table: Mapping[str, Any]) -> Recommendation:
 
 def _text(value: Any, where: str) -> str:
     if not isinstance(value, str):
-        raise Wrong(f"{where} is {value!r}, not a text")
+        raise Wrong(f"{where} is {shown(value)}, not a text")
     return value
 
 
 def _whole(value: Any, where: str, *, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise Wrong(f"{where} is {value!r}, not a whole number from {least}")
+        raise Wrong(f"{where} is {shown(value)}, not a whole number from {least}")
     return value
+
+
+def shown(value: Any) -> str:
+    """A wrong value as an error says it: never a line of thousands of digits."""
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"an integer of {value.bit_length():,} bits"
+    return repr(value)[:80]
 
 
 def _number(value: Any, where: str, *, least: float, most: float = math.inf) -> float:
     good = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not good or not math.isfinite(value) or not least <= value <= most:
+    # an integer beyond every float is told apart by comparison alone
+    if not good or value != value or not least <= value <= min(most, sys.float_info.max):
         raise Wrong(
-            f"{where} is {value!r}, not a number from {least:g}"
+            f"{where} is {shown(value)}, not a number from {least:g}"
             + (f" to {most:g}" if most < math.inf else "")
         )
     return float(value)

@@ -30,7 +30,7 @@ def bench(
         typer.Option(
             "--strategies",
             metavar="NAMES",
-            help="all, or names with commas between, auto among them; settings after a colon, such as ead:up=0.3+window=1.",
+            help="all, or names with commas between, auto among them; settings after a colon, such as ead:up=0.3+window=1; best-of-n after adadec.",
             rich_help_panel=shared.MODELS,
         ),
     ] = None,

@@ -39,7 +39,7 @@ class PanelState:
         self.start = start
         self.tally = Tally(start.strategy, start.guarantee, plain_ms=start.plain_ms_per_token)
         self.points: deque[Point] = deque(maxlen=_LONGEST)
-        self.marks: set[Mark] = {SMALL, LARGE}
+        self.marks: set[Mark] = {SMALL, LARGE} if "small" in start.models else {LARGE}
         self.reason: str | None = None
         self._about = "last hand-over"
         self.tree: TreeRecord | None = None
@@ -145,12 +145,19 @@ class PanelState:
 
     def _figures_row(self, width: int) -> Text:
         tally = self.tally
+        if tally.attempts and not tally.tokens:
+            # whole answers compete: nothing is committed before the best one is known
+            read = tally.fed["large"] + tally.fed["small"]
+            rounds = f"{count(tally.attempts, 'answer')} in {count(tally.rounds, 'round')}"
+            return _crop(_fit([rounds, f"{count(read, 'token')} read"], width), width)
         difference = tally.saved_seconds
         share = f"large {percent(tally.large_share)}"
         parts = [f"{tally.tokens_per_second:.1f} tok/s", count(tally.tokens, "token")]
         if tally.strategy != "plain":
             parts.append("saving not known yet" if difference is None else saved(difference))
         line = _fit(parts, width - len(share) - len(SEPARATOR))
+        if "small" not in self.start.models:
+            return _crop(_fit(parts, width), width)
         columns = min(30, width - len(line) - len(share) - len(SEPARATOR) - len("small  "))
         if columns < 6:
             return _crop(_fit([share, *parts], width), width)

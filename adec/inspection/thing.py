@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from adec.engines.opening import PRACTICE
-from adec.errors import ProfileError, UsageError
+from adec.errors import UsageError
 from adec.profile import Profile, available, find_profile
 
 Word = Literal["config", "env"]
@@ -88,15 +88,6 @@ def recognise(
     return _one(names[0])
 
 
-def profile_named(name: str) -> Profile:
-    """The profile of a name or at a path. Raises ProfileError."""
-    try:
-        return find_profile(name)
-    except (ValueError, OverflowError) as error:
-        # whole numbers of hundreds of digits are no floats, of thousands of digits none that Python reads
-        raise ProfileError(f"profile {name} is not TOML: {error}") from None
-
-
 def _pair_of_options(pair: str | None, small: str | None, large: str | None) -> Pair:
     if pair is None:
         if small is None or large is None:
@@ -106,7 +97,7 @@ def _pair_of_options(pair: str | None, small: str | None, large: str | None) -> 
                 hint="or look at one model: adec inspect MODEL",
             )
         return Pair(small, large)
-    profile = profile_named(pair)
+    profile = find_profile(pair)
     if profile.small is None or profile.large is None:
         raise UsageError(
             f"profile {profile.name} names no pair of models", hint="give --small and --large"
@@ -129,7 +120,7 @@ def _one(name: str) -> Thing:
         return _absent(name)
     if stat.S_ISDIR(found.st_mode):
         if not (path / "config.json").is_file() and name in available():
-            return profile_named(name)
+            return find_profile(name)
         return Model(name)
     if stat.S_ISFIFO(found.st_mode):
         return Trace(path)
@@ -152,7 +143,7 @@ def _file(name: str, path: Path) -> Thing:
             raise UsageError(f"{name} was written by adec bench: there is no run in it", hint=hint)
     ending = path.suffix.lower()
     if ending == ".toml":
-        return profile_named(str(path))
+        return find_profile(str(path))
     if start.lstrip(_BLANK).startswith(b"{") and ending not in (".gguf", ".safetensors"):
         return Trace(path)
     if ending == ".gguf":
@@ -173,7 +164,7 @@ def _file(name: str, path: Path) -> Thing:
 def _absent(name: str) -> Profile:
     known = available()
     if name in known or name.endswith(".toml"):
-        return profile_named(name)
+        return find_profile(name)
     if "/" in name or "\\" in name or Path(name).suffix:
         raise UsageError(f"{name} does not exist")
     near = difflib.get_close_matches(name, [*known, *WORDS], n=1)

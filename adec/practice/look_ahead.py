@@ -4,7 +4,7 @@
 
 The threshold is learned on problems of the train split, teacher-forced, as in the paper; --trigger-rate asks for a share of
 positions that pause instead. Every setting answers the same problems; a cell is the difference in accuracy to greedy decoding with
-its paired 95 % interval, and the tokens fed as a multiple of greedy's.
+its paired 95 % interval, problems won and lost, and the tokens fed as a multiple of greedy's.
 """
 
 from __future__ import annotations
@@ -159,7 +159,8 @@ def _is_right(problem: Problem, text: str) -> bool:
 
 
 def _cell(greedy: Row, row: Row) -> str:
-    return f"{points(gain(greedy.right, row.right))} {row.fed / greedy.fed:.2f}x"
+    found = gain(greedy.right, row.right)
+    return f"{points(found)} {found.won}:{found.lost} {row.fed / greedy.fed:.2f}x"
 
 
 if __name__ == "__main__":

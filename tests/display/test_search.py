@@ -99,3 +99,12 @@ def test_candidates_get_their_texts_where_ids_become_text() -> None:
     assert done.pause is not None
     assert [one.text for one in done.pause.candidates] == ["añ", "a\ufffd"]
     assert done.tokens[0].text == "a"
+
+
+def test_answers_that_compete_are_counted_before_one_is_committed() -> None:
+    forward = Forward("large", "write", 40, 5.0)
+    first = Step("attempt", (), (forward,), attempt=Attempt(1, (1,), 0.5, True, text="a"))
+    second = Step("attempt", (), (forward,), attempt=Attempt(2, (2,), 0.25, False, text="b"))
+    rows = rows_of(first, second)
+    assert any("2 answers in 2 rounds · 80 tokens read" in row for row in rows)
+    assert not any("large 0 %" in row for row in rows)
