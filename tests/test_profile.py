@@ -98,3 +98,17 @@ def test_mutated_profiles_are_read_or_refused(home: Path) -> None:
             read_profile(path)
         except AdecError as error:
             assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("digits", [400, 5000])
+@pytest.mark.parametrize("line", ["schema = {}", "[ead]\nup = {}", "[budget]\nkeep = {}"])
+def test_numbers_of_hundreds_of_digits_are_one_line_of_error(tmp_path, line, digits) -> None:
+    path = tmp_path / "huge.toml"
+    pair = 'small = "practice:small"\nlarge = "practice:large"'
+    number = line.format("9" * digits)
+    path.write_text(
+        f'name = "huge"\n{"" if "schema" in line else "schema = 1"}\n{number}\n[pair]\n{pair}\n'
+    )
+    with pytest.raises(AdecError) as caught:
+        plan(Choice(pair=str(path), strategy="ead"))
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 600

@@ -12,9 +12,8 @@ from adec.defaults import KEYS, Setting
 from adec.defaults import settings as defaults_of
 from adec.errors import AdecError
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
-from adec.inspection.thing import profile_named
 from adec.places import kept_folder, profile_folders
-from adec.profile import Profile, available
+from adec.profile import Profile, available, find_profile
 
 VARIABLES = {
     "ADEC_HOME": "moves everything that adec keeps for you into one folder",
@@ -32,7 +31,7 @@ def inspect_config(pair: str = "practice", environment: Mapping[str, str] | None
     Raises ProfileError for an unknown pair, UsageError for a settings file that is wrong.
     """
     environment = os.environ if environment is None else environment
-    profile = profile_named(pair)
+    profile = find_profile(pair)
     defaults = defaults_of(environment)
     rows = [row for name in METHODS for row in _settings(name, profile, defaults.get("set"))]
     recommended = f"profile {profile.name}" if profile.recommended else "default"
