@@ -26,6 +26,10 @@ MEMORY = 24.0
 """Trials that a cell remembers: few, since a text changes its character, and one long draft brings many trials at once."""
 
 
+GUESS = 0.9
+"""Acceptance of a draft at a depth of which nothing is known yet: high, so that it is tried; two failures correct it."""
+
+
 class Rates:
     """Acceptance of one drafter's nodes under one verifier."""
 
@@ -50,7 +54,7 @@ class Rates:
         hits, trials = self._cells.get(cell, (0.0, 0.0))
         return min(1.0, (hits + PRIOR * coarse) / (trials + PRIOR))
 
-    def at_depth(self, depth: int, guess: float = 0.7) -> float:
+    def at_depth(self, depth: int, guess: float = GUESS) -> float:
         """The chance that the first draft at `depth` is accepted, given that those before it are; `guess` while unseen."""
         for place in range(min(depth, DEEP) + 1):
             # what is known of the depth above is the guess for this one

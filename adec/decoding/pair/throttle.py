@@ -39,20 +39,19 @@ State = Literal["open", "probe", "closed"]
 
 
 class Throttle:
-    """The state of one drafter. One that costs time begins with a probe: nothing is known of it.
+    """The state of one drafter, which is open at first: most answers are over before a drafter that must prove itself has done so.
 
-    A drafter without a model (`free`) is open at first and judged over a longer time: its drafts cost little where they fail, and what
-    it wins comes in rare long matches.
+    A drafter without a model (`free`) is judged over a longer time: its drafts cost little where they fail, and what it wins comes
+    in rare long matches.
     """
 
     def __init__(self, *, free: bool = False) -> None:
-        self.state: State = "open" if free else "probe"
+        self.state: State = "open"
         self.speed: float | None = None
         """Speed of drafting rounds in the last judgement, as a multiple of plain decoding's."""
         self._wait = WAIT
         self._idle = 0
         self._free = free
-        self._fresh = not free
         self._losing = 0
         self._streak = RECENT_FREE if free else STREAK
         self._convincing = CONVINCING
@@ -78,7 +77,7 @@ class Throttle:
 
     def convince(self, streak: int) -> None:
         """While nothing was drafted, the last `streak` tokens were what would have been."""
-        if self.state != "open" and not self._fresh and streak >= self._convincing:
+        if self.state != "open" and streak >= self._convincing:
             self.state = "open"
             self._convincing *= 2
             self._forget()
@@ -107,23 +106,19 @@ class Throttle:
                 self.speed = speed
                 self._close()
             return False
-        hopeless = tokens <= 1 and not self._fresh
-        if count < (TRIES if self._fresh else PROBES) and not hopeless:
+        # of a first draft that is rejected whole, one round says enough
+        if count < PROBES and tokens > 1:
             return False
         self.speed = speed
-        again = not self._fresh
-        if speed >= (MARGIN if again else allowed):
+        if speed >= MARGIN:
             self.state = "open"
-            self._fresh = False
-            return again
-        if again:
-            self._wait = max(self._wait, round(self._lost / PROBING))
+            return True
+        self._wait = max(self._wait, round(self._lost / PROBING))
         self._close()
         return False
 
     def _close(self) -> None:
         self.state = "closed"
-        self._fresh = False
         self._forget()
 
     def _forget(self) -> None:

@@ -18,9 +18,10 @@ from adec.decoding.strategy import Limits
 from adec.events import Step
 
 PLAIN_FIRST = 2
-"""Plain rounds before anything is drafted: what drafting must beat is a measurement of this run, not of another day."""
-PLAIN_AGAIN = 32
-"""Rounds after which one is plain, so that the measurement stays true."""
+"""Plain rounds before anything is drafted when no curve is given: what drafting must beat is then a measurement."""
+PLAIN_SOON, PLAIN_AGAIN = 6, 32
+"""Rounds after which some are plain, so that what drafting must beat is a measurement of this run: with a given curve the
+first time, and later."""
 SHOWS = 0.02
 """Share of a plain round that the strategy's own work may take before drafters that have nothing to say are no longer asked."""
 PROBE_NODES = 3
@@ -29,6 +30,8 @@ LONGEST = 64
 """Nodes of a proposal at most; past that a round's own time shows."""
 FORESEEN = 16
 """Depths that a prediction of the small model's worth looks at."""
+FIRST_REACH = 6
+"""Depth that a first draft is taken to reach; how sure its drafter is of each node ends most drafts before."""
 SHRINK = 1 / 3
 """What is left of an arm's reach after a round in which nothing stood; it grows at once (exllamav3: up fast, down slow)."""
 
@@ -42,7 +45,7 @@ class Arm:
     throttle: Throttle = field(default_factory=Throttle)
     own_ms: float = 0.0
     """Running mean of the strategy's own time in its rounds."""
-    reach: float = PROBE_NODES
+    reach: float = FIRST_REACH
     """Depth that was accepted lately; drafts go to twice that and two more. Counted acceptance forgets too slowly to keep
     a text that stops being foreseeable from costing several very long drafts."""
 
@@ -92,6 +95,7 @@ class TimedPlanner:
         """The large model's curve became known, and perhaps that of the small one."""
         self.timings = Timings(curve)
         self.is_measured = True
+        self._since = PLAIN_AGAIN - PLAIN_SOON
         for arm in self.arms:
             if small is not None and isinstance(arm.drafter, SmallModel):
                 arm.drafter.timings = Timings(small)
@@ -114,7 +118,8 @@ class TimedPlanner:
         if all(arm.throttle.state == "closed" for arm in self.arms):
             return empty()
         curve = self.timings.curve
-        if curve is None or self.timings.count(1) < PLAIN_FIRST or self._since >= PLAIN_AGAIN:
+        unknown = not self.is_measured and self.timings.count(1) < PLAIN_FIRST
+        if curve is None or unknown or self._since >= PLAIN_AGAIN:
             return empty()
         if min(room.nodes, room.depth) < 1:
             return empty()
