@@ -14,7 +14,7 @@ from adec.profile import Profile
 from adec.profile_parts import Budget
 
 if TYPE_CHECKING:
-    from adec.session import Choice
+    from adec.planning import Choice
 
 
 @dataclass(frozen=True)

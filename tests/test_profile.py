@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from adec.errors import AdecError, ProfileError
+from adec.planning import Choice, plan
 from adec.profile import available, find_profile, read_profile
-from adec.session import Choice, plan
 
 GOOD = """
 schema = 1

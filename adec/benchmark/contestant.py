@@ -10,7 +10,8 @@ from adec.benchmark.answer import Answer, RowHeader
 from adec.benchmark.memory import peak_bytes, reset_peak
 from adec.engines.pair import Engines
 from adec.events import End, Purpose, Step
-from adec.session import Plan, Question, Session
+from adec.planning import Plan
+from adec.session import Question, Session
 
 Interrupted = Callable[[], bool]
 

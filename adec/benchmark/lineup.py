@@ -17,7 +17,7 @@ from adec.decoding.registry import METHODS
 from adec.decoding.search.adadec import AdaDecSettings
 from adec.engines.base import OpenOptions
 from adec.errors import PairError, UsageError
-from adec.session import Choice, Plan, plan
+from adec.planning import Choice, Plan, plan
 
 BEST_OF_N = "best-of-n"
 """Whole answers, the likeliest of which counts, as many as an adadec row's tokens are enough for: one round of iad."""

@@ -13,8 +13,8 @@ from adec.calibration.machine import busy, this_machine
 from adec.engines.base import OpenOptions
 from adec.errors import CheckFailed, UsageError
 from adec.events import Role
+from adec.planning import Choice, plan
 from adec.profile import find_profile
-from adec.session import Choice, plan
 
 SECONDS = 15.0
 TOLERANCE = 0.25

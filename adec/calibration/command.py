@@ -25,7 +25,7 @@ from adec.engines.base import OpenOptions
 from adec.errors import UsageError
 from adec.interrupts import Interrupts
 from adec.places import kept_folder, user_profiles
-from adec.session import DEFAULT_PAIR, Choice, Plan, plan
+from adec.planning import DEFAULT_PAIR, Choice, Plan, plan
 
 Say = Callable[[str], None]
 

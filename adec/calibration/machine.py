@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 from dataclasses import dataclass
 from importlib import metadata
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from adec import __version__
 from adec.engines.base import ModelHeader
-from adec.load import load_average
+from adec.load import load_average, usable_cores
 
 BUSY = 0.25
 """Load per core, by others, from which a machine counts as busy."""
@@ -46,13 +45,6 @@ def this_machine(header: ModelHeader) -> Machine:
         backend=_backend(header.info.format),
         load=load_average(),
     )
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def busy(machine: Machine) -> str | None:

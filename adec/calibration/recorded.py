@@ -21,7 +21,7 @@ from adec.engines.base import Engine
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
 from adec.events import Role
-from adec.session import Plan
+from adec.planning import Plan
 from adec.signals import ArrayScores
 from adec.tree import TokenTree
 

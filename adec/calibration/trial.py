@@ -18,8 +18,9 @@ from adec.decoding.registry import find_method
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
 from adec.events import End, Step
+from adec.planning import Plan
 from adec.prompting import encode_prompt
-from adec.session import Plan, Question, Session
+from adec.session import Question, Session
 
 Metric = Literal["agreement", "answer", "perplexity"]
 

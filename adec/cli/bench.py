@@ -212,8 +212,8 @@ def bench(
     from adec.cli.bench_output import Outputs, share_cores
     from adec.engines.base import OpenOptions
     from adec.errors import UsageError
+    from adec.planning import Choice
     from adec.sampling import Sampler, fresh_seed
-    from adec.session import Choice
 
     if check and temperature > 0:
         raise UsageError(

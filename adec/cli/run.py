@@ -128,8 +128,9 @@ def run(
     from adec.cli.prompt_input import read_prompt
     from adec.display.choose import Wishes, choose_display
     from adec.engines.base import OpenOptions
+    from adec.planning import Choice, plan
     from adec.sampling import Sampler, fresh_seed
-    from adec.session import Choice, Question, plan
+    from adec.session import Question
 
     chosen_seed = seed if seed is not None else 0 if temperature == 0 else fresh_seed()
     sampler = Sampler(temperature, top_k, top_p, min_p, chosen_seed)

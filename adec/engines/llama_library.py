@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from adec.errors import EngineError
+from adec.load import usable_cores
 
 _ERROR, _CONTINUED = 4, 5  # ggml_log_level
 
@@ -233,23 +234,3 @@ def default_threads(parameters: int) -> int:
     whole time slice (100 ms instead of 0.6), which a tiny model cannot win back.
     """
     return 1 if parameters < FEW else usable_cores()
-
-
-def usable_cores() -> int:
-    """Physical cores among those this process may run on, at most its share of processor time."""
-    try:
-        mask = os.sched_getaffinity(0)
-    except AttributeError:  # macOS, Windows
-        return os.cpu_count() or 1
-    cores = set()
-    for cpu in mask:
-        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        try:
-            cores.add(siblings.read_text())
-        except OSError:
-            cores.add(str(cpu))
-    try:  # a container's quota: more threads than that only wait for each other
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(len(cores), -(-int(quota) // int(period))))
-    except (OSError, ValueError):
-        return max(1, len(cores))

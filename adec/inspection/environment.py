@@ -14,7 +14,7 @@ from typing import Any
 from adec import __version__
 from adec.inspection.figures import many, size
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
-from adec.load import load_average
+from adec.load import load_average, usable_cores
 
 BACKENDS = {
     "llama.cpp (GGUF files)": ("llama-cpp-python", "llama_cpp"),
@@ -26,7 +26,6 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES
 
 def inspect_environment(*, deep: bool = False) -> Report:
     """What runs here. `deep` loads the backends and asks them for their devices, which takes seconds."""
-    from adec.engines.llama_library import usable_cores
 
     total, available = _memory()
     data: dict[str, Any] = {

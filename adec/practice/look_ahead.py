@@ -21,11 +21,12 @@ from adec.benchmark.figures import points
 from adec.benchmark.statistics import Gain
 from adec.decoding.search.threshold import Threshold, learn_threshold, observe
 from adec.engines.base import OpenOptions
+from adec.planning import Choice, plan
 from adec.practice.tasks import FAMILIES, Problem, problems
 from adec.practice.tasks.problem import code_of
 from adec.practice.tasks.sandbox import passes
 from adec.prompting import encode_prompt
-from adec.session import Choice, Question, Session, plan
+from adec.session import Question, Session
 
 CONTEXT = 512
 LONGEST = 160

@@ -17,10 +17,10 @@ from time import perf_counter
 from adec.decoding.search.adadec import AdaDec, AdaDecSettings
 from adec.decoding.strategy import Limits
 from adec.engines.base import Engine, OpenOptions
+from adec.planning import Choice, plan
 from adec.practice.tasks import problems
 from adec.prompting import encode_prompt
 from adec.sampling import Sampler
-from adec.session import Choice, plan
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

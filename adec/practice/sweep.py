@@ -17,8 +17,9 @@ from typing import Any
 
 from adec.engines.base import OpenOptions
 from adec.engines.pair import Engines
+from adec.planning import Choice, plan
 from adec.practice.tasks import problems
-from adec.session import Choice, Question, Session, plan
+from adec.session import Question, Session
 
 PAPER = ("ead.window=5", "ead.dwell=10")
 TOKEN = ("ead.window=1", "ead.dwell=0")

@@ -18,7 +18,7 @@ from adec.decoding.strategy import Guarantee
 from adec.engines.base import ModelHeader
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
-from adec.session import Plan
+from adec.planning import Plan
 from tests import laws
 
 LETTERS = "abcde"

@@ -18,7 +18,8 @@ from adec.engines.base import OpenOptions
 from adec.engines.opening import locate, read_header
 from adec.engines.pair import Engines
 from adec.errors import EngineError, PairError, UsageError
-from adec.session import Choice, Question
+from adec.planning import Choice
+from adec.session import Question
 from tests import laws
 
 GGUF = ("practice:large", "practice:small")

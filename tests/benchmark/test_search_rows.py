@@ -19,7 +19,8 @@ from adec.benchmark.totals import Totals
 from adec.benchmark.verdict import with_verdicts
 from adec.engines.base import OpenOptions
 from adec.errors import UsageError
-from adec.session import Choice, Question
+from adec.planning import Choice
+from adec.session import Question
 from tests.benchmark.rows import plan_of, prompt_of
 
 ONE = OpenOptions(threads=1, context=256)

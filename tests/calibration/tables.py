@@ -16,7 +16,7 @@ from adec.decoding.registry import METHODS, PlainSettings
 from adec.engines.base import ModelHeader
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
-from adec.session import Plan
+from adec.planning import Plan
 from tests.laws import blend, law
 
 MACHINE = Machine("Linux x86_64", "a table", 2, "0", "table")

@@ -16,8 +16,8 @@ from adec.calibration.prompts import Prompt, PromptSet, built_in, read_prompts
 from adec.decoding.search.threshold import TRIGGER_RATE, observe
 from adec.engines.pair import Engines
 from adec.errors import ProfileError, UsageError
+from adec.planning import Choice, plan
 from adec.profile import read_profile
-from adec.session import Choice, plan
 from tests.calibration.tables import calibration, engines, prompts
 
 

@@ -19,8 +19,9 @@ from adec.decoding.pair.planner import Clocked
 from adec.decoding.registry import METHODS
 from adec.decoding.settings import build
 from adec.errors import AdecError, ProfileError, UsageError
+from adec.planning import Choice
 from adec.profile import read_profile
-from adec.session import Choice, Question, Session
+from adec.session import Question, Session
 from tests.calibration.tables import calibration, engines, plan_of, prompts
 
 NAMED = Named("letters", "large.gguf", "small.gguf", "letters", 0)

@@ -202,7 +202,7 @@ def test_every_option_reaches_the_run(
         seen.append(repr((choice, own["question"], own["machine"], own["wishes"], own["verbose"])))
         raise AdecError("seen")
 
-    monkeypatch.setattr("adec.session.plan", spy)
+    monkeypatch.setattr("adec.planning.plan", spy)
     monkeypatch.setattr("adec.engines.llama_library.echo_logs", lambda on: None)
     variants = {
         "pair": ["--pair", "x"], "small": ["--small", "x"], "large": ["--large", "x"],

@@ -13,6 +13,7 @@ import pytest
 from adec.engines.base import ModelHeader, OpenOptions
 from adec.engines.gguf_header import read_gguf_header
 from adec.errors import EngineError
+from adec.load import usable_cores
 from adec.tree import ROOT, TokenTree
 from tests.engines.contract import EngineContract, assert_rows_equal, log_probabilities
 from tests.engines.test_gguf_header import sentencepiece
@@ -260,7 +261,7 @@ def test_defaults_of_the_options(header: ModelHeader) -> None:
     assert engine.context == 2048
     threads = engine._session.library.llama_n_threads(engine._session.context)
     assert threads == 1  # a tiny model
-    assert llama_library.default_threads(10**9) == llama_library.usable_cores() >= 1
+    assert llama_library.default_threads(10**9) == usable_cores() >= 1
     engine.close()
 
 
