@@ -57,6 +57,26 @@ def halfway(points: Sequence[Measured], level: float) -> Point | None:
     return None
 
 
+def safer(points: Sequence[Measured], level: float) -> Point | None:
+    """The point between the fastest that kept the budget and the next safer one, where the first is expected to lose more than half the budget.
+
+    What loses nearly all of it is hardly ever proved, and what the grid holds beyond may be too slow.
+    """
+    losses = dict(zip(map(id, points), expected_losses(points), strict=True))
+    good = [m for m in front(points) if 1 - m.quality <= level]
+    if not good:
+        return None
+    best = min(good, key=lambda m: m.ms_per_token)
+    if losses[id(best)] <= level / 2:
+        return None
+    slower = [m for m in points if m.ms_per_token > best.ms_per_token and m.quality > best.quality]
+    for other in sorted(slower, key=lambda m: m.ms_per_token):
+        point = between(best.point, other.point)
+        if point is not None and all(m.point != point for m in points):
+            return point
+    return None
+
+
 def expected_losses(family: Sequence[Measured]) -> list[float]:
     """The mean loss to be expected of each point of a family on fresh prompts.
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from itertools import product
 
 from adec.calibration.fit import front
 from adec.calibration.measurements import PLAIN, Measurements
 from adec.calibration.prompts import Prompt
 from adec.calibration.result import Measured
-from adec.calibration.selection import FAMILIES, halfway
+from adec.calibration.selection import FAMILIES, halfway, safer
 from adec.calibration.signals import Answer
 
 LEAST_ANSWERS = 4
@@ -54,22 +55,22 @@ class Trying:
         return len(self._answers)
 
     def refine(self, measured: Sequence[Measured], over: Callable[[], bool]) -> list[Measured]:
-        """One more point a family, halfway between the fastest that kept the budget and the next one that did not.
+        """At most two more points a family: next to the fastest that kept the budget a safer one, and a bolder one.
 
         It runs later than the others, so plain decoding runs beside it again, and its times are set to the pace of the first runs.
         """
         plain = next(m for m in measured if m.point == PLAIN)
         found = []
-        for family in FAMILIES:
+        for family, choose in product(FAMILIES, (safer, halfway)):
             known = [m for m in measured if m.point.strategy == family and not m.exact]
-            point = halfway(known, self._level)
+            point = choose(known, self._level)
             if point is None or over():
                 continue
             fresh, again = Measured(point, False), Measured(PLAIN, True)
             count = max(len(m.runs) for m in known)
             for index, prompt in enumerate(self._prompts[:count]):
                 self._tick(index / count)
-                run = self._measurements.trial(PLAIN, index, prompt, stage=f"{family} beside")
+                run = self._measurements.trial(PLAIN, index, prompt, stage=f"beside {point.label}")
                 again.runs.append(run)
                 self._once(fresh, index)
             first = Measured(PLAIN, True, runs=plain.runs[:count])

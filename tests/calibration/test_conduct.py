@@ -11,7 +11,7 @@ from adec.calibration.bounds import binomial_tail
 from adec.calibration.conduct import Wishes
 from adec.calibration.journal import Journal
 from adec.calibration.result import Measured
-from adec.calibration.selection import FAMILIES, PROVED_FAMILIES, halfway
+from adec.calibration.selection import FAMILIES, PROVED_FAMILIES, halfway, safer
 from adec.calibration.trial import Point, Run, Runner, disagreement, loss_of
 from adec.calibration.trying import GIVEN_UP_AT
 from adec.engines.pair import Engines
@@ -174,7 +174,7 @@ def test_a_finer_threshold_is_tried_between_the_last_good_and_the_first_bad() ->
     def point(up: float, ms: float, loss: float, window: int = 1) -> Measured:
         label = Point("ead", (("up", up), ("down", up), ("window", window), ("dwell", 0)))
         run = Run((1,) * 11, "", 10 * ms, 0.0, 0, 0, 1)
-        return Measured(label, False, runs=[run], losses=[loss])
+        return Measured(label, False, runs=[run], losses=[loss], left=loss)
 
     safe, good, bad, worse = (
         point(0.1, 9, 0.0), point(0.4, 6, 0.02), point(0.9, 4, 0.06), point(1.6, 3, 0.3)
@@ -185,3 +185,7 @@ def test_a_finer_threshold_is_tried_between_the_last_good_and_the_first_bad() ->
     assert halfway([bad, worse], 0.03) is None
     assert halfway([good, point(0.9, 4, 0.06, window=5)], 0.03) is None
     assert halfway([good, point(0.4001, 5, 0.5)], 0.03) is None
+    found = safer([worse, safe, bad, good], 0.03)
+    assert found == Point("ead", (("up", 0.2), ("down", 0.2), ("window", 1), ("dwell", 0)))
+    assert safer([good, bad], 0.03) is None  # nothing beyond it
+    assert safer([safe, good], 0.5) is None  # it loses little
