@@ -15,6 +15,8 @@ from adec.calibration.proof import Tested
 from adec.calibration.trial import Metric, Point, Run
 from adec.events import Role
 
+ADAPTS = 1.1
+"""How much faster than speculate, which adapts to each prompt, another exact strategy must be to be recommended."""
 PAYS = 1.02
 """A strategy must be faster by this factor to be recommended, and by more than both speeds are uncertain."""
 SCATTERED = 0.1
@@ -144,15 +146,19 @@ class Result:
 
     @property
     def exact(self) -> Measured:
-        """The fastest exact strategy; plain where nothing pays; speculate, which stops by itself, where times cannot tell."""
+        """The fastest exact strategy; plain where nothing pays; speculate, which stops by itself, where times cannot tell.
+
+        Speculate also where another is hardly faster: the others go on drafting on prompts unlike these, where it does not pay.
+        """
         exact = [m for m in self.measured if m.exact and m is not self.plain]
         # a point that was given up early was slow on the prompts that it had
         longest = max((len(m.runs) for m in exact), default=0)
         others = [m for m in exact if len(m.runs) == longest]
         best = max(others, key=lambda m: m.tokens_per_second, default=self.plain)
-        if faster(best, self.plain):
-            return best
         careful = next((m for m in others if m.point.strategy == "speculate"), self.plain)
+        if faster(best, self.plain):
+            near = ADAPTS * careful.tokens_per_second >= best.tokens_per_second
+            return careful if near and faster(careful, self.plain) else best
         return careful if self.scattered and not faster(self.plain, careful) else self.plain
 
     @property
