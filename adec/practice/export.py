@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from adec.practice import tokenizer as tokens
+from adec.practice.llama_header import begin_llama
 from adec.practice.model import CONTEXT, NORM_EPS, ROPE_THETA, SHAPES, Shape
 
 if TYPE_CHECKING:
@@ -105,23 +106,20 @@ def configurations(shape: Shape, theta: float = ROPE_THETA) -> dict[str, dict[st
 def _write_gguf(
     path: Path, name: str, shape: Shape, weights: Mapping[str, Tensor], tokenizer: Tokenizer
 ) -> None:
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_name(f"adec practice {name}")
-    writer.add_license("apache-2.0")
-    writer.add_description("Trained on generated problems; see README.md beside the file.")
-    writer.add_context_length(CONTEXT)
-    writer.add_embedding_length(shape.width)
-    writer.add_block_count(shape.layers)
-    writer.add_feed_forward_length(shape.hidden)
-    writer.add_head_count(shape.heads)
-    writer.add_head_count_kv(shape.heads)
-    writer.add_key_length(shape.head)
-    writer.add_value_length(shape.head)
-    writer.add_rope_dimension_count(shape.head)
-    writer.add_rope_freq_base(ROPE_THETA)
-    writer.add_layer_norm_rms_eps(NORM_EPS)
-    writer.add_vocab_size(shape.vocabulary)
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
+    writer = begin_llama(
+        path,
+        f"practice {name}",
+        "Trained on generated problems; see README.md beside the file.",
+        width=shape.width,
+        layers=shape.layers,
+        feed_forward=shape.hidden,
+        head=shape.head,
+        vocabulary=shape.vocabulary,
+        context=CONTEXT,
+        theta=ROPE_THETA,
+        eps=NORM_EPS,
+        file_type=gguf.LlamaFileType.MOSTLY_F16,
+    )
     _add_tokenizer(writer, tokenizer)
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, shape.layers)
     for key, weight in weights.items():

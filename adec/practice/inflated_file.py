@@ -16,6 +16,7 @@ from tokenizers import pre_tokenizers
 
 from adec.practice import tokenizer as names
 from adec.practice.inflated_tensors import Planned, Source, bytes_of
+from adec.practice.llama_header import begin_llama
 
 FILE_TYPES = {
     Kind.Q4_0: gguf.LlamaFileType.MOSTLY_Q4_0,
@@ -59,24 +60,20 @@ def begin(
     out: Path, name: str, size: Size, context: int, theta: float, eps: float
 ) -> gguf.GGUFWriter:
     """A writer that knows the sizes of a Llama model. `theta`: base of RoPE; `eps`: of its RMS norms."""
-    writer = gguf.GGUFWriter(out, "llama")
-    writer.add_name(f"adec {name}")
-    writer.add_license("apache-2.0")
-    writer.add_description("Made to measure time; see python -m adec.practice.inflate --help.")
-    writer.add_context_length(context)
-    writer.add_embedding_length(size.width)
-    writer.add_block_count(size.layers)
-    writer.add_feed_forward_length(size.feed_forward)
-    writer.add_head_count(size.width // size.head)
-    writer.add_head_count_kv(size.width // size.head)
-    writer.add_key_length(size.head)
-    writer.add_value_length(size.head)
-    writer.add_rope_dimension_count(size.head)
-    writer.add_rope_freq_base(theta)
-    writer.add_layer_norm_rms_eps(eps)
-    writer.add_vocab_size(size.vocabulary)
-    writer.add_file_type(FILE_TYPES[size.kind])
-    return writer
+    return begin_llama(
+        out,
+        name,
+        "Made to measure time; see python -m adec.practice.inflate --help.",
+        width=size.width,
+        layers=size.layers,
+        feed_forward=size.feed_forward,
+        head=size.head,
+        vocabulary=size.vocabulary,
+        context=context,
+        theta=theta,
+        eps=eps,
+        file_type=FILE_TYPES[size.kind],
+    )
 
 
 def copy_tokenizer(writer: gguf.GGUFWriter, source: Source, vocabulary: int) -> None:

@@ -127,6 +127,10 @@ class Timings:
         """A forward of one token, as known now."""
         return None if self.curve is None else self.curve.ms(1)
 
+    def filled(self, size: int) -> int:
+        """See `CostCurve.filled`; `size` while no curve is known."""
+        return size if self.curve is None else self.curve.filled(size)
+
     @property
     def curve(self) -> CostCurve | None:
         """The curve as known now; None before anything was measured."""

@@ -17,6 +17,11 @@ from adec.decoding.pair.speculation import Speculating
 from adec.decoding.settings import setting
 from adec.engines.pair import Engines
 
+PUBLISHED = 10
+"""Tokens of a draft in the published program."""
+LONGEST = 63
+"""With the newest token a forward of 64, where llama.cpp's blocks end."""
+
 
 @dataclass(frozen=True, slots=True)
 class LookupSettings:
@@ -24,7 +29,10 @@ class LookupSettings:
 
     least: int = setting(1, "tokens that must match", least=1, most=GRAMS)
     tokens: int = setting(
-        0, "tokens drafted at most; 0: 63 by time, the published 10 when fixed", least=0, most=256
+        0,
+        f"tokens drafted at most; 0: {LONGEST} by time, the published {PUBLISHED} when fixed",
+        least=0,
+        most=256,
     )
     size: Literal["time", "fixed"] = setting(
         "time", "time: draft while tokens per millisecond rise. fixed: always that many"
@@ -33,6 +41,6 @@ class LookupSettings:
 
 def build(engines: Engines, settings: LookupSettings) -> Speculating:
     """Prompt lookup on the large model alone."""
-    tokens = settings.tokens or (10 if settings.size == "fixed" else 63)
+    tokens = settings.tokens or (PUBLISHED if settings.size == "fixed" else LONGEST)
     drafter = SuffixMatching(name="ngram", least=settings.least, latest_only=True)
     return free_drafting("lookup", None, engines, drafter, tokens, settings.size, chain=True)

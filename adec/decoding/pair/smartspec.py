@@ -76,8 +76,7 @@ class GoodputPlanner:
         return self._small.propose(sequence, growth, meter)
 
     def filled(self, size: int) -> int:
-        curve = self.timings.curve
-        return size if curve is None else curve.filled(size)
+        return self.timings.filled(size)
 
     def learn(self, outcome: Outcome) -> None:
         drafted = len(outcome.proposal)

@@ -66,13 +66,13 @@ class Throttle:
         if self._idle >= self._wait and rests:
             self.state = "probe"
             # an open drafter that is never used waits longer each time, too, until it is
-            self._wait = max(self._wait, min(2 * self._wait, WAIT_MOST))
+            self._wait_longer()
             self._forget()
 
     def rest(self) -> None:
         """Asking the drafter costs time that shows, and it had nothing worth drafting for a while."""
         if self.state == "open" and self._idle >= WAIT:
-            self._wait = max(self._wait, min(2 * self._wait, WAIT_MOST))
+            self._wait_longer()
             self._close()
 
     def convince(self, streak: int) -> None:
@@ -116,6 +116,9 @@ class Throttle:
         self._wait = max(self._wait, round(self._lost / PROBING))
         self._close()
         return False
+
+    def _wait_longer(self) -> None:
+        self._wait = max(self._wait, min(2 * self._wait, WAIT_MOST))
 
     def _close(self) -> None:
         self.state = "closed"

@@ -152,8 +152,7 @@ class TimedPlanner:
         return found
 
     def filled(self, size: int) -> int:
-        curve = self.timings.curve
-        return size if curve is None else curve.filled(size)
+        return self.timings.filled(size)
 
     def learn(self, outcome: Outcome) -> None:
         if self._used is not None:
