@@ -81,6 +81,8 @@ class Tally:
         self.accepted += step.accepted
         self.own_ms += step.own_ms
         self._curve_ms = step.plain_ms or self._curve_ms
+        # drafts that were verified as the prompt was read took less than a forward of their own
+        shared = bool(step.tokens) and any(f.purpose == "prompt" for f in step.forwards)
         for forward in step.forwards:
             self.ms[forward.purpose] += forward.ms
             if forward.purpose == "prompt":
@@ -90,7 +92,7 @@ class Tally:
             if forward.purpose == "look_ahead":
                 self.looked_ahead += forward.tokens
             self.forwards[forward.model] += 1
-            if forward.model == "large":
+            if forward.model == "large" and not shared:
                 self._line.add(forward.tokens, forward.ms)
                 if forward.tokens == 1 and len(self._single_ms) < PLENTY:
                     insort(self._single_ms, forward.ms)

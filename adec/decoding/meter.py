@@ -37,12 +37,30 @@ class Meter:
             self._began += perf_counter() - left
 
     def forward(
-        self, engine: Engine, model: Role, purpose: Purpose, tokens: Sequence[int], *, rows: int = 1
+        self,
+        engine: Engine,
+        model: Role,
+        purpose: Purpose,
+        tokens: Sequence[int],
+        *,
+        rows: int = 1,
+        prompt: int = 0,
     ) -> Scores:
-        """`engine.forward`, timed and counted."""
+        """`engine.forward`, timed and counted.
+
+        The first `prompt` tokens are the end of a prompt: their share of the forward, by their number, is counted as reading it.
+        """
         began = perf_counter()
         scores = engine.forward(tokens, rows=rows)
         self._note(engine, model, purpose, len(tokens), 1000 * (perf_counter() - began))
+        if prompt:
+            whole = self._forwards.pop()
+            shares: tuple[tuple[Purpose, int], ...]
+            shares = ("prompt", prompt), (purpose, len(tokens) - prompt)
+            self._forwards += [
+                Forward(model, share, count, whole.ms * count / len(tokens))
+                for share, count in shares
+            ]
         return scores
 
     def forward_tree(

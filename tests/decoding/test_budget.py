@@ -9,18 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adec.decoding.pair.acceptance import Verdict
+from adec.decoding.pair.arm import Arm
 from adec.decoding.pair.costs import CostCurve, Timings
-from adec.decoding.pair.drafters.drafter import Outcome, Proposal
+from adec.decoding.pair.drafters.drafter import Outcome, Proposal, empty
 from adec.decoding.pair.drafters.suffix import SuffixMatching
 from adec.decoding.pair.growth import FixedGrowth, Room, TimedGrowth
 from adec.decoding.pair.lookup import LookupSettings
 from adec.decoding.pair.measuring import SIZES, keep_curve, kept_curve, measure
-from adec.decoding.pair.planner import observe
+from adec.decoding.pair.planner import observe, overhear
 from adec.decoding.pair.rates import Rates, expected_tokens
 from adec.decoding.pair.shapes import best_first
 from adec.decoding.pair.smartspec import GoodputPlanner, SmartSpecSettings
 from adec.decoding.pair.speculate import SpeculateSettings
-from adec.decoding.pair.throttle import TRIES, WAIT, WAIT_MOST, Throttle
+from adec.decoding.pair.throttle import TRIES, TRIES_FREE, WAIT, WAIT_MOST, Throttle
 from adec.decoding.registry import find_method
 from adec.decoding.strategy import Limits
 from adec.engines.pair import Engines
@@ -161,6 +162,54 @@ def test_siblings_after_the_accepted_one_are_judged_only_when_following() -> Non
     observe(in_order, outcome, in_order=True)
     assert following.seen == [(0, False), (1, True), (2, False)]
     assert in_order.seen == [(0, False), (1, True)]
+
+
+def test_what_a_drafter_said_is_judged_by_what_was_committed_instead() -> None:
+    #  1 -> 2 -> 3, and 4 beside 1
+    tree = TokenTree([1, 4, 2, 3], [-1, -1, 0, 2], [None] * 4)
+    said = Proposal(tree, ["suffix"] * 4, [0.5, 0.3, 0.9, 0.9])
+    cases = {
+        (): [],
+        (1,): [(0, 0, True), (0, 1, False)],
+        (4, 2): [(0, 0, False), (0, 1, True)],
+        (1, 2, 9): [(0, 0, True), (0, 1, False), (1, 0, True), (2, 0, False)],
+        (9, 2): [(0, 0, False), (0, 1, False)],
+    }
+    for committed, expected in cases.items():
+        seen = []
+        rates = Rates()
+        rates.observe = lambda chance, *what, seen=seen: seen.append(what)
+        overhear(rates, said, committed)
+        assert seen == expected
+
+
+def test_a_small_model_that_has_nothing_is_asked_less_and_less() -> None:
+    arm = Arm(None)
+    pauses = []
+    for _ in range(8):
+        arm.asked(empty())
+        pauses.append(arm.pause)
+    assert pauses == [0, 1, 2, 4, 8, 16, 16, 16]
+    arm.asked(Proposal(TokenTree.chain([1]), ["small"], [0.9]))
+    arm.asked(empty())
+    assert arm.pause == 0
+    arm.asked(empty())
+    assert arm.pause == 1
+
+
+def test_a_node_beside_a_prompt_must_be_worth_more_than_it_adds() -> None:
+    """A token is worth 12 ms later; each more in this forward takes 10, the first 40."""
+    curve = CostCurve({1: 40.0, 65: 680.0})
+
+    def nodes(chance: float) -> int:
+        growth = TimedGrowth(
+            curve, unread=20, own_ms=0.0, room=ROOM, rates=Rates(), most=8, worth_ms=12.0
+        )
+        return grow(growth, [chance**n for n in range(1, 9)])
+
+    assert nodes(0.8) == 0
+    assert 0 < nodes(0.93) <= 3
+    assert nodes(1.0) == 8
 
 
 def test_expected_tokens_of_a_chain() -> None:
@@ -418,7 +467,7 @@ def test_a_copy_is_taken_up_again_however_often_drafts_failed_before() -> None:
     assert throttle.state == "closed"
     throttle.convince(8)
     assert throttle.state == "open"
-    for _ in range(TRIES):
+    for _ in range(TRIES_FREE):
         throttle.record(1, 20.0, 10.0)
     throttle.convince(15)  # it was wrong to trust eight
     assert throttle.state == "closed"

@@ -10,9 +10,11 @@ from adec.decoding.pair.adaedl import AdaEdlSettings
 from adec.decoding.pair.aded import AdedSettings
 from adec.decoding.pair.bild import BildSettings
 from adec.decoding.pair.cascade import CascadeSettings
+from adec.decoding.pair.costs import CostCurve
 from adec.decoding.pair.dyspec import DySpecSettings
 from adec.decoding.pair.fly import FlySettings
 from adec.decoding.pair.lookup import LookupSettings
+from adec.decoding.pair.planner import Clocked
 from adec.decoding.pair.recycling import RecyclingSettings
 from adec.decoding.pair.smartspec import SmartSpecSettings
 from adec.decoding.pair.speculate import SpeculateSettings
@@ -100,9 +102,20 @@ samplers = st.builds(
 capabilities = st.sampled_from([frozenset({"rewind"}), frozenset({"rewind", "tree"})])
 
 
-def steps_of(named, clock, small, large, prompt, limits):
+KNOWN = CostCurve({1: 10.0, 64: 73.0}), CostCurve({1: 1.0, 16: 4.0})
+
+
+def steps_of(named, clock, small, large, prompt, limits, *, known=False, answers=1):
+    """Of the last of some answers to one prompt. `known`: forward times are given beforehand, as a profile does."""
     name, chosen = named
     strategy = find_method(name).build(Engines(large, small), chosen)
+    if known and isinstance(strategy, Clocked):
+        strategy.measured(*KNOWN)
+    for _ in range(answers - 1):
+        with clock.installed():
+            list(strategy.generate(list(prompt), limits))
+        small.fed.clear()
+        large.fed.clear()
     with clock.installed():
         yield from strategy.generate(list(prompt), limits)
 
@@ -121,17 +134,22 @@ def plain(seed, prompt, limits, **options):
     st.integers(1, 5),
     st.sampled_from([0.0, 0.7, 1.0]),
     capabilities,
+    st.booleans(),
+    st.sampled_from([2, 256]),
+    st.sampled_from([1, 4]),
 )
 def test_following_the_target_gives_the_large_models_tokens(
-    named, sampler, seed, count, prompt, likeness, able
+    named, sampler, seed, count, prompt, likeness, able, known, chunk, answers
 ) -> None:
     """Token by token, greedy and sampled, warpers on, for every drafter and shape: equality, no statistics."""
     if named[0] == "dyspec":
         able = frozenset({"rewind", "tree"})
     clock = Clock()
     small, large = timed_pair(clock, seed, likeness=likeness, sharpness=8.0, capabilities=able)
-    limits = Limits(count, END, sampler)
-    steps = steps_of(named, clock, small, large, range(prompt), limits)
+    limits = Limits(count, END, sampler, chunk=chunk)
+    steps = steps_of(
+        named, clock, small, large, range(prompt), limits, known=known, answers=answers
+    )
     committed = [token.id for step in steps for token in step.tokens]
     assert committed == plain(seed, range(prompt), limits, sharpness=8.0)
 
@@ -145,9 +163,11 @@ def test_following_the_target_gives_the_large_models_tokens(
     st.sampled_from([9, 14, 60]),
     st.sampled_from([7, 12, 60]),
     st.integers(1, 5),
+    st.booleans(),
+    st.sampled_from([2, 256]),
 )
 def test_engines_hold_what_was_committed_and_nothing_else(
-    named, sampler, seed, count, context, small_context, prompt
+    named, sampler, seed, count, context, small_context, prompt, known, chunk
 ) -> None:
     """After every step each cache is a prefix of prompt + output, its newest token unread, and everything fed is on record."""
     clock = Clock()
@@ -155,8 +175,8 @@ def test_engines_hold_what_was_committed_and_nothing_else(
     small.context = small_context
     sequence = list(range(prompt))
     fed = {"small": 0, "large": 0}
-    limits = Limits(count, END, sampler)
-    for step in steps_of(named, clock, small, large, range(prompt), limits):
+    limits = Limits(count, END, sampler, chunk=chunk)
+    for step in steps_of(named, clock, small, large, range(prompt), limits, known=known):
         sequence += [token.id for token in step.tokens]
         for engine, role in ((small, "small"), (large, "large")):
             fed[role] += step.fed(role) + step.fed(role, prompt=True)
@@ -338,3 +358,30 @@ def test_earlier_answers_are_kept_with_consent_only(tmp_path, monkeypatch) -> No
     drafted(True)
     (kept,) = (tmp_path / "history").iterdir()
     assert kept.stat().st_size == 4 * 31
+
+
+def early(likeness, **chosen):
+    """Answer after answer to a prompt of five tokens, forward times known."""
+    clock = Clock()
+    small, large = timed_pair(clock, 3, likeness=likeness, sharpness=8.0)
+    strategy = find_method("speculate").build(Engines(large, small), SpeculateSettings(**chosen))
+    strategy.measured(*KNOWN)
+    with clock.installed():
+        return [list(strategy.generate(list(range(5)), Limits(24))) for _ in range(12)]
+
+
+def test_a_first_draft_rides_along_with_the_prompt() -> None:
+    answers = early(1.0)
+    for steps in answers:
+        first = next(step for step in steps if step.tokens)
+        assert first.drafted and first.accepted == first.drafted
+        assert [f.purpose for f in first.forwards if f.model == "large"] == ["prompt", "verify"]
+        assert sum(step.fed("large", prompt=True) for step in steps) == 5
+    assert next(step for step in answers[-1] if step.tokens).drafted > 4
+    for steps in early(1.0, early=False):
+        assert next(step for step in steps if step.tokens).drafted == 0
+
+
+def test_a_draft_that_is_always_wrong_soon_leaves_the_prompt_alone() -> None:
+    drafted = [next(s for s in steps if s.tokens).drafted for steps in early(0.0)]
+    assert not any(drafted[-6:])

@@ -87,11 +87,22 @@ class TimedGrowth:
 
     Expected tokens are 1 + the sum of the nodes' chances (each is committed or not; the large model's own token
     always is); the time is what drafting took plus the verifying forward of unread tokens and nodes.
+    Where that forward reads a prompt as well, it is made in any case, and its rate says nothing: there a node is added while the
+    tokens expected of it are worth more than the time that it adds.
     """
 
     def __init__(
-        self, curve: CostCurve, *, unread: int, own_ms: float, room: Room, rates: Rates, most: int
+        self,
+        curve: CostCurve,
+        *,
+        unread: int,
+        own_ms: float,
+        room: Room,
+        rates: Rates,
+        most: int,
+        worth_ms: float | None = None,
     ) -> None:
+        """`worth_ms`: what a token takes in later rounds, for a forward that is made in any case; None: the rate counts."""
         self.room = room
         self.rates = rates
         self.nodes = 0
@@ -102,17 +113,18 @@ class TimedGrowth:
         self._unread = unread
         self._spent = own_ms
         self._most = min(most, room.nodes)
+        self._worth_ms = worth_ms
 
     def admits(self, value: float, draft_ms: float = 0.0) -> bool:
         if self.nodes >= self._most:
             return False
-        now = self.tokens / self._ms(self.nodes)
+        now = self._score(self.tokens, self._ms(self.nodes))
         tokens, spent, chance = self.tokens, 0.0, value
         decay = min(STEADY, value / self._last) if self._last > 0 else 0.0
         for more in range(1, min(AHEAD, self._most - self.nodes) + 1):
             tokens += chance
             spent += draft_ms
-            if tokens > now * (self._ms(self.nodes + more) + spent):
+            if self._score(tokens, self._ms(self.nodes + more) + spent) > now:
                 return True
             chance *= decay
         return False
@@ -128,7 +140,7 @@ class TimedGrowth:
 
     def best(self) -> int:
         # a step that was climbed towards in vain leaves a tail that does not pay
-        return max(range(self.nodes + 1), key=lambda n: self._expected[n] / self._ms(n))
+        return max(range(self.nodes + 1), key=lambda n: self._score(self._expected[n], self._ms(n)))
 
     @property
     def best_rate(self) -> float:
@@ -136,5 +148,33 @@ class TimedGrowth:
         best = self.best()
         return self._expected[best] / self._ms(best)
 
+    def _score(self, tokens: float, ms: float) -> float:
+        return tokens / ms if self._worth_ms is None else tokens * self._worth_ms - ms
+
     def _ms(self, nodes: int) -> float:
         return max(1e-6, self._spent + self._curve.ms(self._unread + nodes))
+
+
+class Overheard:
+    """A growth that admits some nodes more than are worth verifying, to learn from what is committed whether they were right.
+
+    `best` keeps them all: the caller cuts the proposal to the inner growth's own `best`.
+    """
+
+    def __init__(self, growth: TimedGrowth, least: int) -> None:
+        self.room = growth.room
+        self.rates = growth.rates
+        self._growth = growth
+        self._least = min(least, growth.room.nodes)
+
+    def admits(self, value: float, draft_ms: float = 0.0) -> bool:
+        return self._growth.nodes < self._least or self._growth.admits(value, draft_ms)
+
+    def spend(self, draft_ms: float) -> None:
+        self._growth.spend(draft_ms)
+
+    def add(self, value: float) -> None:
+        self._growth.add(value)
+
+    def best(self) -> int:
+        return self._growth.nodes

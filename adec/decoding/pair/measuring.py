@@ -46,6 +46,9 @@ def measure(engine: Engine, seconds: float = SECONDS) -> CostCurve:
                 continue
             if size > limit or (perf_counter() - began > seconds and (repeat or size > 4)):
                 continue
+            if size == 1 and repeat:
+                engine.forward([0])  # in decoding, one token follows one token
+                engine.rewind(0)
             start = perf_counter()
             engine.forward([0] * size, rows=size)
             seen.setdefault(size, []).append(1000 * (perf_counter() - start))

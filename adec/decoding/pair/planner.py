@@ -13,6 +13,7 @@ from adec.decoding.pair.growth import FixedGrowth, Growth, Room
 from adec.decoding.pair.rates import Rates
 from adec.decoding.strategy import Limits
 from adec.events import Step
+from adec.tree import ROOT
 
 
 class Planner(Protocol):
@@ -60,6 +61,20 @@ class Clocked(Protocol):
 
     def measured(self, curve: CostCurve, small: CostCurve | None = None) -> None:
         """The large model's curve is known, and perhaps that of the small one; nothing is measured again."""
+        ...
+
+
+@runtime_checkable
+class Early(Protocol):
+    """A planner that may have the large model verify a first draft in the forward that reads the end of the prompt."""
+
+    @property
+    def early(self) -> bool:
+        """Whether it wants to: then it is started before the large model reads the prompt."""
+        ...
+
+    def ahead(self, sequence: Sequence[int], room: Room, unread: int, meter: Meter) -> Proposal:
+        """The chain that is verified behind the last `unread` tokens of the prompt; empty where that does not pay."""
         ...
 
 
@@ -116,3 +131,18 @@ def observe(rates: Rates, outcome: Outcome, in_order: bool) -> None:
         rates.observe(outcome.proposal.chances[node], reached[parent], rank, accepted)
         if accepted and in_order:
             settled.add(parent)
+
+
+def overhear(rates: Rates, proposal: Proposal, committed: Sequence[int]) -> None:
+    """Count the nodes of a proposal that was not tried, as far as what was committed in its place judges them."""
+    tree, above = proposal.tree, ROOT
+    for depth, token in enumerate(committed):
+        children = [node for node, parent in enumerate(tree.parents) if parent == above]
+        above = ROOT
+        for rank, node in enumerate(children):
+            accepted = tree.tokens[node] == token
+            rates.observe(proposal.chances[node], depth, rank, accepted)
+            if accepted:
+                above = node
+        if above == ROOT:
+            return

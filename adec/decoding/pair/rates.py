@@ -19,7 +19,7 @@ DEPTHS = (0, 1, 3, 7)
 DEEP = 8
 """Depths from here on count as one."""
 
-PRIOR = 4.0
+PRIOR = 3.0
 """Trials that a guess is worth: the drafter's own probability for a bin (DySpec's proxy), a bin for its classes of depth."""
 
 MEMORY = 24.0

@@ -36,6 +36,9 @@ class SpeculateSettings:
     small: bool = setting(True, "draft with the small model, where there is one")
     suffix: bool = setting(True, "draft what followed earlier in the text")
     recycling: bool = setting(True, "draft what the large model nearly said before")
+    early: bool = setting(
+        True, "let a first draft of the small model ride along as the large one reads the prompt"
+    )
     measure: bool = setting(
         True, "measure forward times at first use (a few seconds, kept in the cache directory)"
     )
@@ -71,7 +74,7 @@ class Speculate:
             drafters.append(SmallModel(small))
         if settings.recycling:
             drafters.append(Recycling())
-        self.planner = TimedPlanner(drafters, longest=settings.longest)
+        self.planner = TimedPlanner(drafters, longest=settings.longest, early=settings.early)
 
     @property
     def is_measured(self) -> bool:

@@ -5,13 +5,14 @@
     accept    the verifier finds the path that stands and the token after it
     learn     drafter and planner see the rows and what the round cost
 
-A round without a proposal is a plain step. After every step each engine's cache is a prefix of what is committed, the
+A round without a proposal is a plain step. A first draft may ride along with the forward that reads the end of the prompt. After every step each engine's cache is a prefix of what is committed, the
 newest token unread.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from adec.decoding.meter import Meter, describe
 from adec.decoding.pair.acceptance import Verdict
@@ -20,7 +21,7 @@ from adec.decoding.pair.drafters.drafter import Outcome, Proposal, empty
 from adec.decoding.pair.drafters.small_model import behind
 from adec.decoding.pair.growth import Room
 from adec.decoding.pair.measuring import at_first_use
-from adec.decoding.pair.planner import Clocked, Planner
+from adec.decoding.pair.planner import Clocked, Early, Planner
 from adec.decoding.pair.verifiers import Verifier
 from adec.decoding.prompt import read_prompt
 from adec.decoding.strategy import Guarantee, Limits
@@ -52,15 +53,20 @@ class Speculation:
 
     def run(self) -> Iterator[Step]:
         """Yield the steps of the answer."""
-        scores = yield from read_prompt(self._large, "large", self._prompt, self._limits.chunk)
-        if self._done:
-            return
-        first, outcome = self._first(scores)
-        yield first
-        if self._done:
-            return
-        yield from self._planner.start(self._prompt, self._limits)
-        self._planner.learn(outcome)
+        large, prompt, planner = self._large, self._prompt, self._planner
+        if isinstance(planner, Early) and planner.early:
+            yield from planner.start(prompt, self._limits)
+            yield from self._begin(planner)
+        else:
+            scores = yield from read_prompt(large, "large", prompt, self._limits.chunk)
+            if self._done:
+                return
+            first, outcome = self._first(scores)
+            yield first
+            if self._done:
+                return
+            yield from planner.start(prompt, self._limits)
+            planner.learn(outcome)
         while not self._done:
             yield self._round()
 
@@ -68,6 +74,33 @@ class Speculation:
     def _done(self) -> bool:
         ended = len(self._sequence) > len(self._prompt) and self._sequence[-1] in self._limits.end
         return ended or len(self._sequence) >= self._last
+
+    def _begin(self, planner: Early) -> Iterator[Step]:
+        """Read the prompt, with a first draft behind it where that pays.
+
+        The prompt's last forward takes what it takes; a few drafts more in it cost less than a round of their own.
+        """
+        large, prompt, meter = self._large, self._prompt, self._meter
+        whole = (len(prompt) - 1) // self._limits.chunk * self._limits.chunk
+        large.rewind(0)
+        if whole:
+            yield from read_prompt(large, "large", prompt[:whole], self._limits.chunk)
+        if self._done:
+            return
+        meter.start()
+        unread = prompt[whole:]
+        room = self._room(leaves=1)
+        # one batch as large as those that the engine was opened for
+        room = replace(room, nodes=min(room.nodes, self._limits.chunk - len(unread)))
+        proposal = planner.ahead(self._sequence, room, len(unread), meter)
+        if len(proposal):
+            yield self._judged(proposal, unread)
+            return
+        scores = meter.forward(large, "large", "prompt", unread)
+        yield meter.step("prompt")
+        first, outcome = self._first(scores)
+        yield first
+        self._planner.learn(outcome)
 
     def _first(self, scores: Scores) -> tuple[Step, Outcome]:
         """The first token, which the prompt's last row gives, as in plain decoding."""
@@ -80,14 +113,20 @@ class Speculation:
         return step, Outcome(proposal, verdict, self._sequence, base, scores)
 
     def _round(self) -> Step:
-        large, sequence, meter = self._large, self._sequence, self._meter
-        meter.start()
-        base = len(sequence)
-        unread = sequence[large.length :]
-        room = Room(
-            nodes=min(NODES, large.context - base), leaves=self._leaves, depth=self._last - base - 1
-        )
-        proposal = self._planner.propose(sequence, room, len(unread), meter)
+        self._meter.start()
+        unread = self._sequence[self._large.length :]
+        room = self._room(self._leaves)
+        proposal = self._planner.propose(self._sequence, room, len(unread), self._meter)
+        return self._judged(proposal, unread)
+
+    def _room(self, leaves: int) -> Room:
+        base = len(self._sequence)
+        nodes = min(NODES, self._large.context - base)
+        return Room(nodes=nodes, leaves=leaves, depth=self._last - base - 1)
+
+    def _judged(self, proposal: Proposal, unread: list[int]) -> Step:
+        """Verify a proposal, commit what stands, and let everyone learn from it."""
+        sequence, base = self._sequence, len(self._sequence)
         scores = self._verify(proposal, unread)
         verdict = self._verifier.judge(proposal, scores, base, self._limits)
         written = self._written(proposal, scores, verdict)
@@ -95,7 +134,7 @@ class Speculation:
         self._settle(proposal, verdict, len(unread))
         self._planner.learn(Outcome(proposal, verdict, sequence, base, scores))
         kind: Kind = "wake" if len(proposal) else "write"
-        step = meter.step(
+        step = self._meter.step(
             kind,
             tuple(written),
             drafted=len(proposal),
@@ -122,7 +161,10 @@ class Speculation:
         if tree.is_chain:
             fed = [*unread, *tree.tokens]
             fed += fed[-1:] * fill
-            return meter.forward(large, "large", "verify", fed, rows=len(tree) + 1 + fill)
+            prompt = max(0, len(self._prompt) - large.length)
+            return meter.forward(
+                large, "large", "verify", fed, rows=len(tree) + 1 + fill, prompt=prompt
+            )
         whole = behind(unread, tree)
         for _ in range(fill):
             whole.add(len(whole) - 1, whole.tokens[-1], 0.0)

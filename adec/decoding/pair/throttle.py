@@ -12,6 +12,8 @@ from typing import Literal
 
 TRIES = 3
 """Rounds before a judgement: three at a third of plain speed show what a fourth would."""
+TRIES_FREE = 8
+"""The same for drafters without a model: each draft has been valued by what became of all that they said."""
 RECENT = 8
 """Rounds that are judged together. Wrong verdicts on so few are cheap both ways: one costs the gain of WAIT rounds."""
 RECENT_FREE = 32
@@ -53,6 +55,7 @@ class Throttle:
         self._idle = 0
         self._free = free
         self._losing = 0
+        self._tries = TRIES_FREE if free else TRIES
         self._streak = RECENT_FREE if free else STREAK
         self._convincing = CONVINCING
         self._lost = 0.0
@@ -102,7 +105,7 @@ class Throttle:
             self._wait = WAIT
             if speed >= MARGIN and count >= PROBES:
                 self._convincing = CONVINCING
-            if self._losing >= self._streak or (count >= TRIES and speed < allowed):
+            if self._losing >= self._streak or (count >= self._tries and speed < allowed):
                 self.speed = speed
                 self._close()
             return False

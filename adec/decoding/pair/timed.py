@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from adec.decoding.meter import Meter
+from adec.decoding.pair.arm import LONGEST_REACH, Arm, foreseen_gain, foreseen_rate
 from adec.decoding.pair.costs import CostCurve, Timings
 from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal, empty
 from adec.decoding.pair.drafters.recycling import Recycling
 from adec.decoding.pair.drafters.small_model import SmallModel
-from adec.decoding.pair.growth import FixedGrowth, Growth, Room, TimedGrowth
-from adec.decoding.pair.planner import observe
-from adec.decoding.pair.rates import Rates, expected_tokens
+from adec.decoding.pair.growth import FixedGrowth, Growth, Overheard, Room, TimedGrowth
+from adec.decoding.pair.planner import observe, overhear
 from adec.decoding.pair.throttle import State, Throttle
 from adec.decoding.strategy import Limits
 from adec.events import Step
@@ -26,36 +26,12 @@ SHOWS = 0.02
 """Share of a plain round that the strategy's own work may take before drafters that have nothing to say are no longer asked."""
 PROBE_NODES = 3
 """Nodes of a probe: enough to tell a text that can be foreseen, cheap where it cannot."""
-LONGEST = 64
+LONGEST = LONGEST_REACH
 """Nodes of a proposal at most; past that a round's own time shows."""
-FORESEEN = 16
-"""Depths that a prediction of the small model's worth looks at."""
-FIRST_REACH = 6
-"""Depth that a first draft is taken to reach; how sure its drafter is of each node ends most drafts before."""
-SHRINK = 1 / 3
-"""What is left of an arm's reach after a round in which nothing stood; it grows at once (exllamav3: up fast, down slow)."""
-
-
-@dataclass(slots=True)
-class Arm:
-    """A drafter with what is known of it."""
-
-    drafter: Drafter
-    rates: Rates = field(default_factory=Rates)
-    throttle: Throttle = field(default_factory=Throttle)
-    own_ms: float = 0.0
-    """Running mean of the strategy's own time in its rounds."""
-    reach: float = FIRST_REACH
-    """Depth that was accepted lately; drafts go to twice that and two more. Counted acceptance forgets too slowly to keep
-    a text that stops being foreseeable from costing several very long drafts."""
-
-    def reached(self, accepted: int, deepest: int) -> None:
-        """A draft of `deepest` nodes in depth was accepted down to `accepted`."""
-        if accepted == deepest:
-            # the end of the draft censors how far it would have gone, and a draft may be short for its cost alone
-            self.reach = min(LONGEST, max(accepted + 1, 2 * self.reach))
-        else:
-            self.reach = max(accepted, SHRINK * self.reach)
+OVERHEARD = 4
+"""Nodes that a drafter without a model names in any case, so that one learns how far to trust it."""
+EARLY = 16
+"""Nodes that are verified as the prompt is read, at most: the first token waits for them."""
 
 
 class TimedPlanner:
@@ -72,8 +48,9 @@ class TimedPlanner:
         in_order: bool = False,
         longest: int = LONGEST,
         chain: bool = False,
+        early: bool = False,
     ) -> None:
-        """`in_order`: the verifier's. `chain`: no branches."""
+        """`in_order`: the verifier's. `chain`: no branches. `early`: the small model may draft before the prompt is read to its end."""
         self.arms = [
             Arm(drafter, throttle=Throttle(free=not isinstance(drafter, SmallModel)))
             for drafter in drafters
@@ -84,6 +61,10 @@ class TimedPlanner:
         self._in_order = in_order
         self._longest = longest
         self._chain = chain
+        self._small = next(
+            ((arm, arm.drafter) for arm in self.arms if isinstance(arm.drafter, SmallModel)), None
+        )
+        self.early = early and self._small is not None
         self._used: Arm | None = None
         self._shut: frozenset[str] = frozenset()
         self._plain_own_ms = 0.0
@@ -96,9 +77,8 @@ class TimedPlanner:
         self.timings = Timings(curve)
         self.is_measured = True
         self._since = PLAIN_AGAIN - PLAIN_SOON
-        for arm in self.arms:
-            if small is not None and isinstance(arm.drafter, SmallModel):
-                arm.drafter.timings = Timings(small)
+        if small is not None and self._small is not None:
+            self._small[1].timings = Timings(small)
 
     @property
     def plain_ms(self) -> float | None:
@@ -108,8 +88,31 @@ class TimedPlanner:
         self._used = None
         for arm in self.arms:
             rests = isinstance(arm.drafter, SmallModel) and arm.throttle.state == "closed"
+            if rests and self.early:
+                rests = self._early_gain(len(prompt), limits) <= 0
             # a model that may not draft before the answer ends reads the prompt when it does
             yield from arm.drafter.start(prompt[:1] if rests else prompt, limits)
+
+    def ahead(self, sequence: Sequence[int], room: Room, unread: int, meter: Meter) -> Proposal:
+        self._used = None
+        curve = self._known()
+        if self._small is None or curve is None or min(room.nodes, room.depth) < 1:
+            return empty()
+        arm, small = self._small
+        closed = arm.throttle.state == "closed" and small.unread(sequence) > 1
+        if closed or arm.throttle.state == "probe":
+            return empty()
+        room = replace(room, leaves=1)
+        growth = TimedGrowth(
+            curve,
+            unread=unread,
+            own_ms=0.0,
+            room=room,
+            rates=arm.rates,
+            most=min(EARLY, self._longest),
+            worth_ms=self._worth_ms(curve, room),
+        )
+        return self._drafted(arm, small, sequence, growth, meter)
 
     def propose(self, sequence: Sequence[int], room: Room, unread: int, meter: Meter) -> Proposal:
         self._used = None
@@ -117,11 +120,8 @@ class TimedPlanner:
             arm.throttle.convince(arm.drafter.streak)
         if all(arm.throttle.state == "closed" for arm in self.arms):
             return empty()
-        curve = self.timings.curve
-        unknown = not self.is_measured and self.timings.count(1) < PLAIN_FIRST
-        if curve is None or unknown or self._since >= PLAIN_AGAIN:
-            return empty()
-        if min(room.nodes, room.depth) < 1:
+        curve = self._known()
+        if curve is None or self._since >= PLAIN_AGAIN or min(room.nodes, room.depth) < 1:
             return empty()
         if self._chain:
             room = replace(room, leaves=1)
@@ -131,24 +131,28 @@ class TimedPlanner:
             if state == "closed":
                 continue
             if isinstance(arm.drafter, SmallModel):
-                rate = self._foreseen(arm, arm.drafter, sequence, curve, unread, room)
-                if state == "probe" or rate > best_rate:
-                    best, best_rate, found = arm, rate, empty()
+                if arm.pause and state == "open":
+                    arm.pause -= 1
+                    continue
+                behind = arm.drafter.unread(sequence)
+                rate = foreseen_rate(
+                    arm, arm.drafter, curve, behind=behind, unread=unread, room=room
+                )
+                proposal = empty()
             else:
-                growth = self._growth(arm, curve, unread, room)
-                proposal = arm.drafter.propose(sequence, growth, meter)
+                proposal, rate = self._offer(arm, sequence, curve, unread, room, meter)
                 if len(proposal) == 0:
                     continue
-                rate = growth.best_rate if isinstance(growth, TimedGrowth) else 0.0
-                if state == "probe" or rate > best_rate:
-                    best, best_rate, found = arm, rate, proposal
+            if state == "probe" or rate > best_rate:
+                best, best_rate, found = arm, rate, proposal
             if state == "probe":
                 break
         if best is None:
             return empty()
         if isinstance(best.drafter, SmallModel):
-            found = best.drafter.propose(sequence, self._growth(best, curve, unread, room), meter)
-        self._used = best if len(found) else None
+            growth = self._growth(best, curve, unread, room)
+            return self._drafted(best, best.drafter, sequence, growth, meter)
+        self._used = best
         return found
 
     def filled(self, size: int) -> int:
@@ -160,14 +164,20 @@ class TimedPlanner:
             deepest = 1 + max(outcome.proposal.tree.depths())
             self._used.reached(len(outcome.verdict.path), deepest)
         for arm in self.arms:
+            if arm.said is not None and arm is not self._used:
+                overhear(arm.rates, arm.said, outcome.sequence[outcome.base :])
+            arm.said = None
             # a table learns row by row, at a cost that shows where a forward is short; while it rests it need not
             if arm.throttle.state != "closed" or not isinstance(arm.drafter, Recycling):
                 arm.drafter.learn(outcome)
 
     def account(self, step: Step) -> None:
+        if any(forward.purpose == "prompt" for forward in step.forwards):
+            # what a draft adds to the reading of a prompt is neither a forward of its size nor a round
+            return
         self._since += 1
         for forward in step.forwards:
-            if forward.model == "large" and forward.purpose != "prompt":
+            if forward.model == "large":
                 self._time(forward.tokens, forward.ms)
         if self._used is None:
             self._plain_own_ms += 0.2 * (step.own_ms - self._plain_own_ms)
@@ -220,23 +230,52 @@ class TimedPlanner:
             most=self._longest,
         )
 
-    def _foreseen(
+    def _offer(
         self,
         arm: Arm,
-        small: SmallModel,
         sequence: Sequence[int],
         curve: CostCurve,
         unread: int,
         room: Room,
-    ) -> float:
-        """Tokens per millisecond of the best chain that the small model is expected to write."""
-        most = min(FORESEEN, room.nodes, room.depth)
-        tokens = expected_tokens([arm.rates.at_depth(depth) for depth in range(most)])
-        spent = arm.own_ms + small.draft_ms(small.unread(sequence)) - small.draft_ms()
-        return max(
-            tokens[k] / max(spent + k * small.draft_ms() + curve.ms(unread + k), 1e-6)
-            for k in range(1, most + 1)
-        )
+        meter: Meter,
+    ) -> tuple[Proposal, float]:
+        """What a drafter without a model has, as far as it is worth verifying, and its tokens per millisecond."""
+        growth = self._growth(arm, curve, unread, room)
+        if not isinstance(growth, TimedGrowth):
+            return arm.drafter.propose(sequence, growth, meter), 0.0
+        arm.said = arm.drafter.propose(sequence, Overheard(growth, OVERHEARD), meter)
+        return arm.said.first(growth.best()), growth.best_rate
+
+    def _drafted(
+        self, arm: Arm, small: SmallModel, sequence: Sequence[int], growth: Growth, meter: Meter
+    ) -> Proposal:
+        found = small.propose(sequence, growth, meter)
+        arm.asked(found)
+        self._used = arm if len(found) else None
+        return found
+
+    def _known(self) -> CostCurve | None:
+        """The curve, once drafts can be weighed against plain decoding."""
+        known = self.is_measured or self.timings.count(1) >= PLAIN_FIRST
+        return self.timings.curve if known else None
+
+    def _worth_ms(self, curve: CostCurve, room: Room) -> float:
+        """What a token takes once the prompt is read."""
+        assert self._small is not None
+        arm, small = self._small
+        rate = foreseen_rate(arm, small, curve, behind=1, unread=1, room=room)
+        return min(1 / rate, self._plain_ms(curve, 1))
+
+    def _early_gain(self, prompt: int, limits: Limits) -> float:
+        """What a draft is expected to save that is verified as the prompt is read; negative where it costs."""
+        curve = self._known()
+        depth = limits.max_tokens - 1
+        if self._small is None or curve is None or depth < 1:
+            return -1.0
+        arm, small = self._small
+        room = Room(nodes=min(EARLY, self._longest), leaves=1, depth=depth)
+        worth = self._worth_ms(curve, room)
+        return foreseen_gain(arm, small, curve, prompt=prompt, worth_ms=worth, room=room)
 
     def _say(self) -> None:
         """Put into words which drafters have been given up or taken up."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from adec.decoding.meter import Meter
@@ -36,6 +36,12 @@ class Proposal:
 
     def __len__(self) -> int:
         return len(self.tree)
+
+    def first(self, nodes: int) -> Proposal:
+        """The first `nodes` nodes of a tree that was chosen, not sampled in order."""
+        tree = self.tree
+        part = TokenTree(tree.tokens[:nodes], tree.parents[:nodes], tree.probabilities[:nodes])
+        return replace(self, tree=part, sources=self.sources[:nodes], chances=self.chances[:nodes])
 
 
 @dataclass(frozen=True, slots=True)
