@@ -71,6 +71,19 @@ def test_a_curve_learns_medians_of_late_forwards() -> None:
     assert timings.curve.ms(1) == 20
 
 
+def test_times_of_long_ago_are_forgotten_and_what_was_measured_is_not() -> None:
+    timings = Timings(CostCurve({1: 1.0, 8: 2.0}))
+    for _ in range(9):
+        timings.record(1, 20.0)
+    assert timings.curve.ms(8) == pytest.approx(40.0)
+    timings.forget()
+    assert timings.curve.points == {1: 1.0, 8: 2.0} and timings.count(1) == 0
+    alone = Timings()
+    alone.record(1, 20.0)
+    alone.forget()
+    assert alone.curve is None
+
+
 def test_a_measured_curve_is_scaled_to_the_machines_speed_today() -> None:
     timings = Timings(CostCurve({1: 10.0, 2: 11.0, 4: 12.0}))
     timings.record(1, 20.0)
@@ -379,6 +392,20 @@ def test_a_small_model_that_costs_too_much_is_left_alone() -> None:
     assert sum(step.drafted > 0 for step in steps) <= 16
     assert 10 * 400 / sum(step.ms() for step in steps) > 0.9
     assert any(step.reason and "pause" in step.reason for step in steps)
+
+
+def test_a_small_model_is_not_judged_for_ever_by_a_slow_moment() -> None:
+    """Its first two forwards take twenty times as long as all later ones; another drafter pays meanwhile."""
+    began = []
+
+    def slow_at_first(count: int) -> float:
+        began.append(count)
+        return cpu(20.0, 4.0)(count) if len(began) <= 2 else SMALL(count)
+
+    chosen = SpeculateSettings(suffix=False)
+    steps = run("speculate", chosen, *two_moods(0, 0), small=slow_at_first, count=400)
+    late = steps[-12:]
+    assert 10 * sum(len(s.tokens) for s in late) / sum(s.ms() for s in late) > 1.8
 
 
 def test_a_machine_whose_batches_cost_as_much_as_single_tokens_drafts_nothing() -> None:

@@ -118,6 +118,11 @@ class Timings:
         if len(seen) < WINDOW or self._newer >= REDRAWN:
             self._curve = None
 
+    def forget(self) -> None:
+        """Keep only what was measured beforehand: the run's own times are of long ago."""
+        self._seen.clear()
+        self._curve = self._measured
+
     def count(self, size: int) -> int:
         """Forwards of this size seen lately."""
         return len(self._seen.get(size, ()))

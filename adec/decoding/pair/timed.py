@@ -186,9 +186,13 @@ class TimedPlanner:
             if arm is self._used:
                 self._judge(arm, step)
                 continue
+            before = arm.throttle.state
             arm.throttle.tick()
             if shows:
                 arm.throttle.rest()
+            if arm.throttle.state == "probe" != before and isinstance(arm.drafter, SmallModel):
+                # times of a slow moment must not shut it out for ever: nothing renews them while it rests
+                arm.drafter.timings.forget()
         states = [arm.throttle.state for arm in self.arms]
         if states != self._states or self.reason is not None:
             self._states = states
