@@ -210,6 +210,22 @@ def test_a_small_model_that_has_nothing_is_asked_less_and_less() -> None:
     assert arm.pause == 1
 
 
+def test_a_new_answer_begins_with_what_was_learnt_but_not_shut_out() -> None:
+    arm = Arm(None)
+    for _ in range(40):
+        arm.rates.observe(0.95, 0, 0, False)
+    for _ in range(TRIES):
+        arm.throttle.record(1, 30.0, 10.0)
+    assert arm.throttle.state == "closed"
+    arm.begin()
+    assert arm.throttle.state == "open"
+    known = arm.rates.accepted(0.95, 0)
+    assert known < 0.5
+    for _ in range(6):
+        arm.rates.observe(0.95, 0, 0, True)
+    assert arm.rates.accepted(0.95, 0) > known + 0.25
+
+
 def test_a_node_beside_a_prompt_must_be_worth_more_than_it_adds() -> None:
     """A token is worth 12 ms later; each more in this forward takes 10, the first 40."""
     curve = CostCurve({1: 40.0, 65: 680.0})

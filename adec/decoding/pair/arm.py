@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from adec.decoding.pair.costs import CostCurve
@@ -18,6 +17,8 @@ FIRST_REACH = 6
 """Depth that a first draft is taken to reach; how sure its drafter is of each node ends most drafts before."""
 OWN_MS = 0.4
 """The strategy's own time in a round, before it is measured: as on a desktop of 2020. It matters where forwards take less than a millisecond."""
+ANSWER = 3.0
+"""Trials that what earlier answers showed of acceptance weighs at most."""
 LONGEST_REACH = 64
 SHRINK = 1 / 3
 """What is left of an arm's reach after a round in which nothing stood; it grows at once (exllamav3: up fast, down slow)."""
@@ -43,6 +44,13 @@ class Arm:
     """Rounds for which it is not asked: running a small model to hear that it is unsure costs time."""
     _in_vain: int = 0
 
+    def begin(self) -> None:
+        """An answer begins, perhaps to another kind of text: what was learnt is kept, but may be outvoted at once."""
+        self.rates.soften(ANSWER)
+        self.throttle.begin()
+        self.reach = max(self.reach, FIRST_REACH)
+        self.pause = self._in_vain = 0
+
     def reached(self, accepted: int, deepest: int) -> None:
         """A draft of `deepest` nodes in depth was accepted down to `accepted`."""
         if accepted == deepest:
@@ -64,30 +72,10 @@ def foreseen_rate(
 
     `behind`: tokens that it must read first; `unread`: those that the large model reads in any case.
     """
-    tokens = _tokens(arm, room)
+    most = min(FORESEEN, room.nodes, room.depth)
+    tokens = expected_tokens([arm.rates.at_depth(depth) for depth in range(most)])
     spent = arm.own_ms + small.draft_ms(behind) - small.draft_ms()
     return max(
         tokens[k] / max(spent + k * small.draft_ms() + curve.ms(unread + k), 1e-6)
         for k in range(1, len(tokens))
     )
-
-
-def foreseen_gain(
-    arm: Arm, small: SmallModel, curve: CostCurve, *, prompt: int, worth_ms: float, room: Room
-) -> float:
-    """Milliseconds that the best chain saves which is verified as the prompt is read, the small model's own reading paid.
-
-    `worth_ms`: what a token takes in later rounds.
-    """
-    tokens = _tokens(arm, room)
-    return max(
-        (tokens[k] - 1) * worth_ms
-        - (k - 1) * small.draft_ms()
-        - (curve.ms(prompt + k) - curve.ms(prompt))
-        for k in range(1, len(tokens))
-    ) - small.draft_ms(prompt)
-
-
-def _tokens(arm: Arm, room: Room) -> Sequence[float]:
-    most = min(FORESEEN, room.nodes, room.depth)
-    return expected_tokens([arm.rates.at_depth(depth) for depth in range(most)])

@@ -72,6 +72,12 @@ class Throttle:
             self._wait_longer()
             self._forget()
 
+    def begin(self) -> None:
+        """An answer begins, perhaps to another kind of text: what the last one showed does not shut it out."""
+        if self.state != "open":
+            self.state, self._wait = "open", WAIT
+            self._forget()
+
     def rest(self) -> None:
         """Asking the drafter costs time that shows, and it had nothing worth drafting for a while."""
         if self.state == "open" and self._idle >= WAIT:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from adec.decoding.meter import Meter
-from adec.decoding.pair.arm import LONGEST_REACH, Arm, foreseen_gain, foreseen_rate
+from adec.decoding.pair.arm import LONGEST_REACH, Arm, foreseen_rate
 from adec.decoding.pair.costs import CostCurve, Timings
 from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal, empty
 from adec.decoding.pair.drafters.recycling import Recycling
@@ -87,11 +87,8 @@ class TimedPlanner:
     def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
         self._used = None
         for arm in self.arms:
-            rests = isinstance(arm.drafter, SmallModel) and arm.throttle.state == "closed"
-            if rests and self.early:
-                rests = self._early_gain(len(prompt), limits) <= 0
-            # a model that may not draft before the answer ends reads the prompt when it does
-            yield from arm.drafter.start(prompt[:1] if rests else prompt, limits)
+            arm.begin()
+            yield from arm.drafter.start(prompt, limits)
 
     def ahead(self, sequence: Sequence[int], room: Room, unread: int, meter: Meter) -> Proposal:
         self._used = None
@@ -99,9 +96,6 @@ class TimedPlanner:
         if self._small is None or curve is None or min(room.nodes, room.depth) < 1:
             return empty()
         arm, small = self._small
-        closed = arm.throttle.state == "closed" and small.unread(sequence) > 1
-        if closed or arm.throttle.state == "probe":
-            return empty()
         room = replace(room, leaves=1)
         growth = TimedGrowth(
             curve,
@@ -269,17 +263,6 @@ class TimedPlanner:
         arm, small = self._small
         rate = foreseen_rate(arm, small, curve, behind=1, unread=1, room=room)
         return min(1 / rate, self._plain_ms(curve, 1))
-
-    def _early_gain(self, prompt: int, limits: Limits) -> float:
-        """What a draft is expected to save that is verified as the prompt is read; negative where it costs."""
-        curve = self._known()
-        depth = limits.max_tokens - 1
-        if self._small is None or curve is None or depth < 1:
-            return -1.0
-        arm, small = self._small
-        room = Room(nodes=min(EARLY, self._longest), leaves=1, depth=depth)
-        worth = self._worth_ms(curve, room)
-        return foreseen_gain(arm, small, curve, prompt=prompt, worth_ms=worth, room=room)
 
     def _say(self) -> None:
         """Put into words which drafters have been given up or taken up."""
