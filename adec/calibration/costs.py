@@ -162,7 +162,7 @@ def _measure_column(
                 return seen
             engine = engines[role]
             if size == 1:
-                # one token follows one token where it counts; after a batch the backend sets up anew, which takes as long as half a forward
+                # one token follows one token where it counts; behind a batch, for which the backend sets up anew, it takes longer
                 engine.forward([0])
                 _stand_at(engine, context)
             start = clock()
