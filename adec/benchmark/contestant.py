@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, get_args
 
+from adec.answering.plan import Plan
+from adec.answering.session import Question, Session
 from adec.benchmark.answer import Answer, RowHeader
 from adec.benchmark.memory import peak_bytes, reset_peak
 from adec.engines.pair import Engines
-from adec.events import End, Purpose, Step
-from adec.planning import Plan
-from adec.session import Question, Session
+from adec.events.records import End, Purpose, Step
 
 Interrupted = Callable[[], bool]
 

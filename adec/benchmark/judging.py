@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from adec.benchmark.confine import succeeds
 from adec.benchmark.task import Task
-from adec.practice.tasks.problem import answer_of
+from adec.judging.confine import succeeds
+from adec.judging.replies import answer_of
 
 REPLY = 100_000
 """Characters of a reply that are judged: what a pattern may search is bounded."""

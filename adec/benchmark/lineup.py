@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from adec.answering.choice import Choice
+from adec.answering.plan import Plan, plan
 from adec.benchmark.answer import PLAIN, RowHeader
 from adec.benchmark.contestant import Contestant, StrategyContestant
 from adec.benchmark.peers import PeerChoice, find_peers, open_peer, peer_header
@@ -17,7 +19,6 @@ from adec.decoding.registry import METHODS
 from adec.decoding.search.adadec import AdaDecSettings
 from adec.engines.base import OpenOptions
 from adec.errors import PairError, UsageError
-from adec.planning import Choice, Plan, plan
 
 BEST_OF_N = "best-of-n"
 """Whole answers, the likeliest of which counts, as many as an adadec row's tokens are enough for: one round of iad."""

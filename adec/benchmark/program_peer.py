@@ -13,14 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
+from adec.answering.prompt import encode_prompt
+from adec.answering.session import Question
 from adec.benchmark.answer import Answer, RowHeader
 from adec.benchmark.contestant import Interrupted, Reply
 from adec.benchmark.memory import peak_bytes
 from adec.engines.base import OpenOptions
 from adec.engines.pair import Engines
 from adec.errors import EngineError
-from adec.prompting import encode_prompt
-from adec.session import Question
 
 ATTEMPTS = 4
 """Runs of a program until it prints its times: llama.cpp writes its log from another thread, and of some 4 runs in 100 it is

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
+from adec.answering.prompt import encode_prompt
+from adec.answering.session import Question
 from adec.benchmark.answer import PLAIN, Answer, PromptResult
 from adec.benchmark.check import common, first_difference
 from adec.benchmark.contestant import Contestant, Interrupted, Reply
@@ -14,10 +16,8 @@ from adec.benchmark.judging import judge
 from adec.benchmark.task import Task
 from adec.engines.pair import Engines
 from adec.errors import AdecError, UsageError
-from adec.load import load_average
-from adec.prompting import encode_prompt
+from adec.machine import load_average
 from adec.sampling import Sampler
-from adec.session import Question
 
 WARM_TOKENS = 24
 """Tokens of a warm-up answer: enough that caches, threads and kernels are ready."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from time import perf_counter
 
+from adec.answering.prompt import encode_prompt
+from adec.answering.session import Question
+from adec.answering.text import TextStream
 from adec.benchmark.answer import Answer, RowHeader
 from adec.benchmark.contestant import Interrupted, Reply
 from adec.benchmark.memory import peak_bytes, reset_peak
 from adec.engines.pair import Engines
 from adec.errors import UsageError
-from adec.prompting import encode_prompt
-from adec.session import Question
-from adec.text import TextStream
 
 
 class TransformersPeer:
@@ -23,7 +23,7 @@ class TransformersPeer:
         self._engines = engines
 
     def reply(self, question: Question, run: int, interrupted: Interrupted) -> Reply | None:
-        from adec.engines.torch_generate import generate
+        from adec.engines.torch.torch_generate import generate
 
         began = perf_counter()
         large, small = self._engines.large, self._engines.small
@@ -60,7 +60,7 @@ class TransformersPeer:
 
 
 def _text(engines: Engines, ids: tuple[int, ...]) -> str:
-    from adec.events import Step, Token
+    from adec.events.records import Step, Token
 
     stream = TextStream(engines.large.vocabulary)
     steps = stream.read([Step("write", tuple(Token(token, "large") for token in ids))])

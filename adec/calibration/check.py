@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from adec.answering.choice import Choice
+from adec.answering.plan import plan
+from adec.answering.session import open_session
 from adec.calibration.costs import measure_costs
-from adec.calibration.machine import busy, this_machine
 from adec.engines.base import OpenOptions
 from adec.errors import CheckFailed, UsageError
-from adec.events import Role
-from adec.planning import Choice, plan
-from adec.profile import find_profile
+from adec.events.records import Role
+from adec.machine import busy, this_machine
+from adec.profiles.read import find_profile
 
 SECONDS = 15.0
 TOLERANCE = 0.25
@@ -62,7 +64,7 @@ def check_profile(
     threads = profile.machine.get("threads"), profile.machine.get("batch_threads")
     if options.threads is None and options.batch_threads is None:
         options = dataclasses.replace(options, threads=threads[0], batch_threads=threads[1])
-    with ready.open(options) as session:
+    with open_session(ready, options) as session:
         engines: dict[Role, Any] = {"large": session.engines.large}
         if session.engines.small is not None:
             engines["small"] = session.engines.small
@@ -80,7 +82,7 @@ def check_profile(
             lines.append(
                 f"{role:<7}{size:>7}{before.ms(size):>13.3f}{now.ms(size):>12.3f}{ratio:>8.2f}"
             )
-    warning = busy(this_machine(ready.large))
+    warning = busy(this_machine(ready.large.info.format))
     lines += [f"other than when it was made: {remark}" for remark in here]
     if warning is not None:
         lines.append(warning)

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from adec.answering.choice import Choice
+from adec.answering.plan import DEFAULT_PAIR, Plan, plan
+from adec.answering.session import open_session
 from adec.calibration.conduct import Calibration, Wishes
 from adec.calibration.journal import Journal, key_of
-from adec.calibration.machine import busy, file_fingerprint, this_machine
 from adec.calibration.picture import check_pictures, write_pictures
 from adec.calibration.progress import progress_on_stderr
 from adec.calibration.prompts import PromptSet, built_in, read_prompts
@@ -24,8 +26,8 @@ from adec.display.terminal import size_of
 from adec.engines.base import OpenOptions
 from adec.errors import UsageError
 from adec.interrupts import Interrupts
+from adec.machine import busy, file_fingerprint, this_machine
 from adec.places import kept_folder, user_profiles
-from adec.planning import DEFAULT_PAIR, Choice, Plan, plan
 
 Say = Callable[[str], None]
 
@@ -63,7 +65,7 @@ def run_calibration(request: Request, options: OpenOptions, say: Say) -> int:
     for remark in (*ready.remarks, *prompts.remarks):
         say(remark)
     headers = [ready.large] if ready.small is None else [ready.large, ready.small]
-    machine = this_machine(ready.large)
+    machine = this_machine(ready.large.info.format)
     warning = busy(machine)
     if warning is not None:
         say(warning)
@@ -80,7 +82,7 @@ def run_calibration(request: Request, options: OpenOptions, say: Say) -> int:
             machine = dataclasses.replace(
                 machine, threads=options.threads, batch_threads=options.batch_threads
             )
-            with ready.open(options) as session:
+            with open_session(ready, options) as session:
                 runner = Runner(
                     ready,
                     session.engines,
@@ -155,7 +157,7 @@ def _journal_path(ready: Plan) -> Path:
 def _key(request: Request, ready: Plan, options: OpenOptions, prompts: PromptSet) -> str:
     """Everything that a measurement depends on; what it is judged by (metric, keep, confidence) is not part of it."""
     headers = [h for h in (ready.large, ready.small) if h is not None]
-    machine = dataclasses.replace(this_machine(ready.large), load=None)
+    machine = dataclasses.replace(this_machine(ready.large.info.format), load=None)
     return key_of(
         [
             *(file_fingerprint(header.info.path) for header in headers),

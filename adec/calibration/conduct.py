@@ -15,7 +15,6 @@ from adec.calibration.figures import Signals, figures_of, percentiles, set_break
 from adec.calibration.forecast import forecast
 from adec.calibration.journal import Journal
 from adec.calibration.lookahead import learn_thresholds
-from adec.calibration.machine import Machine
 from adec.calibration.measurements import PLAIN, Measurements
 from adec.calibration.points import Choice, Chooser, choice_from
 from adec.calibration.progress import Progress
@@ -30,7 +29,8 @@ from adec.calibration.trying import LEAST_ANSWERS, Trying
 from adec.decoding.pair.costs import Curves
 from adec.decoding.registry import remaining
 from adec.errors import UsageError
-from adec.events import Role
+from adec.events.records import Role
+from adec.machine import Machine
 
 COSTS, SIGNALS, RUNS, REFINED, PROOF = 0.1, 0.15, 0.25, 0.05, 0.45
 """Shares of the time that the stages may take, each from its own beginning; what they leave over goes to the proof, which needs the most prompts."""

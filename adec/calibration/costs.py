@@ -18,7 +18,7 @@ from typing import Any
 from adec.decoding.pair.costs import CostCurve
 from adec.decoding.pair.measuring import SIZES
 from adec.engines.base import Engine
-from adec.events import Role
+from adec.events.records import Role
 
 LARGE_SIZES = SIZES
 """Tokens of a forward of the large model: up to the largest tree that is worth its own time."""

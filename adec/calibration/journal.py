@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from adec.errors import TraceError, UsageError
-from adec.json_fields import loads
+from adec.events.json_fields import loads
 from adec.whole_file import whole_file
 
 MOST_BYTES = 256 * 1024 * 1024

@@ -26,7 +26,7 @@ from adec.decoding.search.threshold import (
 )
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
-from adec.events import Role
+from adec.events.records import Role
 
 LEAST = 12
 """Solutions that are read whatever the time."""

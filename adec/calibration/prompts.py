@@ -138,7 +138,7 @@ def _read(path: Path) -> str:
 
 
 def _from_json(path: Path, number: int, line: str, answers: bool) -> Prompt:
-    from adec.json_fields import loads
+    from adec.events.json_fields import loads
 
     where = f"{path}, line {number}"
     try:

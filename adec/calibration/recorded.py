@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from adec.answering.plan import Plan
 from adec.calibration.costs import CostTable
 from adec.calibration.prompts import Prompt
 from adec.calibration.signals import Column, Record
@@ -20,8 +21,7 @@ from adec.decoding.pair.costs import Curves
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
-from adec.events import Role
-from adec.planning import Plan
+from adec.events.records import Role
 from adec.signals import ArrayScores
 from adec.tree import TokenTree
 

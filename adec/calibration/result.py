@@ -10,10 +10,10 @@ from statistics import fmean, median, stdev
 from adec.calibration.costs import OUTLIER, CostTable
 from adec.calibration.figures import Signals
 from adec.calibration.lookahead import Learned
-from adec.calibration.machine import Machine
 from adec.calibration.proof import Tested
 from adec.calibration.trial import Metric, Point, Run
-from adec.events import Role
+from adec.events.records import Role
+from adec.machine import Machine
 
 ADAPTS = 1.1
 """How much faster than speculate, which adapts to each prompt, another exact strategy must be to be recommended."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from adec.calibration import lookahead
-from adec.calibration.machine import file_fingerprint
 from adec.calibration.measured_sections import cost_tables, front_tables, signal_tables
 from adec.calibration.proof import Tested
 from adec.calibration.result import Measured, Result
@@ -15,7 +14,8 @@ from adec.calibration.selection import FAMILIES
 from adec.calibration.trial import MEANING
 from adec.calibration.writing import Line, table
 from adec.engines.base import ModelHeader
-from adec.profile import SCHEMA
+from adec.machine import file_fingerprint
+from adec.profiles.read import SCHEMA
 
 SAFE = "speculate"
 """The exact strategy that is recommended where times are not known."""

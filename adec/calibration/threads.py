@@ -9,7 +9,7 @@ from time import perf_counter
 
 from adec.engines.base import Engine, ModelHeader, OpenOptions
 from adec.engines.opening import open_engine
-from adec.load import usable_cores
+from adec.machine import usable_cores
 
 BATCH = 8
 """Tokens of the batch that stands for all batches."""

@@ -11,16 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from adec.answering.plan import Plan
+from adec.answering.prompt import encode_prompt
+from adec.answering.session import Question, Session
 from adec.calibration.prompts import Prompt
 from adec.calibration.signals import Answer, own_nats, score
 from adec.decoding import settings as setting_values
 from adec.decoding.registry import find_method
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
-from adec.events import End, Step
-from adec.planning import Plan
-from adec.prompting import encode_prompt
-from adec.session import Question, Session
+from adec.events.records import End, Step
 
 Metric = Literal["agreement", "answer", "perplexity"]
 

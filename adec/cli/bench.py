@@ -203,6 +203,7 @@ def bench(
       adec bench --small small.gguf --large large.gguf --strategies all --task my-prompts.jsonl
       adec bench --strategies speculate,lookup --check --json bench.json --html bench.html
     """
+    from adec.answering.choice import Choice
     from adec.benchmark.bench import request_of, run_bench, samples_path
     from adec.benchmark.lineup import make_lineup
     from adec.benchmark.runner import Settings
@@ -212,7 +213,6 @@ def bench(
     from adec.cli.bench_output import Outputs, share_cores
     from adec.engines.base import OpenOptions
     from adec.errors import UsageError
-    from adec.planning import Choice
     from adec.sampling import Sampler, fresh_seed
 
     if check and temperature > 0:

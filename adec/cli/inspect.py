@@ -16,7 +16,7 @@ from adec.display import ColourWish
 from adec.errors import TraceError, UsageError
 
 if TYPE_CHECKING:
-    from adec.events import Event
+    from adec.events.records import Event
     from adec.inspection.rows import Rows
     from adec.inspection.sheet import Block, Report
     from adec.inspection.thing import Thing, Trace
@@ -168,7 +168,7 @@ def _report(
     thing: Thing, context: int | None, pair: str | None, width: int | None, *, devices: bool
 ) -> Report:
     from adec.inspection.thing import Model, Pair
-    from adec.profile import Profile
+    from adec.profiles.read import Profile
 
     if isinstance(thing, Model):
         from adec.inspection.model import inspect_model
@@ -236,7 +236,7 @@ def _replay(trace: Trace, wish: ColourWish, speed: float) -> int:
 
 
 def _events(trace: Trace) -> Iterator[Event]:
-    from adec.event_json import read_lines, read_trace
+    from adec.events.codec import read_lines, read_trace
 
     return read_lines(sys.stdin.buffer) if trace.path is None else read_trace(trace.path)
 
@@ -263,7 +263,7 @@ class _Screen:
 
     def print_json(self, data: dict[str, Any]) -> None:
         """One object."""
-        from adec.event_json import dumps, plain_data
+        from adec.events.codec import dumps, plain_data
 
         self.write(dumps(plain_data(data)) + "\n")
 

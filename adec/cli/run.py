@@ -14,13 +14,13 @@ from adec.cli import options as shared
 from adec.cli.failures import INTERRUPTED, report
 from adec.display import ColourWish
 from adec.errors import AdecError, TraceError, UsageError
-from adec.events import End, Failure
+from adec.events.records import End, Failure
 from adec.interrupts import Interrupts
 
 if TYPE_CHECKING:
-    from adec.decoding.search.iad import Verdict
+    from adec.answering.session import Question, Session
     from adec.display import Display
-    from adec.session import Question, Session
+    from adec.judging.verifiers import Verdict
 
 
 def run(
@@ -125,12 +125,13 @@ def run(
       adec run --strategy iad --verify "wc -c" "Reverse this list: plum fig pear."
     """
     # numpy and all that needs it wait until a question is asked: help answers at once
+    from adec.answering.choice import Choice
+    from adec.answering.plan import plan
+    from adec.answering.session import Question, open_session
     from adec.cli.prompt_input import read_prompt
     from adec.display.choose import Wishes, choose_display
     from adec.engines.base import OpenOptions
-    from adec.planning import Choice, plan
     from adec.sampling import Sampler, fresh_seed
-    from adec.session import Question
 
     chosen_seed = seed if seed is not None else 0 if temperature == 0 else fresh_seed()
     sampler = Sampler(temperature, top_k, top_p, min_p, chosen_seed)
@@ -147,7 +148,7 @@ def run(
     wishes = Wishes(plain, json, jsonl, sanitize, quiet, color, trace)
     display = choose_display(wishes)
     if verbose:
-        from adec.engines.llama_library import echo_logs
+        from adec.engines.llama.library import echo_logs
 
         echo_logs(True)
     with display:
@@ -173,7 +174,7 @@ def run(
                     report(remark)
                 if ready.hint is not None and sys.stderr.isatty():
                     report(ready.hint)
-            with ready.open(machine) as session:
+            with open_session(ready, machine) as session:
                 return _show_answer(session, question, display)
         except (AdecError, KeyboardInterrupt) as error:
             _show_failure(display, error)
@@ -189,7 +190,7 @@ def _verifier(
         raise UsageError("--tests runs code that a model wrote", hint="add --allow-exec if it may")
     if command is None and tests is None:
         return None
-    from adec.verifiers import CodeVerifier, CommandVerifier
+    from adec.judging.verifiers import CodeVerifier, CommandVerifier
 
     return CodeVerifier.read(tests) if tests is not None else CommandVerifier.parse(command or "")
 

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from adec.engines.base import Engine
-from adec.events import Forward, How, Kind, Purpose, Role, Step, Token
+from adec.events.records import Forward, How, Kind, Purpose, Role, Step, Token
 from adec.signals import Scores
 from adec.tree import TokenTree
 

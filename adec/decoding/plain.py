@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from adec.decoding.meter import Meter, describe
 from adec.decoding.prompt import read_prompt
-from adec.decoding.strategy import Guarantee, Limits
+from adec.decoding.strategy import Limits
 from adec.engines.base import Engine
-from adec.events import Role, Step
+from adec.events.records import Guarantee, Role, Step
 
 
 class Plain:

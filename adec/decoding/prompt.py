@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 
 from adec.decoding.meter import Meter
 from adec.engines.base import Engine
-from adec.events import Role, Step
+from adec.events.records import Role, Step
 from adec.signals import Scores
 
 

@@ -4,28 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Protocol
 
-from adec.events import Step
+from adec.events.records import Guarantee, Step
 from adec.sampling import Sampler
-
-
-class Guarantee(Enum):
-    """What a strategy promises about its output."""
-
-    EXACT = "exact"
-    BOUNDED = "bounded"
-    APPROXIMATE = "approximate"
-
-    @property
-    def promise(self) -> str:
-        """The promise in words, to be printed wherever the strategy is named."""
-        return {
-            Guarantee.EXACT: "what the large model alone would write",
-            Guarantee.BOUNDED: "diverges at most as far as the profile's proved budget",
-            Guarantee.APPROXIMATE: "no promise; compare with an exact strategy",
-        }[self]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
-from adec.events import Event
+from adec.events.records import Event
 
 ColourWish = Literal["auto", "always", "never"]
 """What `--color` may say."""

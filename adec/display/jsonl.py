@@ -6,8 +6,8 @@ from typing import Any, TextIO
 
 from adec.display import Quiet
 from adec.display.output import write
-from adec.event_json import dumps, encode_line, to_json
-from adec.events import End, Event, Failure, Start, Step
+from adec.events.codec import dumps, encode_line, to_json
+from adec.events.records import End, Event, Failure, Start, Step
 
 
 class JsonLinesDisplay(Quiet):

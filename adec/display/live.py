@@ -11,7 +11,7 @@ from typing import Self, TextIO
 from adec.display.output import write
 from adec.display.picture import Picture
 from adec.display.terminal import Echo, on_suspend, size_of
-from adec.events import Event, Start, Step
+from adec.events.records import Event, Start, Step
 
 FRAME_SECONDS = 0.1
 

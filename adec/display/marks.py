@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adec.events import Token
+from adec.events.records import Token
 
 _SGR = {"bold": 1, "dim": 2, "italic": 3, "underline": 4}
 _SGR |= {"green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36}

@@ -22,7 +22,7 @@ from adec.display.flow import Flow, Run
 from adec.display.marks import mark_of
 from adec.display.panel import PanelState
 from adec.display.sanitise import sanitise
-from adec.events import Start, Step
+from adec.events.records import Start, Step
 
 PANEL_SECONDS = 0.25
 """Figures change at 4 Hz: they could not be read faster."""

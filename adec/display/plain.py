@@ -12,7 +12,7 @@ from typing import TextIO
 from adec.display import Quiet
 from adec.display.output import write
 from adec.display.sanitise import sanitise
-from adec.events import Event, Step
+from adec.events.records import Event, Step
 
 
 class PlainDisplay(Quiet):

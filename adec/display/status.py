@@ -12,8 +12,8 @@ from adec.display import Quiet
 from adec.display.output import write
 from adec.display.sanitise import one_line
 from adec.display.words import SEPARATOR, count
-from adec.events import Event, Start, Step
-from adec.summary import Tally
+from adec.events.records import Event, Start, Step
+from adec.events.tally import Tally
 
 _EVERY_SECONDS = 0.2
 

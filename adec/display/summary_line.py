@@ -9,7 +9,7 @@ from adec.display import Quiet
 from adec.display.output import write
 from adec.display.sanitise import one_line
 from adec.display.words import SEPARATOR, count, percent, promise, saved, times_plain
-from adec.events import End, Event
+from adec.events.records import End, Event
 
 _FINISH = {
     "length": "stopped at the limit of tokens",

@@ -1,12 +1,10 @@
-"""A trace as a picture of the live display: `python -m adec.display.svg run.jsonl live.svg`."""
+"""A trace as a picture of the live display."""
 
 from __future__ import annotations
 
 import io
 import re
-import sys
 from collections.abc import Iterable
-from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -14,9 +12,8 @@ from rich.text import Text
 from adec.display.marks import mark_of
 from adec.display.panel import PanelState
 from adec.display.sanitise import sanitise
-from adec.errors import TraceError, UsageError
-from adec.event_json import read_trace
-from adec.events import Event, Start, Step
+from adec.errors import TraceError
+from adec.events.records import Event, Start, Step
 
 WIDTH = 92
 """Columns of the picture."""
@@ -53,18 +50,3 @@ def svg_of(events: Iterable[Event], *, title: str = "adec run") -> str:
         console.print(Text.from_ansi(row))
     # rich's picture fetches a font from the network; the reader's own monospace will do
     return re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title=title), flags=re.DOTALL)
-
-
-def main(arguments: list[str]) -> None:
-    """Write the picture of a trace."""
-    if len(arguments) != 2:
-        raise UsageError(
-            "two files are needed", hint="python -m adec.display.svg run.jsonl live.svg"
-        )
-    Path(arguments[1]).write_text(svg_of(read_trace(Path(arguments[0]))), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    from adec.cli.failures import exit_code_of, leave
-
-    leave(exit_code_of(lambda: main(sys.argv[1:])))

@@ -10,8 +10,8 @@ from typing import Self
 
 from adec.display import Quiet
 from adec.errors import TraceError
-from adec.event_json import encode_line
-from adec.events import Event, Failure
+from adec.events.codec import encode_line
+from adec.events.records import Event, Failure
 
 _TRACE_BEGINS = b'{"type": "'
 

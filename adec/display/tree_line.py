@@ -7,7 +7,7 @@ from rich.text import Text
 
 from adec.display.marks import CONFIRMED
 from adec.display.sanitise import one_line
-from adec.events import TreeRecord
+from adec.events.records import TreeRecord
 
 _REJECTED = "dim"
 _STRUCTURE = "dim blue"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adec.decoding.strategy import Guarantee
+from adec.events.records import Guarantee
 
 SEPARATOR = " · "
 

@@ -11,7 +11,7 @@ def devices() -> list[str]:
 
 
 def _llama() -> list[str]:
-    from adec.engines.llama_library import library
+    from adec.engines.llama.library import library
 
     try:
         module = library()

@@ -2,42 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from adec.engines.base import Engine, ModelHeader, OpenOptions
 from adec.engines.pair import Engines
 from adec.errors import ModelFileError
-
-PRACTICE = "practice:"
-"""Prefix of the built-in models: practice:small, practice:large, and the same with -torch for the folders."""
-
-
-def locate(name: str) -> Path:
-    """The path that a user's word for a model means. Raises ModelFileError when nothing is there."""
-    if name.startswith(PRACTICE):
-        from adec import practice
-
-        shipped: Mapping[str, Path] = {
-            "small": practice.small_gguf(),
-            "large": practice.large_gguf(),
-            "small-torch": practice.small_folder(),
-            "large-torch": practice.large_folder(),
-        }
-        path = shipped.get(name.removeprefix(PRACTICE))
-        if path is None:
-            raise ModelFileError(
-                f"{name} is no built-in model",
-                hint=f"there are {', '.join(PRACTICE + key for key in shipped)}",
-            )
-    else:
-        path = Path(name).expanduser()
-    if not path.exists():
-        raise ModelFileError(
-            f"{path} does not exist",
-            hint="give a GGUF file or a Hugging Face folder that lies on this machine",
-        )
-    return path
 
 
 def read_header(path: Path) -> ModelHeader:
@@ -47,12 +16,12 @@ def read_header(path: Path) -> ModelHeader:
     """
     try:
         if path.is_dir():
-            from adec.engines.folder_header import read_folder_header
+            from adec.engines.torch.folder_header import read_folder_header
 
             return read_folder_header(path)
         if not path.is_file():
             raise ModelFileError(f"{path} is neither a file nor a folder")
-        from adec.engines.gguf_header import read_gguf_header
+        from adec.engines.llama.gguf_header import read_gguf_header
 
         return read_gguf_header(path)
     except OSError as error:
@@ -62,10 +31,10 @@ def read_header(path: Path) -> ModelHeader:
 def open_engine(header: ModelHeader, options: OpenOptions) -> Engine:
     """Load the weights. Raises EngineError when the backend refuses or memory does not suffice."""
     if header.info.format == "gguf":
-        from adec.engines.llama import LlamaEngine
+        from adec.engines.llama.llama_engine import LlamaEngine
 
         return LlamaEngine.open(header, options)
-    from adec.engines.torch_engine import TorchEngine
+    from adec.engines.torch.torch_engine import TorchEngine
 
     return TorchEngine.open(header, options)
 

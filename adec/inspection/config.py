@@ -13,7 +13,7 @@ from adec.defaults import settings as defaults_of
 from adec.errors import AdecError
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
 from adec.places import kept_folder, profile_folders
-from adec.profile import Profile, available, find_profile
+from adec.profiles.read import Profile, available, find_profile
 
 VARIABLES = {
     "ADEC_HOME": "moves everything that adec keeps for you into one folder",

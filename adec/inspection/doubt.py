@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from adec.events import Step, Token
+from adec.events.records import Step, Token
 from adec.inspection.trees import CheckedTree, check_tree, quoted
 from adec.tree import ROOT
 

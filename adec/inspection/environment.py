@@ -8,13 +8,12 @@ import shutil
 import sys
 from importlib import metadata
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from adec import __version__
 from adec.inspection.figures import many, size
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
-from adec.load import load_average, usable_cores
+from adec.machine import load_average, memory, processor, usable_cores
 
 BACKENDS = {
     "llama.cpp (GGUF files)": ("llama-cpp-python", "llama_cpp"),
@@ -27,7 +26,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES
 def inspect_environment(*, deep: bool = False) -> Report:
     """What runs here. `deep` loads the backends and asks them for their devices, which takes seconds."""
 
-    total, available = _memory()
+    total, available = memory()
     data: dict[str, Any] = {
         "type": "env",
         "schema": 1,
@@ -35,7 +34,7 @@ def inspect_environment(*, deep: bool = False) -> Report:
         "python": platform.python_version(),
         "executable": sys.executable,
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": processor(),
         "cores_online": os.cpu_count(),
         "threads_default": usable_cores(),
         "memory_bytes": total,
@@ -70,30 +69,6 @@ def _devices() -> list[str]:
     from adec.engines.devices import devices
 
     return devices()
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or "not known"
-
-
-def _memory() -> tuple[int | None, int | None]:
-    """Bytes of memory in all and free to use; None where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if ":" in line}
-        return found.get("MemTotal"), found.get("MemAvailable")
-    except (OSError, ValueError, IndexError):
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), None
-    except (OSError, ValueError, AttributeError):
-        return None, None
 
 
 def _blocks(data: dict[str, Any]) -> list[Block]:

@@ -11,7 +11,7 @@ from typing import Any
 from adec.calibration.trial import Point
 from adec.inspection.figures import many, number, share
 from adec.inspection.sheet import Block, Lines, Table
-from adec.profile import FRONT
+from adec.profiles.read import FRONT
 
 COLUMNS = 80
 """Of the chart, where there is room."""

@@ -19,8 +19,8 @@ from adec.display.marks import LEGEND, mark_of
 from adec.display.sanitise import one_line, sanitise
 from adec.display.words import count
 from adec.errors import TraceError
-from adec.event_json import dumps, plain_data
-from adec.events import Event, Pause, Start, Step, TreeRecord
+from adec.events.codec import dumps, plain_data
+from adec.events.records import Event, Pause, Start, Step, TreeRecord
 from adec.inspection.figures import many
 from adec.inspection.search import pause_data
 from adec.inspection.sheet import Block, Lines, Table

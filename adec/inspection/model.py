@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from adec.answering.models import locate
 from adec.decoding.registry import METHODS, Method
 from adec.engines.base import ModelHeader
-from adec.engines.opening import locate
 from adec.errors import UsageError
 from adec.inspection.anatomy import Anatomy, dissect
 from adec.inspection.figures import many, short, size

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from adec.answering.models import locate
 from adec.decoding.pair.costs import Curves
 from adec.decoding.registry import METHODS, check_method
 from adec.engines.base import ModelHeader
-from adec.engines.opening import locate
 from adec.engines.pair import check_pair, differences
 from adec.errors import PairError, ProfileError
 from adec.inspection.anatomy import Anatomy, dissect
@@ -16,7 +16,7 @@ from adec.inspection.model import describe, memory
 from adec.inspection.profile import table_of
 from adec.inspection.promise import speed_data, speed_lines
 from adec.inspection.sheet import Block, Lines, Report, Table
-from adec.profile import Profile, fitting_profile
+from adec.profiles.read import Profile, fitting_profile
 
 ACCEPTANCE = (0.5, 0.7, 0.8, 0.9, 0.95)
 """Chances that a draft stands, for which the expectation is shown."""

@@ -8,17 +8,18 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from adec.answering.models import locate
 from adec.decoding import settings as setting_values
 from adec.decoding.registry import METHODS
 from adec.engines.base import ModelHeader
-from adec.engines.opening import locate, read_header
+from adec.engines.opening import read_header
 from adec.engines.pair import differences
 from adec.errors import AdecError
 from adec.inspection.figures import many
 from adec.inspection.front import COLUMNS, FrontPoint, front_blocks, front_points
 from adec.inspection.promise import promise_data, promise_lines, speed_data, speed_lines
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
-from adec.profile import FILE_BYTES, Profile
+from adec.profiles.read import FILE_BYTES, Profile
 
 COMMENTED_BYTES = 64 * 1024
 """Larger profiles are shown without their comments: telling them takes a slower parser."""

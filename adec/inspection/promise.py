@@ -7,7 +7,7 @@ from typing import Any
 
 from adec.engines.base import ModelHeader
 from adec.inspection.figures import many, milliseconds, number, share
-from adec.profile import Profile
+from adec.profiles.read import Profile
 
 
 def promise_data(profile: Profile) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from adec.display import Display
-from adec.events import Event, Step
+from adec.events.records import Event, Step
 
 LONGEST_SECONDS = 60.0
 """A step takes no longer than that in a replay, whatever a trace says."""

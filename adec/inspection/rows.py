@@ -9,7 +9,7 @@ from rich.cells import get_character_cell_size
 from adec.display.marks import LEGEND, Mark, mark_of
 from adec.display.panel import ABOVE, block
 from adec.display.sanitise import sanitise
-from adec.events import Step, Token
+from adec.events.records import Step, Token
 
 LETTERS = dict(zip(LEGEND, "safLcbho", strict=True))
 """Sources where nothing can be underlined: a row of letters under the text."""

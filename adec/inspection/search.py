@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adec.display.words import count
-from adec.events import Attempt, Candidate, Pause, Signal, Step
+from adec.events.records import Attempt, Candidate, Pause, Signal, Step
 from adec.inspection.figures import many, milliseconds, number, share
 from adec.inspection.sheet import Block, Lines, Table
 from adec.inspection.trees import quoted

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from adec.display.marks import mark_of
 from adec.display.words import count
 from adec.errors import UsageError
-from adec.event_json import to_json
-from adec.events import Event, Step
+from adec.events.codec import to_json
+from adec.events.records import Event, Step
 from adec.inspection.doubt import runner_up, shown
 from adec.inspection.figures import many, milliseconds, number
 from adec.inspection.search import step_blocks

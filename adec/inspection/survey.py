@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from adec.display.marks import Mark, mark_of
-from adec.event_json import plain_data
-from adec.events import End, Event, Failure, Purpose, Start, Step
+from adec.events.codec import plain_data
+from adec.events.records import End, Event, Failure, Purpose, Start, Step
+from adec.events.tally import Tally
 from adec.inspection.doubt import Doubts
 from adec.inspection.search import Search
 from adec.inspection.trees import CheckedTree, check_tree, compact
-from adec.summary import Tally
 
 LISTED = 200
 """Hand-overs and rounds that are kept; further ones are counted."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from adec.engines.opening import PRACTICE
+from adec.answering.models import PRACTICE
 from adec.errors import UsageError
-from adec.profile import Profile, available, find_profile
+from adec.profiles.read import Profile, available, find_profile
 
 Word = Literal["config", "env"]
 WORDS: tuple[Word, ...] = ("config", "env")
@@ -35,7 +35,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Model:
-    """A model by the word that `opening.locate` takes."""
+    """A model by the word that `answering.models.locate` takes."""
 
     name: str
 

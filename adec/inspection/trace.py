@@ -9,7 +9,7 @@ from adec.display.marks import LEGEND
 from adec.display.summary_line import summary_lines
 from adec.display.words import count, promise
 from adec.errors import TraceError
-from adec.events import Event, Failure, Start, Step
+from adec.events.records import Event, Failure, Start, Step
 from adec.inspection.doubt import described, shown
 from adec.inspection.figures import many, milliseconds, number, share
 from adec.inspection.rows import LETTERS, Rows

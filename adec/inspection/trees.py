@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from adec.events import TreeRecord
+from adec.events.records import TreeRecord
 from adec.inspection.figures import number
 from adec.tree import ROOT
 

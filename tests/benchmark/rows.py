@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from adec.answering.plan import Plan
 from adec.benchmark.answer import RowHeader
 from adec.benchmark.bench import Request
 from adec.benchmark.contestant import StrategyContestant
@@ -14,11 +15,10 @@ from adec.benchmark.task import Task
 from adec.benchmark.task_sources import Source
 from adec.decoding.registry import find_method
 from adec.decoding.settings import build
-from adec.decoding.strategy import Guarantee
 from adec.engines.base import ModelHeader
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
-from adec.planning import Plan
+from adec.events.records import Guarantee
 from tests import laws
 
 LETTERS = "abcde"

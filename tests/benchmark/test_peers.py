@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from adec import practice
+from adec.answering.choice import Choice
+from adec.answering.models import locate
+from adec.answering.session import Question
 from adec.benchmark.answer import RowHeader
 from adec.benchmark.lineup import make_lineup
 from adec.benchmark.peers import PROGRAMS, TRANSFORMERS, find_peers, open_peer
@@ -15,11 +18,9 @@ from adec.benchmark.program_peer import ProgramPeer
 from adec.benchmark.runner import Settings
 from adec.benchmark.task import Task
 from adec.engines.base import OpenOptions
-from adec.engines.opening import locate, read_header
+from adec.engines.opening import read_header
 from adec.engines.pair import Engines
 from adec.errors import EngineError, PairError, UsageError
-from adec.planning import Choice
-from adec.session import Question
 from tests import laws
 
 GGUF = ("practice:large", "practice:small")

@@ -8,6 +8,8 @@ from math import comb
 
 import pytest
 
+from adec.answering.choice import Choice
+from adec.answering.session import Question
 from adec.benchmark.answer import Answer, PromptResult, RowHeader
 from adec.benchmark.lineup import make_lineup
 from adec.benchmark.report import Report, make_rows
@@ -19,8 +21,6 @@ from adec.benchmark.totals import Totals
 from adec.benchmark.verdict import with_verdicts
 from adec.engines.base import OpenOptions
 from adec.errors import UsageError
-from adec.planning import Choice
-from adec.session import Question
 from tests.benchmark.rows import plan_of, prompt_of
 
 ONE = OpenOptions(threads=1, context=256)

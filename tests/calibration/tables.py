@@ -6,9 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 from random import Random
 
+from adec.answering.plan import Plan
 from adec.calibration.conduct import Calibration, Wishes
 from adec.calibration.journal import Journal
-from adec.calibration.machine import Machine
 from adec.calibration.progress import Silent
 from adec.calibration.prompts import Prompt, PromptSet
 from adec.calibration.trial import Runner
@@ -16,7 +16,7 @@ from adec.decoding.registry import METHODS, PlainSettings
 from adec.engines.base import ModelHeader
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
-from adec.planning import Plan
+from adec.machine import Machine
 from tests.laws import blend, law
 
 MACHINE = Machine("Linux x86_64", "a table", 2, "0", "table")

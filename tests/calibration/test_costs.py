@@ -16,9 +16,9 @@ from adec.calibration.costs import (
     tables_from,
 )
 from adec.calibration.fit import fit_logistic, front, percentile_of
-from adec.calibration.machine import Machine, busy, file_fingerprint
 from adec.calibration.threads import counts
 from adec.decoding.pair.costs import CostCurve
+from adec.machine import Machine, busy, file_fingerprint
 from tests.laws import pair
 
 

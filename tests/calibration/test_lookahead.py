@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from adec.answering.choice import Choice
+from adec.answering.plan import plan
 from adec.calibration import lookahead
 from adec.calibration.conduct import Wishes
 from adec.calibration.journal import Journal
@@ -16,8 +18,7 @@ from adec.calibration.prompts import Prompt, PromptSet, built_in, read_prompts
 from adec.decoding.search.threshold import TRIGGER_RATE, observe
 from adec.engines.pair import Engines
 from adec.errors import ProfileError, UsageError
-from adec.planning import Choice, plan
-from adec.profile import read_profile
+from adec.profiles.read import read_profile
 from tests.calibration.tables import calibration, engines, prompts
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from adec.automatic import Chosen, choose_strategy, is_proved
+from adec.answering.choice import Choice, Chosen, choose_strategy, is_proved
+from adec.answering.session import Question, Session
 from adec.calibration.conduct import Wishes
 from adec.calibration.report import chart, sentence, svg, table
 from adec.calibration.sections import Named, profile_text
@@ -19,9 +20,7 @@ from adec.decoding.pair.planner import Clocked
 from adec.decoding.registry import METHODS
 from adec.decoding.settings import build
 from adec.errors import AdecError, ProfileError, UsageError
-from adec.planning import Choice
-from adec.profile import read_profile
-from adec.session import Question, Session
+from adec.profiles.read import read_profile
 from tests.calibration.tables import calibration, engines, plan_of, prompts
 
 NAMED = Named("letters", "large.gguf", "small.gguf", "letters", 0)

@@ -25,7 +25,7 @@ from adec.decoding.pair.ead import Ead, EadSettings
 from adec.decoding.pair.fly import FlySettings
 from adec.decoding.plain import Plain
 from adec.decoding.strategy import Limits
-from adec.summary import Tally
+from adec.events.tally import Tally
 from tests.calibration.tables import engines, plan_of, prompts
 
 CURVES = Curves(CostCurve({1: 10.0, 2: 11.0, 8: 17.0}), CostCurve({1: 1.0, 8: 3.0}))

@@ -112,7 +112,9 @@ def test_all_strategies_on_one_model(tiny_pair: Pair, capsys: Any, tmp_path: Pat
 def test_a_failed_check_is_exit_code_4(
     tiny_pair: Pair, capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adec.session.Session.guarantee", "exact")  # the small model now claims it
+    monkeypatch.setattr(
+        "adec.answering.session.Session.guarantee", "exact"
+    )  # the small model now claims it
     task = prompts(tmp_path, "one", "two")
     arguments = bench_of(tiny_pair, "--task", task, "--strategies", "small")
     outcome = call(capsys, *arguments, "--check")

@@ -18,7 +18,7 @@ import pytest
 from adec.calibration.selection import KNOBS
 from adec.cli.calibrate import seconds_of
 from adec.errors import UsageError
-from adec.profile import find_profile, read_profile
+from adec.profiles.read import find_profile, read_profile
 from tests.cli.command import call, start
 
 Pair = tuple[Path, Path]
@@ -235,7 +235,7 @@ def test_prompts_that_are_too_long_or_too_few(tiny_pair: Pair, capsys: Any, tmp_
 def test_a_busy_machine_is_told_and_noted(
     tiny_pair: Pair, asked: Path, capsys: Any, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("adec.calibration.machine.load_average", lambda: 7.5)
+    monkeypatch.setattr("adec.machine.load_average", lambda: 7.5)
     small, large = tiny_pair
     done = call(capsys, "calibrate", small, large, "--prompts", asked, *FEW, "-o", "mine")
     assert done.code == 0 and "the machine is busy (load 7.5" in done.err

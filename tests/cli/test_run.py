@@ -202,8 +202,8 @@ def test_every_option_reaches_the_run(
         seen.append(repr((choice, own["question"], own["machine"], own["wishes"], own["verbose"])))
         raise AdecError("seen")
 
-    monkeypatch.setattr("adec.planning.plan", spy)
-    monkeypatch.setattr("adec.engines.llama_library.echo_logs", lambda on: None)
+    monkeypatch.setattr("adec.answering.plan.plan", spy)
+    monkeypatch.setattr("adec.engines.llama.library.echo_logs", lambda on: None)
     variants = {
         "pair": ["--pair", "x"], "small": ["--small", "x"], "large": ["--large", "x"],
         "model": ["-m", "x"], "strategy": ["--strategy", "x"], "assignments": ["--set", "a.b=c"],

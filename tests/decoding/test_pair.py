@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from adec.decoding.pair.ead import Ead, EadSettings
 from adec.decoding.plain import Plain
-from adec.decoding.strategy import Guarantee, Limits
+from adec.decoding.strategy import Limits
 from adec.engines.table import TableEngine
+from adec.events.records import Guarantee
 from adec.sampling import Sampler
 from tests.decoding.clock import Clock, timed_pair
 from tests.laws import blend, law, pair

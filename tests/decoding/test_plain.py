@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from adec.decoding.plain import Plain
-from adec.decoding.strategy import Guarantee, Limits
+from adec.decoding.strategy import Limits
 from adec.engines.table import TableEngine
+from adec.events.records import Guarantee
 from adec.sampling import Sampler
 from tests.laws import law
 

@@ -20,9 +20,10 @@ from adec.decoding.pair.smartspec import SmartSpecSettings
 from adec.decoding.pair.speculate import SpeculateSettings
 from adec.decoding.plain import Plain
 from adec.decoding.registry import find_method
-from adec.decoding.strategy import Guarantee, Limits
+from adec.decoding.strategy import Limits
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
+from adec.events.records import Guarantee
 from adec.sampling import Sampler
 from tests.decoding.clock import Clock, timed_pair
 from tests.laws import law

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from adec.events import End, Event, Forward, How, Signal, Start, Step, Token
-from adec.summary import Tally
+from adec.events.records import End, Event, Forward, How, Signal, Start, Step, Token
+from adec.events.tally import Tally
 
 START = Start(
     adec="0.1.0",

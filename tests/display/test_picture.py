@@ -14,7 +14,7 @@ from pyte.screens import wcwidth
 
 from adec.display.picture import Picture
 from adec.display.sanitise import sanitise
-from adec.events import End, Start, Step
+from adec.events.records import End, Start, Step
 from tests.display.fakes import START, events_of, steps_of
 from tests.display.terminal import Screen
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pyte
 
+from adec.answering.text import TextStream
 from adec.display.marks import CHOSEN, mark_of
 from adec.display.picture import Picture
 from adec.display.summary_line import summary_lines
 from adec.engines.vocabulary import Vocabulary
-from adec.events import Attempt, Candidate, Forward, Pause, Signal, Step, Token
-from adec.summary import Tally
-from adec.text import TextStream
+from adec.events.records import Attempt, Candidate, Forward, Pause, Signal, Step, Token
+from adec.events.tally import Tally
 from tests.display.fakes import START
 
 PAUSE = Step(

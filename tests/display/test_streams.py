@@ -18,8 +18,8 @@ from adec.display.status import StatusLine
 from adec.display.summary_line import SummaryDisplay, summary_lines
 from adec.display.trace import TraceWriter
 from adec.errors import TraceError
-from adec.event_json import read_lines, read_trace
-from adec.events import End, Event, Failure
+from adec.events.codec import read_lines, read_trace
+from adec.events.records import End, Event, Failure
 from tests.display.fakes import START, events_of
 
 ROOT = Path(__file__).parents[2]

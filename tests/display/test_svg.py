@@ -7,10 +7,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from adec.display.svg import main, svg_of
+from adec.display.svg import svg_of
 from adec.errors import TraceError, UsageError
-from adec.event_json import encode_line
-from adec.events import End, Signal, Start, Step, Token
+from adec.events.codec import encode_line
+from adec.events.records import End, Signal, Start, Step, Token
+from tools.picture import main
 
 START = Start("0", "ead", "approximate", None, {}, {}, {}, "q", 1, 9)
 STEPS = [

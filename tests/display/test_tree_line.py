@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from adec.display.tree_line import tree_line
-from adec.events import TreeRecord
+from adec.events.records import TreeRecord
 
 
 def record(texts: str, parents: tuple[int, ...], accepted: tuple[int, ...] = ()) -> TreeRecord:

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from adec.engines.folder_header import read_folder_header
-from adec.engines.folder_tokenizer import FolderTokenizer
-from adec.engines.folder_vocabulary import byte_to_unicode, looks_like_control
+from adec.engines.torch.folder_header import read_folder_header
+from adec.engines.torch.folder_tokenizer import FolderTokenizer
+from adec.engines.torch.folder_vocabulary import byte_to_unicode, looks_like_control
 from adec.errors import ModelFileError
 from tests.engines.tiny_folder import CHAT_TEMPLATE, CONTROL, write_tokenizer
 
@@ -108,7 +108,7 @@ def test_info_and_vocabulary(folder: Path) -> None:
 
 def test_neither_torch_nor_transformers_is_imported(folder: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from adec.engines.folder_header import *;"
+        "import sys; from pathlib import Path; from adec.engines.torch.folder_header import *;"
         "read_folder_header(Path(sys.argv[1]));"
         "assert not {'torch', 'transformers', 'tokenizers', 'safetensors'} & set(sys.modules)"
     )

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adec.engines.gguf_header import read_gguf_header
-from adec.engines.gguf_reader import MAX_ELEMENTS, read_gguf
+from adec.engines.llama.gguf_header import read_gguf_header
+from adec.engines.llama.gguf_reader import MAX_ELEMENTS, read_gguf
 from adec.errors import ModelFileError
 from tests.engines.tiny_gguf import CONTROL, RawGguf, byte_level_vocabulary, write_tiny_gguf
 
@@ -366,7 +366,7 @@ def test_a_large_vocabulary_is_read_quickly(tmp_path: Path) -> None:
 )
 def test_byte_level_tokens_are_read_by_arrays_as_one_by_one(texts: list[str], odd: bool) -> None:
     """Also where a token holds what no alphabet has, or the very character that parts tokens."""
-    from adec.engines import gguf_vocabulary as vocabulary
+    from adec.engines.llama import gguf_vocabulary as vocabulary
 
     table = vocabulary._byte_level_table()
     tokens = tuple(text.encode() for text in [*texts, "Ġa", "漢", *(["\U0010ffff"] if odd else [])])

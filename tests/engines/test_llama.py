@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 from adec.engines.base import ModelHeader, OpenOptions
-from adec.engines.gguf_header import read_gguf_header
+from adec.engines.llama.gguf_header import read_gguf_header
 from adec.errors import EngineError
-from adec.load import usable_cores
+from adec.machine import usable_cores
 from adec.tree import ROOT, TokenTree
 from tests.engines.contract import EngineContract, assert_rows_equal, log_probabilities
 from tests.engines.test_gguf_header import sentencepiece
 from tests.engines.tiny_gguf import RawGguf, write_tiny_gguf, write_tiny_mamba
 
 pytest.importorskip("llama_cpp")
-from adec.engines import llama_library
-from adec.engines.llama import LlamaEngine
+from adec.engines.llama import library as llama_library
+from adec.engines.llama.llama_engine import LlamaEngine
 
 OPTIONS = OpenOptions(context=1024, threads=1, branches=8)
 # the cache holds float16, so batches of another shape differ in the third digit; a wrong mask in the first
@@ -397,10 +397,10 @@ OPEN = """
 import sys
 from pathlib import Path
 from adec.engines.base import OpenOptions
-from adec.engines.gguf_header import read_gguf_header
+from adec.engines.llama.gguf_header import read_gguf_header
 header = read_gguf_header(Path(sys.argv[1]))
 assert "llama_cpp" not in sys.modules and "torch" not in sys.modules
-from adec.engines.llama import LlamaEngine
+from adec.engines.llama.llama_engine import LlamaEngine
 assert "llama_cpp" not in sys.modules
 engine = LlamaEngine.open(header, OpenOptions(context=256, threads=2))
 engine.forward([1, 2, 3])
@@ -413,7 +413,9 @@ def test_a_process_ends_cleanly_and_silently_with_an_open_engine(header: ModelHe
 
 
 def test_logs_are_echoed_when_asked(header: ModelHeader) -> None:
-    echo = "from adec.engines import llama_library\nllama_library.echo_logs(True)\n"
+    echo = (
+        "from adec.engines.llama import library as llama_library\nllama_library.echo_logs(True)\n"
+    )
     result = run_python(echo + OPEN, str(header.info.path))
     assert result.returncode == 0
     assert "llama_context" in result.stderr

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from adec.engines.base import OpenOptions
-from adec.engines.folder_header import read_folder_header
+from adec.engines.torch.folder_header import read_folder_header
 from adec.errors import EngineError
 from adec.signals import ArrayScores
 from adec.tree import TokenTree
@@ -21,8 +21,8 @@ from tests.engines.tiny_folder import CONTROL, write_tiny_folder
 torch = pytest.importorskip("torch")
 
 from adec.engines import torch_cache, torch_weights  # noqa: E402
-from adec.engines.tensor_scores import TensorScores  # noqa: E402
-from adec.engines.torch_engine import TorchEngine  # noqa: E402
+from adec.engines.torch.tensor_scores import TensorScores  # noqa: E402
+from adec.engines.torch.torch_engine import TorchEngine  # noqa: E402
 
 Open = Callable[..., TorchEngine]
 

@@ -22,7 +22,7 @@ from collections import Counter
 from pathlib import Path
 
 from adec.engines.base import OpenOptions
-from adec.engines.gguf_header import read_gguf_header
+from adec.engines.llama.gguf_header import read_gguf_header
 from adec.errors import AdecError, ModelFileError
 from adec.tree import TokenTree
 from tests.engines.test_gguf_header import sentencepiece
@@ -35,7 +35,7 @@ MEMORY_BYTES = 6 << 30
 
 def exercise(path: Path) -> None:
     """Open, tokenize, feed, try a tree, rewind. Raises AdecError on a clean refusal."""
-    from adec.engines.llama import LlamaEngine
+    from adec.engines.llama.llama_engine import LlamaEngine
 
     header = read_gguf_header(path)
     engine = LlamaEngine.open(
@@ -91,7 +91,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="folder for the files that crashed")
     options = parser.parse_args()
     # the library is loaded before the forks, so that each of them is cheap
-    from adec.engines.llama_library import library
+    from adec.engines.llama.library import library
 
     library()
     rng = random.Random(options.seed)

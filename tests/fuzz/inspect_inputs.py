@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from adec.event_json import encode_line
-from adec.events import Attempt, Candidate, Pause, Step, Token, TreeRecord
+from adec.events.codec import encode_line
+from adec.events.records import Attempt, Candidate, Pause, Step, Token, TreeRecord
 from tests.display.fakes import events_of
 from tests.engines.test_gguf_header import sentencepiece
 from tests.engines.tiny_folder import write_tiny_folder

@@ -17,12 +17,12 @@ import time
 from functools import lru_cache
 from pathlib import Path
 
+from adec.answering.session import Question, Session
 from adec.engines.pair import Engines
 from adec.engines.table import Law, TableEngine
-from adec.event_json import encode_line, read_trace
-from adec.events import Event
+from adec.events.codec import encode_line, read_trace
+from adec.events.records import Event
 from adec.inspection.html import Page
-from adec.session import Question, Session
 from tests.benchmark.rows import plan_of
 from tests.inspection.browser import Browser, browser
 from tests.laws import blend, law

@@ -166,10 +166,10 @@ COSTS = {"large": {1: 10.0, 2: 11.0, 4: 12.0, 8: 20.0}, "small": {1: 1.0, 2: 1.5
 
 def write_profile(path: Path, small: Path, large: Path, **machine: object) -> None:
     """A profile that was made for these two files on this machine, but for what `machine` says."""
-    from adec.calibration.machine import file_fingerprint, this_machine
     from adec.engines.opening import read_header
+    from adec.machine import file_fingerprint, this_machine
 
-    here = this_machine(read_header(large))
+    here = this_machine(read_header(large).info.format)
     facts = {name: getattr(here, name) for name in ("system", "processor", "cores", "backend")}
     lines = ["schema = 1", "[pair]", f'small = "{small}"', f'large = "{large}"']
     lines += [

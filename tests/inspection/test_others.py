@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from adec.display import Quiet
-from adec.events import Event, Forward, Step
+from adec.events.records import Event, Forward, Step
 from adec.inspection.replay import LONGEST_SECONDS, replay, seconds
 from tests.display.fakes import events_of
 from tests.inspection.traces import look, visible, write_trace

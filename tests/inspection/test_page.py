@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adec.event_json import encode_line
-from adec.events import End, Event, Signal, Start, Step, Token, TreeRecord
+from adec.events.codec import encode_line
+from adec.events.records import End, Event, Signal, Start, Step, Token, TreeRecord
 from adec.inspection.html import MOST_TOKENS, Page, block_of
 from tests.display.fakes import START, events_of
+from tests.events.test_codec import plain, step
 from tests.inspection.browser import browser, executable
 from tests.inspection.traces import look, visible, write_trace
-from tests.test_event_json import plain, step
 
 EVIL = "</script><script>window.evil = 1</script><img src=x onerror='window.evil = 2'><!--\x1b[2J\u202e&lt;"
 TREE = TreeRecord((1, 2, 3, 4), (-1, 0, 0, 1), (0.9, 0.5, 0.3, None), (0, 2), ("a", "b", "c", EVIL))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from adec.events import (
+from adec.events.records import (
     Attempt,
     Candidate,
     End,

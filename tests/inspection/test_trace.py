@@ -14,16 +14,16 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from adec.event_json import encode_line
-from adec.events import End, Event, Failure, Start, Step, Token, TreeRecord
+from adec.events.codec import encode_line
+from adec.events.records import End, Event, Failure, Start, Step, Token, TreeRecord
 from adec.inspection.doubt import runner_up
 from adec.inspection.rows import LETTERS, Rows
 from adec.inspection.survey import Survey
 from adec.inspection.trace import look_through
 from adec.inspection.trees import CheckedTree, check_tree, draw
 from tests.display.fakes import START, events_of
+from tests.events.test_codec import event, pieces, step
 from tests.inspection.traces import look, visible, write_trace
-from tests.test_event_json import event, pieces, step
 
 TEXT = "many words\nin two lines, and one that is rather longer than the others\n" * 3
 COLUMNS = set("▁▂▃▄▅▆▇█ ")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from adec.cli.app import app
 from adec.cli.failures import exit_code_of
-from adec.event_json import encode_line
-from adec.events import Event
+from adec.events.codec import encode_line
+from adec.events.records import Event
 from tests.cli.command import Outcome
 
 

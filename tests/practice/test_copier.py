@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from adec.answering.prompt import encode_prompt
+from adec.answering.text import text_of
 from adec.decoding.plain import Plain
 from adec.decoding.strategy import Limits
 from adec.engines.base import Engine, OpenOptions
 from adec.engines.opening import open_engine, read_header
 from adec.practice import copier, large_folder
 from adec.practice.inflate import Size, inflate_folder
-from adec.prompting import encode_prompt
-from adec.text import text_of
 
 CHANGES = {"blue": "grey"}
 TEXTS = ["ant blue bee.", "def f(x): return x + 17\n\nWhat now?", "blue red 4 2 4 blue fig"]

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adec.judging.replies import answer_of, code_of
+from adec.judging.sandbox import passes
 from adec.practice.tasks import FAMILIES, TRAINING, Problem, problems
-from adec.practice.tasks.problem import answer_of, code_of
-from adec.practice.tasks.sandbox import passes
 
 
 def some(family: str, count: int, split: str = "train", seed: int = 0) -> list[Problem]:

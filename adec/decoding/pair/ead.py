@@ -17,9 +17,9 @@ from typing import Literal
 from adec.decoding.pair.loop import PairLoop
 from adec.decoding.pair.switching import EntropyRule
 from adec.decoding.settings import setting
-from adec.decoding.strategy import Guarantee, Limits
+from adec.decoding.strategy import Limits
 from adec.engines.base import Engine
-from adec.events import Step
+from adec.events.records import Guarantee, Step
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from adec.decoding.pair.verifiers import picks
 from adec.decoding.prompt import read_prompt
 from adec.decoding.strategy import Limits
 from adec.engines.base import Engine
-from adec.events import How, Purpose, Step, Token, TreeRecord
+from adec.events.records import How, Purpose, Step, Token, TreeRecord
 from adec.signals import Scores
 from adec.tree import TokenTree
 

@@ -13,7 +13,7 @@ from time import perf_counter
 from adec.decoding.pair.costs import CostCurve
 from adec.decoding.pair.planner import Clocked
 from adec.engines.base import Engine
-from adec.events import Step
+from adec.events.records import Step
 from adec.places import kept_folder
 from adec.whole_file import whole_file
 

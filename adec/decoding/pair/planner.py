@@ -12,7 +12,7 @@ from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal, empt
 from adec.decoding.pair.growth import FixedGrowth, Growth, Room
 from adec.decoding.pair.rates import Rates
 from adec.decoding.strategy import Limits
-from adec.events import Step
+from adec.events.records import Step
 from adec.tree import ROOT
 
 

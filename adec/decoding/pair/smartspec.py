@@ -27,7 +27,7 @@ from adec.decoding.pair.verifiers import FollowTarget
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Limits
 from adec.engines.pair import Engines
-from adec.events import Step
+from adec.events.records import Step
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,10 @@ from adec.decoding.pair.speculation import Speculation
 from adec.decoding.pair.timed import TimedPlanner
 from adec.decoding.pair.verifiers import FollowTarget
 from adec.decoding.settings import setting
-from adec.decoding.strategy import Guarantee, Limits
+from adec.decoding.strategy import Limits
 from adec.engines.base import Engine
 from adec.engines.pair import Engines, differences
-from adec.events import Step
+from adec.events.records import Guarantee, Step
 from adec.places import kept_folder
 
 

@@ -24,9 +24,9 @@ from adec.decoding.pair.measuring import at_first_use
 from adec.decoding.pair.planner import Clocked, Early, Planner
 from adec.decoding.pair.verifiers import Verifier
 from adec.decoding.prompt import read_prompt
-from adec.decoding.strategy import Guarantee, Limits
+from adec.decoding.strategy import Limits
 from adec.engines.base import Engine
-from adec.events import How, Kind, Purpose, Signal, Step, Token, TreeRecord
+from adec.events.records import Guarantee, How, Kind, Purpose, Signal, Step, Token, TreeRecord
 from adec.signals import Scores
 from adec.tree import ROOT
 

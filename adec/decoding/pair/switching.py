@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from adec.events import Signal
+from adec.events.records import Signal
 from adec.signals import RollingMean, Scores
 
 

@@ -15,7 +15,7 @@ from adec.decoding.pair.growth import FixedGrowth, Growth, Overheard, Room, Time
 from adec.decoding.pair.planner import observe, overhear
 from adec.decoding.pair.throttle import State, Throttle
 from adec.decoding.strategy import Limits
-from adec.events import Step
+from adec.events.records import Step
 
 PLAIN_FIRST = 2
 """Plain rounds before anything is drafted when no curve is given: what drafting must beat is then a measurement."""

@@ -20,7 +20,8 @@ from adec.decoding.pair.acceptance import (
 )
 from adec.decoding.pair.chance import Chance, SeededChance
 from adec.decoding.pair.drafters.drafter import Proposal
-from adec.decoding.strategy import Guarantee, Limits
+from adec.decoding.strategy import Limits
+from adec.events.records import Guarantee
 from adec.signals import Row, Scores
 
 

@@ -22,11 +22,11 @@ from adec.decoding.pair.drafters.small_model import behind
 from adec.decoding.prompt import read_prompt
 from adec.decoding.search.looking import Branch, RowAt, log_of, look_ahead
 from adec.decoding.settings import setting
-from adec.decoding.strategy import Guarantee, Limits
+from adec.decoding.strategy import Limits
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
 from adec.errors import UsageError
-from adec.events import Candidate, How, Pause, Role, Signal, Step
+from adec.events.records import Candidate, Guarantee, How, Pause, Role, Signal, Step
 from adec.signals import Scores
 from adec.tree import TokenTree
 

@@ -10,7 +10,7 @@ result never scores below greedy decoding. A round reads its prompt once, and it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from random import Random
 from time import perf_counter
 from typing import Literal
@@ -19,11 +19,12 @@ from adec.decoding.meter import Meter, describe
 from adec.decoding.prompt import read_prompt
 from adec.decoding.search.looking import log_of
 from adec.decoding.settings import setting
-from adec.decoding.strategy import Guarantee, Limits
+from adec.decoding.strategy import Limits
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
 from adec.errors import AdecError, UsageError
-from adec.events import Attempt, Forward, Role, Step, Token
+from adec.events.records import Attempt, Forward, Guarantee, Role, Step, Token
+from adec.judging.verifiers import Verdict
 from adec.sampling import Sampler
 from adec.signals import Scores
 
@@ -43,15 +44,6 @@ class IadSettings:
         None, "tokens of answers after which none is begun; none: no limit", least=1
     )
     model: Literal["large", "small"] = setting("large", "which model of a pair writes")
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A verifier's opinion of an answer."""
-
-    score: float | None
-    """Greater is better; None when it could not say."""
-    feedback: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +72,7 @@ class _Answer:
     own_ms: float
     log: float | None = None
     """Sum of the tokens' log-probabilities (nats), where they are known from the writing."""
-    verdict: Verdict = Verdict(None)
+    verdict: Verdict = field(default_factory=lambda: Verdict(None))
 
     @property
     def ids(self) -> list[int]:

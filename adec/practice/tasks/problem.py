@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import blake2s
 from typing import Literal
 
-from adec.practice.tasks.sandbox import passes
+from adec.judging.replies import answer_of, code_of
+from adec.judging.sandbox import passes
 
 Form = Literal["text", "list", "any order", "code"]
 Split = Literal["train", "test"]
 
 TEST_SHARE = 16  # one key in this many is kept for the test split
-_ANSWER = re.compile(r"Answer:\s*([^\n]*)")
-_FENCE = re.compile(r"```(?:python)?\n(.*?)(?:```|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +56,6 @@ def split_of(key: str) -> Split:
     """The split of a key."""
     digest = blake2s(key.encode(), digest_size=4).digest()
     return "test" if int.from_bytes(digest, "big") % TEST_SHARE == 0 else "train"
-
-
-def answer_of(text: str) -> str | None:
-    """What follows the last `Answer:` of a reply, without its full stop."""
-    found = _ANSWER.findall(text)
-    return str(found[-1]).strip().removesuffix(".").rstrip() if found else None
-
-
-def code_of(text: str) -> str:
-    """The Python source in a reply: its first fenced block, or all of it."""
-    fenced = _FENCE.search(text)
-    return fenced.group(1) if fenced else text
 
 
 def _items(text: str) -> list[str]:

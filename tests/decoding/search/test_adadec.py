@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from adec.decoding.plain import Plain
 from adec.decoding.registry import find_method
 from adec.decoding.search.adadec import AdaDec, AdaDecSettings
-from adec.decoding.strategy import Guarantee, Limits
+from adec.decoding.strategy import Limits
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
 from adec.errors import UsageError
-from adec.events import Step
+from adec.events.records import Guarantee, Step
 from adec.sampling import Sampler
 from tests.laws import law, pair
 

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adec.answering.text import text_of
 from adec.decoding.plain import Plain
 from adec.decoding.search.iad import Exchange, Iad, IadSettings, Verdict, with_feedback
-from adec.decoding.strategy import Guarantee, Limits
+from adec.decoding.strategy import Limits
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
 from adec.errors import AdecError, UsageError
-from adec.events import Attempt, Step
+from adec.events.records import Attempt, Guarantee, Step
 from adec.sampling import Sampler
-from adec.text import text_of
 from tests.laws import law, pair
 
 END = frozenset({5})

@@ -9,7 +9,7 @@ from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal
 from adec.decoding.pair.growth import FixedGrowth, Growth
 from adec.decoding.pair.shapes import best_first
 from adec.decoding.strategy import Limits
-from adec.events import Step
+from adec.events.records import Step
 from adec.tree import ROOT, TokenTree
 
 OFFERED = 32

@@ -11,7 +11,7 @@ from adec.decoding.pair.acceptance import Verdict
 from adec.decoding.pair.growth import Growth
 from adec.decoding.pair.law import Law
 from adec.decoding.strategy import Limits
-from adec.events import Step
+from adec.events.records import Step
 from adec.signals import Scores
 from adec.tree import ROOT, TokenTree
 

@@ -17,7 +17,7 @@ from adec.decoding.pair.shapes import best_first, layered_tree, ordered_tree
 from adec.decoding.prompt import read_prompt
 from adec.decoding.strategy import Limits
 from adec.engines.base import Engine
-from adec.events import Purpose, Step
+from adec.events.records import Purpose, Step
 from adec.sampling import uniform
 from adec.signals import Row, Scores, likeliest
 from adec.tree import ROOT, TokenTree

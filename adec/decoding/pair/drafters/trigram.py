@@ -16,7 +16,7 @@ from adec.decoding.pair.drafters.drafter import Outcome, Proposal
 from adec.decoding.pair.growth import Growth
 from adec.decoding.pair.shapes import best_first
 from adec.decoding.strategy import Limits
-from adec.events import Step
+from adec.events.records import Step
 from adec.tree import ROOT, TokenTree
 
 SUCCESSORS = 12

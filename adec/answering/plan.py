@@ -1,0 +1,148 @@
+"""What a person names, resolved and found possible before any weights are loaded: models, strategy, settings, profile."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from adec.answering.choice import Choice, choose_strategy, is_proved
+from adec.answering.models import locate
+from adec.decoding import settings as setting_values
+from adec.decoding.pair.costs import Curves
+from adec.decoding.registry import Method, check_method, find_method
+from adec.engines.base import ModelHeader
+from adec.engines.opening import read_header
+from adec.engines.pair import check_pair
+from adec.errors import PairError, UsageError
+from adec.profiles.read import Profile, find_profile, fitting_profile
+
+DEFAULT_PAIR = "practice"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A choice, resolved and found possible, with no weights loaded yet."""
+
+    large: ModelHeader
+    small: ModelHeader | None
+    method: Method
+    settings: Any
+    profile: Profile | None
+    remarks: tuple[str, ...]
+    """Lines worth showing: what differs but does not hinder."""
+    hint: str | None = None
+    """Advice for a person at a terminal."""
+    curves: Curves | None = None
+    """Forward times that a profile measured on this machine; None: a strategy measures what it needs."""
+    bounded: bool = False
+    """Whether the strategy runs with the very settings, and on the very models, for which a budget was proved."""
+    threads: tuple[int, int] | None = None
+    """For one token and for several, as a profile found them best on this machine."""
+
+    def with_strategy(self, name: str, assignments: tuple[str, ...] = ()) -> Plan:
+        """The same models with another strategy; nothing is read again. Raises UsageError or PairError."""
+        method = find_method(name)
+        check_method(method, self.large, self.small)
+        choice = Choice(strategy=name, assignments=assignments)
+        settings = _settings(choice, method, self.profile)
+        # what a profile proved, it proved of the strategy and settings that it chose
+        return dataclasses.replace(self, method=method, settings=settings, bounded=False)
+
+
+def plan(choice: Choice) -> Plan:
+    """Find the models, read their headers, and check that the strategy can run on them.
+
+    Raises UsageError, ProfileError, ModelFileError or PairError, each before any weights are loaded.
+    """
+    profile, small_name, large_name = _models(choice)
+    large = read_header(locate(large_name))
+    small = None if small_name is None else read_header(locate(small_name))
+    if profile is None:
+        profile = fitting_profile(large, small)
+    else:
+        profile.check(large)
+    others = [] if profile is None else profile.other_models(large, small)
+    chosen = choose_strategy(choice, None if others else profile, large, small)
+    remarks = [] if chosen.remark is None else [chosen.remark]
+    method = find_method(chosen.strategy)
+    check_method(method, large, small)
+    if small is not None:
+        try:
+            remarks += check_pair(small, large)
+        except PairError as error:
+            # whoever named two models and no strategy wants both of them
+            if method.pair or method.name == "plain" or choice.strategy in (None, "auto"):
+                raise
+            small = None
+            remarks.append(f"going on without the small model: {error.message}")
+    settings = _settings(choice, method, profile, chosen.settings)
+    if profile is None:
+        return Plan(large, small, method, settings, None, tuple(remarks), chosen.hint)
+    stale = [*others, *profile.other_machine(large)]
+    if stale:
+        void = "its thresholds and times are" if others else "its times are"
+        more = f" (and {len(stale) - 1} more)" if len(stale) > 1 else ""
+        remarks.append(
+            f"profile {profile.name} is stale: {stale[0]}{more}; {void} not to be trusted, calibrate anew"
+        )
+    single, several = profile.machine.get("threads"), profile.machine.get("batch_threads")
+    return Plan(
+        large,
+        small,
+        method,
+        settings,
+        profile,
+        tuple(remarks),
+        chosen.hint,
+        curves=None if stale or profile.costs is None else profile.costs.curves,
+        bounded=not others and is_proved(profile, method, settings),
+        threads=(single, several) if single and several and not stale else None,
+    )
+
+
+def _models(choice: Choice) -> tuple[Profile | None, str | None, str]:
+    """(profile, small model, large model) as names."""
+    given = [choice.pair is not None, bool(choice.small or choice.large), choice.model is not None]
+    if sum(given) > 1:
+        raise UsageError(
+            "--pair, --small with --large, and --model exclude each other", hint="give one of them"
+        )
+    if choice.model is not None:
+        return None, None, choice.model
+    if choice.small or choice.large:
+        if not (choice.small and choice.large):
+            missing = "--large" if choice.small else "--small"
+            raise UsageError(
+                f"{missing} is missing: a pair is two models", hint="or give one model with --model"
+            )
+        return None, choice.small, choice.large
+    profile = find_profile(choice.pair or DEFAULT_PAIR)
+    if profile.large is None:
+        raise UsageError(f"profile {profile.name} names no models", hint="give --small and --large")
+    small = None if profile.small is None else profile.model_path(profile.small)
+    return profile, small, profile.model_path(profile.large)
+
+
+def _settings(
+    choice: Choice,
+    method: Method,
+    profile: Profile | None,
+    chosen: Mapping[str, Any] | None = None,
+) -> Any:
+    """The method's settings: those `chosen`, else those that the profile fitted, with what was assigned over them."""
+    assigned = setting_values.parse_assignments(choice.assignments)
+    idle = [name for name in assigned if name != method.name]
+    if idle:
+        find_method(idle[0])
+        raise UsageError(
+            f"--set {idle[0]}.… has no effect: the strategy is {method.name}",
+            hint=f"add --strategy {idle[0]}",
+        )
+    own = assigned.get(method.name, {})
+    fitted: Mapping[str, Any] = {} if profile is None else profile.settings_of(method.name, own)
+    if chosen is not None:
+        fitted = chosen
+    origin = "" if profile is None else f"profile {profile.name}"
+    return setting_values.build(method.settings, method.name, (origin, fitted), ("--set", own))

@@ -1,0 +1,206 @@
+"""Loaded models, and answers from them as events: what every command that generates has in common."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+from adec import __version__
+from adec.answering.plan import Plan
+from adec.answering.prompt import encode_prompt
+from adec.answering.text import TextStream, text_of
+from adec.decoding.pair.planner import Clocked
+from adec.decoding.search.iad import Exchange, Iad
+from adec.decoding.strategy import Limits
+from adec.engines.base import Engine, OpenOptions
+from adec.engines.opening import open_engines
+from adec.engines.pair import Engines
+from adec.errors import UsageError
+from adec.events.records import End, Event, Guarantee, Start, Step
+from adec.events.tally import Finish, Tally
+from adec.judging.verifiers import Verdict
+from adec.sampling import Sampler
+
+
+@dataclass(frozen=True)
+class Question:
+    """What shall be answered, and within which limits."""
+
+    text: str
+    system: str | None = None
+    raw: bool = False
+    max_tokens: int = 256
+    sampler: Sampler = field(default_factory=Sampler)
+    stop: tuple[str, ...] = ()
+    signals: bool = True
+    """Whether the events must carry entropies, margins and probabilities."""
+    verify: Callable[[str], Verdict] | None = None
+    """What scores whole answers, for a strategy that compares them; None: the large model's log-probability."""
+    budget: int | None = None
+    """Tokens that such a strategy may be fed for its answers, on average; None: as its settings say."""
+
+
+class Session:
+    """Loaded engines and a strategy on them."""
+
+    def __init__(self, plan: Plan, engines: Engines, load_seconds: float) -> None:
+        self.plan = plan
+        self.engines = engines
+        self.load_seconds = load_seconds
+        self._strategy = plan.method.build(engines, plan.settings)
+        if plan.curves is not None and isinstance(self._strategy, Clocked):
+            self._strategy.measured(plan.curves.large, plan.curves.small)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def guarantee(self) -> str:
+        """What the strategy, with its settings, promises: exact, bounded or approximate."""
+        return self._strategy.guarantee.value
+
+    def close(self) -> None:
+        """Free the engines."""
+        self.engines.close()
+
+    def answer(
+        self, question: Question, *, interrupted: Callable[[], bool] = lambda: False
+    ) -> Iterator[Event]:
+        """A start, steps with their texts, an end. `interrupted` is asked after each step.
+
+        Raises UsageError when the prompt leaves no room in the context, EngineError when a backend fails.
+        """
+        began = perf_counter()
+        tokenizing = self.engines.large
+        prompt, rendered = encode_prompt(
+            tokenizing, question.text, system=question.system, raw=question.raw
+        )
+        if len(prompt) >= self.engines.context:
+            raise UsageError(
+                f"the prompt has {len(prompt):,} tokens, the context holds {self.engines.context:,}",
+                hint="shorten it, or give a larger --ctx if the model allows it",
+            )
+        strategy = self._strategy
+        yield self._start(question, prompt, rendered)
+        end = tokenizing.vocabulary.end
+        limits = Limits(question.max_tokens, end, question.sampler, question.signals)
+        tally = Tally(strategy.name, self._guarantee(question), plain_ms=self._plain_ms)
+        stream = TextStream(tokenizing.vocabulary, question.stop)
+        if isinstance(strategy, Iad):
+            # it works on whole answers, so texts and Ctrl-C are handed in: it ends with the best answer so far
+            exchange = self._exchange(question, interrupted)
+            steps = strategy.answer(exchange, prompt, limits)
+        else:
+            steps = strategy.generate(prompt, limits)
+        stopped: Finish | None = None
+        last = -1
+        try:
+            for raw in steps:
+                for step in stream.add(raw):
+                    last = _count(tally, step, began, last)
+                    yield step
+                if stream.stopped or (interrupted() and not isinstance(strategy, Iad)):
+                    stopped = "stop" if stream.stopped else "interrupted"
+                    break
+            if stopped is None and interrupted():
+                stopped = "interrupted"
+        finally:
+            close = getattr(steps, "close", None)
+            if close is not None:
+                close()
+        for step in stream.finish():
+            last = _count(tally, step, began, last)
+            yield step
+        natural: Finish = (
+            "end" if last in end else "length" if tally.tokens >= question.max_tokens else "context"
+        )
+        tally.finish = stopped or natural
+        summary = tally.summary(perf_counter() - began)
+        yield End({**summary, "load_seconds": self.load_seconds})
+
+    def _exchange(self, question: Question, interrupted: Callable[[], bool]) -> Exchange:
+        engine = self.engines.large
+
+        def encode(text: str) -> list[int]:
+            return encode_prompt(engine, text, system=question.system, raw=question.raw)[0]
+
+        def text(tokens: Sequence[int]) -> str:
+            return text_of(engine.vocabulary, tokens, question.stop)
+
+        return Exchange(question.text, encode, text, question.verify, interrupted, question.budget)
+
+    def _guarantee(self, question: Question) -> str:
+        """What the strategy promises here; a budget is proved for greedy decoding only."""
+        if self.plan.bounded and question.sampler.greedy:
+            return Guarantee.BOUNDED.value
+        return self.guarantee
+
+    @property
+    def _plain_ms(self) -> float | None:
+        """What a token of the large model alone takes, as the profile measured it."""
+        return None if self.plan.curves is None else self.plan.curves.large.ms(1)
+
+    def reply(self, question: Question) -> tuple[str, dict[str, Any]]:
+        """The text of an answer and its summary, for those who need no steps. Raises as `answer` does."""
+        text: list[str] = []
+        summary: dict[str, Any] = {}
+        for event in self.answer(question):
+            if isinstance(event, Step):
+                text += [token.text for token in event.tokens]
+            elif isinstance(event, End):
+                summary = event.summary
+        return "".join(text), summary
+
+    def _start(self, question: Question, prompt: list[int], rendered: str) -> Start:
+        models = {"large": describe_model(self.engines.large)}
+        if self.engines.small is not None:
+            models["small"] = describe_model(self.engines.small)
+        profile = self.plan.profile
+        return Start(
+            adec=__version__,
+            strategy=self._strategy.name,
+            guarantee=self._guarantee(question),
+            paper=self._strategy.paper,
+            models=models,
+            settings=dataclasses.asdict(self.plan.settings),
+            sampling=dataclasses.asdict(question.sampler),
+            prompt=rendered,
+            prompt_tokens=len(prompt),
+            max_tokens=question.max_tokens,
+            profile=None if profile is None else profile.name,
+            plain_ms_per_token=self._plain_ms,
+        )
+
+
+def open_session(plan: Plan, options: OpenOptions) -> Session:
+    """Load the weights of a plan's models. Raises EngineError."""
+    began = perf_counter()
+    if plan.threads is not None and options.threads is None and options.batch_threads is None:
+        single, several = plan.threads
+        options = dataclasses.replace(options, threads=single, batch_threads=several)
+    engines = open_engines(plan.large, plan.small, options)
+    return Session(plan, engines, perf_counter() - began)
+
+
+def describe_model(engine: Engine) -> dict[str, Any]:
+    """A model as a trace names it: plain data."""
+    info = engine.info
+    return {
+        "name": info.name,
+        "path": str(info.path),
+        "format": info.format,
+        "parameters": info.parameters,
+        "quantisation": info.quantisation,
+        "vocabulary": engine.vocabulary.fingerprint,
+    }
+
+
+def _count(tally: Tally, step: Step, began: float, last: int) -> int:
+    tally.add(step, perf_counter() - began)
+    return step.tokens[-1].id if step.tokens else last

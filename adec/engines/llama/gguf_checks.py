@@ -1,0 +1,289 @@
+"""What must hold in a GGUF file before llama.cpp may see it.
+
+llama.cpp answers most broken files with an error, but some with an assertion that ends the whole process. Those are
+refused here. The list follows llama_model_base::load_hparams and the graph builders; `tests/fuzz/fuzz_gguf.py` looks for
+what is missing from it.
+"""
+
+from __future__ import annotations
+
+from adec.engines.llama.gguf_reader import FLOATS, GgufFile, shown
+
+MAX_LAYERS = 512
+MAX_EXPERTS = 1024
+MAX_CONTEXT = 1 << 30
+MAX_WIDTH = 1 << 20
+MAX_HEADS = 1 << 14
+MAX_WINDOW = 1 << 24
+MAX_HEAD_WIDTH = 1 << 14
+
+_ENCODERS = frozenset(
+    [
+        "bert",
+        "modern-bert",
+        "nomic-bert",
+        "nomic-bert-moe",
+        "neo-bert",
+        "jina-bert-v2",
+        "jina-bert-v3",
+        "eurobert",
+        "gemma-embedding",
+        "llama-embed",
+        "t5encoder",
+    ]
+)
+_UNREADABLE = {
+    "t5": "is an encoder-decoder model",
+    "clip": "holds the vision part of a model",
+    "wavtokenizer-dec": "is an audio model",
+    "qwen3tts": "is an audio model",
+    "pockettts": "is an audio model",
+    "eagle3": "is a draft head for another model",
+    "dflash": "is a draft head for another model",
+    "gemma4-assistant": "is a draft head for another model",
+    "dream": "is a diffusion model",
+    "llada": "is a diffusion model",
+    "llada-moe": "is a diffusion model",
+    "rnd1": "is a diffusion model",
+}
+_KINDS = {
+    "mmproj": "holds the vision part of a model",
+    "adapter": "is a LoRA adapter",
+    "imatrix": "is an importance matrix",
+    "vocab": "holds a vocabulary without weights",
+}
+_WHOLE = "give the GGUF of the language model itself"
+
+_SCALING = frozenset({"none", "linear", "yarn", "longrope"})
+# keys and values of one width: true of every architecture but these, whose graphs do not ask for it
+_UNEQUAL_HEADS = frozenset(
+    [
+        "deepseek2",
+        "deepseek2-ocr",
+        "deepseek32",
+        "deepseek4",
+        "glm-dsa",
+        "glm5-next",
+        "minicpm3",
+        "plm",
+        "kimi-linear",
+        "kimi-k3",
+        "mimo2",
+        "mistral4",
+        "dots3note",
+        "bailingmoe3",
+        "hy_v4",
+        "step35",
+        "maple",
+    ]
+)
+# architectures whose graphs ask that rotary positions turn the whole head
+_TURNS_WHOLE_HEAD = frozenset(
+    [
+        "apertus",
+        "arcee",
+        "arctic",
+        "baichuan",
+        "chameleon",
+        "codeshell",
+        "cogvlm",
+        "cohere2moe",
+        "dbrx",
+        "deci",
+        "deepseek",
+        "dots1",
+        "ernie4_5-moe",
+        "ernie4_5",
+        "exaone-moe",
+        "exaone",
+        "exaone4",
+        "falcon",
+        "granite_swa",
+        "graniteswitch",
+        "granite",
+        "grok",
+        "grovemoe",
+        "hunyuan-moe",
+        "hunyuan_vl",
+        "hy_v3",
+        "internlm2",
+        "jais2",
+        "llama",
+        "llama4",
+        "maincoder",
+        "mellum",
+        "mistral3",
+        "olmo",
+        "olmo2",
+        "olmoe",
+        "orion",
+        "paddleocr",
+        "pangu-embedded",
+        "plamo",
+        "qwen2",
+        "qwen2moe",
+        "qwen2vl",
+        "qwen3",
+        "qwen3moe",
+        "qwen3vl",
+        "qwen3vlmoe",
+        "seed_oss",
+        "smallthinker",
+        "smollm3",
+        "starcoder2",
+        "talkie",
+        "xverse",
+    ]
+)
+# matrices of more than one row that are added, or multiplied element by element
+_NOT_MULTIPLIED = (".bias", "_norm.weight", ".ssm_a", ".ssm_d", "conv1d.weight", ".conv.weight")
+
+
+def refuse_other_kinds(gguf: GgufFile) -> str:
+    """The architecture of a decoder model in one file. Raises ModelFileError for anything else."""
+    kind = gguf.text("general.type")
+    if kind in _KINDS:
+        gguf.fail(_KINDS[kind], _WHOLE)
+    if "adapter.type" in gguf.values:
+        gguf.fail(_KINDS["adapter"], _WHOLE)
+    parts = gguf.integer("split.count")
+    if parts is not None and parts > 1:
+        gguf.fail(
+            f"is one of {parts} parts of a model",
+            "join them with llama-gguf-split --merge and give the merged file",
+        )
+    architecture = gguf.text("general.architecture")
+    if not architecture:
+        gguf.fail("does not name its architecture")
+    if architecture in _ENCODERS:
+        gguf.fail(f"is an embedding model ({architecture})", "a model that writes text is needed")
+    if architecture in _UNREADABLE:
+        gguf.fail(f"{_UNREADABLE[architecture]} ({architecture})", _WHOLE)
+    if gguf.flag(f"{architecture}.attention.causal") is False:
+        gguf.fail("reads in both directions", "a model that writes from left to right is needed")
+    return architecture
+
+
+def check_model(gguf: GgufFile, architecture: str, *, recurrent: bool) -> None:
+    """Raise ModelFileError when a hyperparameter or a tensor would end the process inside llama.cpp."""
+    model = _Model(gguf, architecture)
+    model.check_sizes()
+    model.check_experts()
+    model.check_heads(recurrent)
+    model.check_numbers()
+    _check_tensors(gguf)
+
+
+class _Model:
+    def __init__(self, gguf: GgufFile, architecture: str) -> None:
+        self.gguf, self.prefix = gguf, architecture
+        self.layers = self.between("block_count", 1, MAX_LAYERS)
+
+    def between(self, key: str, low: int, high: int, default: int | None = None) -> int:
+        """A hyperparameter that must lie in [low, high]; it must be there unless it has a default."""
+        value = self.gguf.integer(f"{self.prefix}.{key}")
+        if value is None:
+            if default is None:
+                self.gguf.fail(f"lacks {shown(f'{self.prefix}.{key}')}")
+            return default
+        if not low <= value <= high:
+            self.gguf.fail(f"has {shown(f'{self.prefix}.{key}')} = {value}, not {low} to {high}")
+        return value
+
+    def a_layer(self, key: str, high: int, default: tuple[int, ...]) -> tuple[int, ...]:
+        """A hyperparameter given once or for each layer, 0 to `high`."""
+        name = f"{self.prefix}.{key}"
+        value = self.gguf.values.get(name)
+        if value is None:
+            return default
+        if isinstance(value, int) and not isinstance(value, bool):
+            numbers = (value,) * self.layers
+        else:
+            array = self.gguf.array(name)
+            if array is None or array.type not in (4, 5, 7) or array.count != self.layers:
+                self.gguf.fail(f"has {shown(name)} not once and not once a layer")
+            numbers = tuple(int(number) for number in array.numbers())
+        if not all(0 <= number <= high for number in numbers):
+            self.gguf.fail(f"has {shown(name)} outside 0 to {high}")
+        return numbers
+
+    def check_sizes(self) -> None:
+        self.between("context_length", 1, MAX_CONTEXT)
+        self.width = self.between("embedding_length", 1, MAX_WIDTH)
+        self.between("nextn_predict_layers", 0, self.layers - 1, 0)
+        self.a_layer("feed_forward_length", 1 << 24, ())
+
+    def check_experts(self) -> None:
+        experts = self.between("expert_count", 0, MAX_EXPERTS, 0)
+        used = max(self.a_layer("expert_used_count", experts, (0,)))
+        groups = self.between("expert_group_count", 0, max(0, experts - 1), 0)
+        if (experts > 0) != (used > 0):
+            self.gguf.fail(f"has {experts} experts, of which {used} are used")
+        if groups > 1:
+            self.between("expert_group_used_count", 1, groups - 1)
+            if experts % groups:
+                self.gguf.fail(f"has {experts} experts in {groups} groups")
+
+    def check_heads(self, recurrent: bool) -> None:
+        heads = self.a_layer("attention.head_count", MAX_HEADS, ())
+        shared = self.a_layer("attention.head_count_kv", MAX_HEADS, heads)
+        if not heads:
+            if not recurrent:
+                self.gguf.fail("lacks its number of attention heads")
+            return
+        for count, count_kv in zip(heads, shared, strict=True):
+            # a hybrid has layers without attention
+            if count == 0 and count_kv == 0 and (recurrent or self.prefix == "deci"):
+                continue
+            if count == 0 or (count_kv == 0 and not recurrent) or (count_kv and count % count_kv):
+                self.gguf.fail(f"has {count} attention heads that share {count_kv} keys")
+        first = heads[0] or max(heads)
+        if not first:
+            return
+        key = value = turned = self.width // first
+        if not key:
+            self.gguf.fail(f"has {first} attention heads in a width of {self.width}")
+        # the second round is for the layers of a sliding window, which take over what they do not say
+        for suffix in ("", "_swa"):
+            key = self.between(f"attention.key_length{suffix}", 1, MAX_HEAD_WIDTH, key)
+            value = self.between(f"attention.value_length{suffix}", 1, MAX_HEAD_WIDTH, value)
+            if key != value and self.prefix not in _UNEQUAL_HEADS:
+                self.gguf.fail(f"has attention keys of {key} numbers and values of {value}")
+            turned = key if not suffix else turned
+            turned = self.between(
+                f"rope.dimension_count{suffix}", 0 if recurrent else 2, key, min(turned, key)
+            )
+            if turned % 2:
+                self.gguf.fail(f"turns {turned} numbers of each head, an odd count")
+            if self.prefix in _TURNS_WHOLE_HEAD and turned != key:
+                self.gguf.fail(f"turns {turned} numbers of each head, not {key}")
+        self.a_layer("attention.sliding_window", MAX_WINDOW, ())
+
+    def check_numbers(self) -> None:
+        scaling = self.gguf.text(f"{self.prefix}.rope.scaling.type")
+        if scaling is not None and scaling not in _SCALING:
+            self.gguf.fail(f"has the unknown rope scaling {shown(scaling)}")
+        for key, value in self.gguf.values.items():
+            if self.gguf.types[key] in FLOATS and isinstance(value, float):
+                positive = key.endswith(("epsilon", "rope.freq_base", "rope.freq_base_swa"))
+                if (value < 0 and (positive or "rope" in key)) or (
+                    value == 0 and "freq_base" in key
+                ):
+                    self.gguf.fail(f"has {shown(key)} = {value}")
+
+
+def _check_tensors(gguf: GgufFile) -> None:
+    embedding = gguf.tensors.get("token_embd.weight")
+    if embedding is None:
+        gguf.fail("has no token embedding", _WHOLE)
+    tokens = gguf.array("tokenizer.ggml.tokens")
+    rows = embedding.elements // embedding.shape[0]
+    if tokens is not None and rows != tokens.count:
+        gguf.fail(f"has {tokens.count} tokens, but embeddings of {rows}")
+    for tensor in gguf.tensors.values():
+        # ggml's CPU kernels abort where a vector to add or to multiply with is anything but float32
+        vector = tensor.elements == tensor.shape[0] or tensor.name.endswith(_NOT_MULTIPLIED)
+        if vector and tensor.type not in ("F32", "I32"):
+            gguf.fail(f"has the vector {shown(tensor.name)} in {tensor.type}, not F32")
+        if tensor.type == "I32" and "tid2eid" not in tensor.name:
+            gguf.fail(f"has the weights {shown(tensor.name)} as integers")

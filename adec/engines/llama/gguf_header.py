@@ -1,0 +1,112 @@
+"""The header of a GGUF model: what it is, what it speaks and what its engine will be able to do.
+
+Nothing here imports llama.cpp: a pair is judged, and a hostile file refused, before any C code sees it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adec.engines.base import Capability, ModelHeader, ModelInfo
+from adec.engines.llama.gguf_checks import check_model, refuse_other_kinds
+from adec.engines.llama.gguf_reader import GgufFile, read_gguf
+from adec.engines.llama.gguf_vocabulary import TOKENS, read_vocabulary
+
+# llm_arch_is_recurrent and llm_arch_is_hybrid of llama.cpp's llama-arch.cpp
+_RECURRENT = frozenset(["mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"])
+_HYBRID = frozenset(
+    [
+        "jamba",
+        "falcon-h1",
+        "plamo2",
+        "granitehybrid",
+        "lfm2",
+        "lfm2moe",
+        "nemotron_h",
+        "nemotron_h_moe",
+        "qwen3next",
+        "kimi-linear",
+        "bailingmoe3",
+        "kimi-k3",
+        "glm5-next",
+        "qwen35",
+        "qwen35moe",
+        "qwen4exp",
+        "deepseek4",
+        "minimax-01",
+    ]
+)
+# keys that only a model with a running state has, for architectures younger than the lists
+_STATE_KEYS = (".ssm.", ".wkv.", ".shortconv.", ".kda.")
+
+_NO_INSIDES = "llama.cpp does not give access to single layers"
+
+# general.file_type says more than the tensors do where a recipe mixes types
+_RECIPES = {
+    10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S",
+    17: "Q5_K_M", 18: "Q6_K", 21: "Q2_K_S",
+}  # fmt: skip
+
+
+def read_gguf_header(path: Path) -> ModelHeader:
+    """Read and judge a GGUF file without loading weights.
+
+    Raises ModelFileError when the file is broken or hostile, is only a part of a model, or is no model that
+    writes text; OSError when it cannot be read.
+    """
+    return header_of(read_gguf(path, keep=(TOKENS,)))
+
+
+def header_of(gguf: GgufFile) -> ModelHeader:
+    """Judge a file whose container was read with its tokens kept. Raises ModelFileError."""
+    path = gguf.path
+    architecture = refuse_other_kinds(gguf)
+    state = _running_state(gguf, architecture)
+    vocabulary = read_vocabulary(gguf)
+    check_model(gguf, architecture, recurrent=state is not None)
+    info = ModelInfo(
+        name=(gguf.text("general.name") or path.stem)[:120],
+        path=path,
+        format="gguf",
+        architecture=architecture,
+        layers=gguf.integer(f"{architecture}.block_count") or 0,
+        parameters=sum(tensor.elements for tensor in gguf.tensors.values()),
+        vocabulary=len(vocabulary),
+        context_limit=gguf.integer(f"{architecture}.context_length") or 0,
+        bytes=gguf.size,
+        quantisation=_quantisation(gguf),
+    )
+    missing: dict[Capability, str] = {
+        "layers": _NO_INSIDES,
+        "hidden": _NO_INSIDES,
+        "canvas": "it writes from left to right",
+    }
+    capabilities: frozenset[Capability] = frozenset()
+    if state is None:
+        # sliding-window models are among these: the engine keeps the whole cache (swa_full), so nothing that a
+        # rewind needs has slid out
+        capabilities = frozenset({"rewind", "tree"})
+    else:
+        missing["rewind"] = missing["tree"] = state
+    return ModelHeader(info, vocabulary, capabilities, missing)
+
+
+def _running_state(gguf: GgufFile, architecture: str) -> str | None:
+    """Why the sequence cannot be cut back, or None."""
+    if architecture in _RECURRENT:
+        return "its layers are recurrent"
+    state_keys = any(
+        key.startswith(architecture) and mark in key for key in gguf.values for mark in _STATE_KEYS
+    )
+    return "some of its layers are recurrent" if architecture in _HYBRID or state_keys else None
+
+
+def _quantisation(gguf: GgufFile) -> str:
+    """The type that most weights have, or the name of the recipe where it agrees."""
+    elements: dict[str, int] = {}
+    for tensor in gguf.tensors.values():
+        elements[tensor.type] = elements.get(tensor.type, 0) + tensor.elements
+    main = max(elements, key=lambda kind: elements[kind])
+    file_type = gguf.values.get("general.file_type")
+    recipe = _RECIPES.get(file_type, "") if isinstance(file_type, int) else ""
+    return recipe if recipe.startswith(main) else main

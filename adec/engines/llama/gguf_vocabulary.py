@@ -1,0 +1,255 @@
+"""The vocabulary in a GGUF header: pieces as raw bytes, special tokens, and the defaults that llama.cpp assumes."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adec.engines.end_names import SHOWN_NAMES, end_tokens
+from adec.engines.llama.gguf_reader import STRING, GgufFile, shown
+from adec.engines.vocabulary import Vocabulary
+
+TOKENS = "tokenizer.ggml.tokens"
+_PREFIX = "tokenizer.ggml."
+MAX_TOKENS = 1 << 20
+
+_NORMAL, _UNKNOWN, _CONTROL, _USER, _UNUSED, _BYTE = 1, 2, 3, 4, 5, 6
+_INT32, _FLOAT32 = 5, 6
+
+_SPACE_MARK = "\N{LOWER ONE EIGHTH BLOCK}".encode()
+_BYTE_TOKEN = re.compile(rb"<0x([0-9A-Fa-f]{2})>")
+# bytes that no UTF-8 text holds
+_NEVER = frozenset({0xC0, 0xC1, *range(0xF5, 0x100)})
+
+# the others belong to encoders and to RWKV; llama.cpp runs for ever, or aborts, on a vocabulary that fits them badly
+_KINDS = ("gpt2", "llama", "gemma4")
+_MARKED = frozenset({"llama", "gemma4"})
+"""Kinds that write a space as U+2581 and single bytes as <0xNN>."""
+_BYTE_LEVEL = "gpt2"
+_NO_BYTE = 0xFFFF
+_ALPHABET_END = 0x180
+"""Code points of GPT-2's alphabet lie below."""
+_BETWEEN = b"\xff"
+"""Parts tokens that are looked at together; no UTF-8 holds it."""
+_AT_ONCE = 16384
+_BEGIN_BY_DEFAULT = frozenset(
+    [
+        "llama3",
+        "llama-v3",
+        "llama-bpe",
+        "falcon3",
+        "falcon-h1",
+        "pixtral",
+        "midm-2.0",
+        "lfm2",
+        "jina-v5-nano",
+        "tekken",
+        "chameleon",
+        "gemma4",
+    ]
+)
+"""Pre-tokenizers after which llama.cpp adds a begin token unless the file says otherwise."""
+
+
+def read_vocabulary(gguf: GgufFile) -> Vocabulary:
+    """The vocabulary of a file. Raises ModelFileError when it is absent, inconsistent, or would abort llama.cpp."""
+    kind = gguf.text(_PREFIX + "model")
+    if kind is None or kind in ("none", "no_vocab"):
+        gguf.fail("has no tokenizer", "a model with its vocabulary is needed")
+    if kind not in _KINDS:
+        gguf.fail(f"has a tokenizer of the kind {shown(kind)}; {', '.join(_KINDS)} can be read")
+    tokens = _tokens(gguf)
+    types = _types(gguf, len(tokens))
+    _check_scores_and_merges(gguf, kind, len(tokens))
+    _check_bytes(gguf, kind, tokens, types)
+    pre = gguf.text(_PREFIX + "pre")
+    control = {token for token, type_ in enumerate(types) if type_ == _CONTROL}
+    end = _end_tokens(gguf, kind, tokens)
+    shown_ids = (
+        set()
+        if SHOWN_NAMES.isdisjoint(tokens)
+        else {token for token, name in enumerate(tokens) if name in SHOWN_NAMES}
+    )
+    begin = _special(gguf, "bos", len(tokens))
+    if begin is None and kind == "llama" and len(tokens) > 1:
+        begin = 1
+    adds_begin = gguf.flag(_PREFIX + "add_bos_token")
+    if adds_begin is None or pre == "gemma4" or kind == "gemma4":
+        adds_begin = kind in _MARKED or (kind == _BYTE_LEVEL and pre in _BEGIN_BY_DEFAULT)
+    return Vocabulary(
+        kind=kind,
+        pieces=_pieces(kind, pre, tokens, types),
+        control=frozenset((control | end) - shown_ids),
+        end=frozenset(end),
+        begin=begin,
+        adds_begin=adds_begin and begin is not None,
+        pre_tokenizer=pre,
+        chat_template=gguf.text("tokenizer.chat_template"),
+    )
+
+
+def _tokens(gguf: GgufFile) -> tuple[bytes, ...]:
+    array = gguf.array(TOKENS)
+    if array is None or array.type != STRING or array.strings is None or array.count == 0:
+        gguf.fail("has no list of tokens", "a model with its vocabulary is needed")
+    if array.count > MAX_TOKENS:
+        gguf.fail(f"has {array.count} tokens, {MAX_TOKENS} at most can be read")
+    tokens = array.strings
+    # llama.cpp names empty tokens [EMPTY_i], then aborts when two tokens are the same
+    names = set(tokens)
+    if b"" in names:
+        names = {token or b"[EMPTY_%d]" % i for i, token in enumerate(tokens)}
+    if len(names) != len(tokens):
+        gguf.fail("has the same token twice in its vocabulary")
+    try:
+        # a character that two tokens share is broken by what parts them
+        b"\0".join(tokens).decode("utf-8")
+    except UnicodeDecodeError:
+        bad = next((token for token in tokens if not _is_text(token)), b"")
+        gguf.fail(f"has a token that is not UTF-8: {shown(bad)}")
+    return tokens
+
+
+def _is_text(token: bytes) -> bool:
+    try:
+        token.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _types(gguf: GgufFile, count: int) -> tuple[int, ...]:
+    array = gguf.array(_PREFIX + "token_type")
+    if array is None:
+        return (_NORMAL,) * count
+    if array.type != _INT32 or array.count != count:
+        gguf.fail(f"has {array.count} token types for {count} tokens, or of a wrong type")
+    return cast(tuple[int, ...], array.numbers())
+
+
+def _check_scores_and_merges(gguf: GgufFile, kind: str, count: int) -> None:
+    scores = gguf.array(_PREFIX + "scores")
+    if scores is not None:
+        if scores.type not in (_INT32, _FLOAT32) or scores.count != count:
+            gguf.fail(f"has {scores.count} token scores for {count} tokens, or of a wrong type")
+        if scores.type == _FLOAT32 and any(score != score for score in scores.numbers()):
+            gguf.fail("has a token score that is not a number")
+    merges = gguf.array(_PREFIX + "merges")
+    if merges is not None and merges.type != STRING:
+        gguf.fail("has merges that are not strings")
+    if merges is None and kind in ("gpt2", "gemma4") and gguf.text(_PREFIX + "pre") != "kimi-k2":
+        gguf.fail("has a byte-pair vocabulary without merges")
+
+
+def _check_bytes(
+    gguf: GgufFile, kind: str, tokens: tuple[bytes, ...], types: tuple[int, ...]
+) -> None:
+    for token, type_ in zip(tokens, types, strict=True):
+        if type_ == _BYTE and not _BYTE_TOKEN.fullmatch(token):
+            gguf.fail(f"calls {shown(token)} a byte token")
+    if kind == "llama":
+        # without them a character that is not in the vocabulary ends the process inside llama.cpp
+        names = set(tokens)
+        for byte in range(256):
+            plain = 0 < byte < 0x80 and bytes([byte]) in names
+            if byte not in _NEVER and b"<0x%02X>" % byte not in names and not plain:
+                gguf.fail(f"has no token for the byte {byte:#04x}, which llama.cpp needs")
+
+
+def _special(gguf: GgufFile, name: str, count: int) -> int | None:
+    key = f"{_PREFIX}{name}_token_id"
+    token = gguf.integer(key)
+    if token is None or token in (-1, 0xFFFFFFFF):  # how converters write "none"
+        return None
+    if not 0 <= token < count:
+        gguf.fail(f"names token {token} as {key}, but has {count} tokens")
+    return token
+
+
+def _end_tokens(gguf: GgufFile, kind: str, tokens: tuple[bytes, ...]) -> set[int]:
+    named = (_special(gguf, name, len(tokens)) for name in ("eos", "eot", "eom"))
+    declared = {token for token in named if token is not None}
+    if not declared and kind == "llama" and len(tokens) > 2:
+        declared = {2}
+    return end_tokens(declared, tokens)
+
+
+def _pieces(
+    kind: str, pre: str | None, tokens: tuple[bytes, ...], types: tuple[int, ...]
+) -> tuple[bytes, ...]:
+    if kind in _MARKED or pre in ("gemma4", "sarvam-moe"):
+        pieces = [token.replace(_SPACE_MARK, b" ") for token in tokens]
+    else:
+        pieces = _unmapped(tokens)
+    for token, type_ in enumerate(types):
+        if type_ == _NORMAL:
+            continue
+        if type_ in (_CONTROL, _UNKNOWN, _USER):
+            pieces[token] = tokens[token]
+        elif type_ == _UNUSED:
+            pieces[token] = b""  # rows that pad the head; a folder has no names for them either
+        elif type_ == _BYTE:
+            pieces[token] = bytes([int(tokens[token][3:5], 16)])
+    return tuple(pieces)
+
+
+def _unmapped(tokens: tuple[bytes, ...]) -> list[bytes]:
+    """The bytes that byte-level tokens, which are UTF-8, stand for.
+
+    By arrays, since one token at a time takes a quarter of a second for a large vocabulary: every character of the alphabet has one
+    byte or two, so the lead and the six low bits of what follows it name it.
+    """
+    table = _byte_level_table()
+    byte_of = _table_by_lead(table)
+    pieces: list[bytes] = []
+    for start in range(0, len(tokens), _AT_ONCE):
+        some = tokens[start : start + _AT_ONCE]
+        data = np.frombuffer(_BETWEEN.join(some) + _BETWEEN, dtype=np.uint8)
+        leads = np.flatnonzero((data & 0xC0) != 0x80)[:-1]
+        values = byte_of[(data[leads].astype(np.uint16) << 6) | (data[leads + 1] & 0x3F)]
+        cuts = np.flatnonzero(data[leads] == _BETWEEN[0])
+        strange = set(np.searchsorted(cuts, np.flatnonzero(values == _NO_BYTE)).tolist())
+        raw, ends = values.astype(np.uint8).tobytes(), [*cuts.tolist(), len(values)]
+        part = [raw[a + 1 : b] for a, b in pairwise([-1, *ends])]
+        for at in strange:
+            part[at] = _unmap(some[at], table)
+        pieces += part
+    return pieces
+
+
+def _table_by_lead(table: dict[int, int]) -> NDArray[np.uint16]:
+    """Lead byte times 64 plus the low bits of the next one, to the byte that the character stands for."""
+    found = np.full(256 * 64, _NO_BYTE, dtype=np.uint16)
+    for point in range(_ALPHABET_END):
+        byte = table.get(point, point)
+        if byte < 256:
+            lead, *rest = chr(point).encode()
+            first = lead * 64
+            if rest:
+                found[first + (rest[0] & 0x3F)] = byte
+            else:
+                found[first : first + 64] = byte
+    found[_BETWEEN[0] * 64 :] = 0
+    return found
+
+
+def _unmap(token: bytes, table: dict[int, int]) -> bytes:
+    """One token; a character outside the byte alphabet stands for itself."""
+    return b"".join(
+        bytes([byte]) if (byte := table.get(ord(char), ord(char))) < 256 else char.encode("utf-8")
+        for char in token.decode("utf-8")
+    )
+
+
+def _byte_level_table() -> dict[int, int]:
+    """GPT-2's alphabet backwards: printable Latin-1 stands for itself, the other bytes for U+0100 and up."""
+    plain = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = [byte for byte in range(256) if byte not in plain]
+    # a Latin-1 character that is not in the alphabet must not pass for a byte
+    table = {byte: _NO_BYTE for byte in others}
+    table.update({0x100 + i: byte for i, byte in enumerate(others)})
+    return table

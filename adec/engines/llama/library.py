@@ -1,0 +1,236 @@
+"""The only module that imports llama-cpp-python: its C functions, its log, models shared between engines.
+
+The high-level `Llama` class is not used: it has no sequences, copies logits in Python and hides return codes. Structs of
+parameters change with every release, so they start from the library's defaults and are set by name.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import sys
+import threading
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adec.errors import EngineError
+from adec.machine import usable_cores
+
+_ERROR, _CONTINUED = 4, 5  # ggml_log_level
+
+
+class _Log:
+    """The last lines that llama.cpp wrote; silent unless `echo` is set."""
+
+    def __init__(self) -> None:
+        self.echo = False
+        self._lines: deque[tuple[int, str]] = deque(maxlen=60)
+
+    def write(self, level: int, text: bytes, _data: object) -> None:
+        """The callback for C. Nothing may leave it as an exception."""
+        line = text.decode("utf-8", errors="replace")
+        if self.echo and sys.stderr is not None:
+            print(line, end="", file=sys.stderr, flush=True)
+        if level == _CONTINUED and self._lines:
+            level, line = self._lines[-1][0], self._lines.pop()[1] + line
+        self._lines.append((level, line))
+
+    def take_error(self) -> str | None:
+        """The most telling error line since the last call, without its function name; forget the rest."""
+        errors = [line.strip() for level, line in self._lines if level == _ERROR and line.strip()]
+        self._lines.clear()
+        if not errors:
+            return None
+        # the first line names the cause; those after it say only that loading failed
+        return re.sub(r"^[\w:~<>]+: ", "", errors[0])[:200]
+
+
+log = _Log()
+_lock = threading.RLock()
+_module: Any = None
+_callback: Any = None
+
+
+def echo_logs(on: bool) -> None:
+    """Let llama.cpp's log through to stderr, or keep it silent."""
+    log.echo = on
+
+
+def library() -> Any:
+    """The module of raw C functions, imported and initialised at the first call.
+
+    Raises EngineError with the command that installs it when it is absent.
+    """
+    global _module, _callback
+    with _lock:
+        if _module is None:
+            # an assertion in ggml would otherwise start a debugger on this process before it aborts
+            os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+            try:
+                from llama_cpp import llama_cpp as module
+            except (ImportError, OSError, RuntimeError) as error:
+                raise EngineError(
+                    f"GGUF models need llama-cpp-python, which does not load: {error}",
+                    hint="pip install llama-cpp-python",
+                ) from error
+            # kept for the life of the process: C holds the pointer
+            _callback = module.llama_log_callback(log.write)
+            module.llama_log_set(_callback, ctypes.c_void_p(0))
+            module.llama_backend_init()
+            _module = module
+        return _module
+
+
+def function_returning_address(module: Any, name: str, *arguments: Any) -> Any:
+    """A C function that returns a pointer, bound so that it gives the plain address (None for NULL)."""
+    address = ctypes.cast(getattr(module, name), ctypes.c_void_p).value or 0
+    return ctypes.CFUNCTYPE(ctypes.c_void_p, *arguments)(address)
+
+
+def failure(what: str, hint: str | None = None) -> EngineError:
+    """An EngineError that carries llama.cpp's own last error line."""
+    reason = log.take_error()
+    return EngineError(f"{what}: {reason}" if reason else what, hint=hint)
+
+
+@dataclass(eq=False)
+class SharedModel:
+    """Weights and vocabulary, loaded once for all engines on the same file."""
+
+    key: tuple[object, ...]
+    pointer: Any
+    vocabulary: Any
+    users: int = 0
+
+
+_models: dict[tuple[object, ...], SharedModel] = {}
+
+
+def acquire_model(path: Path, *, gpu_layers: int, mmap: bool) -> SharedModel:
+    """Load a model, or take one more share of it. Raises EngineError when llama.cpp refuses."""
+    module = library()
+    real = os.path.realpath(path)
+    try:
+        stat = os.stat(real)
+    except OSError as error:
+        raise EngineError(f"{path} cannot be read: {error.strerror}") from error
+    key = (real, stat.st_ino, stat.st_size, stat.st_mtime_ns, gpu_layers, mmap)
+    with _lock:
+        shared = _models.get(key)
+        if shared is None:
+            parameters = module.llama_model_default_params()
+            parameters.n_gpu_layers = gpu_layers
+            if hasattr(parameters, "load_mode"):
+                parameters.load_mode = (
+                    module.LLAMA_LOAD_MODE_MMAP if mmap else module.LLAMA_LOAD_MODE_NONE
+                )
+            else:  # releases before 0.3.30
+                parameters.use_mmap = mmap
+            log.take_error()
+            pointer = module.llama_model_load_from_file(os.fsencode(real), parameters)
+            if not pointer:
+                raise failure(f"llama.cpp cannot load {path}")
+            shared = SharedModel(key, pointer, module.llama_model_get_vocab(pointer))
+            _models[key] = shared
+        shared.users += 1
+        return shared
+
+
+def release_model(shared: SharedModel) -> None:
+    """Give a share back; the last one frees the weights."""
+    with _lock:
+        shared.users -= 1
+        if shared.users == 0:
+            del _models[shared.key]
+            _module.llama_model_free(shared.pointer)
+
+
+class Session:
+    """A context on a shared model. `close` is idempotent and is all that must happen at the end."""
+
+    def __init__(
+        self, model: SharedModel, *, tokens: int, sequences: int, threads: int, batch_threads: int
+    ) -> None:
+        """Take over one share of `model`, which is given back when this fails.
+
+        Raises EngineError when llama.cpp refuses, mostly for want of memory.
+        """
+        self.library = library()
+        self.model = model
+        self.closed = False
+        parameters = self.library.llama_context_default_params()
+        # llama.cpp rounds up to 256 anyway, and aborts on fewer cells than sequences
+        parameters.n_ctx = max(tokens, 256)
+        parameters.n_batch = parameters.n_ubatch = 512
+        parameters.n_seq_max = sequences
+        # one pool of cells for all sequences: without it a token cannot belong to several branches
+        parameters.kv_unified = True
+        # keep what slid out of a window, or a rewind would find holes
+        parameters.swa_full = True
+        parameters.n_threads = threads
+        parameters.n_threads_batch = batch_threads
+        parameters.no_perf = True
+        log.take_error()
+        self.context = self.library.llama_init_from_model(model.pointer, parameters)
+        self.memory = self.library.llama_get_memory(self.context) if self.context else None
+        if not self.memory:
+            error = failure(
+                f"llama.cpp cannot open a context of {tokens} tokens", "try a smaller --ctx"
+            )
+            self.close()
+            raise error
+
+    def close(self) -> None:
+        """Free the context and the share of the model."""
+        if self.closed:
+            return
+        self.closed = True
+        if self.context:
+            self.library.llama_free(self.context)
+        self.context = self.memory = None
+        release_model(self.model)
+
+
+class Batch:
+    """A reusable llama_batch over numpy arrays: token, position, sequences and the wish for a row, a token each."""
+
+    def __init__(self, capacity: int, sequences: int) -> None:
+        module = library()
+        self.tokens = np.zeros(capacity, dtype=np.int32)
+        self.positions = np.zeros(capacity, dtype=np.int32)
+        self.sequence_counts = np.ones(capacity, dtype=np.int32)
+        self.sequences = np.zeros((capacity, sequences), dtype=np.int32)
+        self.wanted = np.zeros(capacity, dtype=np.int8)
+        int32 = ctypes.POINTER(ctypes.c_int32)
+        stride = self.sequences.strides[0]
+        start = self.sequences.ctypes.data
+        self._rows = (int32 * capacity)(
+            *(ctypes.cast(start + i * stride, int32) for i in range(capacity))
+        )
+        self.struct = module.llama_batch(
+            n_tokens=0,
+            token=self.tokens.ctypes.data_as(int32),
+            embd=None,
+            pos=self.positions.ctypes.data_as(int32),
+            n_seq_id=self.sequence_counts.ctypes.data_as(int32),
+            seq_id=ctypes.cast(self._rows, ctypes.POINTER(int32)),
+            logits=self.wanted.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
+        )
+
+
+FEW = 10_000_000
+"""Parameters below which one thread serves a model."""
+
+
+def default_threads(parameters: int) -> int:
+    """Threads for a model of so many parameters: one where a forward takes a millisecond at most, else the usable cores.
+
+    Threads of llama.cpp wait for each other by spinning: of two that share busy cores with other programs one often waits for a
+    whole time slice (100 ms instead of 0.6), which a tiny model cannot win back.
+    """
+    return 1 if parameters < FEW else usable_cores()

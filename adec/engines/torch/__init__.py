@@ -1,0 +1,1 @@
+"""Hugging Face folders through torch and transformers' modules."""

@@ -1,0 +1,230 @@
+"""A Hugging Face model folder before its weights are loaded, read without torch and transformers."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from adec.engines.base import Capability, ModelHeader, ModelInfo
+from adec.engines.bounded_json import read_json
+from adec.engines.torch.folder_vocabulary import CONFIG_LIMIT, TOKENS_LIMIT, read_vocabulary
+from adec.engines.torch.safetensors_header import TensorEntry, read_tensors
+from adec.errors import ModelFileError
+
+LAYERS_LIMIT = 4096
+CONTEXT_WITHOUT_LIMIT = 8192
+"""Tokens of context where a config names no limit (a recurrent model)."""
+
+_CODE_KEYS = frozenset({"auto_map", "custom_generate", "trust_remote_code", "custom_pipelines"})
+# fields through which a config can have transformers fetch compiled kernels by a Hub name
+_KERNEL_KEY = re.compile(r"(attn|attention|experts)_implementation|kernel_config")
+_RECURRENT_TYPE = re.compile(
+    r"mamba|rwkv|jamba|bamba|zamba|xlstm|recurrent|lfm2|lfm3|falcon_h1|kimi_linear"
+    r"|nemotron_h|hybrid|qwen3_next|qwen3_5|qwen4_exp|minimax$"
+)
+# transformers keeps the state of these outside its key-value cache
+_STATE_ELSEWHERE = frozenset({"mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm"})
+_RECURRENT_LAYER = re.compile(r"linear|mamba|recurrent|conv|ssm|hybrid|rwkv|delta")
+_EMBEDDINGS = ("model.embed_tokens.weight", "transformer.wte.weight", "gpt_neox.embed_in.weight")
+# with one of these, embeddings, layers, norm and head in a row are not the whole model
+_OWN_SCALES = ("logit_scale", "logits_scaling", "embedding_multiplier", "final_logit_softcapping")
+_SENSES = ("vision_config", "audio_config", "vision_tower", "speech_config", "image_token_id")
+
+
+def read_folder_header(path: Path) -> ModelHeader:
+    """The header of the model in the folder `path`.
+
+    Raises ModelFileError, one line and a hint, when something is missing, broken, hostile or of a kind
+    that the torch engine does not run; a folder that asks for code of its own is always refused.
+    """
+    if not path.is_dir():
+        raise ModelFileError(f"{path} is not a folder")
+    if not (path / "config.json").is_file():
+        raise ModelFileError(
+            f"{path} has no config.json", hint="give a GGUF file or a Hugging Face model folder"
+        )
+    config = read_json(path / "config.json", CONFIG_LIMIT)
+    _refuse_code(path, config)
+    _refuse_kinds(path, config)
+    tensors, size = read_tensors(path)
+    width = _number(config, path, "vocab_size", maximum=TOKENS_LIMIT)
+    embedding = next((tensors[name] for name in _EMBEDDINGS if name in tensors), None)
+    if embedding is not None and embedding.shape[:1] != (width,):
+        raise ModelFileError(
+            f"{path} has vocab_size {width} but embeddings of shape {list(embedding.shape)}"
+        )
+    capabilities, missing = _capabilities(config, tensors)
+    info = ModelInfo(
+        name=_name(path),
+        path=path,
+        format="safetensors",
+        architecture=config["model_type"],
+        layers=_number(
+            config, path, "num_hidden_layers", "n_layer", "num_layers", maximum=LAYERS_LIMIT
+        ),
+        parameters=_parameters(config, tensors),
+        vocabulary=width,
+        context_limit=_context_limit(config, path),
+        bytes=size,
+        quantisation=_dominant_type(tensors),
+    )
+    return ModelHeader(info, read_vocabulary(path, config, width), capabilities, missing)
+
+
+def _refuse_code(folder: Path, config: dict[str, Any]) -> None:
+    configs = {"config.json": config}
+    for name in ("generation_config.json", "tokenizer_config.json"):
+        if (folder / name).is_file():
+            configs[name] = read_json(folder / name, CONFIG_LIMIT)
+    for name, fields in configs.items():
+        for key, value in _walk(fields):
+            # an empty field names no code
+            if key in _CODE_KEYS and value:
+                raise ModelFileError(
+                    f"{folder / name} asks for code of its own ({key}), which adec never runs",
+                    hint="take a model that transformers runs by itself, or its GGUF file",
+                )
+            if isinstance(value, str) and "/" in value and _KERNEL_KEY.search(key):
+                raise ModelFileError(
+                    f"{folder / name} asks for kernels from elsewhere ({key}), which adec never loads"
+                )
+    if config.get("transformers_weights") is not None:
+        raise ModelFileError(
+            f"{folder / 'config.json'} redirects its weights (transformers_weights)"
+        )
+    if (folder / "adapter_config.json").exists():
+        raise ModelFileError(
+            f"{folder} is an adapter, not a whole model", hint="merge it into its base model first"
+        )
+
+
+def _walk(node: Any) -> Iterator[tuple[str, Any]]:
+    """Every key with its value, at any depth."""
+    waiting = [node]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            yield from part.items()
+            waiting.extend(part.values())
+        elif isinstance(part, list):
+            waiting.extend(part)
+
+
+def _refuse_kinds(folder: Path, config: dict[str, Any]) -> None:
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", kind):
+        raise ModelFileError(f"{folder / 'config.json'} has no model_type")
+    if any(config.get(field) is not None for field in _SENSES) or "text_config" in config:
+        raise ModelFileError(
+            f"{folder} is a model of more than text ({kind})",
+            hint="adec runs models of text only; take the text model or its GGUF file",
+        )
+    if config.get("is_encoder_decoder"):
+        raise ModelFileError(
+            f"{folder} is an encoder with a decoder ({kind})", hint="adec runs decoders only"
+        )
+    if kind in _STATE_ELSEWHERE:
+        raise ModelFileError(
+            f"{folder} is a {kind}, which the torch engine does not run", hint="take its GGUF file"
+        )
+    names = config.get("architectures")
+    if names is not None and not any(
+        isinstance(name, str) and name.endswith(("ForCausalLM", "LMHeadModel"))
+        for name in (names if isinstance(names, list) else [names])
+    ):
+        raise ModelFileError(
+            f"{folder} holds no causal language model ({kind})",
+            hint="its config.json names no architecture that ends in ForCausalLM",
+        )
+    quantised = config.get("quantization_config") or config.get("compression_config")
+    if quantised:
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        method = repr(method[:20]) if isinstance(method, str) else "an unnamed method"
+        raise ModelFileError(
+            f"{folder} is quantised by {method}, which the torch engine does not read",
+            hint="take the model's GGUF file, or its folder in bfloat16",
+        )
+
+
+def _number(config: dict[str, Any], folder: Path, *names: str, maximum: int) -> int:
+    for name in names:
+        value = config.get(name)
+        if value is not None:
+            if type(value) is not int or not 1 <= value <= maximum:
+                raise ModelFileError(
+                    f"{folder / 'config.json'} has a {name} that is no number from 1 to {maximum}"
+                )
+            return value
+    raise ModelFileError(f"{folder / 'config.json'} has no {names[0]}")
+
+
+def _context_limit(config: dict[str, Any], folder: Path) -> int:
+    names = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
+    if all(config.get(name) is None for name in names):
+        return CONTEXT_WITHOUT_LIMIT
+    return _number(config, folder, *names, maximum=1 << 30)
+
+
+def _name(folder: Path) -> str:
+    resolved = folder.resolve()
+    # the Hub's cache: models--owner--name/snapshots/<commit>
+    if resolved.parent.name == "snapshots" and resolved.parents[1].name.startswith("models--"):
+        return resolved.parents[1].name.removeprefix("models--").replace("--", "/")
+    return resolved.name or str(resolved)
+
+
+def _parameters(config: dict[str, Any], tensors: Mapping[str, TensorEntry]) -> int:
+    count = sum(entry.count for entry in tensors.values())
+    if config.get("tie_word_embeddings") is True and any(n in tensors for n in _EMBEDDINGS):
+        # a file may hold the head although it is the embeddings once more
+        count -= sum(tensors[name].count for name in tensors if name == "lm_head.weight")
+    return count
+
+
+def _dominant_type(tensors: Mapping[str, TensorEntry]) -> str:
+    sizes: Counter[str] = Counter()
+    for entry in tensors.values():
+        sizes[entry.dtype] += entry.bytes
+    return sizes.most_common(1)[0][0]
+
+
+def _capabilities(
+    config: dict[str, Any], tensors: Mapping[str, TensorEntry]
+) -> tuple[frozenset[Capability], dict[Capability, str]]:
+    missing: dict[Capability, str] = {"canvas": "it predicts the next token only"}
+    types = config.get("layer_types")
+    layer_types = {t for t in types if isinstance(t, str)} if isinstance(types, list) else set()
+    stack = "model.norm.weight" in tensors and any(n.startswith("model.layers.0.") for n in tensors)
+    if not stack:
+        missing["layers"] = missing["hidden"] = missing["tree"] = (
+            "its layers are not named as Llama's are"
+        )
+    if _RECURRENT_TYPE.search(config["model_type"]) or any(
+        _RECURRENT_LAYER.search(t) for t in layer_types
+    ):
+        missing["rewind"] = missing["tree"] = "it has recurrent layers, whose state cannot go back"
+        missing["layers"] = missing["hidden"] = "it has recurrent layers"
+    elif layer_types - {"full_attention", "sliding_attention", "chunked_attention"}:
+        missing["rewind"] = missing["tree"] = "it has layers that adec does not know"
+    elif _looks_back_only_so_far(config, layer_types):
+        missing["tree"] = "its attention has a sliding window"
+    if "gemma" in config["model_type"] or any(
+        config.get(field) not in (None, 1, 1.0) for field in _OWN_SCALES
+    ):
+        missing.setdefault("layers", "it scales its embeddings or logits in its own way")
+    every: frozenset[Capability] = frozenset({"rewind", "tree", "layers", "hidden", "canvas"})
+    return every - missing.keys(), missing
+
+
+def _looks_back_only_so_far(config: dict[str, Any], layer_types: set[str]) -> bool:
+    """Whether some layer may not see the whole context."""
+    if layer_types:
+        return layer_types != {"full_attention"}
+    if config.get("attention_chunk_size") is not None:
+        return True
+    # Qwen writes a window into its config and switches it off beside it
+    used = config.get("use_sliding_window", True) is not False
+    return config.get("sliding_window") is not None and used

@@ -1,0 +1,127 @@
+"""transformers' `generate` on a loaded engine's module: not how adec decodes, but what it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from adec.engines.base import Engine
+from adec.engines.torch.torch_engine import TorchEngine
+from adec.engines.torch.torch_weights import engine_error, quiet_transformers
+from adec.errors import EngineError
+from adec.sampling import Sampler
+
+LOOKUP_TOKENS = 10
+"""Tokens that prompt lookup drafts at most: the value of transformers' own documentation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What came out; `first` is the clock (perf_counter) at the first token."""
+
+    tokens: tuple[int, ...]
+    first: float | None
+    fed: int
+    """Tokens that the module read while decoding, all rows of a batch counted, the prompt apart."""
+    assistant_fed: int
+
+
+def generate(
+    engine: Engine,
+    prompt: Sequence[int],
+    max_tokens: int,
+    sampler: Sampler,
+    *,
+    assistant: Engine | None = None,
+    lookup: bool = False,
+    beams: int = 1,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Generated | None:
+    """Call `generate` with `assistant_model`, `prompt_lookup_num_tokens`, `num_beams`, or none of them. None when interrupted.
+
+    The engine's sequence is not touched. Raises EngineError when an engine is not torch's or transformers fails.
+    """
+    if not isinstance(engine, TorchEngine) or not isinstance(assistant, TorchEngine | None):
+        raise EngineError("transformers' generate needs Hugging Face folders")
+    transformers = quiet_transformers()
+    watch = _Watch(len(prompt), interrupted)
+    options: dict[str, Any] = {
+        "max_new_tokens": max_tokens,
+        "do_sample": sampler.temperature > 0,
+        "eos_token_id": sorted(engine.vocabulary.end) or None,
+        "pad_token_id": min(engine.vocabulary.end, default=0),
+        "stopping_criteria": transformers.StoppingCriteriaList([watch]),
+    }
+    if sampler.temperature > 0:
+        options |= {
+            "temperature": sampler.temperature, "top_k": sampler.top_k or None,
+            "top_p": sampler.top_p, "min_p": sampler.min_p or None,
+        }  # fmt: skip
+        torch.manual_seed(sampler.seed)
+    if assistant is not None:
+        options["assistant_model"] = assistant.module
+    if lookup:
+        options["prompt_lookup_num_tokens"] = LOOKUP_TOKENS
+    if beams > 1:
+        options["num_beams"] = beams
+    ids = torch.tensor([list(prompt)], device=engine.module.device)
+    try:
+        with _Count(engine) as own, _Count(assistant) as other, torch.inference_mode():
+            made = engine.module.generate(ids, attention_mask=torch.ones_like(ids), **options)
+    except Exception as error:
+        raise engine_error("transformers' generate failed", error) from error
+    if watch.stopped:
+        return None
+    tokens = made[0, len(prompt) :].tolist()
+    end = next((i for i, token in enumerate(tokens) if token in engine.vocabulary.end), None)
+    if end is not None:
+        tokens = tokens[
+            : end + 1
+        ]  # a hypothesis that ended is filled up to the length of the longest
+    return Generated(tuple(tokens), watch.first, own.tokens, other.tokens)
+
+
+class _Count:
+    """Counts what a module is fed after its first forward, which reads the prompt."""
+
+    def __init__(self, engine: TorchEngine | None) -> None:
+        self._engine = engine
+        self._hook: Any = None
+        self._first = True
+        self.tokens = 0
+
+    def __enter__(self) -> _Count:
+        if self._engine is not None:
+            self._hook = self._engine.module.register_forward_pre_hook(self._add, with_kwargs=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+
+    def _add(self, module: Any, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        ids = named.get("input_ids", args[0] if args else None)
+        if ids is None or self._first:
+            self._first = ids is None
+            return
+        self.tokens += int(ids.numel())
+
+
+class _Watch:
+    """A stopping criterion: sees each round, stops when interrupted. Streamers do not work with assisted decoding."""
+
+    def __init__(self, prompt: int, interrupted: Callable[[], bool]) -> None:
+        self._prompt = prompt
+        self._interrupted = interrupted
+        self.first: float | None = None
+        self.stopped = False
+
+    def __call__(self, ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        if self.first is None and ids.shape[1] > self._prompt:
+            self.first = perf_counter()
+        self.stopped = self.stopped or self._interrupted()
+        return torch.full((ids.shape[0],), self.stopped, device=ids.device, dtype=torch.bool)

@@ -1,0 +1,223 @@
+"""The figures of a run, folded from its steps alone, so that display, trace and bench cannot disagree."""
+
+from __future__ import annotations
+
+from bisect import insort
+from typing import Any, Literal, get_args
+
+from adec.events.records import Purpose, Step
+
+Finish = Literal["end", "length", "context", "stop", "interrupted"]
+"""end: an end token. length: --max-tokens. context: the context is full. stop: a stop string. interrupted: Ctrl-C."""
+
+
+ENOUGH = 3
+"""One-token forwards of the large model from which its speed is taken as measured; twice as many larger ones for a fit."""
+
+PLENTY = 10_000
+"""One-token forwards after which the median is settled: no more are kept, so that a trace of any length is read in bounds."""
+
+
+class Tally:
+    """Running totals. `add` every step; read `summary` at any time.
+
+    Definitions. *large_tokens*: committed tokens that the large model wrote (its corrections and bonus tokens
+    too; drafts that it only confirmed are the small model's). *fed*: tokens that went through a model in decoding, the
+    prompt apart. *wakes*: times the large model took over or judged. *pauses*: times candidates were looked into, *chosen* of
+    them won by another token than the likeliest; *looked_ahead*: tokens fed for that; *pause_ms*: forwards of these steps,
+    *pause_own_ms*: what adec itself added. *attempts*: whole answers that were
+    scored, in *rounds*, the best with *best_score*. *plain_ms_per_token*: what one token of the large
+    model alone costs; *plain_ms_from* says how that is known: "measured" (median of its one-token forwards in this run),
+    "curve" (the forward-time curve that the strategy decides with, scaled to this run's forwards), "profile", or "fitted" (a line through this run's larger forwards, read at one token). *saved_seconds* compares decoding
+    with it, and is None while it is unknown.
+    """
+
+    def __init__(self, strategy: str, guarantee: str, *, plain_ms: float | None = None) -> None:
+        self.strategy = strategy
+        self.guarantee = guarantee
+        self.tokens = 0
+        self.large_tokens = 0
+        self.wakes = 0
+        self.pauses = 0
+        self.chosen = 0
+        self.looked_ahead = 0
+        self.pause_ms = 0.0
+        self.pause_own_ms = 0.0
+        self.attempts = 0
+        self.rounds = 0
+        self.best_score: float | None = None
+        self.drafted = 0
+        self.accepted = 0
+        self.own_ms = 0.0
+        self.first_token_seconds: float | None = None
+        self.finish: Finish | None = None
+        self.fed = {"small": 0, "large": 0}
+        self.prompt_fed = {"small": 0, "large": 0}
+        self.forwards = {"small": 0, "large": 0}
+        self.ms: dict[Purpose, float] = dict.fromkeys(get_args(Purpose), 0.0)
+        self._profile_plain_ms = plain_ms
+        self._curve_ms: float | None = None
+        # kept in order: a display asks for the median several times a second
+        self._single_ms: list[float] = []
+        self._line = _Line()
+
+    def add(self, step: Step, seconds: float) -> None:
+        """Take in a step that was received `seconds` after the start of the run."""
+        if step.tokens and self.first_token_seconds is None:
+            self.first_token_seconds = seconds
+        self.tokens += len(step.tokens)
+        self.large_tokens += sum(token.source == "large" for token in step.tokens)
+        self.wakes += step.kind == "wake"
+        if step.kind == "pause":
+            self.pauses += 1
+            self.pause_ms += step.ms()
+            self.pause_own_ms += step.own_ms
+        self.chosen += sum(token.how == "chosen" for token in step.tokens)
+        if step.attempt is not None:
+            self.attempts += 1
+            self.rounds = max(self.rounds, step.attempt.round)
+            self.best_score = step.attempt.score if step.attempt.best else self.best_score
+        self.drafted += step.drafted
+        self.accepted += step.accepted
+        self.own_ms += step.own_ms
+        self._curve_ms = step.plain_ms or self._curve_ms
+        # drafts that were verified as the prompt was read took less than a forward of their own
+        shared = bool(step.tokens) and any(f.purpose == "prompt" for f in step.forwards)
+        for forward in step.forwards:
+            self.ms[forward.purpose] += forward.ms
+            if forward.purpose == "prompt":
+                self.prompt_fed[forward.model] += forward.tokens
+                continue
+            self.fed[forward.model] += forward.tokens
+            if forward.purpose == "look_ahead":
+                self.looked_ahead += forward.tokens
+            self.forwards[forward.model] += 1
+            if forward.model == "large" and not shared:
+                self._line.add(forward.tokens, forward.ms)
+                if forward.tokens == 1 and len(self._single_ms) < PLENTY:
+                    insort(self._single_ms, forward.ms)
+
+    @property
+    def plain_ms_per_token(self) -> float | None:
+        """What a token of the large model alone costs here, in milliseconds; None while unknown."""
+        return self._plain()[0]
+
+    def _plain(self) -> tuple[float | None, str | None]:
+        """Milliseconds of the large model's one-token forward, and how they are known."""
+        if len(self._single_ms) >= ENOUGH:
+            middle = len(self._single_ms) // 2
+            return (self._single_ms[middle] + self._single_ms[~middle]) / 2, "measured"
+        if self._curve_ms is not None:
+            return self._curve_ms, "curve"
+        if self._profile_plain_ms is not None:
+            return self._profile_plain_ms, "profile"
+        fitted = self._line.at(1.0)
+        return fitted, None if fitted is None else "fitted"
+
+    @property
+    def decode_ms(self) -> float:
+        """Time of decoding: every forward but the prompt's, and the strategy's own time."""
+        return sum(self.ms.values()) - self.ms["prompt"] + self.own_ms
+
+    @property
+    def saved_seconds(self) -> float | None:
+        """Decoding time saved against the large model alone; negative when time was lost."""
+        plain = self.plain_ms_per_token
+        return None if plain is None else (plain * self._decoded - self.decode_ms) / 1000
+
+    @property
+    def speedup(self) -> float | None:
+        """Speed of decoding as a multiple of the large model's alone; None while that is unknown."""
+        plain = self.plain_ms_per_token
+        known = plain is not None and self.decode_ms > 0 and self._decoded > 0
+        return plain * self._decoded / self.decode_ms if known and plain is not None else None
+
+    @property
+    def tokens_per_large_forward(self) -> float | None:
+        """Committed tokens a forward of the large model in decoding; None before the first."""
+        forwards = self.forwards["large"]
+        return self._decoded / forwards if forwards else None
+
+    @property
+    def large_share(self) -> float:
+        """Share of the tokens that the large model wrote, 0 to 1."""
+        return self.large_tokens / self.tokens if self.tokens else 0.0
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Committed tokens per second of decoding.
+
+        The prompt's time is apart, and so is the first token, which the prompt's last forward gives.
+        """
+        return 1000 * self._decoded / self.decode_ms if self.decode_ms > 0 else 0.0
+
+    @property
+    def _decoded(self) -> int:
+        return max(0, self.tokens - 1)
+
+    def summary(self, seconds: float) -> dict[str, Any]:
+        """Everything, as plain data. `seconds` is the wall time from start to end."""
+        return {
+            "strategy": self.strategy,
+            "guarantee": self.guarantee,
+            "finish": self.finish,
+            "tokens": self.tokens,
+            "small_tokens": self.tokens - self.large_tokens,
+            "large_tokens": self.large_tokens,
+            "small_fed": self.fed["small"],
+            "large_fed": self.fed["large"],
+            "small_prompt_fed": self.prompt_fed["small"],
+            "large_prompt_fed": self.prompt_fed["large"],
+            "small_forwards": self.forwards["small"],
+            "large_forwards": self.forwards["large"],
+            "wakes": self.wakes,
+            "pauses": self.pauses,
+            "chosen": self.chosen,
+            "looked_ahead": self.looked_ahead,
+            "pause_ms": self.pause_ms,
+            "pause_own_ms": self.pause_own_ms,
+            "attempts": self.attempts,
+            "rounds": self.rounds,
+            "best_score": self.best_score,
+            "drafted": self.drafted,
+            "accepted": self.accepted,
+            "seconds": seconds,
+            "first_token_seconds": self.first_token_seconds,
+            "tokens_per_second": self.tokens_per_second,
+            "prompt_ms": self.ms["prompt"],
+            "draft_ms": self.ms["draft"],
+            "verify_ms": self.ms["verify"],
+            "catch_up_ms": self.ms["catch_up"],
+            "write_ms": self.ms["write"],
+            "look_ahead_ms": self.ms["look_ahead"],
+            "own_ms": self.own_ms,
+            "plain_ms_per_token": self._plain()[0],
+            "plain_ms_from": self._plain()[1],
+            "saved_seconds": self.saved_seconds,
+            "speedup": self.speedup,
+            "tokens_per_large_forward": self.tokens_per_large_forward,
+        }
+
+
+class _Line:
+    """Least squares of milliseconds over tokens, as running sums."""
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._x = self._y = self._xx = self._xy = 0.0
+
+    def add(self, x: float, y: float) -> None:
+        self._n += 1
+        self._x += x
+        self._y += y
+        self._xx += x * x
+        self._xy += x * y
+
+    def at(self, x: float) -> float | None:
+        """The line's value; None with too few points, of one size only, or where it makes no sense."""
+        spread = self._n * self._xx - self._x * self._x
+        if self._n < 2 * ENOUGH or spread <= 0:
+            return None
+        slope = (self._n * self._xy - self._x * self._y) / spread
+        value = self._y / self._n + slope * (x - self._x / self._n)
+        return value if slope >= 0 and value > 0 else None

@@ -1,0 +1,1 @@
+"""What scores a reply: verifiers, and the commands and code that they run confined."""

@@ -1,0 +1,139 @@
+"""This machine: its processor, what of it this process may use, how busy it is, and what measured times depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from adec import __version__
+
+BUSY = 0.25
+"""Load per core, by others, from which a machine counts as busy."""
+
+_ENDS = 1 << 20
+_BACKENDS = {"gguf": "llama-cpp-python", "safetensors": "torch"}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a profile was made. Field for field the keys of its [machine] table."""
+
+    system: str
+    processor: str
+    cores: int
+    adec: str
+    backend: str
+    threads: int | None = None
+    """Threads for one token and for batches; None: the engine's own choice."""
+    batch_threads: int | None = None
+    load: float | None = None
+    """Load of the machine just before measuring, in running processes; None where the system does not say."""
+
+
+def this_machine(model_format: str) -> Machine:
+    """This machine, as far as it matters to models of a format (`ModelInfo.format`)."""
+    return Machine(
+        system=f"{platform.system()} {platform.machine()}",
+        processor=processor(),
+        cores=usable_cores(),
+        adec=__version__,
+        backend=_backend(model_format),
+        load=load_average(),
+    )
+
+
+def busy(machine: Machine) -> str | None:
+    """A sentence when others use this machine, so that times cannot be trusted; None when it is quiet."""
+    if machine.load is None or machine.load <= BUSY * machine.cores:
+        return None
+    cores = "core" if machine.cores == 1 else "cores"
+    return (
+        f"the machine is busy (load {machine.load:.1f} on {machine.cores} {cores}): "
+        "times will be too long and scattered. Calibrate again when it is quiet"
+    )
+
+
+def file_fingerprint(path: Path) -> str:
+    """Sixteen hex digits over a model's size, beginning and end: enough to notice another file, quick for any size.
+
+    Of a folder all weight files count. Raises OSError.
+    """
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        size = file.stat().st_size
+        digest.update(size.to_bytes(8, "little"))
+        with file.open("rb") as opened:
+            digest.update(opened.read(_ENDS))
+            if size > _ENDS:
+                opened.seek(max(_ENDS, size - _ENDS))
+                digest.update(opened.read(_ENDS))
+    return digest.hexdigest()[:16]
+
+
+def _backend(format_: str) -> str:
+    package = _BACKENDS.get(format_)
+    if package is None:
+        return format_
+    try:
+        return f"{package} {metadata.version(package)}"
+    except metadata.PackageNotFoundError:
+        return package
+
+
+def processor() -> str:
+    """The processor's name; Linux keeps it where Python does not look."""
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def load_average() -> float | None:
+    """Processes that wanted to run in the last minute, on average; None where the system does not say."""
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):
+        return None
+
+
+def usable_cores() -> int:
+    """Physical cores among those this process may run on, at most its share of processor time."""
+    try:
+        mask = os.sched_getaffinity(0)
+    except AttributeError:  # macOS, Windows
+        return os.cpu_count() or 1
+    cores = set()
+    for cpu in mask:
+        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        try:
+            cores.add(siblings.read_text())
+        except OSError:
+            cores.add(str(cpu))
+    try:  # a container's quota: more threads than that only wait for each other
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(len(cores), -(-int(quota) // int(period))))
+    except (OSError, ValueError):
+        return max(1, len(cores))
+
+
+def memory() -> tuple[int | None, int | None]:
+    """Bytes of memory in all and free to use; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if ":" in line}
+        return found.get("MemTotal"), found.get("MemAvailable")
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), None
+    except (OSError, ValueError, AttributeError):
+        return None, None

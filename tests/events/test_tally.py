@@ -1,0 +1,74 @@
+"""The figures of a run, from its steps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from adec.events.records import Forward, Step, Token
+from adec.events.tally import Tally
+
+
+def step(kind="draft", *, source="small", forwards=(), count=1, **more) -> Step:
+    return Step(kind, tuple(Token(i, source) for i in range(count)), tuple(forwards), **more)
+
+
+def tally_of(*steps: Step, **more) -> Tally:
+    tally = Tally("ead", "approximate", **more)
+    for i, one in enumerate(steps):
+        tally.add(one, float(i))
+    return tally
+
+
+def large(tokens: int, ms: float) -> Forward:
+    return Forward("large", "write" if tokens == 1 else "catch_up", tokens, ms)
+
+
+def test_tokens_and_reading_are_counted_by_model_and_purpose() -> None:
+    tally = tally_of(
+        Step("prompt", (), (Forward("small", "prompt", 30, 5.0),)),
+        step(forwards=[Forward("small", "draft", 1, 1.0)]),
+        step("wake", source="large", forwards=[large(7, 10.0)], own_ms=0.5, drafted=3, accepted=2),
+        step("write", source="large", forwards=[large(1, 4.0)]),
+    )
+    summary = tally.summary(9.0)
+    assert (summary["tokens"], summary["large_tokens"], summary["small_tokens"]) == (3, 2, 1)
+    assert (summary["small_fed"], summary["large_fed"], summary["small_prompt_fed"]) == (1, 8, 30)
+    assert (summary["wakes"], summary["drafted"], summary["accepted"]) == (1, 3, 2)
+    assert summary["prompt_ms"] == 5 and summary["catch_up_ms"] == 10
+    assert tally.decode_ms == 15.5 and summary["first_token_seconds"] == 1.0
+    assert summary["tokens_per_second"] == pytest.approx(2000 / 15.5)
+
+
+def test_the_plain_speed_is_measured_or_taken_from_the_profile_or_fitted_or_unknown() -> None:
+    assert (
+        tally_of(*[step(forwards=[large(1, ms)]) for ms in (4.0, 90.0, 5.0)]).summary(1)[
+            "plain_ms_per_token"
+        ]
+        == 5.0
+    )
+    from_profile = tally_of(step(forwards=[large(1, 4.0)]), plain_ms=7.0).summary(1)
+    assert (from_profile["plain_ms_per_token"], from_profile["plain_ms_from"]) == (7.0, "profile")
+    curve = tally_of(replace(step(forwards=[large(3, 9.0)]), plain_ms=6.0), plain_ms=7.0).summary(1)
+    assert (curve["plain_ms_per_token"], curve["plain_ms_from"]) == (6.0, "curve")
+    fitted = tally_of(*[step(forwards=[large(n, 3.0 + 2.0 * n)]) for n in (2, 3, 4, 5, 6, 7)])
+    assert fitted.plain_ms_per_token == pytest.approx(5.0)
+    assert fitted.summary(1)["plain_ms_from"] == "fitted"
+    assert tally_of(*[step(forwards=[large(4, 9.0)])] * 9).plain_ms_per_token is None
+    assert tally_of(step()).saved_seconds is None
+
+
+def test_the_speedup_is_plain_time_over_this_time() -> None:
+    steps = [step("write", source="large", forwards=[large(1, 10.0)]) for _ in range(3)]
+    steps += [step(forwards=[Forward("small", "draft", 1, 1.0)]) for _ in range(7)]
+    summary = tally_of(*steps).summary(1)
+    assert summary["speedup"] == pytest.approx(90 / 37)
+    assert summary["tokens_per_large_forward"] == pytest.approx(3.0)
+    assert tally_of(step()).summary(1)["speedup"] is None
+
+
+def test_saved_time_is_against_the_large_model_alone() -> None:
+    steps = [step("write", source="large", forwards=[large(1, 10.0)]) for _ in range(3)]
+    steps += [step(forwards=[Forward("small", "draft", 1, 1.0)]) for _ in range(7)]
+    assert tally_of(*steps).saved_seconds == pytest.approx((9 * 10 - 37) / 1000)

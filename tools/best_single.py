@@ -1,0 +1,93 @@
+"""Whether the automatic choice keeps up: the row `auto` of a bench against the best other row, for each group of prompts.
+
+    adec bench --pair mine --task "word problems" --task copy --task texts.txt --strategies auto,speculate,ead,lookup --json bench.json
+    python -m tools.best_single bench.json --least 0.97
+
+Speeds are tokens per second of wall time, prompts included, over all prompts of a group. The best row is picked on the very prompts that it is judged by,
+which favours it. Exit code 4 when `auto` is slower anywhere than --least of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from adec.benchmark.answer import PromptResult, from_json
+from adec.errors import AdecError, CheckFailed, UsageError
+from adec.events.json_fields import loads
+
+AUTO = "auto"
+FILE_BYTES = 1 << 30
+
+
+def speeds(results: Iterable[PromptResult]) -> dict[str, dict[str, float]]:
+    """Group to row to tokens per second; answers that failed are left out."""
+    tokens: dict[tuple[str, str], int] = defaultdict(int)
+    seconds: dict[tuple[str, str], float] = defaultdict(float)
+    for result in results:
+        for answer in result.answers:
+            if answer.error is None and answer.tokens > 0:
+                tokens[result.group, answer.row] += answer.tokens
+                seconds[result.group, answer.row] += answer.seconds
+    found: dict[str, dict[str, float]] = defaultdict(dict)
+    for (group, row), spent in seconds.items():
+        if spent > 0:
+            found[group][row] = tokens[group, row] / spent
+    return found
+
+
+def compare(results: Iterable[PromptResult]) -> list[tuple[str, float, str, float]]:
+    """(group, auto's speed, the best other row, its speed). Raises UsageError where there is no row `auto`."""
+    lines = []
+    for group, rows in speeds(results).items():
+        others = {row: speed for row, speed in rows.items() if row != AUTO}
+        if AUTO not in rows or not others:
+            raise UsageError(
+                "the bench has no row auto beside others",
+                hint="adec bench --strategies auto,speculate,ead …",
+            )
+        best = max(others, key=lambda row: others[row])
+        lines.append((group, rows[AUTO], best, others[best]))
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a line a group; the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("bench", type=Path, help="what `adec bench --json` wrote")
+    parser.add_argument("--least", type=float, default=0.97)
+    chosen = parser.parse_args(arguments)
+    try:
+        lines = compare(_samples(chosen.bench))
+        print("| prompts | auto, tokens/s | best single | tokens/s | auto is |")
+        print("| --- | --: | --- | --: | --: |")
+        for group, auto, best, speed in lines:
+            print(f"| {group} | {auto:.1f} | {best} | {speed:.1f} | {auto / speed:.3f} |")
+        slow = [group for group, auto, _, speed in lines if auto < chosen.least * speed]
+        if slow:
+            raise CheckFailed(f"auto is slower than {chosen.least:g} of the best on {slow[0]}")
+    except AdecError as error:
+        print(f"best_single: {error.message}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _samples(path: Path) -> list[PromptResult]:
+    """The prompts of a bench's JSON. Raises UsageError."""
+    try:
+        with path.open("rb") as file:
+            data = loads(file.read(FILE_BYTES))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    if not isinstance(data, dict) or not isinstance(data.get("samples"), list):
+        raise UsageError(f"{path} is not what `adec bench --json` writes")
+    return [from_json(line) for line in data["samples"]]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""What a pause of adadec costs beyond its bare forwards, on this machine.
+
+    python -m tools.pause_cost --model large.gguf
+
+A pause of B candidates and L tokens ahead is held against one forward of a token and L forwards of B tokens in a row, without
+tree, entropies or bookkeeping, run right beside it at the same place. Both medians are shown, and the difference in percent.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from itertools import islice
+from statistics import median
+from time import perf_counter
+
+from adec.answering.choice import Choice
+from adec.answering.plan import plan
+from adec.answering.prompt import encode_prompt
+from adec.answering.session import open_session
+from adec.decoding.search.adadec import AdaDec, AdaDecSettings
+from adec.decoding.strategy import Limits
+from adec.engines.base import Engine, OpenOptions
+from adec.practice.tasks import problems
+from adec.sampling import Sampler
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print a line for each (B, L)."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="practice:small")
+    parser.add_argument("--candidates", type=int, nargs="+", default=[2, 3, 5], metavar="B")
+    parser.add_argument("--ahead", type=int, nargs="+", default=[5], metavar="L")
+    parser.add_argument("--pauses", type=int, default=30)
+    parser.add_argument("--threads", type=int)
+    chosen = parser.parse_args(arguments)
+    machine = OpenOptions(context=512, threads=chosen.threads)
+    with open_session(plan(Choice(model=chosen.model, strategy="plain")), machine) as session:
+        engine = session.engines.large
+        (problem,) = islice(problems("test", 0, ["word problems"]), 1)
+        prompt, _ = encode_prompt(engine, problem.prompt)
+        print(f"{engine.info.name}, {chosen.pauses} pauses after {len(prompt)} tokens and more\n")
+        print(
+            "| B | L | pause ms | bare forwards ms | beyond them | of it adec's own | the engine's |"
+        )
+        print("| --: " * 7 + "|")
+        for width in chosen.candidates:
+            for depth in chosen.ahead:
+                print(row(session.engines.large, prompt, width, depth, chosen.pauses), flush=True)
+
+
+def row(engine: Engine, prompt: list[int], width: int, depth: int, pauses: int) -> str:
+    """One line of the table: medians over the pauses."""
+    from adec.engines.pair import Engines
+
+    # an entropy is never below 0: every token is a pause, and nothing of the look-ahead is kept
+    settings = AdaDecSettings(threshold=0.0, candidates=width, ahead=depth)
+    limits = Limits(10**6, frozenset(), Sampler(), signals=False)
+    whole, bare, own = [], [], []
+    left = pauses + 2
+    for step in AdaDec(Engines(engine), settings).generate(prompt, limits):
+        if step.pause is None:
+            continue
+        left -= 1
+        if left < pauses:  # the first two warm up
+            whole.append(step.ms() + step.own_ms)
+            own.append(step.own_ms)
+            bare.append(_bare(engine, width, depth))
+        if left == 0 or engine.length + 1 + width * depth >= engine.context:
+            break
+    taken, reference = median(whole), median(bare)
+    beyond = median(w - b for w, b in zip(whole, bare, strict=True))
+    mine = median(own)
+    return (
+        f"| {width} | {depth} | {taken:.2f} | {reference:.2f} | {100 * beyond / reference:+.1f} % "
+        f"| {100 * mine / reference:.1f} % | {100 * (beyond - mine) / reference:+.1f} % |"
+    )
+
+
+def _bare(engine: Engine, width: int, depth: int) -> float:
+    """Milliseconds of a forward of one token and of `depth` forwards of `width`, at this place."""
+    length, total = engine.length, 0.0
+    for level in range(depth + 1):
+        began = perf_counter()
+        engine.forward([1] * (width if level else 1), rows=width if level else 1)
+        total += perf_counter() - began
+        engine.rewind(length)
+    return 1000 * total
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Two calibrations of one pair with different seeds: do they choose alike, within the spread that they state?
+
+    adec calibrate --seed 0 -o first.toml
+    adec calibrate --seed 1 -o second.toml
+    python -m tools.rerun first.toml second.toml
+
+The choice is the point of the budget. Its quality is that on held-out prompts, its share of tokens by the large model that on the prompts it was
+fitted on. Two figures agree when they differ by no more than twice the standard error of their difference. Exit code 4 where they do not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adec.errors import AdecError, CheckFailed, UsageError
+from adec.profiles.read import read_profile
+
+ERRORS = 2.0
+"""Standard errors that two figures may be apart."""
+
+
+@dataclass(frozen=True)
+class Pick:
+    """The point of the budget."""
+
+    label: str
+    proved: bool
+    kept: float
+    kept_spread: float
+    share: float
+    share_spread: float
+
+
+def pick_of(path: Path) -> Pick:
+    """The choice of a profile that `adec calibrate` wrote. Raises ProfileError, UsageError."""
+    import tomli
+
+    profile = read_profile(path)
+    budget = profile.budget
+    if budget is None:
+        raise UsageError(f"{path} has no budget", hint="calibrate with --keep below 1")
+    front: list[dict[str, Any]] = tomli.loads(path.read_text(encoding="utf-8")).get("front", [])
+    label = str(tomli.loads(path.read_text(encoding="utf-8"))["budget"].get("point", ""))
+    point = next((p for p in front if isinstance(p, dict) and p.get("point") == label), None)
+    if point is None:
+        raise UsageError(f"{path} does not say how the point of its budget ran")
+    kept, count = budget.kept, max(1, budget.held_out)
+    # losses of 0 and 1 scatter most: an upper limit for the other metrics; none seen is not none
+    rate = (1 - kept) * count
+    spread = math.sqrt(max(1.0, rate)) / count
+    return Pick(
+        label,
+        budget.proved,
+        kept,
+        spread,
+        float(point["large_share"]),
+        float(point["large_share_spread"]),
+    )
+
+
+def differences(first: Pick, second: Pick) -> list[str]:
+    """What is further apart than chance explains, in words."""
+    found = []
+    for name, one, other in (
+        ("quality kept", (first.kept, first.kept_spread), (second.kept, second.kept_spread)),
+        ("large share", (first.share, first.share_spread), (second.share, second.share_spread)),
+    ):
+        allowed = ERRORS * math.hypot(one[1], other[1])
+        if abs(one[0] - other[0]) > allowed:
+            found.append(
+                f"{name}: {one[0]:.4f} and {other[0]:.4f} differ by more than {allowed:.4f}"
+            )
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print both choices; the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("first", type=Path)
+    parser.add_argument("second", type=Path)
+    chosen = parser.parse_args(arguments)
+    try:
+        picks = [pick_of(path) for path in (chosen.first, chosen.second)]
+        print("| profile | point | proved | kept | ± | written by large | ± |")
+        print("| --- | --- | --- | --: | --: | --: | --: |")
+        for path, pick in zip((chosen.first, chosen.second), picks, strict=True):
+            print(
+                f"| {path.name} | {pick.label} | {'yes' if pick.proved else 'no'} | {100 * pick.kept:.1f} % | {100 * pick.kept_spread:.1f} "
+                f"| {100 * pick.share:.1f} % | {100 * pick.share_spread:.1f} |"
+            )
+        found = differences(*picks)
+        if found:
+            raise CheckFailed(found[0])
+    except AdecError as error:
+        print(f"rerun: {error.message}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
