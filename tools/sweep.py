@@ -17,7 +17,7 @@ from typing import Any
 
 from adec.answering.choice import Choice
 from adec.answering.plan import plan
-from adec.answering.session import Question, Session
+from adec.answering.session import Question, Session, open_session
 from adec.engines.base import OpenOptions
 from adec.engines.pair import Engines
 from adec.practice.tasks import problems

@@ -11,6 +11,7 @@ from typing import Any
 
 from adec.answering.choice import Choice
 from adec.answering.plan import Plan, plan
+from adec.answering.session import open_session
 from adec.benchmark.answer import PLAIN, RowHeader
 from adec.benchmark.contestant import Contestant, StrategyContestant
 from adec.benchmark.peers import PeerChoice, find_peers, open_peer, peer_header
@@ -52,7 +53,7 @@ class Lineup:
     def open(self) -> Bench:
         """Load the models once for all rows. Raises AdecError."""
         base = _base(self.choice)
-        session = base.open(self.options)
+        session = open_session(base, self.options)
         try:
             rows: list[Contestant] = [
                 StrategyContestant(

@@ -20,7 +20,7 @@ from tests.engines.tiny_folder import CONTROL, write_tiny_folder
 
 torch = pytest.importorskip("torch")
 
-from adec.engines import torch_cache, torch_weights  # noqa: E402
+from adec.engines.torch import torch_cache, torch_weights  # noqa: E402
 from adec.engines.torch.tensor_scores import TensorScores  # noqa: E402
 from adec.engines.torch.torch_engine import TorchEngine  # noqa: E402
 
