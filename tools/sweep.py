@@ -111,7 +111,7 @@ def _open(small: str, large: str) -> list[Row]:
     for strategy, assignments in GRID:
         made = plan(Choice(small=small, large=large, strategy=strategy, assignments=assignments))
         if engines is None:
-            engines = made.open(OpenOptions(context=1024)).engines
+            engines = open_session(made, OpenOptions(context=1024)).engines
         short = " ".join(word.partition(".")[2] for word in assignments)
         rows.append(Row(f"{strategy} {short}".strip(), Session(made, engines, 0.0)))
     return rows
