@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adec.calibration.trial import Point
+from adec.display.plot import Plot, PlotPoint, letters
 from adec.inspection.figures import many, number, share
 from adec.inspection.sheet import Block, Lines, Table
 from adec.profiles.read import FRONT
@@ -37,31 +36,9 @@ class FrontPoint:
     on_front: bool
     """No other point was both faster and better."""
 
-    # what the chart of a calibration reads
-    @property
-    def quality(self) -> float:
-        return self.kept
-
-    @property
-    def ms_per_token(self) -> float:
-        return 1000 / self.tokens_per_second if self.tokens_per_second else math.inf
-
-    @property
-    def point(self) -> Point:
-        return Point(self.label.split()[0])
-
     def data(self) -> dict[str, Any]:
         """As plain data."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-
-@dataclass(frozen=True)
-class _Drawing:
-    """As much of a calibration's result as its chart reads."""
-
-    metric: str
-    keep: float
-    measured: Sequence[FrontPoint]
 
 
 def front_points(table: Mapping[str, Any]) -> list[FrontPoint]:
@@ -103,6 +80,26 @@ def _within(value: Any, most: float) -> float | None:
     return float(value) if 0 <= value <= most else None
 
 
+def _plot(points: Sequence[FrontPoint], metric: str, keep: float | None) -> Plot:
+    strategies = [point.label.split()[0] for point in points]
+    marks = letters(strategies)
+    return Plot(
+        "tokens per second",
+        f"{metric} kept",
+        [
+            PlotPoint(
+                point.tokens_per_second or 0.0,
+                point.kept,
+                strategy,
+                marks[strategy].upper() if point.on_front else marks[strategy],
+                front=point.on_front,
+            )
+            for point, strategy in zip(points, strategies, strict=True)
+        ],
+        line=min(point.kept for point in points) if keep is None else keep,
+    )
+
+
 def front_blocks(
     points: Sequence[FrontPoint], metric: str, keep: float | None, columns: int = COLUMNS
 ) -> list[Block]:
@@ -112,13 +109,10 @@ def front_blocks(
     blocks: list[Block] = []
     timed = [point for point in points if point.tokens_per_second]
     if len(timed) > 1:
-        from adec.calibration.report import chart
-
-        wanted = min((p.kept for p in timed), default=1.0) if keep is None else keep
-        drawing: Any = _Drawing(metric, wanted, timed)
-        lines = chart(drawing, columns).split("\n")
-        if keep is None:
-            lines[-1] = lines[-1].replace("; ···: the budget", "; ···: the least that was kept")
+        plot = _plot(timed, metric, keep)
+        what = "the least that was kept" if keep is None else "the budget"
+        legend = f"{plot.legend()}  (capital: on the front; ···: {what})"
+        lines = [*plot.text(columns), legend]
         blocks.append(Lines("The front: what was kept, against speed", lines))
     rows = [
         (
@@ -131,7 +125,7 @@ def front_blocks(
             "-" if point.prompts is None else many(point.prompts),
             "on the front" if point.on_front else "",
         )
-        for point in sorted(points, key=lambda point: point.ms_per_token)
+        for point in sorted(points, key=lambda point: -(point.tokens_per_second or 0))
     ]
     header = (
         "point",
