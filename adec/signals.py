@@ -1,4 +1,4 @@
-"""What one row of logits says about how sure a model is, and rolling means of it. Entropies are nats."""
+"""How sure a model is of its next token: signals of a row of logits. Entropies are in nats."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ Row = NDArray[np.float32]
 _BLOCK = 128
 
 
-class Scores(Protocol):
-    """Rows of logits after a forward, each computed on where it lies: (rows, vocabulary), float32.
+class Signals(Protocol):
+    """What rules read of a forward, row by row: all that a calibration record keeps, too.
 
-    The values stay right after later calls to the engine. Probabilities here are at temperature 1,
-    before any warper.
+    Row i predicts the token after the i-th token for which a row was computed. Probabilities are at
+    temperature 1, before any warper. The values stay valid after later calls to the engine.
     """
 
-    def __len__(self) -> int: ...
-
-    def row(self, index: int) -> Row:
-        """The logits of a row on the CPU, shape (vocabulary,)."""
+    def __len__(self) -> int:
+        """Number of rows."""
         ...
 
     def argmax(self, index: int) -> int:
-        """The likeliest token; the lowest id among equals, here and in `top`."""
+        """The likeliest token; among equals the lowest id, here and in `top`."""
         ...
 
     def top(self, index: int, count: int) -> list[tuple[int, float]]:
-        """The `count` likeliest tokens with their probabilities, likeliest first."""
+        """The `count` likeliest tokens with their probabilities, likeliest first.
+
+        Fewer when the row has fewer possible tokens, or when a record keeps fewer.
+        """
         ...
 
     def entropy(self, index: int) -> float:
@@ -39,7 +40,7 @@ class Scores(Protocol):
         ...
 
     def margin(self, index: int) -> float:
-        """Probability of the likeliest token less that of the second."""
+        """Probability of the likeliest token minus that of the second; 1 for a single token."""
         ...
 
     def probability(self, index: int, token: int) -> float:
@@ -47,8 +48,19 @@ class Scores(Protocol):
         ...
 
 
+class Scores(Signals, Protocol):
+    """Signals together with the rows of logits that they come from.
+
+    An engine computes each signal lazily and on the device that holds the logits.
+    """
+
+    def row(self, index: int) -> Row:
+        """The logits of a row on the CPU, shape (vocabulary,), float32. Not to be written to."""
+        ...
+
+
 class ArrayScores:
-    """Scores over a numpy array that nobody else writes to."""
+    """Scores over a numpy array, shape (rows, vocabulary), that nobody writes to any more."""
 
     __slots__ = ("_exponentials", "_logits")
 
@@ -56,7 +68,7 @@ class ArrayScores:
         if logits.ndim != 2:
             raise ValueError(f"scores need shape (rows, vocabulary), got {logits.shape}")
         self._logits = logits
-        # exp(row - max) and its sum, kept for the row last asked for: a row is usually asked three things
+        # exp(row - max) and its sum for the row last used: several signals of a row are read in turn
         self._exponentials: tuple[int, Row, float] | None = None
 
     def __len__(self) -> int:
@@ -110,7 +122,8 @@ class ArrayScores:
 def likeliest(row: Row, count: int) -> NDArray[np.int64]:
     """Ids of the `count` greatest logits that are not -inf, greatest first; the lower id among equals.
 
-    The count-th greatest block maximum bounds the count-th greatest logit from below, so only what reaches it is sorted.
+    The count-th greatest maximum of a block is a lower bound of the count-th greatest logit, so only
+    logits that reach it need sorting.
     """
     size = row.shape[0]
     blocks = size // _BLOCK
@@ -124,6 +137,91 @@ def likeliest(row: Row, count: int) -> NDArray[np.int64]:
     order = np.argsort(-values, kind="stable")[:count]
     order = order[values[order] > -np.inf]
     return ids[order]
+
+
+class ListedSignals:
+    """Signals of recorded rows: the entropy of the whole row and a list of its likeliest tokens.
+
+    `entropies` has shape (rows,), in nats; `ids` and `probabilities` have shape (rows, listed), likeliest
+    first. A row that had fewer possible tokens repeats its last one. A token that is not listed has
+    probability 0 here, which is a lower bound.
+    """
+
+    __slots__ = ("_entropies", "_ids", "_probabilities")
+
+    def __init__(
+        self,
+        entropies: NDArray[np.float64],
+        ids: NDArray[np.float64],
+        probabilities: NDArray[np.float64],
+    ) -> None:
+        if ids.shape != probabilities.shape or ids.shape[:1] != entropies.shape or not ids.shape[1]:
+            raise ValueError(
+                f"entropies {entropies.shape}, ids {ids.shape} and probabilities"
+                f" {probabilities.shape} are not columns of the same rows"
+            )
+        self._entropies = entropies
+        self._ids = ids
+        self._probabilities = probabilities
+
+    def __len__(self) -> int:
+        return len(self._entropies)
+
+    def argmax(self, index: int) -> int:
+        return int(self._ids[index, 0])
+
+    def top(self, index: int, count: int) -> list[tuple[int, float]]:
+        listed = zip(self._ids[index].tolist(), self._probabilities[index].tolist(), strict=True)
+        first: dict[int, float] = {}
+        for token, probability in listed:
+            first.setdefault(int(token), probability)
+        return list(first.items())[:count]
+
+    def entropy(self, index: int) -> float:
+        return float(self._entropies[index])
+
+    def margin(self, index: int) -> float:
+        best, *others = self.top(index, 2)
+        return best[1] - others[0][1] if others else best[1]
+
+    def probability(self, index: int, token: int) -> float:
+        return dict(self.top(index, self._ids.shape[1])).get(token, 0.0)
+
+
+class ListedScores(ListedSignals):
+    """Recorded rows made whole: the probability that the list leaves over is spread evenly.
+
+    It goes to the tokens of the vocabulary that are not listed. Rows are built only when they are asked
+    for, so a rule that reads signals alone costs nothing that depends on the vocabulary.
+    """
+
+    __slots__ = ("_size",)
+
+    def __init__(
+        self,
+        entropies: NDArray[np.float64],
+        ids: NDArray[np.float64],
+        probabilities: NDArray[np.float64],
+        *,
+        size: int,
+    ) -> None:
+        """`size`: tokens in the vocabulary."""
+        super().__init__(entropies, ids, probabilities)
+        self._size = size
+
+    def probability(self, index: int, token: int) -> float:
+        listed = dict(self.top(index, self._ids.shape[1]))
+        return listed.get(token, self._left_over(listed))
+
+    def row(self, index: int) -> Row:
+        listed = dict(self.top(index, self._ids.shape[1]))
+        row = np.full(self._size, self._left_over(listed))
+        row[list(listed)] = list(listed.values())
+        logits: Row = np.log(np.maximum(row, 1e-12)).astype(np.float32)
+        return logits
+
+    def _left_over(self, listed: dict[int, float]) -> float:
+        return max(0.0, 1 - sum(listed.values())) / max(1, self._size - len(listed))
 
 
 class RollingMean:

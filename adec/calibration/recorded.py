@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from adec.answering.plan import Plan
 from adec.calibration.costs import CostTable
@@ -22,7 +21,7 @@ from adec.engines.base import Engine
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
 from adec.events.records import Role
-from adec.signals import ArrayScores
+from adec.signals import ListedScores, Scores
 from adec.tree import TokenTree
 
 
@@ -58,40 +57,25 @@ class RecordedEngine(TableEngine):
         self._ids = record.large_ids if own else record.small_ids
         self._chances = record.large_list if own else record.small_list
 
-    def forward(self, tokens: Sequence[int], *, rows: int = 1) -> ArrayScores:
+    def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
         self.stated_ms = self._costs.ms(len(tokens), self.length)
         return super().forward(tokens, rows=rows)
 
-    def forward_tree(self, tree: TokenTree, *, first_row: int = 0) -> ArrayScores:
+    def forward_tree(self, tree: TokenTree, *, first_row: int = 0) -> Scores:
         known = 0 if self._tree is None else len(self._tree)
         self.stated_ms = self._costs.ms(len(tree) - known, self.length)
         return super().forward_tree(tree, first_row=first_row)
 
-    def _scores(self, prefixes: Sequence[tuple[int, ...]]) -> ArrayScores:
+    def _scores(self, prefixes: Sequence[tuple[int, ...]]) -> Scores:
         # a prompt's inner rows and what lies past the end are nobody's business: the nearest row will do
         last = len(self._entropies) - 1
         places = [min(last, max(0, len(prefix) - self._prompt)) for prefix in prefixes]
-        size = len(self.vocabulary)
-        logits = np.empty((len(places), size), dtype=np.float32)
-        for row, place in enumerate(places):
-            ids, chances = self._ids[place].astype(np.int64), self._chances[place]
-            rest = max(1e-12, 1 - float(chances.sum())) / size
-            logits[row] = np.log(rest)
-            logits[row, ids] = np.log(np.maximum(chances, 1e-12))
-        return _RecordedScores(logits, self._entropies[places])
-
-
-class _RecordedScores(ArrayScores):
-    """Rows made of a list of likely tokens, with the entropy that the whole row had."""
-
-    __slots__ = ("_entropies",)
-
-    def __init__(self, logits: NDArray[np.float32], entropies: Column) -> None:
-        super().__init__(logits)
-        self._entropies = entropies
-
-    def entropy(self, index: int) -> float:
-        return float(self._entropies[index])
+        return ListedScores(
+            self._entropies[places],
+            self._ids[places],
+            self._chances[places],
+            size=len(self.vocabulary),
+        )
 
 
 class Simulator:

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adec.calibration.signals import Column, Record
+from adec.calibration.signals import Record
 from adec.decoding.pair.costs import Curves
 from adec.decoding.pair.ead import EadSettings
 from adec.decoding.pair.switching import EntropyRule
-from adec.signals import Row
 
 
 @dataclass
@@ -61,34 +60,6 @@ class Replay:
         return 1 - self.left / max(1, self.tokens)
 
 
-class Entropies:
-    """A column where a switching rule wants rows of logits; it asks for nothing but entropies."""
-
-    def __init__(self, column: Column) -> None:
-        self._values: list[float] = column.tolist()
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def entropy(self, index: int) -> float:
-        return self._values[index]
-
-    def row(self, index: int) -> Row:
-        raise NotImplementedError("a record keeps no logits")
-
-    def argmax(self, index: int) -> int:
-        raise NotImplementedError("a record keeps no logits")
-
-    def top(self, index: int, count: int) -> list[tuple[int, float]]:
-        raise NotImplementedError("a record keeps no logits")
-
-    def margin(self, index: int) -> float:
-        raise NotImplementedError("a record keeps no logits")
-
-    def probability(self, index: int, token: int) -> float:
-        raise NotImplementedError("a record keeps no logits")
-
-
 def replay_ead(records: Sequence[Record], settings: EadSettings, curves: Curves) -> Replay:
     """EAD that trusts its drafts, by the very rule that a run uses."""
     rule = _rule(settings)
@@ -101,7 +72,7 @@ def replay_ead(records: Sequence[Record], settings: EadSettings, curves: Curves)
 def _ead(record: Record, rule: EntropyRule, curves: Curves) -> Replay:
     assert curves.small is not None
     small_ms, large_ms = curves.small.ms, curves.large.ms
-    small, large = Entropies(record.small_entropy), Entropies(record.large_entropy)
+    small, large = record.signals("small"), record.signals("large")
     agrees = record.agrees.tolist()
     count = len(record)
     result = Replay(answers=1, tokens=count)
@@ -149,7 +120,7 @@ def replay_ead_exact(records: Sequence[Record], settings: EadSettings, curves: C
 def _ead_exact(record: Record, rule: EntropyRule, longest: int, curves: Curves) -> Replay:
     assert curves.small is not None
     small_ms, large_ms = curves.small.ms, curves.large.ms
-    small, large = Entropies(record.small_entropy), Entropies(record.large_entropy)
+    small, large = record.signals("small"), record.signals("large")
     agrees = record.agrees.tolist()
     count = len(record)
     result = Replay(answers=1, tokens=count, replayed=count)

@@ -8,23 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from adec.calibration.replay import Entropies, Replay
+from adec.calibration.replay import Replay
 from adec.calibration.signals import Record
-from adec.decoding.pair.acceptance import Verdict
-from adec.decoding.pair.adaedl import AdaEdlSettings
 from adec.decoding.pair.bild import BildSettings
 from adec.decoding.pair.costs import Curves
-from adec.decoding.pair.drafters.drafter import Outcome, Proposal
 from adec.decoding.pair.fly import FlySettings
-from adec.decoding.pair.stops import EntropyBoundStop
-from adec.tree import TokenTree
 
 Length = Callable[[int, int], tuple[int, int]]
 """(place, most) to (drafts, forwards of the small model), each at most `most`."""
 Judge = Callable[[int, int], tuple[int, bool]]
 """(place, drafts) to (drafts that stand, whether the next one stands too although the large model would write another)."""
-Learn = Callable[[int, int, int], None]
-"""Told of (place, drafts, accepted)."""
 
 
 def replay_chain(
@@ -106,33 +99,6 @@ def replay_fly(records: Sequence[Record], settings: FlySettings, curves: Curves)
     return total
 
 
-def replay_adaedl(records: Sequence[Record], settings: AdaEdlSettings, curves: Curves) -> Replay:
-    """AdaEDL by its own stop rule."""
-    total = Replay()
-    for record in records:
-        total += _adaedl(record, settings, curves)
-    return total
-
-
-def _adaedl(record: Record, settings: AdaEdlSettings, curves: Curves) -> Replay:
-    rule = EntropyBoundStop(settings.gamma, settings.start, settings.target, settings.step)
-    scores = Entropies(record.small_entropy)
-
-    def length(here: int, most: int) -> tuple[int, int]:
-        most = min(settings.longest, most)
-        count = 0
-        while count < most and not rule.stops(scores, here + count, count):
-            count += 1
-        return count, min(most, count + 1)
-
-    def learn(here: int, drafts: int, accepted: int) -> None:
-        chain = TokenTree.chain(record.tokens[here : here + drafts])
-        verdict = Verdict(tuple(range(accepted)), None, accepted == drafts)
-        rule.learn(Outcome(Proposal(chain), verdict, record.tokens, here, scores))
-
-    return _rounds(record, length, _exact(record), curves, learn)
-
-
 def cascade_defers(record: Record, rule: str, alpha: float) -> list[bool]:
     """Where a cascade lets the large model's law count; the rules of `verifiers.Cascade`, on a record."""
     small, large = record.small_top, record.large_top
@@ -180,7 +146,6 @@ def _rounds(
     length: Length,
     judge: Judge,
     curves: Curves,
-    learn: Learn = lambda here, drafts, accepted: None,
 ) -> Replay:
     assert curves.small is not None
     small_ms, large_ms = curves.small.ms, curves.large.ms
@@ -203,8 +168,6 @@ def _rounds(
         if looked > 0:
             small_read = here + min(accepted, looked - 1)
         result.large_tokens += 1
-        if drafts:
-            learn(here, drafts, accepted)
         here = min(count, here + accepted + 1)
     result.replayed = count
     return result

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from adec.decoding.pair.acceptance import total_variation
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
-from adec.signals import Scores
+from adec.events.records import Role
+from adec.signals import ListedSignals, Scores
 
 Column = NDArray[np.float64]
 
@@ -72,6 +73,12 @@ class Record:
         """Where the small model alone would have written the same token."""
         result: NDArray[np.bool_] = self.rank == 0
         return result
+
+    def signals(self, role: Role) -> ListedSignals:
+        """What one of the two models said at every position of the answer."""
+        if role == "large":
+            return ListedSignals(self.large_entropy, self.large_ids, self.large_list)
+        return ListedSignals(self.small_entropy, self.small_ids, self.small_list)
 
     def __len__(self) -> int:
         return len(self.tokens)

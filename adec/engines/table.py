@@ -12,7 +12,7 @@ from adec.engines.base import Capability, ModelInfo, OpenOptions
 from adec.engines.checks import check_feed, check_growth, check_rewind, check_room
 from adec.engines.vocabulary import Tokenizer, Vocabulary
 from adec.errors import EngineError
-from adec.signals import ArrayScores
+from adec.signals import ArrayScores, Scores
 from adec.tree import ROOT, TokenTree
 
 Law = Callable[[tuple[int, ...]], Sequence[float]]
@@ -68,7 +68,7 @@ class TableEngine:
         """The sequence itself; only this engine can tell."""
         return tuple(self._tokens)
 
-    def forward(self, tokens: Sequence[int], *, rows: int = 1) -> ArrayScores:
+    def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
         self._ready()
         check_feed(self, tokens, rows)
         start = len(self._tokens)
@@ -77,7 +77,7 @@ class TableEngine:
         ends = range(start + len(tokens) - rows + 1, start + len(tokens) + 1)
         return self._scores([tuple(self._tokens[:end]) for end in ends])
 
-    def forward_tree(self, tree: TokenTree, *, first_row: int = 0) -> ArrayScores:
+    def forward_tree(self, tree: TokenTree, *, first_row: int = 0) -> Scores:
         self._open()
         if "tree" not in self.capabilities:
             raise EngineError(f"{self.info.name} runs no token trees")
@@ -114,7 +114,7 @@ class TableEngine:
     def close(self) -> None:
         self._closed = True
 
-    def _scores(self, prefixes: Sequence[tuple[int, ...]]) -> ArrayScores:
+    def _scores(self, prefixes: Sequence[tuple[int, ...]]) -> Scores:
         rows = np.array([self._law(prefix) for prefix in prefixes], dtype=np.float64)
         with np.errstate(divide="ignore"):
             logits = np.log(rows.reshape(len(prefixes), len(self.vocabulary)))

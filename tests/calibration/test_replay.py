@@ -11,14 +11,12 @@ from adec.calibration.acceptance import acceptance_by_depth, acceptance_by_rank,
 from adec.calibration.replay import replay_ead, replay_ead_exact
 from adec.calibration.replay_chains import (
     cascade_defers,
-    replay_adaedl,
     replay_bild,
     replay_chain,
     replay_fly,
 )
 from adec.calibration.signals import answer_from, record, record_from, to_data
 from adec.calibration.trial import Point, Runner
-from adec.decoding.pair.adaedl import AdaEdlSettings
 from adec.decoding.pair.bild import BildSettings
 from adec.decoding.pair.costs import CostCurve, Curves
 from adec.decoding.pair.ead import Ead, EadSettings
@@ -103,22 +101,6 @@ def test_chains_replayed_are_chains_run(seed: int, drafts: int, alpha: float | N
     assert replay.left == (common < len(answer))
     if alpha is None:
         assert not replay.left and replay.wakes == run.large_forwards
-
-
-def test_adaedl_replayed_needs_as_many_rounds_as_run() -> None:
-    """Where every draft is right, nothing off the path matters, and the replay is the run."""
-    settled = 0
-    for seed in range(12):
-        pair = engines(seed, likeness=0.97)
-        asked = prompts(seed, 1, fit=1).fit[0]
-        runner = Runner(plan_of(pair), pair, max_tokens=TOKENS)
-        _, kept = path_of(pair, runner.encode(asked))
-        if kept.agrees.all() and len(kept) > 2:
-            settled += 1
-            run = runner.run(Point("adaedl"), asked)
-            replay = replay_adaedl([kept], AdaEdlSettings(), CURVES)
-            assert replay.wakes == run.large_forwards
-    assert settled > 1
 
 
 @pytest.mark.parametrize("fallback", [0.0, 0.5, 0.8])

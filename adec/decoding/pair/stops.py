@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from adec.decoding.pair.drafters.drafter import Outcome
-from adec.signals import Scores
+from adec.signals import Signals
 
 
 class ConfidenceStop:
@@ -19,10 +19,10 @@ class ConfidenceStop:
     def start(self) -> None:
         self.signal = self.reason = None
 
-    def stops(self, scores: Scores, row: int, depth: int) -> bool:
+    def stops(self, signals: Signals, row: int, depth: int) -> bool:
         if depth == 0:
             self.reason = None
-        sure = scores.probability(row, scores.argmax(row))
+        sure = signals.probability(row, signals.argmax(row))
         self.signal = sure, self._threshold
         if sure < self._threshold:
             self.reason = f"confidence {sure:.2f} < {self._threshold:.2f}"
@@ -54,10 +54,10 @@ class EntropyBoundStop:
         self.acceptance = self._target
         self.signal = self.reason = None
 
-    def stops(self, scores: Scores, row: int, depth: int) -> bool:
+    def stops(self, signals: Signals, row: int, depth: int) -> bool:
         if depth == 0:
             self.reason = None
-        bound = 1 - math.sqrt(self._gamma * scores.entropy(row))
+        bound = 1 - math.sqrt(self._gamma * signals.entropy(row))
         self.signal = bound, self.threshold
         if bound < self.threshold:
             self.reason = f"acceptance bound {bound:.2f} < {self.threshold:.2f}"

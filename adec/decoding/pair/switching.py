@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from adec.events.records import Signal
-from adec.signals import RollingMean, Scores
+from adec.signals import RollingMean, Signals
 
 
 class SwitchRule(Protocol):
@@ -32,11 +32,11 @@ class SwitchRule(Protocol):
         """A new answer begins."""
         ...
 
-    def wake(self, scores: Scores, row: int, written: int) -> bool:
+    def wake(self, signals: Signals, row: int, written: int) -> bool:
         """The small model is about to write the token of this row: shall the large one write it instead?"""
         ...
 
-    def hand_back(self, scores: Scores, row: int, written: int) -> bool:
+    def hand_back(self, signals: Signals, row: int, written: int) -> bool:
         """The large model wrote the token of this row: shall the small one go on?"""
         ...
 
@@ -63,15 +63,15 @@ class EntropyRule:
         self._mean.reset()
         self.signal = None
 
-    def wake(self, scores: Scores, row: int, written: int) -> bool:
-        value = self._mean.add(scores.entropy(row))
+    def wake(self, signals: Signals, row: int, written: int) -> bool:
+        value = self._mean.add(signals.entropy(row))
         self.signal = Signal(value, self._up)
         return self._change(
             value > self._up, written, f"{self._of} {value:.2f} > {self._up:.2f} nats"
         )
 
-    def hand_back(self, scores: Scores, row: int, written: int) -> bool:
-        value = self._mean.add(scores.entropy(row))
+    def hand_back(self, signals: Signals, row: int, written: int) -> bool:
+        value = self._mean.add(signals.entropy(row))
         self.signal = Signal(value, self._down)
         return self._change(
             value <= self._down, written, f"{self._of} {value:.2f} <= {self._down:.2f} nats"

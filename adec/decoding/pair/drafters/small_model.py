@@ -19,7 +19,7 @@ from adec.decoding.strategy import Limits
 from adec.engines.base import Engine
 from adec.events.records import Purpose, Step
 from adec.sampling import uniform
-from adec.signals import Row, Scores, likeliest
+from adec.signals import Row, Scores, Signals, likeliest
 from adec.tree import ROOT, TokenTree
 
 Shape = Literal["likeliest", "ordered", "layers"]
@@ -39,7 +39,7 @@ class StopRule(Protocol):
         """A new answer begins."""
         ...
 
-    def stops(self, scores: Scores, row: int, depth: int) -> bool:
+    def stops(self, signals: Signals, row: int, depth: int) -> bool:
         """Whether the token of this row shall be left to the large model."""
         ...
 
