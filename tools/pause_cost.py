@@ -21,6 +21,7 @@ from adec.answering.session import open_session
 from adec.decoding.search.adadec import AdaDec, AdaDecSettings
 from adec.decoding.strategy import Limits
 from adec.engines.base import Engine, OpenOptions
+from adec.events.records import Pause
 from adec.practice.tasks import problems
 from adec.sampling import Sampler
 
@@ -61,7 +62,7 @@ def row(engine: Engine, prompt: list[int], width: int, depth: int, pauses: int) 
     whole, bare, own = [], [], []
     left = pauses + 2
     for step in AdaDec(Engines(engine), settings).generate(prompt, limits):
-        if step.pause is None:
+        if not isinstance(step.detail, Pause):
             continue
         left -= 1
         if left < pauses:  # the first two warm up

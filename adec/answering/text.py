@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from adec.engines.vocabulary import Vocabulary
 from adec.errors import UsageError
-from adec.events.records import Pause, Step, Token
+from adec.events.records import Pause, Step, Token, TreeRecord
 
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}".encode()
 
@@ -64,8 +64,8 @@ class TextStream:
             return []
         if self._is_single(step):
             return self._add_single(step)
-        if step.pause is not None:
-            step = replace(step, pause=self._with_texts(step.pause))
+        if isinstance(step.detail, Pause):
+            step = replace(step, detail=self._with_texts(step.detail))
         entry = _Waiting(self._named(step))
         self._waiting.append(entry)
         for index, token in enumerate(step.tokens):
@@ -81,7 +81,7 @@ class TextStream:
 
     def _is_single(self, step: Step) -> bool:
         """Whether this is the usual case, in which nothing has to wait: one token, no stop strings."""
-        waits = self._waiting or self._stop or step.pause is not None or step.tree is not None
+        waits = self._waiting or self._stop or step.detail is not None
         return not waits and len(step.tokens) == 1
 
     def _add_single(self, step: Step) -> list[Step]:
@@ -127,13 +127,13 @@ class TextStream:
 
     def _named(self, step: Step) -> Step:
         """The step with its tree's texts: each node's own bytes, since a node may lie on no path that is ever read."""
-        tree = step.tree
-        if tree is None or tree.texts:
+        tree = step.detail
+        if not isinstance(tree, TreeRecord) or tree.texts:
             return step
         known = len(self._pieces)
         pieces = (self._pieces[id] if 0 <= id < known else _UNKNOWN for id in tree.tokens)
         texts = tuple(piece.decode("utf-8", errors="replace") for piece in pieces)
-        return replace(step, tree=replace(tree, texts=texts))
+        return replace(step, detail=replace(tree, texts=texts))
 
     def _decode(self, piece: bytes) -> str:
         text = self._decoder.decode(piece)

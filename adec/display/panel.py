@@ -59,17 +59,19 @@ class PanelState:
             self.reason = step.reason
             preparing = step.kind == "prompt"
             self._about = "first" if preparing else "lately" if self.tree else "last hand-over"
-        if step.pause is not None:
-            self.pause = step.pause
-        if step.attempt is not None:
-            self.reason = _attempt_words(step.attempt)
-            self.best = step.attempt if step.attempt.best else self.best
+        detail = step.detail
+        if isinstance(detail, Pause):
+            self.pause = detail
+        elif isinstance(detail, Attempt):
+            self.reason = _attempt_words(detail)
+            self.best = detail if detail.best else self.best
         if step.kind == "prompt":
             if step.forwards:
                 self._reader = step.forwards[-1].model
         else:
             self._recent.append((len(step.tokens), step.ms() + step.own_ms))
-            self.tree = step.tree or self.tree
+            if isinstance(detail, TreeRecord):
+                self.tree = detail
         if step.signal is not None:
             if not self._has_signal:
                 self._has_signal = True

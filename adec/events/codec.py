@@ -28,7 +28,6 @@ from adec.events.records import (
     Kind,
     Pause,
     Purpose,
-    Role,
     Signal,
     Start,
     Step,
@@ -81,6 +80,7 @@ def _step_to_json(step: Step) -> dict[str, Any]:
     if step.forwards:
         data["forwards"] = [
             {"model": f.model, "purpose": f.purpose, "tokens": f.tokens, "ms": _float(f.ms)}
+            | ({} if f.layers is None else {"layers": f.layers})
             for f in step.forwards
         ]
     if step.own_ms:
@@ -96,8 +96,8 @@ def _step_to_json(step: Step) -> dict[str, Any]:
         data["reason"] = step.reason
     if step.plain_ms is not None:
         data["plain_ms"] = _float(step.plain_ms)
-    if step.tree is not None:
-        tree = step.tree
+    if isinstance(step.detail, TreeRecord):
+        tree = step.detail
         data["tree"] = {
             "tokens": list(tree.tokens),
             "parents": list(tree.parents),
@@ -106,10 +106,10 @@ def _step_to_json(step: Step) -> dict[str, Any]:
         }
         if tree.texts:
             data["tree"]["texts"] = list(tree.texts)
-    if step.pause is not None:
-        data["pause"] = _pause_to_json(step.pause)
-    if step.attempt is not None:
-        data["attempt"] = _attempt_to_json(step.attempt)
+    elif isinstance(step.detail, Pause):
+        data["pause"] = _pause_to_json(step.detail)
+    elif isinstance(step.detail, Attempt):
+        data["attempt"] = _attempt_to_json(step.detail)
     return data
 
 
@@ -154,6 +154,8 @@ def _token_to_json(token: Token) -> dict[str, Any]:
         data["margin"] = _float(token.margin)
     if token.probability is not None:
         data["probability"] = _float(token.probability)
+    if token.position is not None:
+        data["position"] = token.position
     return data
 
 
@@ -253,9 +255,6 @@ def _start_from_json(fields: Fields) -> Start:
 
 def _step_from_json(fields: Fields) -> Step:
     signal = fields.get("signal", None)
-    tree = fields.get("tree", None)
-    pause = fields.get("pause", None)
-    attempt = fields.get("attempt", None)
     return Step(
         kind=fields.word("kind", get_args(Kind)),
         tokens=tuple(_token_from_json(Fields(item, "token")) for item in fields.items("tokens")),
@@ -267,11 +266,21 @@ def _step_from_json(fields: Fields) -> Step:
         accepted=fields.count("accepted", 0),
         signal=None if signal is None else _signal_from_json(Fields(signal, "signal")),
         reason=fields.optional_text("reason"),
-        tree=None if tree is None else _tree_from_json(Fields(tree, "tree")),
+        detail=_detail_from_json(fields),
         plain_ms=fields.optional_number("plain_ms"),
-        pause=None if pause is None else _pause_from_json(Fields(pause, "pause")),
-        attempt=None if attempt is None else _attempt_from_json(Fields(attempt, "attempt")),
     )
+
+
+def _detail_from_json(fields: Fields) -> TreeRecord | Pause | Attempt | None:
+    readers: dict[str, Callable[[Fields], TreeRecord | Pause | Attempt]] = {
+        "tree": _tree_from_json,
+        "pause": _pause_from_json,
+        "attempt": _attempt_from_json,
+    }
+    found = [name for name in readers if fields.get(name, None) is not None]
+    if len(found) > 1:
+        raise TraceError(f"step has both {found[0]!r} and {found[1]!r}")
+    return readers[found[0]](Fields(fields.get(found[0]), found[0])) if found else None
 
 
 def _token_from_json(fields: Fields) -> Token:
@@ -283,12 +292,18 @@ def _token_from_json(fields: Fields) -> Token:
         margin=fields.optional_number("margin"),
         probability=fields.optional_number("probability"),
         text=fields.text("text", ""),
+        position=fields.optional_count("position"),
     )
 
 
 def _forward_from_json(fields: Fields) -> Forward:
-    model, purpose = fields.word("model", get_args(Role)), fields.word("purpose", get_args(Purpose))
-    return Forward(model, purpose, fields.count("tokens"), fields.number("ms"))
+    return Forward(
+        model=fields.text("model"),
+        purpose=fields.word("purpose", get_args(Purpose)),
+        tokens=fields.count("tokens"),
+        ms=fields.number("ms"),
+        layers=fields.optional_count("layers"),
+    )
 
 
 def _signal_from_json(fields: Fields) -> Signal:

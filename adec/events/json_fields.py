@@ -60,6 +60,9 @@ class Fields:
     def count(self, name: str, default: Any = _REQUIRED) -> int:
         return as_count(self.get(name, default), f"{self._what} {name}")
 
+    def optional_count(self, name: str) -> int | None:
+        return None if self.get(name, None) is None else self.count(name)
+
     def number(self, name: str, default: Any = _REQUIRED) -> float:
         return as_number(self.get(name, default), f"{self._what} {name}")
 

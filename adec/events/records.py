@@ -24,7 +24,9 @@ Kind = Literal["prompt", "draft", "wake", "write", "pause", "attempt"]
 missed, judged what was drafted, and wrote. write: the model at work wrote on. pause: the model at work was unsure, and several
 candidates were looked into before one was written. attempt: a whole answer was written and scored; only the best one is committed."""
 
-Role = Literal["small", "large"]
+Role = str
+"""What a model does in this run: "small", "large"; other families add their own."""
+
 Purpose = Literal["prompt", "draft", "verify", "catch_up", "write", "look_ahead"]
 How = Literal["written", "accepted", "corrected", "bonus", "chosen"]
 """written: by the model at work. accepted: drafted by `source`, confirmed by the large model. corrected: by the large
@@ -63,6 +65,8 @@ class Token:
     probability: float | None = None
     text: str = ""
     """The characters that became complete with this token; filled in at the edge, where ids become text."""
+    position: int | None = None
+    """Index in the answer, for methods that do not write left to right; None: the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ class Forward:
     purpose: Purpose
     tokens: int
     ms: float
+    layers: int | None = None
+    """How many of the model's layers ran; None: all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,21 +160,21 @@ class Step:
     signal: Signal | None = None
     reason: str | None = None
     """Why models changed hands, in words."""
-    tree: TreeRecord | None = None
+    detail: TreeRecord | Pause | Attempt | None = None
+    """What this step compared or tried, if its family keeps a record of that."""
     plain_ms: float | None = None
     """What one token of the large model alone would take now, by the forward-time curve that the strategy decides with."""
-    pause: Pause | None = None
-    attempt: Attempt | None = None
 
     def with_text(self, text: str) -> Step:
         """The same with the text of its only token: what `dataclasses.replace` does, for one step a token, in a third of the time."""
         (token,) = self.tokens
         written = Token(
-            token.id, token.source, token.how, token.entropy, token.margin, token.probability, text
-        )
+            token.id, token.source, token.how, token.entropy, token.margin, token.probability, text,
+            token.position,
+        )  # fmt: skip
         return Step(
             self.kind, (written,), self.forwards, self.own_ms, self.drafted, self.accepted,
-            self.signal, self.reason, self.tree, self.plain_ms, self.pause, self.attempt,
+            self.signal, self.reason, self.detail, self.plain_ms,
         )  # fmt: skip
 
     def ms(self, purpose: Purpose | None = None, model: Role | None = None) -> float:

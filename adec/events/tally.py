@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import insort
+from collections import Counter
 from typing import Any, Literal, get_args
 
-from adec.events.records import Purpose, Step
+from adec.events.records import Attempt, Purpose, Role, Step
 
 Finish = Literal["end", "length", "context", "stop", "interrupted"]
 """end: an end token. length: --max-tokens. context: the context is full. stop: a stop string. interrupted: Ctrl-C."""
@@ -51,9 +52,9 @@ class Tally:
         self.own_ms = 0.0
         self.first_token_seconds: float | None = None
         self.finish: Finish | None = None
-        self.fed = {"small": 0, "large": 0}
-        self.prompt_fed = {"small": 0, "large": 0}
-        self.forwards = {"small": 0, "large": 0}
+        self.fed: Counter[Role] = Counter()
+        self.prompt_fed: Counter[Role] = Counter()
+        self.forwards: Counter[Role] = Counter()
         self.ms: dict[Purpose, float] = dict.fromkeys(get_args(Purpose), 0.0)
         self._profile_plain_ms = plain_ms
         self._curve_ms: float | None = None
@@ -73,10 +74,10 @@ class Tally:
             self.pause_ms += step.ms()
             self.pause_own_ms += step.own_ms
         self.chosen += sum(token.how == "chosen" for token in step.tokens)
-        if step.attempt is not None:
+        if isinstance(step.detail, Attempt):
             self.attempts += 1
-            self.rounds = max(self.rounds, step.attempt.round)
-            self.best_score = step.attempt.score if step.attempt.best else self.best_score
+            self.rounds = max(self.rounds, step.detail.round)
+            self.best_score = step.detail.score if step.detail.best else self.best_score
         self.drafted += step.drafted
         self.accepted += step.accepted
         self.own_ms += step.own_ms

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from adec.events.records import Step, Token
+from adec.events.records import Step, Token, TreeRecord
 from adec.inspection.trees import CheckedTree, check_tree, quoted
 from adec.tree import ROOT
 
@@ -102,10 +102,10 @@ def runner_up(token: Token) -> float | None:
 
 
 def _tree_of(step: Step) -> CheckedTree | None:
-    if step.tree is None:
+    if not isinstance(step.detail, TreeRecord):
         return None
     try:
-        return check_tree(step.tree)
+        return check_tree(step.detail)
     except ValueError:
         return None
 

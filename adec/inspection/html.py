@@ -78,8 +78,8 @@ class Page:
                 "accepted": step.accepted,
                 "value": None if signal is None else _rounded(signal.value),
                 "threshold": None if signal is None else _rounded(signal.threshold),
-                "tree": None if step.tree is None else self._tree(step.tree),
-                "pause": None if step.pause is None else _pause(step.pause),
+                "tree": self._tree(step.detail) if isinstance(step.detail, TreeRecord) else None,
+                "pause": _pause(step.detail) if isinstance(step.detail, Pause) else None,
             }
         )
         for token in step.tokens[:room]:

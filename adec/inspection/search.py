@@ -50,15 +50,16 @@ class Search:
 
     def add(self, step: Step, number_: int, place: int) -> None:
         """Take step `number_` in, which comes after `place` tokens."""
-        if step.pause is not None:
+        detail = step.detail
+        if isinstance(detail, Pause):
             self.pause_count += 1
             if len(self.pauses) < KEPT:
-                self.pauses.append(PauseSeen(number_, place, step.signal, step.pause))
-        if step.attempt is not None:
+                self.pauses.append(PauseSeen(number_, place, step.signal, detail))
+        elif isinstance(detail, Attempt):
             self.attempt_count += 1
-            self.best = step.attempt if step.attempt.best else self.best
+            self.best = detail if detail.best else self.best
             if len(self.attempts) < KEPT:
-                self.attempts.append(AttemptSeen(number_, step.attempt, self.best))
+                self.attempts.append(AttemptSeen(number_, detail, self.best))
 
     def data(self) -> dict[str, Any]:
         """As plain data."""
@@ -157,8 +158,8 @@ def search_blocks(search: Search, listed: int) -> Iterator[Block]:
 
 def step_blocks(step: Step) -> Iterator[Block]:
     """A pause or an answer of one step in full."""
-    if step.pause is not None:
-        pause = step.pause
+    if isinstance(step.detail, Pause):
+        pause = step.detail
         rows = [
             (
                 "✓" if index == pause.winner else "",
@@ -173,8 +174,8 @@ def step_blocks(step: Step) -> Iterator[Block]:
         yield Table("Candidates, likeliest first", header, rows, frozenset({2, 3, 4}))
         kept = f"{count(pause.kept, 'token')} of the winner's look-ahead stood with it"
         yield Lines("", [kept, _cost(step)])
-    if step.attempt is not None:
-        attempt = step.attempt
+    elif isinstance(step.detail, Attempt):
+        attempt = step.detail
         score = "none" if attempt.score is None else number(attempt.score, 4)
         so_far = ", the best so far" if attempt.best else ""
         lines = [f"round {many(attempt.round)}, score {score}{so_far}"]

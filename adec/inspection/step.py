@@ -8,7 +8,7 @@ from adec.display.marks import mark_of
 from adec.display.words import count
 from adec.errors import UsageError
 from adec.events.codec import to_json
-from adec.events.records import Event, Step
+from adec.events.records import Event, Step, TreeRecord
 from adec.inspection.doubt import runner_up, shown
 from adec.inspection.figures import many, milliseconds, number
 from adec.inspection.search import step_blocks
@@ -57,8 +57,8 @@ def _blocks(step: Step, number_: int, place: int, before: str) -> Iterator[Block
     if step.tokens:
         yield _tokens(step, place)
     yield from step_blocks(step)
-    if step.tree is not None:
-        yield Lines("Tree of drafts", list(_tree(step)))
+    if isinstance(step.detail, TreeRecord):
+        yield Lines("Tree of drafts", list(_tree(step.detail)))
 
 
 def _forwards(step: Step) -> Block:
@@ -89,10 +89,9 @@ def _tokens(step: Step, place: int) -> Block:
     return Table("Tokens", header, rows, frozenset({0, 1, 5, 6, 7, 8}))
 
 
-def _tree(step: Step) -> Iterator[str]:
-    assert step.tree is not None
+def _tree(record: TreeRecord) -> Iterator[str]:
     try:
-        tree = check_tree(step.tree)
+        tree = check_tree(record)
     except ValueError as error:
         yield f"it cannot be read: {error}"
         return

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from adec.display.marks import Mark, mark_of
 from adec.events.codec import plain_data
-from adec.events.records import End, Event, Failure, Purpose, Start, Step
+from adec.events.records import End, Event, Failure, Pause, Purpose, Start, Step, TreeRecord
 from adec.events.tally import Tally
 from adec.inspection.doubt import Doubts
 from adec.inspection.search import Search
@@ -95,7 +95,7 @@ class Survey:
         self.kinds[step.kind] += 1
         self.search.add(step, self.steps, self.tally.tokens)
         # a pause has a reason, but nobody changes hands
-        if step.pause is None and (
+        if not isinstance(step.detail, Pause) and (
             step.reason is not None or (step.kind == "wake" and not step.drafted)
         ):
             self.handover_count += 1
@@ -103,7 +103,7 @@ class Survey:
                 place = self.tally.tokens
                 reason = None if step.reason is None else step.reason[:400]
                 self.handovers.append(HandOver(self.steps, place, step.kind, reason))
-        if step.drafted or step.tree is not None:
+        if step.drafted or isinstance(step.detail, TreeRecord):
             self._round(step)
         for token in step.tokens:
             self.marks[mark_of(token)] += 1
@@ -116,9 +116,9 @@ class Survey:
     def _round(self, step: Step) -> None:
         self.round_count += 1
         tree: CheckedTree | None = None
-        if step.tree is not None:
+        if isinstance(step.detail, TreeRecord):
             try:
-                tree = check_tree(step.tree)
+                tree = check_tree(step.detail)
             except ValueError:
                 self.broken_trees += 1
         # a position is a depth: of a tree whose branches compete for it, one at most can stand

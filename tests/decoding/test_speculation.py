@@ -23,7 +23,7 @@ from adec.decoding.registry import find_method
 from adec.decoding.strategy import Limits
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
-from adec.events.records import Guarantee
+from adec.events.records import Guarantee, TreeRecord
 from adec.sampling import Sampler
 from tests.decoding.clock import Clock, timed_pair
 from tests.laws import law
@@ -188,11 +188,11 @@ def test_engines_hold_what_was_committed_and_nothing_else(
             assert large.length == len(sequence) - 1
             assert len(step.tokens) in (step.accepted, step.accepted + 1)
             assert step.accepted <= step.drafted
-            assert (step.tree is None) == (step.drafted == 0)
+            assert (step.detail is None) == (step.drafted == 0)
             for token in step.tokens[: step.accepted]:
                 assert token.how == "accepted" and token.source != "large"
-            if step.tree is not None:
-                path = [step.tree.tokens[node] for node in step.tree.accepted]
+            if isinstance(step.detail, TreeRecord):
+                path = [step.detail.tokens[node] for node in step.detail.accepted]
                 assert path == [token.id for token in step.tokens[: step.accepted]]
     assert len(sequence) - prompt <= min(count, context - prompt)
     ended = sequence[-1] in END and len(sequence) > prompt
@@ -237,7 +237,7 @@ def test_forced_rejections_at_every_position(name) -> None:
         assert len(hit) <= 1  # none where the wrong token happens to be right, or was not drafted
         for step in rounds:
             if step not in hit:
-                assert step.accepted == max(step.tree.parents) + 2 or name == "dyspec"
+                assert step.accepted == max(step.detail.parents) + 2 or name == "dyspec"
                 assert all(t.how in ("accepted", "bonus") for t in step.tokens)
 
 

@@ -20,7 +20,7 @@ PAUSE = Step(
     (Token(1, "large", "chosen", text=" 176"), Token(2, "large", text=".")),
     (Forward("large", "look_ahead", 3, 2.0), Forward("large", "look_ahead", 3, 2.0)),
     signal=Signal(1.25, 1.0),
-    pause=Pause(
+    detail=Pause(
         (Candidate((3, 4), 0.5, -0.84, " 175."), Candidate((1, 2), 0.4, -0.21, " 176.")), 1, 1
     ),
 )
@@ -49,10 +49,10 @@ def test_a_pause_shows_its_candidates_the_winner_first() -> None:
 
 def test_hostile_candidates_stay_in_their_row() -> None:
     wild = "a\x1b[2J\r\n\t\u202e漢" * 30
-    assert PAUSE.pause is not None
-    candidates = tuple(replace(one, text=wild) for one in PAUSE.pause.candidates)
+    assert isinstance(PAUSE.detail, Pause)
+    candidates = tuple(replace(one, text=wild) for one in PAUSE.detail.candidates)
     for width in (80, 40, 25):
-        step = replace(PAUSE, pause=replace(PAUSE.pause, candidates=candidates))
+        step = replace(PAUSE, detail=replace(PAUSE.detail, candidates=candidates))
         rows = rows_of(step, width=width)
         assert sum("last pause" in row for row in rows) == 1
         assert rows[0] == " 176."  # nothing was cleared
@@ -60,8 +60,8 @@ def test_hostile_candidates_stay_in_their_row() -> None:
 
 
 def test_rounds_show_the_best_so_far() -> None:
-    good = Step("attempt", attempt=Attempt(1, (1,), 0.75, True, text="Answer: 5."))
-    bad = Step("attempt", attempt=Attempt(2, (2,), None, False, "the verifier printed nothing"))
+    good = Step("attempt", detail=Attempt(1, (1,), 0.75, True, text="Answer: 5."))
+    bad = Step("attempt", detail=Attempt(2, (2,), None, False, "the verifier printed nothing"))
     rows = rows_of(good, bad)
     assert any("best so far, 0.75: “Answer: 5.”" in row for row in rows)
     assert any("last answer: round 2, not scored" in row for row in rows)
@@ -83,7 +83,7 @@ def test_the_closing_lines() -> None:
         ((0.5, True), (None, False), (0.75, True), (0.1, False))
     ):
         attempt = Attempt(1 + number // 2, (1,), score, best)
-        tally.add(Step("attempt", attempt=attempt), 0.0)
+        tally.add(Step("attempt", detail=attempt), 0.0)
     assert summary_lines(tally.summary(1.0))[-1] == "4 answers in 2 rounds · best score 0.75"
 
 
@@ -93,18 +93,18 @@ def test_candidates_get_their_texts_where_ids_become_text() -> None:
     step = Step(
         "pause",
         (Token(ids[0], "large"),),
-        pause=Pause((Candidate(tuple(ids), 0.5, -1.0), Candidate(tuple(ids[:2]), 0.5, -2.0)), 0),
+        detail=Pause((Candidate(tuple(ids), 0.5, -1.0), Candidate(tuple(ids[:2]), 0.5, -2.0)), 0),
     )
     (done,) = TextStream(vocabulary).read([step])
-    assert done.pause is not None
-    assert [one.text for one in done.pause.candidates] == ["añ", "a\ufffd"]
+    assert isinstance(done.detail, Pause)
+    assert [one.text for one in done.detail.candidates] == ["añ", "a\ufffd"]
     assert done.tokens[0].text == "a"
 
 
 def test_answers_that_compete_are_counted_before_one_is_committed() -> None:
     forward = Forward("large", "write", 40, 5.0)
-    first = Step("attempt", (), (forward,), attempt=Attempt(1, (1,), 0.5, True, text="a"))
-    second = Step("attempt", (), (forward,), attempt=Attempt(2, (2,), 0.25, False, text="b"))
+    first = Step("attempt", (), (forward,), detail=Attempt(1, (1,), 0.5, True, text="a"))
+    second = Step("attempt", (), (forward,), detail=Attempt(2, (2,), 0.25, False, text="b"))
     rows = rows_of(first, second)
     assert any("2 answers in 2 rounds · 80 tokens read" in row for row in rows)
     assert not any("large 0 %" in row for row in rows)

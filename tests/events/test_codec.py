@@ -26,7 +26,6 @@ from adec.events.records import (
     Kind,
     Pause,
     Purpose,
-    Role,
     Signal,
     Start,
     Step,
@@ -63,13 +62,15 @@ token = st.builds(
     margin=maybe,
     probability=maybe,
     text=text,
+    position=st.none() | count,
 )
 forward = st.builds(
     Forward,
-    model=st.sampled_from(get_args(Role)),
+    model=st.sampled_from(["small", "large"]) | text,
     purpose=st.sampled_from(get_args(Purpose)),
     tokens=count,
     ms=number,
+    layers=st.none() | count,
 )
 tree = st.builds(
     TreeRecord,
@@ -108,10 +109,8 @@ step = st.builds(
     accepted=count,
     signal=st.none() | st.builds(Signal, value=number, threshold=number),
     reason=st.none() | text,
-    tree=st.none() | tree,
+    detail=st.none() | tree | pause | attempt,
     plain_ms=maybe,
-    pause=st.none() | pause,
-    attempt=st.none() | attempt,
 )
 start = st.builds(
     Start,
@@ -224,6 +223,14 @@ def lines(*events: Event | str | bytes) -> BytesIO:
         (
             [START, '{"type": "step", "kind": "pause", "pause": {"candidates": [], "winner": 0}}'],
             "pause winner is 0, of 0 candidates",
+        ),
+        (
+            [
+                START,
+                '{"type": "step", "kind": "draft", "tree": {"tokens": []}, '
+                '"attempt": {"round": 1}}',
+            ],
+            "step has both 'tree' and 'attempt'",
         ),
         ([START, '{"type": "step", "kind": "draft", "tokens": [3]}'], "token must be an object"),
         ([START, '{"type": "step", "kind": "draft", "drafted": true}'], "must be an integer"),

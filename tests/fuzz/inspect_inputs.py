@@ -21,9 +21,9 @@ TREE = TreeRecord(
 )
 TALL = (
     Step("wake", (Token(3, "small", "accepted", 0.3, 0.2, 0.6, "a"), Token(5, "large", "corrected", 2.0, text="é")),
-         drafted=4, accepted=2, tree=TREE, reason="four drafts"),
-    Step("pause", (Token(7, "large", text="x"),), pause=Pause((Candidate((7,), 0.5, 0.1, "x"), Candidate((8, 9), 0.4, 0.2, "yz")), 0, 1)),
-    Step("attempt", (), attempt=Attempt(1, (1, 2), 0.5, True, "feedback\n", 3.0, "text")),
+         drafted=4, accepted=2, detail=TREE, reason="four drafts"),
+    Step("pause", (Token(7, "large", text="x"),), detail=Pause((Candidate((7,), 0.5, 0.1, "x"), Candidate((8, 9), 0.4, 0.2, "yz")), 0, 1)),
+    Step("attempt", (), detail=Attempt(1, (1, 2), 0.5, True, "feedback\n", 3.0, "text")),
 )  # fmt: skip
 """Steps with all that a step can hold."""
 LAYERS = {"layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "context": 128}

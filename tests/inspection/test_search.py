@@ -32,13 +32,13 @@ def pause_step(winner: int = 1, text: str = "95. Then") -> Step:
     return Step(
         "pause", (Token(6, "large", "chosen", 1.25, text="9"), Token(8, "large", text="5")),
         forwards, 1.0, signal=Signal(1.25, 0.5), reason="entropy 1.25 >= 0.50 nats",
-        pause=Pause(candidates, winner, 1),
+        detail=Pause(candidates, winner, 1),
     )  # fmt: skip
 
 
 def attempt_step(score: float | None, best: bool, round_: int, text: str) -> Step:
     attempt = Attempt(round_, (3, 4), score, best, "two lines differ", 1500.0, text)
-    return Step("attempt", (), (Forward("large", "write", 2, 5.0),), 0.5, attempt=attempt)
+    return Step("attempt", (), (Forward("large", "write", 2, 5.0),), 0.5, detail=attempt)
 
 
 PAUSES: list[Event] = [
@@ -105,7 +105,7 @@ def test_hostile_pauses_stay_text(tmp_path: Path) -> None:
     """Text that acts on a page or a terminal, a winner that is none, many candidates."""
     many = Pause(tuple(Candidate((i,), 0.1, 0.0, EVIL) for i in range(500)), 10_000)
     events = [
-        START, pause_step(9, EVIL), Step("pause", pause=many), Step("pause", pause=Pause((), 0)),
+        START, pause_step(9, EVIL), Step("pause", detail=many), Step("pause", detail=Pause((), 0)),
         attempt_step(None, False, 1, EVIL), End(),
     ]  # fmt: skip
     page = Page()

@@ -131,7 +131,7 @@ def test_one_step_in_full(tmp_path: Path) -> None:
         Token(7, "small", "accepted", 1.9, 0.1, 0.3, " c"),
         Token(9, "large", "corrected", 0.5, 0.2, 0.6, "!"),
     )
-    wake = Step("wake", tokens, drafted=4, accepted=2, reason="unsure", tree=record)
+    wake = Step("wake", tokens, drafted=4, accepted=2, reason="unsure", detail=record)
     path = write_trace(tmp_path / "t.jsonl", [START, Step("prompt"), wake, End({})])
     outcome = look(path, "--step", 2)
     assert outcome.code == 0 and visible(outcome.out)
@@ -196,7 +196,7 @@ def test_broken_trees_are_named_and_nothing_more(
     parents: tuple[int, ...], accepted: tuple[int, ...], said: str, tmp_path: Path
 ) -> None:
     record = TreeRecord(tuple(range(len(parents))), parents, (), accepted)
-    path = write_trace(tmp_path / "t.jsonl", [START, Step("wake", tree=record)])
+    path = write_trace(tmp_path / "t.jsonl", [START, Step("wake", detail=record)])
     assert "it cannot be read: " in (out := look(path, "--step", 1).out) and said in out
     assert "1 tree in it cannot be read" in look(path).out
 
@@ -209,7 +209,7 @@ def test_deep_and_wide_trees_are_cut(tmp_path: Path) -> None:
         (-1, *(n // 2 for n in range(many - 1))),
     ):
         record = TreeRecord(tuple(range(many)), parents, (), ())
-        path = write_trace(tmp_path / "t.jsonl", [START, Step("wake", drafted=many, tree=record)])
+        path = write_trace(tmp_path / "t.jsonl", [START, Step("wake", drafted=many, detail=record)])
         assert len(look(path, "--step", 1).out) < 50_000 and look(path).code == 0
 
 
@@ -219,7 +219,7 @@ def test_a_long_trace_is_read_in_little_memory() -> None:
         record = TreeRecord((1, 2), (-1, 0), (0.5, 0.5), (0,), ("a", "b"))
         for number in range(8_000):
             token = Token(number, "small", "accepted", number % 7 / 3, 0.5, 0.6, "word ")
-            yield Step("wake", (token,), drafted=2, accepted=1, reason=f"r{number}", tree=record)
+            yield Step("wake", (token,), drafted=2, accepted=1, reason=f"r{number}", detail=record)
 
     shown = []
     tracemalloc.start()

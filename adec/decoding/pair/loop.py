@@ -158,7 +158,7 @@ class PairLoop:
             accepted=accepted,
             signal=self._rule.signal,
             reason=self._rule.reason,
-            tree=record,
+            detail=record,
         )
 
     def _cut(self) -> None:

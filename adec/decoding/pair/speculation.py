@@ -139,7 +139,7 @@ class Speculation:
             tuple(written),
             drafted=len(proposal),
             accepted=len(verdict.path),
-            tree=_record(proposal, verdict) if len(proposal) else None,
+            detail=_record(proposal, verdict) if len(proposal) else None,
             signal=None if proposal.signal is None else Signal(*proposal.signal),
             reason=proposal.stop or self._planner.reason,
             plain_ms=self._planner.plain_ms,

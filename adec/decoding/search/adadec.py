@@ -176,7 +176,7 @@ class _Answer:
             tuple(written),
             signal=Signal(entropy, threshold),
             reason=f"entropy {entropy:.2f} >= {threshold:.2f} nats",
-            pause=Pause(
+            detail=Pause(
                 tuple(
                     Candidate(tuple(b.tokens), b.probability, score)
                     for b, score in zip(branches, scores, strict=True)

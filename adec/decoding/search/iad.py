@@ -227,7 +227,7 @@ class Iad:
             ms,
             exchange.text(ids),
         )
-        return Step("attempt", (), tuple(one.forwards), one.own_ms, attempt=attempt)
+        return Step("attempt", (), tuple(one.forwards), one.own_ms, detail=attempt)
 
     def _sampler(self, sampler: Sampler, count: int) -> Sampler:
         """Of the answer after `count` others: the first as asked, the rest sampled, each with draws of its own."""

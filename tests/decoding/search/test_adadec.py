@@ -16,7 +16,7 @@ from adec.decoding.strategy import Limits
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
 from adec.errors import UsageError
-from adec.events.records import Guarantee, Step
+from adec.events.records import Guarantee, Pause, Step
 from adec.sampling import Sampler
 from tests.laws import law, pair
 
@@ -58,25 +58,25 @@ def test_a_pause_by_hand() -> None:
     on = engine()
     steps = run(AdaDecSettings(threshold=0.9, candidates=3, ahead=2), on=on)
     step = next(step for step in steps if step.kind == "pause")
-    assert step.pause is not None and step.signal is not None
-    assert [c.tokens for c in step.pause.candidates] == [(A, B, Z), (B, C, D), (C, Z)]
+    assert isinstance(step.detail, Pause) and step.signal is not None
+    assert [c.tokens for c in step.detail.candidates] == [(A, B, Z), (B, C, D), (C, Z)]
     logs = [(0.40, 0.5, 1.0), (0.35, 0.9, 0.8), (0.25, 0.6)]
     expected = [sum(map(math.log, row)) / len(row) for row in logs]
-    assert [c.score for c in step.pause.candidates] == pytest.approx(expected, abs=1e-6)
-    assert [c.probability for c in step.pause.candidates] == pytest.approx([0.40, 0.35, 0.25])
-    assert step.pause.winner == 1 == max(range(3), key=expected.__getitem__)
+    assert [c.score for c in step.detail.candidates] == pytest.approx(expected, abs=1e-6)
+    assert [c.probability for c in step.detail.candidates] == pytest.approx([0.40, 0.35, 0.25])
+    assert step.detail.winner == 1 == max(range(3), key=expected.__getitem__)
     assert step.signal.value == pytest.approx(-sum(p * math.log(p) for p in (0.40, 0.35, 0.25)))
     assert [token.how for token in step.tokens] == ["chosen", "written", "written"]
     assert tokens_of(steps) == [B, C, D, Z]
     # a level a forward: three candidates, then the two that did not end; the winner's tokens are not read again
     assert on.fed == [[A], [A, B, C], [B, C], [D]]
-    assert step.pause.kept == 2
+    assert step.detail.kept == 2
 
 
 def test_an_ended_candidate_keeps_its_mean() -> None:
     """With a longer look-ahead its two tokens still count two."""
     steps = run(AdaDecSettings(threshold=0.9, candidates=3, ahead=3))
-    pause = next(step.pause for step in steps if step.pause is not None)
+    pause = next(step.detail for step in steps if isinstance(step.detail, Pause))
     assert [len(c.tokens) for c in pause.candidates] == [3, 4, 2]
     assert pause.candidates[2].score == pytest.approx((math.log(0.25) + math.log(0.6)) / 2)
     assert pause.candidates[1].score == pytest.approx(
@@ -89,7 +89,7 @@ def test_the_look_aheads_weight_by_hand() -> None:
     logs = [(0.40, 0.5, 1.0), (0.35, 0.9, 0.8), (0.25, 0.6)]
     for weight in (0.0, 0.5, 3.0):
         steps = run(AdaDecSettings(threshold=0.9, candidates=3, ahead=2, weight=weight))
-        pause = next(step.pause for step in steps if step.pause is not None)
+        pause = next(step.detail for step in steps if isinstance(step.detail, Pause))
         expected = [
             (math.log(first) + weight * sum(map(math.log, rest))) / (1 + len(rest))
             for first, *rest in logs
@@ -101,9 +101,9 @@ def test_the_look_aheads_weight_by_hand() -> None:
 def test_look_ahead_is_kept_up_to_the_next_unsure_place() -> None:
     steps = run(AdaDecSettings(threshold=0.45, candidates=2, ahead=2))
     first = next(step for step in steps if step.kind == "pause")
-    assert first.pause is not None
+    assert isinstance(first.detail, Pause)
     # after B the entropy is 0.33, after B C 0.50: C is kept, and D's place is a pause of its own
-    assert (first.pause.kept, [t.id for t in first.tokens]) == (1, [B, C])
+    assert (first.detail.kept, [t.id for t in first.tokens]) == (1, [B, C])
     assert [step.kind for step in steps] == ["prompt", "pause", "pause"]
 
 
@@ -121,10 +121,10 @@ def test_splitting_by_hand() -> None:
         chosen = AdaDecSettings(threshold=1.2, candidates=2, ahead=1, model=writer, split=True)
         steps = list(AdaDec(Engines(large, small), chosen).generate([A], Limits(1, END)))
         step = steps[-1]
-        assert step.pause is not None
-        assert [c.tokens for c in step.pause.candidates] == [(t, Z) for t in candidates]
+        assert isinstance(step.detail, Pause)
+        assert [c.tokens for c in step.detail.candidates] == [(t, Z) for t in candidates]
         first = large_book((A,))
-        assert [c.score for c in step.pause.candidates] == pytest.approx(
+        assert [c.score for c in step.detail.candidates] == pytest.approx(
             [(math.log(first[t]) + math.log(0.1)) / 2 for t in candidates]
         )
         assert step.tokens[0].id == B and step.tokens[0].source == writer
@@ -167,7 +167,7 @@ def test_without_look_ahead_or_pauses_it_is_plain(chosen, sampler, seed, prompt,
     limits = Limits(16, frozenset({5}), sampler)
     steps, small, large = answer(chosen, seed, prompt, limits)
     assert tokens_of(steps) == plain(chosen, seed, prompt, limits)
-    assert not any(step.pause for step in steps)
+    assert not any(isinstance(step.detail, Pause) for step in steps)
     other = large if chosen.model == "small" else small
     assert other.fed == []
 
@@ -227,13 +227,13 @@ def test_every_pause_is_what_a_fresh_engine_says(chosen, seed) -> None:
         return list(model._law(tuple(prefix)))
 
     for step in steps:
-        if step.pause is not None:
+        if isinstance(step.detail, Pause):
             first = row(writer, committed)
             order = sorted(range(6), key=lambda t: (-first[t], t))[: chosen.candidates]
-            assert [c.tokens[0] for c in step.pause.candidates] == order
+            assert [c.tokens[0] for c in step.detail.candidates] == order
             entropy = -sum(p * math.log(p) for p in first if p)
             assert entropy >= chosen.threshold - 1e-4
-            for candidate in step.pause.candidates:
+            for candidate in step.detail.candidates:
                 path, total = list(committed), 0.0
                 for place, token in enumerate(candidate.tokens):
                     if place:
@@ -243,11 +243,11 @@ def test_every_pause_is_what_a_fresh_engine_says(chosen, seed) -> None:
                     path.append(token)
                 assert candidate.score == pytest.approx(total / len(candidate.tokens), abs=1e-3)
                 assert len(candidate.tokens) == 1 + chosen.ahead or candidate.tokens[-1] == 5
-            scores = [c.score for c in step.pause.candidates]
-            assert scores[step.pause.winner] == max(scores)
-            winner = step.pause.candidates[step.pause.winner]
+            scores = [c.score for c in step.detail.candidates]
+            assert scores[step.detail.winner] == max(scores)
+            winner = step.detail.candidates[step.detail.winner]
             ids = tuple(token.id for token in step.tokens)
-            assert ids == winner.tokens[: 1 + step.pause.kept]
+            assert ids == winner.tokens[: 1 + step.detail.kept]
         committed += [token.id for token in step.tokens]
 
 
@@ -258,7 +258,7 @@ def test_a_pause_feeds_a_token_a_candidate_and_level() -> None:
             chosen = AdaDecSettings(threshold=0.0, candidates=width, ahead=depth, keep=False)
             steps = list(AdaDec(Engines(on), chosen).generate([0], Limits(3)))
             for step in steps:
-                if step.pause is not None:
+                if isinstance(step.detail, Pause):
                     fed = [f.tokens for f in step.forwards if f.purpose == "look_ahead"]
                     assert fed == [width] * depth
 

@@ -51,7 +51,7 @@ def run(chosen: IadSettings, verify, *, seed: int = 1, bounds: Limits | None = N
 
 
 def attempts_of(steps: list[Step]) -> list[Attempt]:
-    return [step.attempt for step in steps if step.attempt is not None]
+    return [step.detail for step in steps if isinstance(step.detail, Attempt)]
 
 
 def committed(steps: list[Step]) -> tuple[int, ...]:
