@@ -25,7 +25,7 @@ from adec.benchmark.figures import points
 from adec.benchmark.statistics import Gain
 from adec.decoding.search.threshold import Threshold, learn_threshold, observe
 from adec.engines.base import OpenOptions
-from adec.judging.replies import code_of
+from adec.judging.matches import code_of
 from adec.judging.sandbox import passes
 from adec.practice.tasks import FAMILIES, Problem, problems
 

@@ -21,7 +21,7 @@ from adec.engines.pair import Engines
 from adec.errors import UsageError
 from adec.events.records import End, Event, Guarantee, Start, Step
 from adec.events.tally import Finish, Tally
-from adec.judging.verifiers import Verdict
+from adec.judging.verifiers import Rating
 from adec.sampling import Sampler
 
 
@@ -37,7 +37,7 @@ class Question:
     stop: tuple[str, ...] = ()
     signals: bool = True
     """Whether the events must carry entropies, margins and probabilities."""
-    verify: Callable[[str], Verdict] | None = None
+    verify: Callable[[str], Rating] | None = None
     """What scores whole answers, for a strategy that compares them; None: the large model's log-probability."""
     budget: int | None = None
     """Tokens that such a strategy may be fed for its answers, on average; None: as its settings say."""

@@ -16,7 +16,8 @@ from itertools import permutations
 from math import lgamma, log
 from random import Random
 
-from adec.benchmark.task import Match, Task
+from adec.benchmark.task import Task
+from adec.judging.matches import Match
 from adec.practice.tasks.words import ITEMS
 
 GROUP = "dependence"

@@ -12,7 +12,6 @@ from adec.answering.session import Question
 from adec.benchmark.answer import PLAIN, Answer, PromptResult
 from adec.benchmark.check import common, first_difference
 from adec.benchmark.contestant import Contestant, Interrupted, Reply
-from adec.benchmark.judging import judge
 from adec.benchmark.task import Task
 from adec.engines.pair import Engines
 from adec.errors import AdecError, UsageError
@@ -143,7 +142,7 @@ class Bench:
         if answer.error is not None:
             return answer
         answer = replace(
-            answer, right=judge(task, answer.text, allow_exec=self._settings.allow_exec)
+            answer, right=task.judge(answer.text, allow_exec=self._settings.allow_exec)
         )
         if plain is None or plain.answer.error is not None or plain.ids is None:
             return answer

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
+from adec.judging.matches import REPLY, Match, is_match
 from adec.practice.tasks import Problem
 
-Match = Literal[
-    "exact", "number", "regex", "command", "list", "reordered", "one more", "one less", "one replaced"
-]  # fmt: skip
-"""exact, number, regex, command: what a user's JSONL may say. The others judge lists, see `judging`."""
-
 USER_MATCHES: tuple[Match, ...] = ("exact", "number", "regex", "command")
+"""What a user's JSONL file may name; the others judge edited lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +39,12 @@ class Task:
     def has_answer(self) -> bool:
         """Whether a reply can be right or wrong."""
         return self.match is not None or self.problem is not None
+
+    def judge(self, reply: str, *, allow_exec: bool) -> bool | None:
+        """Whether a reply is right; None where that is not known, or would run code without leave."""
+        if not self.has_answer or (self.runs_code and not allow_exec):
+            return None
+        if self.problem is not None:
+            return self.problem.check(reply[:REPLY])
+        assert self.match is not None
+        return is_match(reply, self.match, self.answer, self.given)

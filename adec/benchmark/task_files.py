@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from adec.benchmark.task import USER_MATCHES, Match, Task
+from adec.benchmark.task import USER_MATCHES, Task
 from adec.errors import UsageError
+from adec.judging.matches import Match
 
 LINE_BYTES = 4 * 1024 * 1024
 """Longest line that is read."""

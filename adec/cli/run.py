@@ -20,7 +20,7 @@ from adec.interrupts import Interrupts
 if TYPE_CHECKING:
     from adec.answering.session import Question, Session
     from adec.display import Display
-    from adec.judging.verifiers import Verdict
+    from adec.judging.verifiers import Rating
 
 
 def run(
@@ -183,7 +183,7 @@ def run(
 
 def _verifier(
     command: str | None, tests: Path | None, allow_exec: bool
-) -> Callable[[str], Verdict] | None:
+) -> Callable[[str], Rating] | None:
     if command is not None and tests is not None:
         raise UsageError("--verify and --tests exclude each other")
     if tests is not None and not allow_exec:

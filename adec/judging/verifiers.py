@@ -1,35 +1,26 @@
-"""What scores whole answers: a user's command, tests of code that a model wrote, a practice problem's own checker."""
+"""Score whole answers: by a user's command, or by tests of the code that a model wrote."""
 
 from __future__ import annotations
 
 import math
-import os
-import select
 import shlex
 import shutil
-import signal
-import subprocess
-import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
 
 from adec.errors import UsageError
-from adec.judging.replies import code_of
-from adec.judging.sandbox import passes
+from adec.judging.matches import code_of
+from adec.judging.sandbox import NOT_STARTED, Confinement, Refused, passes, run_confined
 
 SECONDS = 30.0
 """What a command may take for one answer."""
-OUTPUT_BYTES = 64 * 1024
 FEEDBACK_CHARACTERS = 2000
 TEST_BYTES = 256 * 1024
 MOST_TESTS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Rating:
     """A verifier's opinion of an answer."""
 
     score: float | None
@@ -39,10 +30,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class CommandVerifier:
-    """A program that reads an answer on stdin and prints its score as the last line; lines before it are feedback.
+    """A program that reads an answer on stdin and prints a score as its last line.
 
-    Its exit status does not matter. A program that is late, prints too much or ends without a finite number gives no score; its
-    whole process group is killed.
+    The lines before it are feedback; the exit status does not matter. The program runs in the
+    sandbox: limited time, memory and output, and no network where the system can cut it off. One
+    that breaks a limit, or does not end with a finite number, gives no score.
     """
 
     words: tuple[str, ...]
@@ -65,35 +57,39 @@ class CommandVerifier:
             )
         return cls(words)
 
-    def __call__(self, text: str) -> Verdict:
+    def __call__(self, text: str) -> Rating:
+        limits = Confinement(self.seconds)
         try:
-            output = _output_of(self.words, text, self.seconds)
+            status, output = run_confined(self.words, text.encode("utf-8", "replace"), limits)
         except OSError as error:
-            return Verdict(None, f"the verifier cannot run: {error.strerror}")
-        except _Refused as error:
-            return Verdict(None, f"the verifier {error}")
+            return Rating(None, f"the verifier cannot run: {error.strerror}")
+        except Refused as error:
+            return Rating(None, f"the verifier {error}")
+        if status == NOT_STARTED and not output:
+            return Rating(None, f"the verifier {self.words[0]} cannot be started")
         return read_score(output)
 
 
-def read_score(output: bytes) -> Verdict:
-    """The last line that is not blank as a number, what stands before it as feedback."""
+def read_score(output: bytes) -> Rating:
+    """Read the last line that is not blank as a number; what stands before it is feedback."""
     lines = [line for line in output.decode("utf-8", "replace").splitlines() if line.strip()]
     if not lines:
-        return Verdict(None, "the verifier printed nothing")
+        return Rating(None, "the verifier printed nothing")
     try:
         score = float(lines[-1])
     except ValueError:
         score = math.nan
     if not math.isfinite(score):
-        return Verdict(None, f"the verifier's last line is no number: {lines[-1][:80]!r}")
-    return Verdict(score, "\n".join(lines[:-1])[:FEEDBACK_CHARACTERS])
+        return Rating(None, f"the verifier's last line is no number: {lines[-1][:80]!r}")
+    return Rating(score, "\n".join(lines[:-1])[:FEEDBACK_CHARACTERS])
 
 
 @dataclass(frozen=True)
 class CodeVerifier:
-    """The share of `tests` that pass after the answer's Python ran, in a process of its own with limits.
+    """The share of `tests` that pass after the answer's Python ran in the sandbox.
 
-    A test is an expression that must be True, such as `double(2) == 4`. The first that fails is the feedback.
+    A test is an expression that must be True, such as `double(2) == 4`. The first one that fails is
+    the feedback.
     """
 
     tests: tuple[str, ...]
@@ -118,52 +114,12 @@ class CodeVerifier:
             )
         return cls(tests)
 
-    def __call__(self, text: str) -> Verdict:
+    def __call__(self, text: str) -> Rating:
         source = code_of(text)
         if passes(source, self.tests):
-            return Verdict(1.0)
+            return Rating(1.0)
         # one by one, each in a process of its own: a test may spoil what the next one needs
         failed = [test for test in self.tests if not passes(source, [test])]
         if not failed:
-            return Verdict(0.0, "the tests pass one by one, but not together")
-        return Verdict(1 - len(failed) / len(self.tests), f"This is not true: {failed[0]}")
-
-
-class _Refused(Exception):
-    """What a command did wrong, as the end of a sentence."""
-
-
-def _output_of(words: Sequence[str], text: str, seconds: float) -> bytes:
-    """All that a command prints, within time and size."""
-    deadline = monotonic() + seconds
-    output = b""
-    # the answer comes from a file: a program that does not read it cannot block us
-    with tempfile.TemporaryFile() as source:
-        source.write(text.encode("utf-8", "replace"))
-        source.seek(0)
-        process = subprocess.Popen(
-            words, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-        )  # fmt: skip
-        assert process.stdout is not None
-        try:
-            with process.stdout as stream:
-                while True:
-                    ready, _, _ = select.select([stream], [], [], max(0.0, deadline - monotonic()))
-                    if not ready:
-                        raise _Refused(f"took more than {seconds:g} s")
-                    part = os.read(stream.fileno(), OUTPUT_BYTES)
-                    if not part:
-                        break
-                    output += part
-                    if len(output) > OUTPUT_BYTES:
-                        raise _Refused(f"printed more than {OUTPUT_BYTES // 1024} KiB")
-            try:
-                process.wait(max(0.0, deadline - monotonic()))
-            except subprocess.TimeoutExpired:
-                raise _Refused(f"took more than {seconds:g} s") from None
-        finally:
-            # what it left running as well
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    return output
+            return Rating(0.0, "the tests pass one by one, but not together")
+        return Rating(1 - len(failed) / len(self.tests), f"This is not true: {failed[0]}")

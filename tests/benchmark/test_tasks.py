@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adec.benchmark import dependence
-from adec.benchmark.judging import judge
 from adec.benchmark.task import Task
 from adec.benchmark.task_files import LINE_BYTES, read_tasks
 from adec.benchmark.task_sources import find_source, names
@@ -21,7 +20,7 @@ from adec.errors import UsageError
 
 def said(match, answer: str, reply: str, *, given: str = "", allow_exec: bool = False):
     task = Task(0, "p", "g", match=match, answer=answer, given=given)
-    return judge(task, reply, allow_exec=allow_exec)
+    return task.judge(reply, allow_exec=allow_exec)
 
 
 @pytest.mark.parametrize(
@@ -76,9 +75,9 @@ def test_commands_run_only_when_allowed(tmp_path: Path) -> None:
 def test_code_runs_only_when_allowed() -> None:
     task = next(find_source(["functions"], 1, 0).begin())
     assert task.problem is not None and task.runs_code
-    assert judge(task, task.problem.solution, allow_exec=False) is None
-    assert judge(task, task.problem.solution, allow_exec=True) is True
-    assert judge(task, "import os", allow_exec=True) is False
+    assert task.judge(task.problem.solution, allow_exec=False) is None
+    assert task.judge(task.problem.solution, allow_exec=True) is True
+    assert task.judge("import os", allow_exec=True) is False
 
 
 def test_every_named_task_gives_what_it_says_and_accepts_its_own_answer() -> None:
@@ -90,7 +89,7 @@ def test_every_named_task_gives_what_it_says_and_accepts_its_own_answer() -> Non
         assert tasks != list(find_source([name], 6, 4).begin())
         for task in tasks:
             if task.problem is not None:
-                assert judge(task, task.problem.solution, allow_exec=True) is True
+                assert task.judge(task.problem.solution, allow_exec=True) is True
 
 
 def test_several_tasks_come_one_after_the_other(tmp_path: Path) -> None:
@@ -128,8 +127,8 @@ def test_right_answers_of_dependence_tasks_by_construction() -> None:
             "one less": words[1:],
             "one replaced": [task.given, *words[1:]],
         }.get(task.match, words)
-        assert judge(task, f"Answer: {' '.join(edited)}.", allow_exec=False) is True
-        assert judge(task, "Answer: none of these.", allow_exec=False) is False
+        assert task.judge(f"Answer: {' '.join(edited)}.", allow_exec=False) is True
+        assert task.judge("Answer: none of these.", allow_exec=False) is False
         assert (task.dependence_nats == 0) == (task.match == "list")
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adec.judging.replies import answer_of, code_of
+from adec.judging.matches import answer_of, code_of
 from adec.judging.sandbox import passes
 from adec.practice.tasks import FAMILIES, TRAINING, Problem, problems
 

@@ -24,7 +24,7 @@ from adec.engines.base import Engine
 from adec.engines.pair import Engines
 from adec.errors import AdecError, UsageError
 from adec.events.records import Attempt, Forward, Guarantee, Role, Step, Token
-from adec.judging.verifiers import Verdict
+from adec.judging.verifiers import Rating
 from adec.sampling import Sampler
 from adec.signals import Scores
 
@@ -55,7 +55,7 @@ class Exchange:
     """From a question to the ids of its prompt."""
     text: Callable[[Sequence[int]], str]
     """From the ids of an answer to its text."""
-    verify: Callable[[str], Verdict] | None = None
+    verify: Callable[[str], Rating] | None = None
     """The score of an answer's text; None: its mean log-probability under the large model."""
     interrupted: Callable[[], bool] = lambda: False
     budget: int | None = None
@@ -72,7 +72,7 @@ class _Answer:
     own_ms: float
     log: float | None = None
     """Sum of the tokens' log-probabilities (nats), where they are known from the writing."""
-    verdict: Verdict = field(default_factory=lambda: Verdict(None))
+    rating: Rating = field(default_factory=lambda: Rating(None))
 
     @property
     def ids(self) -> list[int]:
@@ -124,9 +124,9 @@ class Iad:
             if full or self._spent(exchange, limits, answers) or exchange.interrupted():
                 break
         best = best_of(answers)
-        if best.verdict.score is None and not exchange.interrupted():
+        if best.rating.score is None and not exchange.interrupted():
             raise AdecError(
-                f"no answer could be scored: {answers[0].verdict.feedback or 'the verifier gave no number'}"
+                f"no answer could be scored: {answers[0].rating.feedback or 'the verifier gave no number'}"
             )
         yield Step("write", tuple(best.tokens))
 
@@ -167,7 +167,7 @@ class Iad:
         for place, one in enumerate(fresh):
             before = asked == prompt if self._writer is self._large else number > 1
             if one.log is not None:
-                one.verdict = Verdict(one.log / len(one.tokens))
+                one.rating = Rating(one.log / len(one.tokens))
             else:
                 self._likelihood(prompt, one, held=before or place > 0)
             yield self._step(exchange, one, best_of(answers), 0.0)
@@ -198,7 +198,7 @@ class Iad:
         assert exchange.verify is not None
         began = perf_counter()
         known = next((other for other in answers if other.ids == one.ids), one)
-        one.verdict = known.verdict if known is not one else exchange.verify(exchange.text(one.ids))
+        one.rating = known.rating if known is not one else exchange.verify(exchange.text(one.ids))
         ms = 1000 * (perf_counter() - began)
         return self._step(exchange, one, best_of(answers), ms)
 
@@ -213,7 +213,7 @@ class Iad:
         unread = [*prompt[known:], *ids[:-1]]
         rows = meter.forward(engine, "large", "verify", unread, rows=len(ids))
         logs = [log_of(rows.probability(i, token)) for i, token in enumerate(ids)]
-        one.verdict = Verdict(sum(logs) / len(logs))
+        one.rating = Rating(sum(logs) / len(logs))
         one.forwards += meter.forwards
 
     def _step(self, exchange: Exchange, one: _Answer, best: _Answer, ms: float) -> Step:
@@ -221,9 +221,9 @@ class Iad:
         attempt = Attempt(
             one.round,
             tuple(ids),
-            one.verdict.score,
-            one is best and one.verdict.score is not None,
-            one.verdict.feedback,
+            one.rating.score,
+            one is best and one.rating.score is not None,
+            one.rating.feedback,
             ms,
             exchange.text(ids),
         )
@@ -250,7 +250,7 @@ class Iad:
         self, exchange: Exchange, prompt: list[int], answers: Sequence[_Answer]
     ) -> list[int]:
         """The prompt of a later round: with best and worst, or as much of that as leaves room for an answer."""
-        scored = [one for one in answers if one.verdict.score is not None]
+        scored = [one for one in answers if one.rating.score is not None]
         if not exchange.question or not scored:
             return prompt
         best, worst = best_of(scored), min(scored, key=_score)
@@ -258,20 +258,20 @@ class Iad:
         for shown in ((best, worst), (best,)):
             if len(shown) == 2 and _score(best) == _score(worst):
                 continue
-            parts = [(exchange.text(one.ids), one.verdict) for one in shown]
+            parts = [(exchange.text(one.ids), one.rating) for one in shown]
             ids = exchange.encode(with_feedback(exchange.question, parts))
             if len(ids) <= room:
                 return ids
         return prompt
 
 
-def with_feedback(question: str, shown: Sequence[tuple[str, Verdict]]) -> str:
+def with_feedback(question: str, shown: Sequence[tuple[str, Rating]]) -> str:
     """The question, an earlier answer or two (best, then worst) with what was said of them, and what to do better."""
     names = ("The best", "The worst") if len(shown) > 1 else ("An earlier answer",)
     parts = [question]
-    for name, (text, verdict) in zip(names, shown, strict=True):
-        said = f"\n{verdict.feedback}" if verdict.feedback else ""
-        parts.append(f"{name} (score {_score_words(verdict)}):\n{text}{said}")
+    for name, (text, rating) in zip(names, shown, strict=True):
+        said = f"\n{rating.feedback}" if rating.feedback else ""
+        parts.append(f"{name} (score {_score_words(rating)}):\n{text}{said}")
     wish = "Write a better answer to the question. Keep what is right in the best one"
     parts.append(f"{wish}, avoid what makes the worst one worse." if len(shown) > 1 else f"{wish}.")
     return "\n\n".join(parts)
@@ -283,9 +283,9 @@ def best_of(answers: Sequence[_Answer]) -> _Answer:
 
 
 def _score(one: _Answer) -> float:
-    score = one.verdict.score
+    score = one.rating.score
     return float("-inf") if score is None else score
 
 
-def _score_words(verdict: Verdict) -> str:
-    return "none" if verdict.score is None else f"{verdict.score:.4g}"
+def _score_words(rating: Rating) -> str:
+    return "none" if rating.score is None else f"{rating.score:.4g}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2s
 from typing import Literal
 
-from adec.judging.replies import answer_of, code_of
+from adec.judging.matches import answer_of, code_of
 from adec.judging.sandbox import passes
 
 Form = Literal["text", "list", "any order", "code"]

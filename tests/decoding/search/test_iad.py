@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from adec.answering.text import text_of
 from adec.decoding.plain import Plain
-from adec.decoding.search.iad import Exchange, Iad, IadSettings, Verdict, with_feedback
+from adec.decoding.search.iad import Exchange, Iad, IadSettings, Rating, with_feedback
 from adec.decoding.strategy import Limits
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
@@ -58,8 +58,8 @@ def committed(steps: list[Step]) -> tuple[int, ...]:
     return tuple(token.id for step in steps for token in step.tokens)
 
 
-def lengths(text: str) -> Verdict:
-    return Verdict(len(text) / 100)
+def lengths(text: str) -> Rating:
+    return Rating(len(text) / 100)
 
 
 def test_best_of_n() -> None:
@@ -99,8 +99,8 @@ def test_the_best_is_never_lost(chosen, seed, given_scores, temperature) -> None
     """Whatever a verifier says: the committed answer is the first of the greatest score, and the stops are kept."""
     said = count()
 
-    def verify(text: str) -> Verdict:
-        return Verdict(given_scores.get(next(said), 0.25))
+    def verify(text: str) -> Rating:
+        return Rating(given_scores.get(next(said), 0.25))
 
     bounds = limits(sampler=Sampler(temperature, seed=seed))
     try:
@@ -131,7 +131,7 @@ def test_the_best_is_never_lost(chosen, seed, given_scores, temperature) -> None
 
 def verify_from(given_scores):
     said = count()
-    return lambda text: Verdict(given_scores.get(next(said), 0.25))
+    return lambda text: Rating(given_scores.get(next(said), 0.25))
 
 
 def test_the_large_models_likelihood_by_hand() -> None:
@@ -185,8 +185,8 @@ def test_a_budget_is_spent_on_average_and_no_more(share: float) -> None:
 def test_a_later_round_sees_best_and_worst() -> None:
     asked: list[str] = []
 
-    def verify(text: str) -> Verdict:
-        return Verdict(len(text) / 100, f"has {len(text)}")
+    def verify(text: str) -> Rating:
+        return Rating(len(text) / 100, f"has {len(text)}")
 
     steps, on = run(IadSettings(rounds=2, candidates=4), verify, asked=asked)
     tried = attempts_of(steps)[:4]
@@ -218,7 +218,7 @@ def test_feedback_that_leaves_no_room_is_left_out(both: int, one: int, read: int
 
 
 def test_with_feedback_of_one() -> None:
-    text = with_feedback("Why?", [("So.", Verdict(0.5))])
+    text = with_feedback("Why?", [("So.", Rating(0.5))])
     assert text.splitlines()[:4] == ["Why?", "", "An earlier answer (score 0.5):", "So."]
     assert "worst" not in text
 
@@ -226,9 +226,9 @@ def test_with_feedback_of_one() -> None:
 def test_the_same_answer_is_verified_once() -> None:
     seen: list[str] = []
 
-    def verify(text: str) -> Verdict:
+    def verify(text: str) -> Rating:
         seen.append(text)
-        return Verdict(0.0)
+        return Rating(0.0)
 
     steps, _ = run(IadSettings(rounds=2, candidates=5, temperature=0.1), verify, bounds=limits(1))
     tried = [attempt.tokens for attempt in attempts_of(steps)]
@@ -237,7 +237,7 @@ def test_the_same_answer_is_verified_once() -> None:
 
 def test_no_score_at_all_is_an_error_that_says_why() -> None:
     with pytest.raises(AdecError, match="no answer could be scored: it is Monday"):
-        run(IadSettings(rounds=1, candidates=2), lambda text: Verdict(None, "it is Monday"))
+        run(IadSettings(rounds=1, candidates=2), lambda text: Rating(None, "it is Monday"))
 
 
 def test_an_interruption_ends_with_the_best_so_far() -> None:
