@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from adec.benchmark.statistics import Gain, Interval, Share
-from adec.display import words
+from adec.display import wording
 
 UNKNOWN = "-"
 
@@ -15,7 +15,7 @@ def number(value: float | None, digits: int) -> str:
 
 
 def percent(value: float | None) -> str:
-    return UNKNOWN if value is None else words.percent(value)
+    return UNKNOWN if value is None else wording.percent(value)
 
 
 def interval(value: Interval | None) -> str:

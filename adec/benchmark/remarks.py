@@ -8,7 +8,7 @@ from adec.benchmark.answer import PLAIN
 from adec.benchmark.report import Row
 from adec.benchmark.statistics import FEWEST, outliers
 from adec.benchmark.totals import KEPT, Totals
-from adec.display.words import count
+from adec.display.wording import count
 
 BUSY = 0.5
 """Load per core, of other programs, from which the machine counts as loaded."""

@@ -23,9 +23,9 @@ from adec.benchmark.figures import (
     short,
 )
 from adec.benchmark.report import Report, Row
-from adec.display.output import write
 from adec.display.sanitise import one_line
-from adec.display.words import count
+from adec.display.streams import write
+from adec.display.wording import count
 
 SPEED = ("tok/s", "speedup", "1st token", "tok/forward", "work", "overhead")
 QUALITY = ("wrote", "read", "right", "same", "leading", "peak MB")

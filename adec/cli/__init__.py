@@ -19,7 +19,7 @@ def invoke(arguments: Sequence[str]) -> object:
     import typer
 
     from adec.cli.app import app
-    from adec.cli.config import default_map, origin_of
+    from adec.cli.option_defaults import default_map, origin_of
     from adec.defaults import settings
     from adec.errors import UsageError
 

@@ -55,7 +55,7 @@ class Outputs:
     def _table(self, report: Report) -> None:
         from adec.benchmark.table import show
         from adec.display.choose import colour_wanted, is_terminal
-        from adec.display.output import knows_unicode
+        from adec.display.streams import knows_unicode
         from adec.display.terminal import size_of
 
         out = sys.stdout

@@ -17,9 +17,9 @@ from adec.errors import TraceError, UsageError
 
 if TYPE_CHECKING:
     from adec.events.records import Event
+    from adec.inspection.recognise import Thing, Trace
     from adec.inspection.rows import Rows
     from adec.inspection.sheet import Block, Report
-    from adec.inspection.thing import Thing, Trace
 
 TRACES = "Traces"
 PIPE_COLUMNS = 100
@@ -114,7 +114,7 @@ def inspect(
       adec inspect practice:large
       adec inspect small.gguf large.gguf
     """
-    from adec.inspection.thing import Trace, recognise
+    from adec.inspection.recognise import Trace, recognise
 
     thing = recognise(tuple(things or ()), pair=pair, small=small, large=large)
     views = {
@@ -131,7 +131,7 @@ def inspect(
         screen.print(found, json=json)
         return 0
     if step is not None:
-        from adec.inspection.step import inspect_step
+        from adec.inspection.step_report import inspect_step
 
         screen.print(inspect_step(_events(thing), step), json=json)
         return 0
@@ -148,7 +148,7 @@ def _check(
     thing: Thing, chosen: list[str], *, json: bool, speed: float | None, devices: bool
 ) -> None:
     """Raise UsageError for flags that mean nothing here, or not together."""
-    from adec.inspection.thing import Trace
+    from adec.inspection.recognise import Trace
 
     if chosen and not isinstance(thing, Trace):
         raise UsageError(
@@ -167,23 +167,23 @@ def _check(
 def _report(
     thing: Thing, context: int | None, pair: str | None, width: int | None, *, devices: bool
 ) -> Report:
-    from adec.inspection.thing import Model, Pair
+    from adec.inspection.recognise import Model, Pair
     from adec.profiles.read import Profile
 
     if isinstance(thing, Model):
-        from adec.inspection.model import inspect_model
+        from adec.inspection.model_report import inspect_model
 
         return inspect_model(thing.name, context)
     if isinstance(thing, Pair):
-        from adec.inspection.pair import inspect_pair
+        from adec.inspection.pair_report import inspect_pair
 
         return inspect_pair(thing.small, thing.large, thing.profile, context)
     if isinstance(thing, Profile):
-        from adec.inspection.profile import inspect_profile
+        from adec.inspection.profile_report import inspect_profile
 
         return inspect_profile(thing) if width is None else inspect_profile(thing, width)
     if thing == "config":
-        from adec.inspection.config import inspect_config
+        from adec.inspection.environment import inspect_config
 
         return inspect_config(pair or "practice")
     from adec.inspection.environment import inspect_environment
@@ -192,7 +192,7 @@ def _report(
 
 
 def _show_trace(trace: Trace, screen: _Screen, *, json: bool) -> int:
-    from adec.inspection.trace import look_through, report_trace
+    from adec.inspection.trace_report import look_through, report_trace
 
     events = _events(trace)
     if not json:
@@ -207,12 +207,11 @@ def _show_trace(trace: Trace, screen: _Screen, *, json: bool) -> int:
 
 
 def _write_page(trace: Trace, path: Path) -> int:
-    from adec.inspection.html import Page
-    from adec.inspection.written import write_whole
+    from adec.inspection.trace_page import Page
 
     page = Page()
     page.read(_events(trace))
-    write_whole(path, page.html)
+    _write_whole(path, page.html)
     if page.trouble is None:
         return 0
     report(f"{page.trouble} (the page holds what came before)")
@@ -221,15 +220,24 @@ def _write_page(trace: Trace, path: Path) -> int:
 
 def _write_picture(trace: Trace, path: Path) -> int:
     from adec.display.svg import svg_of
-    from adec.inspection.written import write_whole
 
-    write_whole(path, svg_of(_events(trace), title=f"adec run {path.stem}"))
+    _write_whole(path, svg_of(_events(trace), title=f"adec run {path.stem}"))
     return 0
+
+
+def _write_whole(path: Path, text: str) -> None:
+    from adec.whole_file import whole_file
+
+    try:
+        with whole_file(path) as file:
+            file.write(text)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _replay(trace: Trace, wish: ColourWish, speed: float) -> int:
     from adec.display.choose import Wishes, choose_display
-    from adec.inspection.replay import replay
+    from adec.display.trace_file import replay
 
     replay(_events(trace), choose_display(Wishes(colour=wish)), speed)
     return 0
@@ -283,6 +291,6 @@ class _Screen:
 
     def write(self, text: str) -> None:
         """Text that is safe already."""
-        from adec.display.output import write
+        from adec.display.streams import write
 
         write(sys.stdout, text)

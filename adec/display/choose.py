@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import TextIO
 
 from adec.display import ColourWish, Display, Several
-from adec.display.jsonl import JsonDisplay, JsonLinesDisplay
-from adec.display.output import knows_unicode
-from adec.display.plain import PlainDisplay
 from adec.display.status import StatusLine
+from adec.display.streams import JsonDisplay, JsonLinesDisplay, PlainDisplay, knows_unicode
 from adec.display.summary_line import SummaryDisplay
-from adec.display.trace import TraceWriter
+from adec.display.trace_file import TraceWriter
 from adec.errors import UsageError
 
 

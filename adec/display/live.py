@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self, TextIO
 
-from adec.display.output import write
 from adec.display.picture import Picture
+from adec.display.streams import write
 from adec.display.terminal import Echo, on_suspend, size_of
 from adec.events.records import Event, Start, Step
 

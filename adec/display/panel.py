@@ -14,7 +14,7 @@ from rich.text import Text
 from adec.display.marks import CHOSEN, LARGE, LEGEND, SMALL, Mark, mark_of
 from adec.display.sanitise import one_line
 from adec.display.tree_line import tree_line
-from adec.display.words import SEPARATOR, count, percent, promise, saved, times_plain
+from adec.display.wording import SEPARATOR, count, percent, promise, saved, times_plain
 from adec.events.records import Attempt, Pause, Start, Step, TreeRecord
 from adec.events.tally import Tally
 

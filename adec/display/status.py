@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import TextIO
 
 from adec.display import Quiet
-from adec.display.output import write
 from adec.display.sanitise import one_line
-from adec.display.words import SEPARATOR, count
+from adec.display.streams import write
+from adec.display.wording import SEPARATOR, count
 from adec.events.records import Event, Start, Step
 from adec.events.tally import Tally
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from adec.display import Quiet
-from adec.display.output import write
 from adec.display.sanitise import one_line
-from adec.display.words import SEPARATOR, count, percent, promise, saved, times_plain
+from adec.display.streams import write
+from adec.display.wording import SEPARATOR, count, percent, promise, saved, times_plain
 from adec.events.records import End, Event
 
 _FINISH = {

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from adec.display.output import write
 from adec.display.sanitise import one_line
+from adec.display.streams import write
 
 PIPE_WIDTH = 4000
 """Columns where nobody looks: nothing is wrapped or cut there."""

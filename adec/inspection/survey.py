@@ -11,9 +11,8 @@ from adec.display.marks import Mark, mark_of
 from adec.events.codec import plain_data
 from adec.events.records import End, Event, Failure, Pause, Purpose, Start, Step, TreeRecord
 from adec.events.tally import Tally
-from adec.inspection.doubt import Doubts
-from adec.inspection.search import Search
-from adec.inspection.trees import CheckedTree, check_tree, compact
+from adec.inspection.drafts import CheckedTree, Doubts, check_tree, compact
+from adec.inspection.pauses import Search
 
 LISTED = 200
 """Hand-overs and rounds that are kept; further ones are counted."""

@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from adec.display import Several
-from adec.display.jsonl import JsonDisplay, JsonLinesDisplay
-from adec.display.plain import PlainDisplay
 from adec.display.status import StatusLine
+from adec.display.streams import JsonDisplay, JsonLinesDisplay, PlainDisplay
 from adec.display.summary_line import SummaryDisplay, summary_lines
-from adec.display.trace import TraceWriter
+from adec.display.trace_file import TraceWriter
 from adec.errors import TraceError
 from adec.events.codec import read_lines, read_trace
 from adec.events.records import End, Event, Failure

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adec.inspection.anatomy import dissect, group_of
-from adec.inspection.model import inspect_model
-from adec.inspection.pair import speed_up
+from adec.inspection.model_report import inspect_model
+from adec.inspection.pair_report import speed_up
 from tests.cli.command import call
 from tests.engines.tiny_folder import write_tiny_folder
 from tests.engines.tiny_gguf import write_tiny_gguf, write_tiny_mamba

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from adec.display import Quiet
+from adec.display.trace_file import LONGEST_SECONDS, replay, seconds
 from adec.events.records import Event, Forward, Step
-from adec.inspection.replay import LONGEST_SECONDS, replay, seconds
 from tests.display.fakes import events_of
 from tests.inspection.traces import look, visible, write_trace
 

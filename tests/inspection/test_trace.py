@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from adec.events.codec import encode_line
 from adec.events.records import End, Event, Failure, Start, Step, Token, TreeRecord
-from adec.inspection.doubt import runner_up
+from adec.inspection.drafts import CheckedTree, check_tree, runner_up
 from adec.inspection.rows import LETTERS, Rows
+from adec.inspection.step_report import draw
 from adec.inspection.survey import Survey
-from adec.inspection.trace import look_through
-from adec.inspection.trees import CheckedTree, check_tree, draw
+from adec.inspection.trace_report import look_through
 from tests.display.fakes import START, events_of
 from tests.events.test_codec import event, pieces, step
 from tests.inspection.traces import look, visible, write_trace

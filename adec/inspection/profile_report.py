@@ -11,13 +11,21 @@ from typing import Any
 from adec.answering.models import locate
 from adec.decoding import settings as setting_values
 from adec.decoding.registry import METHODS
+from adec.display.wording import many
 from adec.engines.base import ModelHeader
 from adec.engines.opening import read_header
 from adec.engines.pair import differences
 from adec.errors import AdecError
-from adec.inspection.figures import many
-from adec.inspection.front import COLUMNS, FrontPoint, front_blocks, front_points
-from adec.inspection.promise import promise_data, promise_lines, speed_data, speed_lines
+from adec.inspection.profile_evidence import (
+    COLUMNS,
+    FrontPoint,
+    front_blocks,
+    front_points,
+    promise_data,
+    promise_lines,
+    speed_data,
+    speed_lines,
+)
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
 from adec.profiles.read import FILE_BYTES, Profile
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adec.errors import AdecError, UsageError
-from adec.inspection.thing import Model, Pair, Trace, recognise
+from adec.inspection.recognise import Model, Pair, Trace, recognise
 from adec.profiles.read import Profile
 from tests.engines.tiny_gguf import write_tiny_gguf
 

@@ -7,13 +7,12 @@ from typing import Any
 
 from adec.display.marks import LEGEND
 from adec.display.summary_line import summary_lines
-from adec.display.words import count, promise
+from adec.display.wording import count, many, milliseconds, number, promise, share
 from adec.errors import TraceError
 from adec.events.records import Event, Failure, Start, Step
-from adec.inspection.doubt import described, shown
-from adec.inspection.figures import many, milliseconds, number, share
+from adec.inspection.drafts import described, shown
+from adec.inspection.pauses import search_blocks
 from adec.inspection.rows import LETTERS, Rows
-from adec.inspection.search import search_blocks
 from adec.inspection.sheet import Block, Facts, Lines, Table
 from adec.inspection.survey import Survey
 

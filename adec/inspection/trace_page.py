@@ -17,16 +17,15 @@ from typing import Any
 
 from adec.display.marks import LEGEND, mark_of
 from adec.display.sanitise import one_line, sanitise
-from adec.display.words import count
+from adec.display.wording import count, many
 from adec.errors import TraceError
 from adec.events.codec import dumps, plain_data
 from adec.events.records import Event, Pause, Start, Step, TreeRecord
-from adec.inspection.figures import many
-from adec.inspection.search import pause_data
+from adec.inspection.drafts import check_tree
+from adec.inspection.pauses import pause_data
 from adec.inspection.sheet import Block, Lines, Table
 from adec.inspection.survey import Survey
-from adec.inspection.trace import foot, head
-from adec.inspection.trees import check_tree
+from adec.inspection.trace_report import foot, head
 
 MOST_TOKENS = 20_000
 MOST_NODES = 200_000

@@ -7,14 +7,14 @@ from typing import Any
 from adec.answering.models import locate
 from adec.decoding.pair.costs import Curves
 from adec.decoding.registry import METHODS, check_method
+from adec.display.wording import many, number, share, short, size
 from adec.engines.base import ModelHeader
 from adec.engines.pair import check_pair, differences
 from adec.errors import PairError, ProfileError
 from adec.inspection.anatomy import Anatomy, dissect
-from adec.inspection.figures import many, number, share, short, size
-from adec.inspection.model import describe, memory
-from adec.inspection.profile import table_of
-from adec.inspection.promise import speed_data, speed_lines
+from adec.inspection.model_report import describe, memory
+from adec.inspection.profile_evidence import speed_data, speed_lines
+from adec.inspection.profile_report import table_of
 from adec.inspection.sheet import Block, Lines, Report, Table
 from adec.profiles.read import Profile, fitting_profile
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from adec.answering.models import locate
 from adec.decoding.registry import METHODS, Method
+from adec.display.wording import many, short, size
 from adec.engines.base import ModelHeader
 from adec.errors import UsageError
 from adec.inspection.anatomy import Anatomy, dissect
-from adec.inspection.figures import many, short, size
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
 
 DEFAULT_CONTEXT = 8192

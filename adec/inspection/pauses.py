@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from adec.display.words import count
+from adec.display.wording import count, many, milliseconds, number, share
 from adec.events.records import Attempt, Candidate, Pause, Signal, Step
-from adec.inspection.figures import many, milliseconds, number, share
+from adec.inspection.drafts import quoted
 from adec.inspection.sheet import Block, Lines, Table
-from adec.inspection.trees import quoted
 
 KEPT = 200
 """Pauses and answers that are kept; further ones are counted."""

@@ -1,4 +1,4 @@
-"""The tokens that were least sure, and what the trace holds of what else they might have been."""
+"""Token trees of a trace: checked, since a trace may hold anything, and drawn with their accepted path."""
 
 from __future__ import annotations
 
@@ -8,12 +8,92 @@ from dataclasses import dataclass
 from typing import Any
 
 from adec.events.records import Step, Token, TreeRecord
-from adec.inspection.trees import CheckedTree, check_tree, quoted
 from adec.tree import ROOT
 
+_NAME = 40
 MOST = 10
 _CONTEXT = 40
 _ALTERNATIVES = 8
+
+
+@dataclass(frozen=True)
+class CheckedTree:
+    """A tree whose parents come before their children, and whose accepted path is one.
+
+    Of `record`, only what belongs to a node is used: lists of other lengths are an error.
+    """
+
+    record: TreeRecord
+    children: dict[int, list[int]]
+    accepted: frozenset[int]
+    depth: int
+    """Nodes on the longest path."""
+
+    def __len__(self) -> int:
+        return len(self.record.tokens)
+
+    def name(self, node: int) -> str:
+        """A node for people: what it says in quotes, or its id; never long."""
+        texts = self.record.texts
+        if node >= len(texts):
+            return f"#{self.record.tokens[node]}"
+        text = texts[node]
+        return quoted(text)
+
+    def probability(self, node: int) -> float | None:
+        """What the drafter gave it, where that is known."""
+        known = self.record.probabilities
+        return known[node] if node < len(known) else None
+
+
+def quoted(text: str) -> str:
+    """A token's text in quotes, controls escaped, short."""
+    shown = repr(text[: _NAME + 1])
+    return shown if len(text) <= _NAME else f"{repr(text[:_NAME])[:-1]}…'"
+
+
+def check_tree(record: TreeRecord) -> CheckedTree:
+    """Raises ValueError with what is wrong in half a sentence."""
+    size = len(record.tokens)
+    if len(record.parents) != size:
+        raise ValueError(f"it has {size} tokens and {len(record.parents)} parents")
+    if record.probabilities and len(record.probabilities) != size:
+        raise ValueError(f"it has {size} tokens and {len(record.probabilities)} probabilities")
+    if record.texts and len(record.texts) != size:
+        raise ValueError(f"it has {size} tokens and {len(record.texts)} texts")
+    children: dict[int, list[int]] = {}
+    depths: list[int] = []
+    for node, parent in enumerate(record.parents):
+        if not ROOT <= parent < node:
+            raise ValueError(f"node {node} has the parent {parent}")
+        children.setdefault(parent, []).append(node)
+        depths.append(1 if parent == ROOT else depths[parent] + 1)
+    above = ROOT
+    for node in record.accepted:
+        if not 0 <= node < size or record.parents[node] != above:
+            raise ValueError("what was accepted is no path in it")
+        above = node
+    return CheckedTree(record, children, frozenset(record.accepted), max(depths, default=0))
+
+
+def compact(tree: CheckedTree, room: int = 8) -> str:
+    """The accepted path, then what was drafted beyond it: `'a' 'b' | 'c'`, and how many nodes lay elsewhere."""
+    path = list(tree.record.accepted)
+    beyond: list[int] = []
+    node = path[-1] if path else ROOT
+    while node in tree.children and len(beyond) < room:
+        node = tree.children[node][0]
+        beyond.append(node)
+    elsewhere = len(tree) - len(path) - len(beyond)
+    kept = " ".join(tree.name(node) for node in path[:room])
+    if len(path) > room:
+        kept += f" … {len(path) - room} more"
+    parts = [kept or "none stood"]
+    if beyond:
+        parts.append("then not " + " ".join(tree.name(node) for node in beyond))
+    if elsewhere > 0:
+        parts.append(f"{elsewhere} more")
+    return " | ".join(parts)
 
 
 @dataclass(frozen=True)

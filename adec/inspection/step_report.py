@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from adec.display.marks import mark_of
-from adec.display.words import count
+from adec.display.wording import count, many, milliseconds, number
 from adec.errors import UsageError
 from adec.events.codec import to_json
 from adec.events.records import Event, Step, TreeRecord
-from adec.inspection.doubt import runner_up, shown
-from adec.inspection.figures import many, milliseconds, number
-from adec.inspection.search import step_blocks
+from adec.inspection.drafts import CheckedTree, check_tree, runner_up, shown
+from adec.inspection.pauses import step_blocks
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
-from adec.inspection.trees import check_tree, draw
+from adec.tree import ROOT
 
 _BEFORE = 120
+NODES_DRAWN = 400
+DEPTH_DRAWN = 24
+"""Where branches lie deeper, they are counted and not drawn."""
 _SHOWN = 1000
 """Rows of a table; an honest step has far fewer."""
 
@@ -97,3 +99,42 @@ def _tree(record: TreeRecord) -> Iterator[str]:
         return
     yield f"{count(len(tree), 'node')}, {count(tree.depth, 'level')}; ✓ stood, ✗ did not"
     yield from draw(tree)
+
+
+def draw(tree: CheckedTree) -> Iterator[str]:
+    """The tree, a line for each stretch without branches; `✓` where drafts stand, `✗` where they fell."""
+    drawn = 0
+    # (node, what stands before its line, is it the last of its siblings)
+    waiting = [(node, "", last) for node, last in _lasts(tree.children.get(ROOT, []))]
+    waiting.reverse()
+    while waiting:
+        node, before, last = waiting.pop()
+        stretch = [node]
+        while (
+            len(below := tree.children.get(stretch[-1], [])) == 1
+            and (below[0] in tree.accepted) == (node in tree.accepted)
+            and len(stretch) < NODES_DRAWN
+        ):
+            stretch.append(below[0])
+        mark = "✓" if node in tree.accepted else "✗"
+        names = " → ".join(f"{tree.name(n)}{_chance(tree.probability(n))}" for n in stretch)
+        yield f"{before}{'└' if last else '├'}─ {mark} {names}"
+        drawn += len(stretch)
+        if drawn >= NODES_DRAWN:
+            left = len(tree) - drawn
+            if left > 0:
+                yield f"… {left} more nodes"
+            return
+        inner = before + ("   " if last else "│  ")
+        if below and len(inner) > 3 * DEPTH_DRAWN:
+            yield f"{inner}└─ … deeper"
+            continue
+        waiting += [(child, inner, end) for child, end in _lasts(below)][::-1]
+
+
+def _lasts(nodes: list[int]) -> list[tuple[int, bool]]:
+    return [(node, node == nodes[-1]) for node in nodes]
+
+
+def _chance(probability: float | None) -> str:
+    return "" if probability is None else f" {number(probability)}"
