@@ -209,8 +209,8 @@ def bench(
     from adec.benchmark.runner import Settings
     from adec.benchmark.samples import SamplesFile
     from adec.benchmark.task_sources import find_source
-    from adec.benchmark.watching import Progress
     from adec.cli.bench_output import Outputs, share_cores
+    from adec.display.progress import Progress
     from adec.engines.base import OpenOptions
     from adec.errors import UsageError
     from adec.sampling import Sampler, fresh_seed
@@ -253,13 +253,16 @@ def bench(
     with SamplesFile(path, request.header, fresh=fresh) as kept:
         if kept.found and not quiet:
             report(f"going on after {kept.found} of {source.count} prompts; --fresh starts over")
-        with Interrupts() as interrupts, Progress(sys.stderr, quiet=quiet) as progress:
+        bar = Progress(sys.stderr, quiet=quiet, unit="prompts", erase=True)
+        with Interrupts() as interrupts, bar as progress:
+            progress.stage("loading")
+
+            def watch(done: int, planned: int) -> None:
+                progress.update(done, planned)
+                progress.rename("running" if done else "loading")
+
             result = run_bench(
-                request,
-                kept,
-                lambda: interrupts.asked,
-                watch=progress.watch,
-                tell=progress.tell,
+                request, kept, lambda: interrupts.asked, watch=watch, tell=progress.rename
             )
         outputs.write(result, kept)
         complete = result.done == result.planned
