@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 from adec.errors import UsageError
 from adec.places import user_config
+from adec.toml_file import read_toml
 
 KEYS = (
     "pair", "small", "large", "model", "strategy", "set", "keep", "max-tokens", "temp", "top-k", "top-p", "min-p", "seed",
@@ -55,20 +55,11 @@ def settings(environment: Mapping[str, str] = os.environ) -> dict[str, Setting]:
 
 def _from_file(path: Path) -> dict[str, Setting]:
     try:
-        with path.open("rb") as file:
-            data = file.read(FILE_BYTES + 1)
+        table = read_toml(path, FILE_BYTES, UsageError)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    if len(data) > FILE_BYTES:
-        raise UsageError(f"{path} has more than {FILE_BYTES:,} bytes: not a settings file")
-    try:
-        table = tomllib.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        # ValueError: TOML's own error, bad UTF-8, and a number of thousands of digits
-        reason = " ".join(str(error).split())[:160]
-        raise UsageError(f"{path} is not valid TOML: {reason}") from None
     for key in table:
         if key not in KEYS:
             near = difflib.get_close_matches(key, KEYS, n=1)

@@ -27,6 +27,7 @@ ROOMS = (
     "defaults",
     "interrupts",
     "places",
+    "toml_file",
     "machine",
     "sampling",
     "signals",

@@ -39,6 +39,7 @@ from adec.profiles.schema import (
     shown,
     thresholds_of,
 )
+from adec.toml_file import read_toml
 
 SCHEMA = 1
 FILE_BYTES = 1024 * 1024
@@ -189,22 +190,10 @@ def find_profile(name: str) -> Profile:
 
 def read_profile(path: Path) -> Profile:
     """Read and check one profile. Raises ProfileError with the key that is wrong."""
-    import tomli
-
     try:
-        with path.open("rb") as file:
-            data = file.read(FILE_BYTES + 1)
-        if len(data) > FILE_BYTES:
-            raise ProfileError(f"{path} is larger than a profile may be ({FILE_BYTES:,} bytes)")
-        table = tomli.loads(data.decode("utf-8"))
+        table = read_toml(path, FILE_BYTES, ProfileError)
     except OSError as error:
         raise ProfileError(f"profile {path} cannot be read: {error.strerror}") from error
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # broken TOML or UTF-8, a number of thousands of digits
-        reason = " ".join(str(error).split())[:160]
-        raise ProfileError(f"profile {path} is not TOML: {reason}") from None
     return _profile(path, table)
 
 

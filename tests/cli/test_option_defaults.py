@@ -71,7 +71,7 @@ def test_settings_are_a_list_in_a_file_and_words_in_the_environment(
         ("[threads]", "adec.toml: threads must be one value"),
         ("threads = ", "adec.toml is not valid TOML"),
         ("a = " + "[" * 9000, "adec.toml is not valid TOML"),
-        ("#" * 70_000, "not a settings file"),
+        ("#" * 70_000, "larger than 65,536 bytes"),
     ],
 )
 def test_a_wrong_file_is_one_line_that_names_it(

@@ -66,9 +66,9 @@ def test_the_shipped_profile_fits_the_shipped_models_on_every_machine(home: Path
         ("schema = 1\n[eda]\nup = 1", "unknown key eda"),
         ("schema = 1\npair = 3", "pair is not a table"),
         ("schema = 1\n[pair]\nlarg = 'x'", "did you mean pair.large"),
-        ("schema = ", "is not TOML"),
-        ("\x00", "is not TOML"),
-        ("a = " + "[" * 5000, "is not TOML"),
+        ("schema = ", "is not valid TOML"),
+        ("\x00", "is not valid TOML"),
+        ("a = " + "[" * 5000, "is not valid TOML"),
     ],
 )
 def test_what_is_wrong_is_named(home: Path, text: str, said: str) -> None:
