@@ -11,23 +11,22 @@ from pathlib import Path
 from adec.answering.choice import Choice
 from adec.answering.plan import DEFAULT_PAIR, Plan, plan
 from adec.answering.session import open_session
-from adec.calibration.conduct import Calibration, Wishes
+from adec.calibration.forward_times import choose_threads
 from adec.calibration.journal import Journal, key_of
-from adec.calibration.picture import check_pictures, write_pictures
+from adec.calibration.printout import chart, check_pictures, sentence, svg, table, write_pictures
 from adec.calibration.progress import progress_on_stderr
 from adec.calibration.prompts import PromptSet, built_in, read_prompts
-from adec.calibration.report import chart, sentence, svg, table
 from adec.calibration.result import Result
-from adec.calibration.sections import Named, profile_text
-from adec.calibration.threads import choose_threads
+from adec.calibration.stages import Calibration, Wishes
+from adec.calibration.to_profile import Named, profile_text
 from adec.calibration.trial import Metric, Runner
-from adec.calibration.writing import check_writable, write_profile
 from adec.display.terminal import size_of
 from adec.engines.base import OpenOptions
 from adec.errors import UsageError
 from adec.interrupts import Interrupts
 from adec.machine import busy, file_fingerprint, this_machine
 from adec.places import kept_folder, user_profiles
+from adec.profiles.write import check_writable, write_profile
 
 Say = Callable[[str], None]
 
@@ -219,7 +218,7 @@ def _show(result: Result, request: Request, name: str, path: Path, say: Say) -> 
 
 def run_check(name: str, options: OpenOptions, *, quiet: bool) -> int:
     """`--check NAME`. Raises CheckFailed when the profile no longer holds, after the table is shown."""
-    from adec.calibration.check import check_profile
+    from adec.calibration.recheck import check_profile
 
     with (
         Interrupts() as interrupts,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adec.calibration.signals import Record
+from adec.calibration.recording import Record
 from adec.decoding.pair.costs import Curves
 from adec.decoding.pair.ead import EadSettings
 from adec.decoding.pair.switching import EntropyRule

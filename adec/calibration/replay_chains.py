@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from adec.calibration.recording import Record
 from adec.calibration.replay import Replay
-from adec.calibration.signals import Record
 from adec.decoding.pair.bild import BildSettings
 from adec.decoding.pair.costs import Curves
 from adec.decoding.pair.fly import FlySettings

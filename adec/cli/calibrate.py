@@ -131,7 +131,7 @@ def calibrate(
     """
     # numpy and all that needs it wait until something is measured: help answers at once
     from adec.calibration.command import Request, run_calibration, run_check
-    from adec.calibration.conduct import Wishes
+    from adec.calibration.stages import Wishes
     from adec.engines.base import OpenOptions
 
     machine = OpenOptions(

@@ -10,8 +10,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from adec.calibration.bounds import upper_bound
-from adec.calibration.conduct import Wishes
+from adec.calibration.proof import upper_bound
+from adec.calibration.stages import Wishes
 from adec.calibration.trial import Point, Runner, disagreement
 from adec.engines.pair import Engines
 from tests.calibration.tables import calibration, engines, plan_of, prompts

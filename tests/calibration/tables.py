@@ -7,10 +7,10 @@ from pathlib import Path
 from random import Random
 
 from adec.answering.plan import Plan
-from adec.calibration.conduct import Calibration, Wishes
 from adec.calibration.journal import Journal
 from adec.calibration.progress import Silent
 from adec.calibration.prompts import Prompt, PromptSet
+from adec.calibration.stages import Calibration, Wishes
 from adec.calibration.trial import Runner
 from adec.decoding.registry import METHODS, PlainSettings
 from adec.engines.base import ModelHeader

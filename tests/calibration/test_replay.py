@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adec.calibration.acceptance import acceptance_by_depth, acceptance_by_rank, best_chain
+from adec.calibration.agreement import acceptance_by_depth, acceptance_by_rank, best_chain
+from adec.calibration.recording import answer_from, record, record_from, to_data
 from adec.calibration.replay import replay_ead, replay_ead_exact
 from adec.calibration.replay_chains import (
     cascade_defers,
@@ -15,7 +16,6 @@ from adec.calibration.replay_chains import (
     replay_chain,
     replay_fly,
 )
-from adec.calibration.signals import answer_from, record, record_from, to_data
 from adec.calibration.trial import Point, Runner
 from adec.decoding.pair.bild import BildSettings
 from adec.decoding.pair.costs import CostCurve, Curves

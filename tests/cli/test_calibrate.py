@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from adec.calibration.selection import KNOBS
+from adec.calibration.grids import KNOBS
 from adec.cli.calibrate import seconds_of
 from adec.errors import UsageError
 from adec.profiles.read import find_profile, read_profile
@@ -131,10 +131,10 @@ def test_stale_profiles_warn_and_name_the_field(
 def test_check_compares_with_the_profile(
     calibrated: Any, capsys: Any, home: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("adec.calibration.check.TOLERANCE", 1e9)
+    monkeypatch.setattr("adec.calibration.recheck.TOLERANCE", 1e9)
     done = call(capsys, "calibrate", "--check", "mine", "--threads", 1)
     assert done.code == 0 and "it holds" in done.out and "large        1" in done.out
-    monkeypatch.setattr("adec.calibration.check.TOLERANCE", 0.25)
+    monkeypatch.setattr("adec.calibration.recheck.TOLERANCE", 0.25)
     path = home / "profiles" / "mine.toml"
     lines = path.read_text().splitlines()
     slow = [

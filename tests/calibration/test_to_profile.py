@@ -11,16 +11,16 @@ import pytest
 
 from adec.answering.choice import Choice, Chosen, choose_strategy, is_proved
 from adec.answering.session import Question, Session
-from adec.calibration.conduct import Wishes
-from adec.calibration.report import chart, sentence, svg, table
-from adec.calibration.sections import Named, profile_text
-from adec.calibration.writing import check_writable, write_profile
+from adec.calibration.printout import chart, sentence, svg, table
+from adec.calibration.stages import Wishes
+from adec.calibration.to_profile import Named, profile_text
 from adec.decoding.pair.costs import CostCurve, Curves
 from adec.decoding.pair.planner import Clocked
 from adec.decoding.registry import METHODS
 from adec.decoding.settings import build
 from adec.errors import AdecError, ProfileError, UsageError
 from adec.profiles.read import read_profile
+from adec.profiles.write import check_writable, write_profile
 from tests.calibration.tables import calibration, engines, plan_of, prompts
 
 NAMED = Named("letters", "large.gguf", "small.gguf", "letters", 0)

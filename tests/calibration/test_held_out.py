@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from adec.calibration.candidates import Candidate, promising
-from adec.calibration.proving import LEAST, prompts_to_ask
-from adec.calibration.result import Measured
-from adec.calibration.selection import expected_losses, families_to_test, to_test
-from adec.calibration.trial import Point, Run
-from adec.calibration.trying import _worth_more
+from adec.calibration.choose import Candidate, promising
+from adec.calibration.held_out import (
+    LEAST,
+    expected_losses,
+    families_to_test,
+    prompts_to_ask,
+    to_test,
+)
+from adec.calibration.trial import Measured, Point, Run
+from adec.calibration.tryouts import _worth_more
 
 COUNT = 80
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from adec.calibration.costs import tables_from
-from adec.calibration.forecast import forecast
-from adec.calibration.recorded import Simulator
-from adec.calibration.result import Measured
-from adec.calibration.signals import record
-from adec.calibration.trial import Point, Runner
+from adec.calibration.forward_times import tables_from
+from adec.calibration.recording import record
+from adec.calibration.simulate import Simulator, forecast
+from adec.calibration.trial import Measured, Point, Runner
 from adec.decoding.pair.costs import Curves
 from tests.calibration.tables import COSTS, engines, plan_of, prompts
 

@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 from typing import Any
 
-from adec.calibration.candidates import (
-    GRIDS,
-    Candidate,
-    candidates,
-    ead_exact_grid,
-    paper_point,
-    promising,
-)
-from adec.calibration.forecast import forwards_ms, own_ms
+from adec.calibration.grids import EXACT_PAIR, EXACT_SINGLE, GRIDS, PAPER, ead_exact_grid
 from adec.calibration.prompts import Prompt
-from adec.calibration.recorded import Simulator
-from adec.calibration.result import Measured
-from adec.calibration.signals import Record
-from adec.calibration.trial import Point, point_from
+from adec.calibration.recording import Record
+from adec.calibration.replay import Replay, replay_ead, replay_ead_exact
+from adec.calibration.replay_chains import cascade_defers, replay_bild, replay_chain, replay_fly
+from adec.calibration.simulate import Simulator, forwards_ms, own_ms
+from adec.calibration.trial import Measured, Point, front, point_from
+from adec.decoding import settings as setting_values
+from adec.decoding.pair.bild import BildSettings
 from adec.decoding.pair.costs import Curves
+from adec.decoding.pair.ead import EadSettings
+from adec.decoding.pair.fly import FlySettings
 
-EXACT_PAIR: Mapping[str, Sequence[Point]] = {
-    "speculate": (Point("speculate"), Point("speculate", (("longest", 16),))),
-    "smartspec": (Point("smartspec"), Point("smartspec", (("longest", 16),))),
-    "dyspec": (
-        Point("dyspec"),
-        Point("dyspec", (("budget", 8),)),
-        Point("dyspec", (("budget", 16),)),
-        Point("dyspec", (("shape", "threshold"),)),
-    ),
-    "adaedl": (Point("adaedl"), Point("adaedl", (("longest", 8),))),
-}
-"""Variants of exact methods, the default first; of each method the best one by simulation is run."""
-EXACT_SINGLE: Mapping[str, Sequence[Point]] = {
-    name: (Point(name),) for name in ("speculate", "lookup", "recycling")
-}
+TARGETS = (1, 0.5, 2, 0.2, 4)
+"""Losses of agreement that points are looked for at, as multiples of what may be lost."""
+INVOLVED = 1.08
+"""EAD that averages or dwells must save that much time by replay to be looked at before EAD that judges each token by itself: else
+the choice between two that are as good is chance, another one with each seed."""
+REPLAYED = 60
+"""Answers that candidates are replayed on; more would only make the grid slower."""
 PER_FAMILY = 5
 """Points of an approximate family that are run at most, the published one apart."""
 LEAST_POINTS, MOST_POINTS = 6, 24
@@ -47,6 +36,114 @@ BETTER = 0.97
 """Time, as a share of the default's, that a variant must be below to be run in its place."""
 SLOWER = 1.1
 """A family all of whose points are forecast to take so much longer than the best exact one is not run."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A point and what its replay says."""
+
+    point: Point
+    least: float
+    """Agreement if all differs after a path was left; likewise `most` if nothing more does."""
+    most: float
+    ms_per_token: float
+    forwards_ms: float
+    """Forwards alone, for a token."""
+    left: float
+    """Share of the answers whose path was left."""
+
+
+def replay(point: Point, records: Sequence[Record], curves: Curves) -> Replay:
+    """What the records say of a point of a family below."""
+    values = point.table()
+    if point.strategy == "ead":
+        chosen = setting_values.build(EadSettings, "ead", ("candidate", values))
+        return (replay_ead_exact if chosen.accept == "exact" else replay_ead)(
+            records, chosen, curves
+        )
+    if point.strategy == "bild":
+        return replay_bild(
+            records, setting_values.build(BildSettings, "bild", ("candidate", values)), curves
+        )
+    if point.strategy == "fly":
+        return replay_fly(
+            records, setting_values.build(FlySettings, "fly", ("candidate", values)), curves
+        )
+    defers = [cascade_defers(record, values["rule"], values["alpha"]) for record in records]
+    return replay_chain(records, values["drafts"], curves, defers=defers)
+
+
+def candidates(
+    points: Sequence[Point],
+    records: Sequence[Record],
+    curves: Curves,
+    own_ms: float,
+    tick: Callable[[float], None] = lambda share: None,
+) -> list[Candidate]:
+    """Each point replayed; `own_ms` is what a step takes apart from forwards."""
+    part = records[:REPLAYED]
+    found = []
+    for number, point in enumerate(points):
+        tick(number / len(points))
+        seen = replay(point, part, curves)
+        found.append(
+            Candidate(
+                point,
+                seen.least,
+                seen.most,
+                seen.ms_per_token(own_ms),
+                seen.ms_per_token(0.0),
+                seen.left / max(1, seen.answers),
+            )
+        )
+    return found
+
+
+def left_by(point: Point, records: Sequence[Record], curves: Curves) -> float:
+    """Share of the answers whose path a point leaves, by replay on all records."""
+    seen = replay(point, records, curves)
+    return seen.left / max(1, seen.answers)
+
+
+def promising(known: Sequence[Candidate], keep: float, count: int) -> list[Candidate]:
+    """Points of the replayed front whose certain agreement lies about `keep`, the likeliest to be chosen first.
+
+    Replay knows only that much, since what follows after a path was left may agree again, or matter to nobody.
+    """
+    edge = front([_ByLeast(candidate) for candidate in known])
+    chosen: list[Candidate] = []
+    for factor in TARGETS[:count]:
+        enough = [p for p in edge if p.quality >= 1 - (1 - keep) * factor]
+        pick = enough[0] if enough else edge[-1]
+        if pick.candidate not in chosen:
+            chosen.append(pick.candidate)
+    return chosen
+
+
+def paper_point(known: Sequence[Candidate], keep: float) -> Candidate | None:
+    """EAD with the published window and dwell, at the fastest threshold that may keep enough, else at the safest."""
+    published = [c for c in known if set(PAPER) <= set(c.point.settings)]
+    enough = [c for c in published if c.least >= keep]
+    if enough:
+        return min(enough, key=lambda c: c.ms_per_token)
+    return max(published, key=lambda c: c.least, default=None)
+
+
+@dataclass(frozen=True)
+class _ByLeast:
+    candidate: Candidate
+
+    @property
+    def ms_per_token(self) -> float:
+        values = self.candidate.point.table()
+        involved = values.get("window", 1) > 1 or values.get("dwell", 0) > 0
+        if self.candidate.point.strategy == "ead" and involved:
+            return INVOLVED * self.candidate.ms_per_token
+        return self.candidate.ms_per_token
+
+    @property
+    def quality(self) -> float:
+        return self.candidate.least
 
 
 @dataclass

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from itertools import product
 
-from adec.calibration.fit import front
-from adec.calibration.measurements import PLAIN, Measurements
+from adec.calibration.grids import FAMILIES, KNOBS
+from adec.calibration.held_out import expected_losses
+from adec.calibration.journal import PLAIN, Measurements
 from adec.calibration.prompts import Prompt
-from adec.calibration.result import Measured
-from adec.calibration.selection import FAMILIES, halfway, safer
-from adec.calibration.signals import Answer
+from adec.calibration.recording import Answer
+from adec.calibration.trial import Measured, Point, front
 
 LEAST_ANSWERS = 4
 """Answers that each stage takes whatever the time: with fewer nothing can be fitted."""
@@ -113,3 +114,50 @@ def _worth_more(points: Sequence[Measured], level: float) -> list[Measured]:
         able = [max(others, key=lambda m: (m.quality, -m.ms_per_token))]
     stay += able[:KEPT_APPROXIMATE]
     return [m for m in points if m in stay]
+
+
+def between(good: Point, bad: Point) -> Point | None:
+    """The point halfway (geometrically) between two that differ in their knobs only; None for others, or where nothing lies between."""
+    first, second = good.table(), bad.table()
+    knobs = [name for name in KNOBS[good.strategy] if name in first]
+    alike = {name for name in first if first[name] == second.get(name)}
+    if good.strategy != bad.strategy or not set(first) - alike or set(first) - alike - set(knobs):
+        return None
+    middle = {name: round(math.sqrt(first[name] * second[name]), 4) for name in knobs}
+    if all(middle[name] in (first[name], second[name]) for name in knobs):
+        return None
+    return Point(good.strategy, tuple((name, middle.get(name, first[name])) for name in first))
+
+
+def halfway(points: Sequence[Measured], level: float) -> Point | None:
+    """The point between the fastest that kept the budget and the slowest, faster one that did not, where both differ in the knob only."""
+    good = [m for m in front(points) if 1 - m.quality <= level]
+    if not good:
+        return None
+    best = min(good, key=lambda m: m.ms_per_token)
+    worse = [m for m in points if m.ms_per_token < best.ms_per_token and 1 - m.quality > level]
+    for other in sorted(worse, key=lambda m: -m.ms_per_token):
+        point = between(best.point, other.point)
+        if point is not None and all(m.point != point for m in points):
+            return point
+    return None
+
+
+def safer(points: Sequence[Measured], level: float) -> Point | None:
+    """The point between the fastest that kept the budget and the next safer one, where the first is expected to lose more than half the budget.
+
+    What loses nearly all of it is hardly ever proved, and what the grid holds beyond may be too slow.
+    """
+    losses = dict(zip(map(id, points), expected_losses(points), strict=True))
+    good = [m for m in front(points) if 1 - m.quality <= level]
+    if not good:
+        return None
+    best = min(good, key=lambda m: m.ms_per_token)
+    if losses[id(best)] <= level / 2:
+        return None
+    slower = [m for m in points if m.ms_per_token > best.ms_per_token and m.quality > best.quality]
+    for other in sorted(slower, key=lambda m: m.ms_per_token):
+        point = between(best.point, other.point)
+        if point is not None and all(m.point != point for m in points):
+            return point
+    return None

@@ -14,7 +14,6 @@ import numpy as np
 
 from adec.calibration.journal import Journal
 from adec.calibration.prompts import Prompt
-from adec.calibration.writing import table
 from adec.decoding.search.threshold import (
     TRIGGER_RATE,
     Flags,
@@ -27,6 +26,7 @@ from adec.decoding.search.threshold import (
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
 from adec.events.records import Role
+from adec.profiles.write import table
 
 LEAST = 12
 """Solutions that are read whatever the time."""

@@ -11,7 +11,7 @@ from typing import Any
 from adec.answering.choice import Choice
 from adec.answering.plan import plan
 from adec.answering.session import open_session
-from adec.calibration.costs import measure_costs
+from adec.calibration.forward_times import measure_costs
 from adec.engines.base import OpenOptions
 from adec.errors import CheckFailed, UsageError
 from adec.events.records import Role

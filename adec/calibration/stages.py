@@ -9,23 +9,29 @@ from itertools import chain
 from time import perf_counter
 from typing import Any
 
-from adec.calibration.candidates import left_by
-from adec.calibration.costs import CostTable, measure_costs, table_data, tables_from
-from adec.calibration.figures import Signals, figures_of, percentiles, set_break_even
-from adec.calibration.forecast import forecast
-from adec.calibration.journal import Journal
-from adec.calibration.lookahead import learn_thresholds
-from adec.calibration.measurements import PLAIN, Measurements
-from adec.calibration.points import Choice, Chooser, choice_from
+from adec.calibration.agreement import Signals, figures_of, percentiles, set_break_even
+from adec.calibration.choose import Choice, Chooser, choice_from, left_by
+from adec.calibration.forward_times import CostTable, measure_costs, table_data, tables_from
+from adec.calibration.held_out import (
+    CLOCKED,
+    OVERTIME,
+    PROVED_FAMILIES,
+    TESTED,
+    Proof,
+    families_to_test,
+    plan_from,
+    prompts_to_ask,
+    run_proof,
+)
+from adec.calibration.journal import PLAIN, Journal, Measurements
+from adec.calibration.pause_thresholds import learn_thresholds
 from adec.calibration.progress import Progress
 from adec.calibration.prompts import PromptSet
-from adec.calibration.proving import CLOCKED, OVERTIME, Proof, plan_from, prompts_to_ask, run_proof
-from adec.calibration.recorded import Simulator
-from adec.calibration.result import Measured, Result
-from adec.calibration.selection import PROVED_FAMILIES, TESTED, families_to_test
-from adec.calibration.signals import Answer, Record
-from adec.calibration.trial import Metric, Runner
-from adec.calibration.trying import LEAST_ANSWERS, Trying
+from adec.calibration.recording import Answer, Record
+from adec.calibration.result import Result
+from adec.calibration.simulate import Simulator, forecast
+from adec.calibration.trial import Measured, Metric, Runner
+from adec.calibration.tryouts import LEAST_ANSWERS, Trying
 from adec.decoding.pair.costs import Curves
 from adec.decoding.registry import remaining
 from adec.errors import UsageError

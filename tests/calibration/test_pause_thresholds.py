@@ -10,11 +10,11 @@ import pytest
 
 from adec.answering.choice import Choice
 from adec.answering.plan import plan
-from adec.calibration import lookahead
-from adec.calibration.conduct import Wishes
+from adec.calibration import pause_thresholds
 from adec.calibration.journal import Journal
-from adec.calibration.lookahead import learn, learn_thresholds
+from adec.calibration.pause_thresholds import learn, learn_thresholds
 from adec.calibration.prompts import Prompt, PromptSet, built_in, read_prompts
+from adec.calibration.stages import Wishes
 from adec.decoding.search.threshold import TRIGGER_RATE, observe
 from adec.engines.pair import Engines
 from adec.errors import ProfileError, UsageError
@@ -86,14 +86,14 @@ def test_without_solutions_there_is_none_and_with_few_it_is_said(tmp_path: Path)
     late, _ = learn_thresholds(
         pair, asked(), encode, Journal(tmp_path / "k", "k"), late=lambda: True, tick=calls.append
     )
-    assert len(calls) == lookahead.LEAST and not late
+    assert len(calls) == pause_thresholds.LEAST and not late
 
 
 def test_a_model_that_is_always_right_has_a_threshold_without_a_fit() -> None:
     entropies = np.linspace(0.0, 1.0, 400)
     found = learn([(entropies, np.ones(400, dtype=np.bool_))])
     assert not found.fitted and found.threshold.trigger_rate == TRIGGER_RATE
-    text = "".join(lookahead.tables({"large": found}))
+    text = "".join(pause_thresholds.tables({"large": found}))
     assert "weight" not in text and "nan" not in text and "threshold = 0.98" in text
 
 
@@ -102,7 +102,7 @@ def test_a_calibration_writes_it_and_a_profile_is_obeyed(tmp_path: Path) -> None
     wishes = Wishes(keep=1, seconds=1e6, max_tokens=8)
     result = calibration(tmp_path, pair, PromptSet(tuple(known[:36]), tuple(known[36:]), "x"), wishes).run()  # fmt: skip
     assert set(result.thresholds) == {"large", "small"}
-    learned = "\n".join(lookahead.tables(result.thresholds))
+    learned = "\n".join(pause_thresholds.tables(result.thresholds))
     path = tmp_path / "mine.toml"
     head = 'schema = 1\n[pair]\nsmall = "practice:small"\nlarge = "practice:large"\n'
     path.write_text(f"{head}[adadec]\ncandidates = 2\n{learned}")

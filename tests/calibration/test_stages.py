@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from adec.calibration.bounds import binomial_tail
-from adec.calibration.conduct import Wishes
+from adec.calibration.grids import FAMILIES
+from adec.calibration.held_out import PROVED_FAMILIES
 from adec.calibration.journal import Journal
-from adec.calibration.result import Measured
-from adec.calibration.selection import FAMILIES, PROVED_FAMILIES, halfway, safer
-from adec.calibration.trial import Point, Run, Runner, disagreement, loss_of
-from adec.calibration.trying import GIVEN_UP_AT
+from adec.calibration.proof import binomial_tail
+from adec.calibration.stages import Wishes
+from adec.calibration.trial import Measured, Point, Run, Runner, disagreement, loss_of
+from adec.calibration.tryouts import GIVEN_UP_AT, halfway, safer
 from adec.engines.pair import Engines
 from adec.errors import UsageError
 from tests.calibration.coverage import coverage

@@ -1,23 +1,19 @@
-"""Which points of a family are run next, and which are brought to the proof."""
+"""The proof's prompts: how many are asked, fixed beforehand from the time that is left, and what the chosen points lose on them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
-from adec.calibration.bounds import is_binary, prompts_needed
-from adec.calibration.fit import front
-from adec.calibration.result import Measured
-from adec.calibration.trial import Point
+from adec.calibration.grids import FAMILIES
+from adec.calibration.journal import Measurements
+from adec.calibration.prompts import Prompt
+from adec.calibration.proof import Tested, is_binary, prompts_needed, prove
+from adec.calibration.trial import Measured, Metric, Point, Run, point_from
 
-KNOBS = {
-    "ead": ("up", "down"),
-    "cascade": ("alpha",),
-    "bild": ("rollback",),
-    "fly": ("gate",),
-}
-"""The settings of a family that trade quality for time, all moved together."""
-FAMILIES = tuple(KNOBS)
 TESTED = 3
 """Points of a family that are brought to the proof, at most."""
 PROVED_FAMILIES = 2
@@ -28,53 +24,15 @@ BORROWED = 60
 """Prompts that the guess from the other points of a family is worth."""
 SURER = 1.3
 """Prompts that there must be for a point that shall be proved, as a multiple of those that would do in the mean."""
-
-
-def between(good: Point, bad: Point) -> Point | None:
-    """The point halfway (geometrically) between two that differ in their knobs only; None for others, or where nothing lies between."""
-    first, second = good.table(), bad.table()
-    knobs = [name for name in KNOBS[good.strategy] if name in first]
-    alike = {name for name in first if first[name] == second.get(name)}
-    if good.strategy != bad.strategy or not set(first) - alike or set(first) - alike - set(knobs):
-        return None
-    middle = {name: round(math.sqrt(first[name] * second[name]), 4) for name in knobs}
-    if all(middle[name] in (first[name], second[name]) for name in knobs):
-        return None
-    return Point(good.strategy, tuple((name, middle.get(name, first[name])) for name in first))
-
-
-def halfway(points: Sequence[Measured], level: float) -> Point | None:
-    """The point between the fastest that kept the budget and the slowest, faster one that did not, where both differ in the knob only."""
-    good = [m for m in front(points) if 1 - m.quality <= level]
-    if not good:
-        return None
-    best = min(good, key=lambda m: m.ms_per_token)
-    worse = [m for m in points if m.ms_per_token < best.ms_per_token and 1 - m.quality > level]
-    for other in sorted(worse, key=lambda m: -m.ms_per_token):
-        point = between(best.point, other.point)
-        if point is not None and all(m.point != point for m in points):
-            return point
-    return None
-
-
-def safer(points: Sequence[Measured], level: float) -> Point | None:
-    """The point between the fastest that kept the budget and the next safer one, where the first is expected to lose more than half the budget.
-
-    What loses nearly all of it is hardly ever proved, and what the grid holds beyond may be too slow.
-    """
-    losses = dict(zip(map(id, points), expected_losses(points), strict=True))
-    good = [m for m in front(points) if 1 - m.quality <= level]
-    if not good:
-        return None
-    best = min(good, key=lambda m: m.ms_per_token)
-    if losses[id(best)] <= level / 2:
-        return None
-    slower = [m for m in points if m.ms_per_token > best.ms_per_token and m.quality > best.quality]
-    for other in sorted(slower, key=lambda m: m.ms_per_token):
-        point = between(best.point, other.point)
-        if point is not None and all(m.point != point for m in points):
-            return point
-    return None
+LEAST = 4
+SPARE = 1.5
+"""Prompts that are asked, as a multiple of those that should do: chance may be against us."""
+WANTED = 150
+"""Prompts that are asked at least where the time allows it."""
+CLOCKED = 12
+"""Held-out prompts on which the fastest exact point is timed as well."""
+OVERTIME = 1.2
+"""The proof's time, as a multiple of what was planned, after which it stops: the machine became slower."""
 
 
 def expected_losses(family: Sequence[Measured]) -> list[float]:
@@ -148,3 +106,82 @@ def families_to_test(
         for place, (hopeless, ms, family, chosen) in enumerate(found[:PROVED_FAMILIES])
         if place == 0 or (ms < exact and not hopeless)
     }
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What the held-out prompts said."""
+
+    tests: dict[str, list[Tested[Measured]]]
+    prompts: int
+    """Prompts that the proof rests on."""
+    asked: int
+    """Prompts that were asked, those included of which the metric says nothing."""
+
+
+def prompts_to_ask(
+    points: Sequence[tuple[Measured, float]],
+    level: float,
+    confidence: float,
+    *,
+    held_out: int,
+    affordable: int,
+    useful: float,
+) -> int:
+    """Held-out prompts that the proof asks: no more than there are or than the time allows, nor many more than should do.
+
+    `points` come with the loss that is expected of them. `useful`: share of the prompts that count, since a metric may say nothing of some. Nothing here depends on a held-out answer.
+    """
+    numbers = [needed(m, loss, level, confidence) for m, loss in points]
+    wanted = max((n for n in numbers if n is not None), default=0)
+    enough = math.ceil(SPARE * max(WANTED, wanted) / max(0.05, useful))
+    if not wanted:
+        enough = held_out
+    return max(min(LEAST, held_out), min(held_out, affordable, enough))
+
+
+def plan_from(data: Any) -> tuple[int, list[Point]]:
+    """How many prompts, and the points, from the journal. Raises ValueError, TypeError or UsageError when it is no plan."""
+    count, points = data
+    return int(count), [point_from(point) for point in points]
+
+
+def run_proof(
+    measurements: Measurements,
+    families: Mapping[str, Sequence[Measured]],
+    clocked: Measured,
+    prompts: Sequence[Prompt],
+    *,
+    metric: Metric,
+    level: float,
+    confidence: float,
+    overtime: Callable[[], bool],
+    tick: Callable[[float], None],
+) -> Proof:
+    """Ask the prompts and test the points. `clocked` is timed on some of them, for the speed that is expected of it."""
+    points = list(chain.from_iterable(families.values()))
+    losses: dict[Point, list[float]] = {m.point: [] for m in points}
+    counted = asked = 0
+    for index, prompt in enumerate(prompts):
+        tick(index / len(prompts))
+        if index >= LEAST and overtime():
+            break
+        asked += 1
+        own = measurements.answer(f"held out {index}", prompt)
+        if index < CLOCKED:
+            clocked.fresh.append(
+                measurements.trial(clocked.point, index, prompt, stage="held out")
+                if clocked.point.strategy != "plain"
+                else Run(own.tokens, own.text, own.ms, 0.0, len(own.tokens), len(own.tokens), 0)
+            )
+        if metric == "answer" and not own.right:
+            continue
+        counted += 1
+        for point in points:
+            run = measurements.trial(point.point, index, prompt, stage="held out")
+            point.fresh.append(run)
+            loss = measurements.loss(own, run, prompt)
+            if loss is not None:
+                losses[point.point].append(loss)
+    ordered = {name: [(m, losses[m.point]) for m in family] for name, family in families.items()}
+    return Proof(prove(ordered, level, confidence), counted, asked)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from adec.calibration.costs import (
+from adec.calibration.agreement import fit_logistic, percentile_of
+from adec.calibration.forward_times import (
     LARGE_SIZES,
     LEAST,
     MOST,
     CostTable,
     cell_of,
+    counts,
     largest_useful,
     measure_costs,
     table_data,
     tables_from,
 )
-from adec.calibration.fit import fit_logistic, front, percentile_of
-from adec.calibration.threads import counts
+from adec.calibration.trial import front
 from adec.decoding.pair.costs import CostCurve
 from adec.machine import Machine, busy, file_fingerprint
 from tests.laws import pair
