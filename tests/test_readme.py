@@ -1,4 +1,7 @@
-"""Every command of the README is executed, in order, as a person would type it."""
+"""Every command of the README and of the pages for users is executed, as a person would type it.
+
+A block after the line `<!-- slow -->` and the blocks of `docs/` take long: `python -m pytest -m slow` runs them.
+"""
 
 from __future__ import annotations
 
@@ -7,35 +10,46 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from adec import practice
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = ("run", "calibration", "bench", "inspect")
 ELSEWHERE = ("install", "test")
 """Blocks between these marks are what .ci/run executes in a fresh environment."""
+README_BYTES = 12_000
+BLOCK = re.compile(r"^(<!-- slow -->\n)?```sh\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
 
 
-def blocks() -> list[str]:
-    """The shell blocks that are executed here."""
+def blocks() -> Iterator[Any]:
+    """The shell blocks as parameters, named after their page and first line."""
     text = README.read_text(encoding="utf-8")
     for mark in ELSEWHERE:
         text, count = re.subn(rf"<!-- {mark} -->.*?<!-- end -->", "", text, flags=re.DOTALL)
         assert count == 1, f"README.md has {count} blocks marked {mark}"
-    return re.findall(r"^```sh\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    pages = {name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in PAGES}
+    for page, content in {"README": text, **pages}.items():
+        for number, match in enumerate(BLOCK.finditer(content), 1):
+            slow = pytest.mark.slow if match[1] or page != "README" else ()
+            yield pytest.param(match[2], id=f"{page}-{number}", marks=slow)
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the README says a person has: a GGUF pair, a Hugging Face folder, a question."""
+    """A folder with what the pages say a person has: a GGUF pair, a folder, a question."""
     folder = tmp_path_factory.mktemp("readme")
     shutil.copy(practice.small_gguf(), folder / "small.gguf")
     shutil.copy(practice.large_gguf(), folder / "large.gguf")
     (folder / "my-model").symlink_to(practice.large_folder(), target_is_directory=True)
     (folder / "question.txt").write_text("Reverse the list: plum, fig, pear.\n")
-    (folder / "completions").symlink_to(README.parent / "completions")
+    for name in ("completions", "tools"):
+        (folder / name).symlink_to(ROOT / name)
     return folder
 
 
@@ -51,6 +65,5 @@ def test_commands_work(block: str, place: Path, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_the_sweep_table_has_the_papers_constants() -> None:
-    text = README.read_text(encoding="utf-8")
-    assert re.search(r"\| ead up=[\d.]+ window=5 dwell=10 ", text)
+def test_a_newcomer_is_not_kept_long() -> None:
+    assert len(README.read_bytes()) <= README_BYTES

@@ -1,0 +1,68 @@
+"""The pages under docs/ say what the code is: every room, every strategy, every link."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from adec.decoding.registry import METHODS
+from tests.test_rooms import PACKAGE, ROOMS
+from tools.strategies_page import PAGE, page
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+FENCED = re.compile(r"^```.*?^```", flags=re.DOTALL | re.MULTILINE)
+
+
+def test_the_page_of_strategies_is_current() -> None:
+    hint = "run: python -m tools.strategies_page"
+    assert PAGE.read_text(encoding="utf-8") == page(), hint
+
+
+def test_every_strategy_has_a_section_with_every_setting() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    for name, method in METHODS.items():
+        section = text.split(f"\n## {name}\n")[1].split("\n## ")[0]
+        for field in dataclasses.fields(method.settings):
+            assert f"| `{name}.{field.name}` |" in section
+
+
+def test_every_room_is_described_in_order() -> None:
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    described = re.findall(r"^\| `([a-z_]+)(?:/|\.py)` \|", text, flags=re.MULTILINE)
+    assert tuple(described) == ROOMS
+
+
+def test_every_file_that_a_page_names_is_there() -> None:
+    missing = []
+    for file in (ARCHITECTURE, ROOT / "CONTRIBUTING.md"):
+        for name in re.findall(r"`([\w/]+/(?:\w+\.py)?)`", file.read_text(encoding="utf-8")):
+            folders = (ROOT, PACKAGE, PACKAGE / "decoding")
+            if not any((folder / name).exists() for folder in folders):
+                missing.append(f"{file.name}: {name}")
+    assert missing == []
+
+
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_no_link_leads_nowhere(file: Path) -> None:
+    text = FENCED.sub("", file.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"https?:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (file.parent / path).resolve() if path else file
+        assert there.exists(), target
+        assert not anchor or anchor in _anchors(there), target
+
+
+def _anchors(file: Path) -> set[str]:
+    """What GitHub calls the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
