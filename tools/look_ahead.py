@@ -21,7 +21,7 @@ from adec.answering.choice import Choice
 from adec.answering.plan import plan
 from adec.answering.prompt import encode_prompt
 from adec.answering.session import Question, Session, open_session
-from adec.benchmark.figures import points
+from adec.benchmark.formats import points
 from adec.benchmark.statistics import Gain
 from adec.decoding.search.threshold import Threshold, learn_threshold, observe
 from adec.engines.base import OpenOptions

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adec.benchmark.figures import percent, short
-from adec.benchmark.report import Report, Row
+from adec.benchmark.bench_report import Report, Row
+from adec.benchmark.formats import percent, short
 from adec.display.sanitise import one_line
 
 HEIGHT = 10

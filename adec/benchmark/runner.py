@@ -10,9 +10,9 @@ from random import Random
 from adec.answering.prompt import encode_prompt
 from adec.answering.session import Question
 from adec.benchmark.answer import PLAIN, Answer, PromptResult
-from adec.benchmark.check import common, first_difference
-from adec.benchmark.contestant import Contestant, Interrupted, Reply
-from adec.benchmark.task import Task
+from adec.benchmark.decoders import Contestant, Interrupted, Reply
+from adec.benchmark.divergence import common, first_difference
+from adec.benchmark.tasks.task import Task
 from adec.engines.pair import Engines
 from adec.errors import AdecError, UsageError
 from adec.machine import load_average

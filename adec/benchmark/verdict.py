@@ -6,8 +6,8 @@ from dataclasses import replace
 from math import comb
 
 from adec.benchmark.answer import PLAIN
-from adec.benchmark.figures import multiple, points
-from adec.benchmark.report import Report, Row
+from adec.benchmark.bench_report import Report, Row
+from adec.benchmark.formats import multiple, points
 from adec.benchmark.statistics import FEWEST, NORMAL, Interval, Share
 from adec.benchmark.totals import Totals
 

@@ -15,7 +15,7 @@ from adec.errors import CheckFailed
 from adec.interrupts import Interrupts
 
 if TYPE_CHECKING:
-    from adec.benchmark.report import Report
+    from adec.benchmark.bench_report import Report
 
 TASKS = "Tasks and runs"
 
@@ -204,11 +204,11 @@ def bench(
       adec bench --strategies speculate,lookup --check --json bench.json --html bench.html
     """
     from adec.answering.choice import Choice
-    from adec.benchmark.bench import request_of, run_bench, samples_path
-    from adec.benchmark.lineup import make_lineup
+    from adec.benchmark.bench_rows import make_lineup
+    from adec.benchmark.run_bench import request_of, run_bench, samples_path
     from adec.benchmark.runner import Settings
     from adec.benchmark.samples import SamplesFile
-    from adec.benchmark.task_sources import find_source
+    from adec.benchmark.tasks.task_sources import find_source
     from adec.cli.bench_output import Outputs, share_cores
     from adec.display.progress import Progress
     from adec.engines.base import OpenOptions

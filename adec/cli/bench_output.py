@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from adec.benchmark.report import Report
+from adec.benchmark.bench_report import Report
 from adec.benchmark.samples import SamplesFile
 from adec.display import ColourWish
 from adec.errors import AdecError, UsageError
@@ -39,21 +39,21 @@ class Outputs:
 
     def write(self, report: Report, samples: SamplesFile) -> None:
         """All of them; the table goes to standard output unless JSON or CSV does."""
-        from adec.benchmark.export import write_csv, write_json
+        from adec.benchmark.json_csv import write_csv, write_json
 
         if self.json is not None:
             _deliver(self.json, lambda stream: write_json(report, samples.results(), stream))
         if self.csv is not None:
             _deliver(self.csv, lambda stream: write_csv(report, stream))
         if self.html is not None:
-            from adec.benchmark.page import write_page
+            from adec.benchmark.html_report import write_page
 
             _deliver(str(self.html), lambda stream: write_page(report, samples.results(), stream))
         if "-" not in (self.json, self.csv):
             self._table(report)
 
     def _table(self, report: Report) -> None:
-        from adec.benchmark.table import show
+        from adec.benchmark.text_report import show
         from adec.display.choose import colour_wanted, is_terminal
         from adec.display.streams import knows_unicode
         from adec.display.terminal import size_of

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
-from adec.benchmark.bench import run_bench
+from adec.benchmark.run_bench import run_bench
 from tests.benchmark.rows import forgetful_here, request_of, samples_of
 
 NAMES = ("plain", "ead", "lookup")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from adec.answering.plan import Plan
 from adec.benchmark.answer import RowHeader
-from adec.benchmark.bench import Request
-from adec.benchmark.contestant import StrategyContestant
+from adec.benchmark.decoders import StrategyContestant
+from adec.benchmark.run_bench import Request
 from adec.benchmark.runner import Bench, Settings
 from adec.benchmark.samples import SamplesFile
-from adec.benchmark.task import Task
-from adec.benchmark.task_sources import Source
+from adec.benchmark.tasks.task import Task
+from adec.benchmark.tasks.task_sources import Source
 from adec.decoding.registry import find_method
 from adec.decoding.settings import build
 from adec.engines.base import ModelHeader

@@ -12,11 +12,11 @@ from adec.answering.choice import Choice
 from adec.answering.models import locate
 from adec.answering.session import Question
 from adec.benchmark.answer import RowHeader
-from adec.benchmark.lineup import make_lineup
-from adec.benchmark.peers import PROGRAMS, TRANSFORMERS, find_peers, open_peer
-from adec.benchmark.program_peer import ProgramPeer
+from adec.benchmark.bench_rows import make_lineup
+from adec.benchmark.peers.llama_peer import ProgramPeer
+from adec.benchmark.peers.offered import PROGRAMS, TRANSFORMERS, find_peers, open_peer
 from adec.benchmark.runner import Settings
-from adec.benchmark.task import Task
+from adec.benchmark.tasks.task import Task
 from adec.engines.base import OpenOptions
 from adec.engines.opening import read_header
 from adec.engines.pair import Engines
@@ -178,7 +178,7 @@ def test_beam_search_has_adadecs_width_and_counts_what_it_is_fed() -> None:
 
 
 def test_transformers_needs_torch_engines() -> None:
-    from adec.benchmark.peers import PeerChoice
+    from adec.benchmark.peers.offered import PeerChoice
 
     small, large = laws.pair(0)
     peer = open_peer(PeerChoice("transformers"), Engines(large, small), ONE)

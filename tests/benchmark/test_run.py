@@ -17,17 +17,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adec.benchmark.answer import PLAIN, Answer, Difference, PromptResult
-from adec.benchmark.bench import run_bench
-from adec.benchmark.check import explain, first_difference
-from adec.benchmark.crew import run_here
-from adec.benchmark.export import write_csv, write_json
-from adec.benchmark.page import write_page
-from adec.benchmark.report import make_rows
+from adec.benchmark.bench_report import make_rows
+from adec.benchmark.divergence import explain, first_difference
+from adec.benchmark.html_report import write_page
+from adec.benchmark.json_csv import write_csv, write_json
+from adec.benchmark.run_bench import run_bench
 from adec.benchmark.runner import Bench, Settings
 from adec.benchmark.samples import SamplesFile
-from adec.benchmark.table import show
-from adec.benchmark.task import Task
+from adec.benchmark.tasks.task import Task
+from adec.benchmark.text_report import show
 from adec.benchmark.totals import Totals
+from adec.benchmark.workers import run_here
 from adec.engines.pair import Engines
 from adec.errors import AdecError, UsageError
 from tests import laws
@@ -362,7 +362,7 @@ def test_a_row_of_another_strategy_does_not_inherit_what_a_profile_proved() -> N
 
 
 def test_a_narrow_terminal_gets_lists_with_every_figure(tmp_path: Path) -> None:
-    from adec.benchmark.table import quality_cells, speed_cells
+    from adec.benchmark.text_report import quality_cells, speed_cells
 
     request = request_of(8)
     with samples_of(request, tmp_path) as samples:

@@ -11,12 +11,12 @@ import pytest
 from adec.answering.choice import Choice
 from adec.answering.session import Question
 from adec.benchmark.answer import Answer, PromptResult, RowHeader
-from adec.benchmark.lineup import make_lineup
-from adec.benchmark.report import Report, make_rows
+from adec.benchmark.bench_report import Report, make_rows
+from adec.benchmark.bench_rows import make_lineup
 from adec.benchmark.runner import Bench, Settings
 from adec.benchmark.statistics import Gain
-from adec.benchmark.table import show
-from adec.benchmark.task import Task
+from adec.benchmark.tasks.task import Task
+from adec.benchmark.text_report import show
 from adec.benchmark.totals import Totals
 from adec.benchmark.verdict import with_verdicts
 from adec.engines.base import OpenOptions
@@ -71,7 +71,7 @@ def test_best_of_n_follows_the_adadec_row_before_it() -> None:
 
 def test_it_is_fed_as_much_on_the_same_prompts() -> None:
     """Over 60 prompts the two rows' tokens agree within 15 %: single prompts differ by an answer."""
-    from adec.benchmark.contestant import StrategyContestant
+    from adec.benchmark.decoders import StrategyContestant
     from adec.engines.pair import Engines
     from adec.engines.table import TableEngine
     from tests.laws import law

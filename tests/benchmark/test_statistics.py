@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from adec.benchmark import totals as totals_module
 from adec.benchmark.answer import Answer, PromptResult, RowHeader, from_json, to_json
-from adec.benchmark.figures import short
-from adec.benchmark.report import make_rows
+from adec.benchmark.bench_report import make_rows
+from adec.benchmark.formats import short
 from adec.benchmark.statistics import Interval, Share, median_interval, outliers
 from adec.benchmark.totals import Totals
 from adec.errors import UsageError

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adec.benchmark import dependence
-from adec.benchmark.task import Task
-from adec.benchmark.task_files import LINE_BYTES, read_tasks
-from adec.benchmark.task_sources import find_source, names
+from adec.benchmark.tasks import dependence
+from adec.benchmark.tasks.task import Task
+from adec.benchmark.tasks.task_files import LINE_BYTES, read_tasks
+from adec.benchmark.tasks.task_sources import find_source, names
 from adec.errors import UsageError
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from adec.benchmark.answer import Answer, PromptResult, RowHeader
+from adec.benchmark.bench_report import Report, make_rows
+from adec.benchmark.caveats import remarks
 from adec.benchmark.chart import chart, points
-from adec.benchmark.remarks import remarks
-from adec.benchmark.report import Report, make_rows
 from adec.benchmark.totals import Totals
 from adec.benchmark.verdict import with_verdicts
 

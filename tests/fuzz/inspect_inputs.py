@@ -205,8 +205,8 @@ def _bench(folder: Path) -> tuple[bytes, bytes]:
     """The samples file and the JSON of a small bench of tables."""
     import io
 
-    from adec.benchmark.bench import run_bench
-    from adec.benchmark.export import write_json
+    from adec.benchmark.json_csv import write_json
+    from adec.benchmark.run_bench import run_bench
     from tests.benchmark.rows import request_of, samples_of
 
     place = folder / "bench"

@@ -10,9 +10,9 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from adec.benchmark.answer import PromptResult
-from adec.benchmark.contestant import Interrupted
+from adec.benchmark.decoders import Interrupted
 from adec.benchmark.runner import Bench
-from adec.benchmark.task import Task
+from adec.benchmark.tasks.task import Task
 from adec.errors import AdecError
 
 Opener = Callable[[], Bench]

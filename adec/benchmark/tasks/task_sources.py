@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from adec.benchmark import dependence
-from adec.benchmark.task import Task
-from adec.benchmark.task_files import read_tasks
+from adec.benchmark.tasks import dependence
+from adec.benchmark.tasks.task import Task
+from adec.benchmark.tasks.task_files import read_tasks
 from adec.errors import UsageError
 from adec.practice.tasks import FAMILIES, problems
 

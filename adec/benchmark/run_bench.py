@@ -13,17 +13,17 @@ from typing import Any
 
 from adec import __version__
 from adec.benchmark.answer import PromptResult, RowHeader
-from adec.benchmark.contestant import Interrupted
-from adec.benchmark.crew import Opener, Tell, run_here, run_in_processes
-from adec.benchmark.lineup import Checked, key_of
-from adec.benchmark.remarks import remarks
-from adec.benchmark.report import Report, make_rows
+from adec.benchmark.bench_report import Report, make_rows
+from adec.benchmark.bench_rows import Checked, key_of
+from adec.benchmark.caveats import remarks
+from adec.benchmark.decoders import Interrupted
 from adec.benchmark.runner import machine_load
 from adec.benchmark.samples import SamplesFile
-from adec.benchmark.task import Task
-from adec.benchmark.task_sources import Source
+from adec.benchmark.tasks.task import Task
+from adec.benchmark.tasks.task_sources import Source
 from adec.benchmark.totals import Totals
 from adec.benchmark.verdict import with_verdicts
+from adec.benchmark.workers import Opener, Tell, run_here, run_in_processes
 from adec.places import kept_folder
 
 Watch = Callable[[int, int], None]

@@ -7,11 +7,11 @@ from importlib.resources import files
 from typing import Any, TextIO
 
 from adec.benchmark.answer import PromptResult
+from adec.benchmark.bench_report import Report, Row
 from adec.benchmark.chart import points, quality_name
-from adec.benchmark.check import explain
-from adec.benchmark.figures import percent, short
-from adec.benchmark.report import Report, Row
-from adec.benchmark.table import (
+from adec.benchmark.divergence import explain
+from adec.benchmark.formats import percent, short
+from adec.benchmark.text_report import (
     LEGEND,
     PAIRED,
     PAIRED_LEGEND,
@@ -41,7 +41,7 @@ def write_page(report: Report, samples: Iterable[PromptResult], stream: TextIO) 
     )
     environment.filters["explain"] = explain
     environment.filters["counted"] = _counted
-    source = files("adec.benchmark").joinpath("page.html.jinja").read_text(encoding="utf-8")
+    source = files("adec.benchmark").joinpath("report.html.jinja").read_text(encoding="utf-8")
     template = environment.from_string(source)
     about = {"task": "", "began": "", "adec": "", **report.about}
     for part in template.generate(

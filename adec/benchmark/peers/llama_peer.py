@@ -16,7 +16,7 @@ from time import monotonic
 from adec.answering.prompt import encode_prompt
 from adec.answering.session import Question
 from adec.benchmark.answer import Answer, RowHeader
-from adec.benchmark.contestant import Interrupted, Reply
+from adec.benchmark.decoders import Interrupted, Reply
 from adec.benchmark.memory import peak_bytes
 from adec.engines.base import OpenOptions
 from adec.engines.pair import Engines

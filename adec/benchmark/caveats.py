@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from adec.benchmark.answer import PLAIN
-from adec.benchmark.report import Row
+from adec.benchmark.bench_report import Row
 from adec.benchmark.statistics import FEWEST, outliers
 from adec.benchmark.totals import KEPT, Totals
 from adec.display.wording import count

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from adec.benchmark.task import USER_MATCHES, Task
+from adec.benchmark.tasks.task import USER_MATCHES, Task
 from adec.errors import UsageError
 from adec.judging.matches import Match
 

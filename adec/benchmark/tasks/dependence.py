@@ -16,7 +16,7 @@ from itertools import permutations
 from math import lgamma, log
 from random import Random
 
-from adec.benchmark.task import Task
+from adec.benchmark.tasks.task import Task
 from adec.judging.matches import Match
 from adec.practice.tasks.words import ITEMS
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any, TextIO
 
 from adec.benchmark.answer import PromptResult, to_json
-from adec.benchmark.report import Report, Row
+from adec.benchmark.bench_report import Report, Row
 from adec.benchmark.statistics import Gain, Interval, Share
 
 SCHEMA = 1

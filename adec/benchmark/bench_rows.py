@@ -13,8 +13,8 @@ from adec.answering.choice import Choice
 from adec.answering.plan import Plan, plan
 from adec.answering.session import open_session
 from adec.benchmark.answer import PLAIN, RowHeader
-from adec.benchmark.contestant import Contestant, StrategyContestant
-from adec.benchmark.peers import PeerChoice, find_peers, open_peer, peer_header
+from adec.benchmark.decoders import Contestant, StrategyContestant
+from adec.benchmark.peers.offered import PeerChoice, find_peers, open_peer, peer_header
 from adec.benchmark.runner import Bench, Settings
 from adec.decoding.registry import METHODS
 from adec.decoding.search.adadec import AdaDecSettings

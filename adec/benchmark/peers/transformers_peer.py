@@ -8,7 +8,7 @@ from adec.answering.prompt import encode_prompt
 from adec.answering.session import Question
 from adec.answering.text import TextStream
 from adec.benchmark.answer import Answer, RowHeader
-from adec.benchmark.contestant import Interrupted, Reply
+from adec.benchmark.decoders import Interrupted, Reply
 from adec.benchmark.memory import peak_bytes, reset_peak
 from adec.engines.pair import Engines
 from adec.errors import UsageError

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from adec.benchmark.answer import PLAIN
+from adec.benchmark.bench_report import Report, Row
 from adec.benchmark.chart import chart
-from adec.benchmark.check import explain
-from adec.benchmark.figures import (
+from adec.benchmark.divergence import explain
+from adec.benchmark.formats import (
     UNKNOWN,
     agreement,
     bounds,
@@ -22,7 +23,6 @@ from adec.benchmark.figures import (
     share,
     short,
 )
-from adec.benchmark.report import Report, Row
 from adec.display.sanitise import one_line
 from adec.display.streams import write
 from adec.display.wording import count

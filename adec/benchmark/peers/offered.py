@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adec.benchmark.answer import RowHeader
-from adec.benchmark.contestant import Contestant
+from adec.benchmark.decoders import Contestant
 from adec.engines.base import ModelHeader, OpenOptions
 from adec.engines.pair import Engines
 from adec.errors import PairError, UsageError
@@ -95,10 +95,10 @@ def peer_header(peer: PeerChoice) -> RowHeader:
 def open_peer(peer: PeerChoice, engines: Engines, options: OpenOptions) -> Contestant:
     """Ready to answer on the models of `engines`. Raises EngineError."""
     if peer.program is not None:
-        from adec.benchmark.program_peer import ProgramPeer
+        from adec.benchmark.peers.llama_peer import ProgramPeer
 
         return ProgramPeer(peer_header(peer), peer.program, engines, options)
-    from adec.benchmark.transformers_peer import TransformersPeer
+    from adec.benchmark.peers.transformers_peer import TransformersPeer
 
     return TransformersPeer(peer_header(peer), engines, peer.beams)
 

@@ -1,0 +1,1 @@
+"""What a bench asks: generated tasks and a user's own prompts."""
