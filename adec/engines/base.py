@@ -1,18 +1,22 @@
-"""The contract of an engine: one loaded model and one sequence that can be taken back."""
+"""The contract of an engine: one loaded model and one sequence that can be taken back.
+
+What some engines offer beyond it stands in `adec.engines.protocols`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from adec.engines.vocabulary import Tokenizer, Vocabulary
 from adec.signals import Scores
 from adec.tree import TokenTree
 
-Capability = Literal["rewind", "tree", "layers", "hidden", "canvas"]
-"""rewind: the sequence can be cut back. tree: several continuations in one forward. layers, hidden, canvas: later families."""
+Capability = Literal["rewind", "tree", "layers", "vectors", "canvas", "text"]
+"""rewind: the sequence can be cut back. tree: several continuations in one forward. The others are
+the protocols of `adec.engines.protocols`; an engine declares those that it implements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,8 @@ class ModelInfo:
 
     name: str
     path: Path
-    format: Literal["gguf", "safetensors", "table"]
+    format: str
+    """The name of the `Format` that reads it."""
     architecture: str
     layers: int
     parameters: int
@@ -39,7 +44,7 @@ class ModelHeader:
     vocabulary: Vocabulary
     capabilities: frozenset[Capability]
     missing: Mapping[Capability, str] = field(default_factory=dict)
-    """For a capability that is not there, the reason in half a sentence: "its layers are recurrent"."""
+    """Why a capability is not there, in half a sentence: "its layers are recurrent"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +61,15 @@ class OpenOptions:
     """llama.cpp only; -1 for all."""
     mmap: bool = True
     branches: int = 8
-    """Leaves that a token tree may have at most, 1 to 64."""
+    """Most leaves of a token tree, 1 to 64."""
     device: str | None = None
     """torch only: "cpu", "cuda", "cuda:1", "mps"; None: cuda when there is one."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     """torch only; None: float32 on the CPU, the checkpoint's own elsewhere."""
 
 
-class Engine(Protocol):
-    """One loaded model and one rewindable sequence of token ids.
-
-    Not thread-safe. Every method raises EngineError when the backend fails, when a token id is outside
-    the vocabulary, or when the context would overflow; the sequence is then as it was before the call.
-    While a tree is pending (after `forward_tree`, before `keep`) only `keep`, `rewind`, `close` and a `forward_tree` that grows it are
-    allowed; `rewind` drops the tree, and so does a growth that fails in the backend.
-    """
+class LoadedModel(Protocol):
+    """What every loaded model has, whatever it can do."""
 
     @property
     def info(self) -> ModelInfo: ...
@@ -86,8 +85,29 @@ class Engine(Protocol):
 
     @property
     def context(self) -> int:
-        """Tokens that the sequence may hold."""
+        """Most tokens that it holds at once."""
         ...
+
+    def close(self) -> None:
+        """Free the memory.
+
+        Calling it twice is harmless; calling anything else afterwards is an EngineError.
+        """
+        ...
+
+
+@runtime_checkable
+class Engine(LoadedModel, Protocol):
+    """One loaded model and one rewindable sequence of token ids.
+
+    Not thread-safe. Every method raises EngineError when the backend fails, when a token id is outside
+    the vocabulary, or when the context would overflow. The sequence is then as it was before the call;
+    where a recurrent state cannot go back, it is lost, and only `rewind(0)` and `close` are allowed.
+
+    While a tree is pending (after `forward_tree`, before `keep`), only `keep`, `rewind`, `close` and a
+    `forward_tree` that grows it are allowed. `rewind` drops the tree, and so does a growth that fails in
+    the backend.
+    """
 
     @property
     def length(self) -> int:
@@ -96,34 +116,54 @@ class Engine(Protocol):
 
     @property
     def branches(self) -> int:
-        """Leaves that a tree may have at most."""
+        """Most leaves of a tree."""
         ...
 
     def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
         """Append `tokens` (at least one) and return the scores after each of the last `rows` of them.
 
         0 <= rows <= len(tokens). Row k predicts the token that follows tokens[len(tokens) - rows + k].
-        Longer inputs than the backend's batch are cut into several forwards inside.
+        An input longer than the backend's batch is cut into several forwards inside.
         """
         ...
 
     def forward_tree(self, tree: TokenTree, *, first_row: int = 0) -> Scores:
-        """Run every node of `tree` after the trunk; scores of the nodes from `first_row` on.
+        """Run the nodes of `tree` after the trunk; scores of the nodes from `first_row` on.
 
-        A node sees the trunk, its ancestors and itself, and nothing else. `length` does not change until
-        `keep`. While a tree is pending, `tree` must begin with it, node by node: what is new is run alone, and `first_row` must
-        lie behind the nodes that are there already.
+        A node sees the trunk, its ancestors and itself, and nothing else. `length` does not change
+        until `keep`. A tree with branches needs the capability "tree", a chain only "rewind".
+
+        While a tree is pending, `tree` must begin with it, node by node: only the new nodes are run,
+        and `first_row` must lie behind the old ones.
         """
         ...
 
     def keep(self, path: Sequence[int]) -> None:
-        """Append the nodes of `path` (indices of the pending tree, from the top down; may be empty) and forget the others."""
+        """Append the nodes of `path` to the sequence and drop the rest of the pending tree.
+
+        `path` holds indices of nodes from the top down, each the parent of the next; it may be empty.
+        """
         ...
 
     def rewind(self, length: int) -> None:
-        """Cut the sequence to `length` tokens, 0 <= length <= self.length; drops a pending tree."""
+        """Cut the sequence to `length` tokens, 0 <= length <= self.length; drops a pending tree.
+
+        Every engine can be rewound to 0 and to its own length, the others need "rewind".
+        """
         ...
 
-    def close(self) -> None:
-        """Free the memory. Calling it twice is harmless; calling anything else afterwards is an EngineError."""
-        ...
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of model that a backend reads. Its functions import the backend when they are called."""
+
+    name: str
+    """As in `ModelInfo.format`."""
+    fits: Callable[[Path], bool]
+    """Whether a path looks like one, judged without opening it."""
+    read_header: Callable[[Path], ModelHeader]
+    """Raises ModelFileError when the file is broken, hostile or no model, OSError if unreadable."""
+    open: Callable[[ModelHeader, OpenOptions], Engine]
+    """Loads the weights. Raises EngineError."""
+    devices: Callable[[], list[str]]
+    """The devices that the backend could use, a line each; or one line that says why it fails."""

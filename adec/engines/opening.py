@@ -1,42 +1,42 @@
-"""From a path to a model: which engine reads it, its header, and the loaded engine."""
+"""From a path to a model: which backend reads it, its header, and the loaded engine."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from adec.engines.base import Engine, ModelHeader, OpenOptions
+from adec.engines.base import Engine, Format, ModelHeader, OpenOptions
+from adec.engines.llama import GGUF
 from adec.engines.pair import Engines
+from adec.engines.torch import FOLDER
 from adec.errors import ModelFileError
+
+FORMATS: tuple[Format, ...] = (GGUF, FOLDER)
+"""The first that fits a path reads it; a new backend adds an entry."""
 
 
 def read_header(path: Path) -> ModelHeader:
-    """The header of a GGUF file or of a Hugging Face folder; no weights are loaded.
+    """The header of the model at `path`; no weights are loaded.
 
-    Raises ModelFileError when it is neither, or is broken or hostile.
+    Raises ModelFileError when no format fits, or when the model is broken or hostile.
     """
     try:
-        if path.is_dir():
-            from adec.engines.torch.folder_header import read_folder_header
-
-            return read_folder_header(path)
-        if not path.is_file():
-            raise ModelFileError(f"{path} is neither a file nor a folder")
-        from adec.engines.llama.gguf_header import read_gguf_header
-
-        return read_gguf_header(path)
+        for format in FORMATS:
+            if format.fits(path):
+                return format.read_header(path)
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror or error}") from error
+    raise ModelFileError(f"{path} is neither a file nor a folder")
 
 
 def open_engine(header: ModelHeader, options: OpenOptions) -> Engine:
     """Load the weights. Raises EngineError when the backend refuses or memory does not suffice."""
-    if header.info.format == "gguf":
-        from adec.engines.llama.llama_engine import LlamaEngine
+    opens = {format.name: format.open for format in FORMATS}
+    return opens[header.info.format](header, options)
 
-        return LlamaEngine.open(header, options)
-    from adec.engines.torch.torch_engine import TorchEngine
 
-    return TorchEngine.open(header, options)
+def devices() -> list[str]:
+    """The devices that each backend could use, a line each. Imports every backend."""
+    return [line for format in FORMATS for line in format.devices()]
 
 
 def open_engines(large: ModelHeader, small: ModelHeader | None, options: OpenOptions) -> Engines:

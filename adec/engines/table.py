@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from adec.engines.base import Capability, ModelInfo, OpenOptions
-from adec.engines.checks import check_feed, check_growth, check_rewind, check_room
-from adec.engines.vocabulary import Tokenizer, Vocabulary
+from adec.engines.base import Capability, ModelHeader, ModelInfo, OpenOptions
+from adec.engines.sequence import SequenceEngine
+from adec.engines.vocabulary import Vocabulary
 from adec.errors import EngineError
 from adec.signals import ArrayScores, Scores
 from adec.tree import ROOT, TokenTree
@@ -19,10 +18,10 @@ Law = Callable[[tuple[int, ...]], Sequence[float]]
 """From a prefix to the probabilities of the next token, shape (vocabulary,)."""
 
 
-class TableEngine:
+class TableEngine(SequenceEngine):
     """An engine whose next-token distribution is `law(prefix)`.
 
-    The default vocabulary is one character a token, from "a" on, the last one ending an answer. `fed`
+    In the default vocabulary a token is one character, from "a" on; the last one ends an answer. `fed`
     lists the tokens of every forward, so that a test can see what a strategy really read.
     """
 
@@ -36,10 +35,8 @@ class TableEngine:
         context: int = 4096,
         capabilities: frozenset[Capability] = frozenset({"rewind", "tree"}),
     ) -> None:
-        self._law = law
-        self.vocabulary = vocabulary or letters(size)
-        self.tokenizer: Tokenizer = _LetterTokenizer(self.vocabulary)
-        self.info = ModelInfo(
+        spoken = vocabulary or letters(size)
+        info = ModelInfo(
             name=name,
             path=Path(name),
             format="table",
@@ -51,83 +48,53 @@ class TableEngine:
             bytes=0,
             quantisation="exact",
         )
-        self.capabilities = capabilities
-        self.context = context
-        self.branches = OpenOptions().branches
+        super().__init__(
+            ModelHeader(info, spoken, capabilities),
+            _LetterTokenizer(spoken),
+            context=context,
+            branches=OpenOptions().branches,
+        )
+        self._law = law
         self.fed: list[list[int]] = []
         self._tokens: list[int] = []
-        self._tree: TokenTree | None = None
-        self._closed = False
-
-    @property
-    def length(self) -> int:
-        return len(self._tokens)
 
     @property
     def tokens(self) -> tuple[int, ...]:
         """The sequence itself; only this engine can tell."""
         return tuple(self._tokens)
 
-    def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
-        self._ready()
-        check_feed(self, tokens, rows)
-        start = len(self._tokens)
+    def _append(self, tokens: Sequence[int], rows: int) -> Scores:
         self._tokens.extend(tokens)
         self.fed.append(list(tokens))
-        ends = range(start + len(tokens) - rows + 1, start + len(tokens) + 1)
+        ends = range(len(self._tokens) - rows + 1, len(self._tokens) + 1)
         return self._scores([tuple(self._tokens[:end]) for end in ends])
 
-    def forward_tree(self, tree: TokenTree, *, first_row: int = 0) -> Scores:
-        self._open()
-        if "tree" not in self.capabilities:
-            raise EngineError(f"{self.info.name} runs no token trees")
-        known = check_growth(self._tree, tree, first_row)
-        check_feed(self, tree.tokens, len(tree) - first_row)
+    def _append_tree(self, tree: TokenTree, known: int, first_row: int) -> Scores:
         prefixes: list[tuple[int, ...]] = []
         for token, parent in zip(tree.tokens, tree.parents, strict=True):
             above = self.tokens if parent == ROOT else prefixes[parent]
             prefixes.append((*above, token))
-        self._tree = replace(tree, tokens=list(tree.tokens), parents=list(tree.parents))
         self.fed.append(tree.tokens[known:])
         return self._scores(prefixes[first_row:])
 
-    def keep(self, path: Sequence[int]) -> None:
-        self._open()
-        if self._tree is None:
-            raise EngineError("keep without a pending tree")
-        try:
-            self._tree.check_path(path)
-        except ValueError as error:
-            raise EngineError(str(error)) from error
-        check_room(self, len(path))
-        self._tokens.extend(self._tree.tokens[node] for node in path)
-        self._tree = None
+    def _keep(self, tree: TokenTree, path: Sequence[int]) -> None:
+        self._tokens.extend(tree.tokens[node] for node in path)
 
-    def rewind(self, length: int) -> None:
-        self._open()
-        check_rewind(self, length)
-        if length < len(self._tokens) and length > 0 and "rewind" not in self.capabilities:
-            raise EngineError(f"{self.info.name} cannot be rewound")
-        self._tree = None
+    def _cut(self, length: int) -> None:
         del self._tokens[length:]
 
-    def close(self) -> None:
-        self._closed = True
+    def _restore(self, length: int) -> bool:
+        self._cut(length)
+        return True
+
+    def _free(self) -> None:
+        pass
 
     def _scores(self, prefixes: Sequence[tuple[int, ...]]) -> Scores:
         rows = np.array([self._law(prefix) for prefix in prefixes], dtype=np.float64)
         with np.errstate(divide="ignore"):
             logits = np.log(rows.reshape(len(prefixes), len(self.vocabulary)))
         return ArrayScores(logits.astype(np.float32))
-
-    def _open(self) -> None:
-        if self._closed:
-            raise EngineError(f"{self.info.name} is closed")
-
-    def _ready(self) -> None:
-        self._open()
-        if self._tree is not None:
-            raise EngineError("a tree is pending: keep a path or rewind first")
 
 
 def letters(size: int) -> Vocabulary:

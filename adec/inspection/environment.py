@@ -74,7 +74,7 @@ def _version(package: str) -> str | None:
 
 def _devices() -> list[str]:
     """Devices by the backends' own word."""
-    from adec.engines.devices import devices
+    from adec.engines.opening import devices
 
     return devices()
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adec.engines.llama.spare_rows import SpareRows
+from adec.engines.llama.session import SpareRows
 from adec.signals import ArrayScores
 
 

@@ -105,7 +105,7 @@ def test_greedy_equals_generate(model: str, request: pytest.FixtureRequest) -> N
 def test_sliding_window_rewinds_beyond_its_window(fresh_windowed: Open) -> None:
     tokens = [random.Random(5).randrange(271) for _ in range(60)]
     engine, whole = fresh_windowed(), fresh_windowed()
-    assert engine.capabilities == {"rewind", "layers", "hidden"}
+    assert engine.capabilities == {"rewind"}
     expected = log_probabilities(whole.forward(tokens, rows=60))
     engine.forward(tokens[:50], rows=0)
     for length in (44, 20, 3, 0):
@@ -183,7 +183,7 @@ def test_a_failed_forward_changes_nothing(
 
     for call in (lambda: engine.forward([4, 5]), lambda: engine.forward_tree(TokenTree.chain([4]))):
         # the first layer has written its keys when the second one fails
-        handle = engine.layers[1].register_forward_pre_hook(fail)
+        handle = engine.module.model.layers[1].register_forward_pre_hook(fail)
         with pytest.raises(EngineError, match=words) as caught:
             call()
         handle.remove()
@@ -200,7 +200,7 @@ def test_an_interrupt_passes_and_changes_nothing(fresh: Open) -> None:
     def interrupt(*args: object) -> None:
         raise KeyboardInterrupt
 
-    handle = engine.layers[1].register_forward_pre_hook(interrupt)
+    handle = engine.module.model.layers[1].register_forward_pre_hook(interrupt)
     with pytest.raises(KeyboardInterrupt):
         engine.forward([4, 5])
     handle.remove()
@@ -210,13 +210,13 @@ def test_an_interrupt_passes_and_changes_nothing(fresh: Open) -> None:
 
 def test_without_rewind_a_failure_loses_the_sequence_and_says_so(tiny: Path) -> None:
     header = read_folder_header(tiny)
-    plain = replace(header, capabilities=frozenset({"layers"}))
+    plain = replace(header, capabilities=frozenset())
     engine = TorchEngine.open(plain, OpenOptions())
     engine.forward([1, 2], rows=0)
     engine.rewind(2)
     with pytest.raises(EngineError, match="rewound"):
         engine.rewind(1)
-    handle = engine.layers[1].register_forward_pre_hook(lambda *_: 1 / 0)
+    handle = engine.module.model.layers[1].register_forward_pre_hook(lambda *_: 1 / 0)
     with pytest.raises(EngineError, match="division"):
         engine.forward([3])
     handle.remove()
@@ -229,10 +229,10 @@ def test_without_rewind_a_failure_loses_the_sequence_and_says_so(tiny: Path) -> 
 
 
 def test_without_rewind_a_prompt_is_one_forward_and_later_ones_are_single(tiny: Path) -> None:
-    plain = replace(read_folder_header(tiny), capabilities=frozenset({"layers"}))
+    plain = replace(read_folder_header(tiny), capabilities=frozenset())
     engine = TorchEngine.open(plain, OpenOptions())
     sizes: list[int] = []
-    handle = engine.layers[0].register_forward_pre_hook(
+    handle = engine.module.model.layers[0].register_forward_pre_hook(
         lambda _, args: sizes.append(args[0].shape[1])
     )
     engine.forward([1] * 1030, rows=0)
@@ -240,13 +240,6 @@ def test_without_rewind_a_prompt_is_one_forward_and_later_ones_are_single(tiny: 
     handle.remove()
     engine.close()
     assert sizes == [1030, 1, 1, 1]
-
-
-def test_layers_norm_and_head_make_the_model(fresh: Open) -> None:
-    engine = fresh()
-    assert len(engine.layers) == engine.info.layers
-    assert engine.norm(torch.zeros(1, 64)).shape == (1, 64)
-    assert engine.head(torch.zeros(1, 64)).shape == (1, engine.info.vocabulary)
 
 
 def test_rows_beyond_the_tokens_are_there(tmp_path: Path) -> None:

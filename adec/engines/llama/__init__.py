@@ -1,1 +1,34 @@
 """GGUF models through llama.cpp."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adec.engines.base import Engine, Format, ModelHeader, OpenOptions
+from adec.errors import EngineError
+
+
+def _read_header(path: Path) -> ModelHeader:
+    from adec.engines.llama.gguf_header import read_gguf_header
+
+    return read_gguf_header(path)
+
+
+def _open(header: ModelHeader, options: OpenOptions) -> Engine:
+    from adec.engines.llama.llama_engine import LlamaEngine
+
+    return LlamaEngine.open(header, options)
+
+
+def _devices() -> list[str]:
+    from adec.engines.llama.library import library
+
+    try:
+        module = library()
+    except EngineError as error:
+        return [f"llama.cpp: {error}"]
+    able = bool(module.llama_supports_gpu_offload())
+    return [f"llama.cpp: {'can' if able else 'cannot'} move layers to a GPU (this build)"]
+
+
+GGUF = Format("gguf", Path.is_file, _read_header, _open, _devices)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adec.engines.base import Capability, ModelHeader, ModelInfo
+from adec.engines.base import ModelHeader, ModelInfo
 from adec.engines.llama.gguf_checks import check_model, refuse_other_kinds
 from adec.engines.llama.gguf_reader import GgufFile, read_gguf
 from adec.engines.llama.gguf_vocabulary import TOKENS, read_vocabulary
@@ -38,8 +38,6 @@ _HYBRID = frozenset(
 )
 # keys that only a model with a running state has, for architectures younger than the lists
 _STATE_KEYS = (".ssm.", ".wkv.", ".shortconv.", ".kda.")
-
-_NO_INSIDES = "llama.cpp does not give access to single layers"
 
 # general.file_type says more than the tensors do where a recipe mixes types
 _RECIPES = {
@@ -76,19 +74,11 @@ def header_of(gguf: GgufFile) -> ModelHeader:
         bytes=gguf.size,
         quantisation=_quantisation(gguf),
     )
-    missing: dict[Capability, str] = {
-        "layers": _NO_INSIDES,
-        "hidden": _NO_INSIDES,
-        "canvas": "it writes from left to right",
-    }
-    capabilities: frozenset[Capability] = frozenset()
-    if state is None:
-        # sliding-window models are among these: the engine keeps the whole cache (swa_full), so nothing that a
-        # rewind needs has slid out
-        capabilities = frozenset({"rewind", "tree"})
-    else:
-        missing["rewind"] = missing["tree"] = state
-    return ModelHeader(info, vocabulary, capabilities, missing)
+    if state is not None:
+        return ModelHeader(info, vocabulary, frozenset(), {"rewind": state, "tree": state})
+    # sliding-window models, too: the engine keeps the whole cache (swa_full), so that nothing a
+    # rewind needs has slid out
+    return ModelHeader(info, vocabulary, frozenset({"rewind", "tree"}))
 
 
 def _running_state(gguf: GgufFile, architecture: str) -> str | None:

@@ -1,7 +1,8 @@
-"""The only module that imports llama-cpp-python: its C functions, its log, models shared between engines.
+"""The only module that imports llama-cpp-python: its C functions, its log, and shared models.
 
-The high-level `Llama` class is not used: it has no sequences, copies logits in Python and hides return codes. Structs of
-parameters change with every release, so they start from the library's defaults and are set by name.
+The high-level `Llama` class is not used: it has no sequences, copies logits in Python and hides return
+codes. Structs of parameters change with every release, so they start from the library's defaults and
+are set by name.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from adec.errors import EngineError
 from adec.machine import usable_cores
@@ -57,7 +56,7 @@ _callback: Any = None
 
 
 def echo_logs(on: bool) -> None:
-    """Let llama.cpp's log through to stderr, or keep it silent."""
+    """Whether llama.cpp's log goes to stderr as it is written."""
     log.echo = on
 
 
@@ -87,7 +86,7 @@ def library() -> Any:
 
 
 def function_returning_address(module: Any, name: str, *arguments: Any) -> Any:
-    """A C function that returns a pointer, bound so that it gives the plain address (None for NULL)."""
+    """A C function that returns a pointer, bound to return the plain address (None for NULL)."""
     address = ctypes.cast(getattr(module, name), ctypes.c_void_p).value or 0
     return ctypes.CFUNCTYPE(ctypes.c_void_p, *arguments)(address)
 
@@ -112,7 +111,7 @@ _models: dict[tuple[object, ...], SharedModel] = {}
 
 
 def acquire_model(path: Path, *, gpu_layers: int, mmap: bool) -> SharedModel:
-    """Load a model, or take one more share of it. Raises EngineError when llama.cpp refuses."""
+    """Load a model, or share the loaded one. Raises EngineError when llama.cpp refuses."""
     module = library()
     real = os.path.realpath(path)
     try:
@@ -150,87 +149,15 @@ def release_model(shared: SharedModel) -> None:
             _module.llama_model_free(shared.pointer)
 
 
-class Session:
-    """A context on a shared model. `close` is idempotent and is all that must happen at the end."""
-
-    def __init__(
-        self, model: SharedModel, *, tokens: int, sequences: int, threads: int, batch_threads: int
-    ) -> None:
-        """Take over one share of `model`, which is given back when this fails.
-
-        Raises EngineError when llama.cpp refuses, mostly for want of memory.
-        """
-        self.library = library()
-        self.model = model
-        self.closed = False
-        parameters = self.library.llama_context_default_params()
-        # llama.cpp rounds up to 256 anyway, and aborts on fewer cells than sequences
-        parameters.n_ctx = max(tokens, 256)
-        parameters.n_batch = parameters.n_ubatch = 512
-        parameters.n_seq_max = sequences
-        # one pool of cells for all sequences: without it a token cannot belong to several branches
-        parameters.kv_unified = True
-        # keep what slid out of a window, or a rewind would find holes
-        parameters.swa_full = True
-        parameters.n_threads = threads
-        parameters.n_threads_batch = batch_threads
-        parameters.no_perf = True
-        log.take_error()
-        self.context = self.library.llama_init_from_model(model.pointer, parameters)
-        self.memory = self.library.llama_get_memory(self.context) if self.context else None
-        if not self.memory:
-            error = failure(
-                f"llama.cpp cannot open a context of {tokens} tokens", "try a smaller --ctx"
-            )
-            self.close()
-            raise error
-
-    def close(self) -> None:
-        """Free the context and the share of the model."""
-        if self.closed:
-            return
-        self.closed = True
-        if self.context:
-            self.library.llama_free(self.context)
-        self.context = self.memory = None
-        release_model(self.model)
-
-
-class Batch:
-    """A reusable llama_batch over numpy arrays: token, position, sequences and the wish for a row, a token each."""
-
-    def __init__(self, capacity: int, sequences: int) -> None:
-        module = library()
-        self.tokens = np.zeros(capacity, dtype=np.int32)
-        self.positions = np.zeros(capacity, dtype=np.int32)
-        self.sequence_counts = np.ones(capacity, dtype=np.int32)
-        self.sequences = np.zeros((capacity, sequences), dtype=np.int32)
-        self.wanted = np.zeros(capacity, dtype=np.int8)
-        int32 = ctypes.POINTER(ctypes.c_int32)
-        stride = self.sequences.strides[0]
-        start = self.sequences.ctypes.data
-        self._rows = (int32 * capacity)(
-            *(ctypes.cast(start + i * stride, int32) for i in range(capacity))
-        )
-        self.struct = module.llama_batch(
-            n_tokens=0,
-            token=self.tokens.ctypes.data_as(int32),
-            embd=None,
-            pos=self.positions.ctypes.data_as(int32),
-            n_seq_id=self.sequence_counts.ctypes.data_as(int32),
-            seq_id=ctypes.cast(self._rows, ctypes.POINTER(int32)),
-            logits=self.wanted.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
-        )
-
-
 FEW = 10_000_000
-"""Parameters below which one thread serves a model."""
+"""A model of fewer parameters runs on one thread."""
 
 
 def default_threads(parameters: int) -> int:
-    """Threads for a model of so many parameters: one where a forward takes a millisecond at most, else the usable cores.
+    """Threads for a model: one where a forward takes a millisecond at most, else the usable cores.
 
-    Threads of llama.cpp wait for each other by spinning: of two that share busy cores with other programs one often waits for a
-    whole time slice (100 ms instead of 0.6), which a tiny model cannot win back.
+    Threads of llama.cpp wait for each other by spinning. Of two that share busy cores with other
+    programs, one often waits for a whole time slice (100 ms instead of 0.6), which a tiny model cannot
+    win back.
     """
     return 1 if parameters < FEW else usable_cores()

@@ -29,8 +29,6 @@ _RECURRENT_TYPE = re.compile(
 _STATE_ELSEWHERE = frozenset({"mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm"})
 _RECURRENT_LAYER = re.compile(r"linear|mamba|recurrent|conv|ssm|hybrid|rwkv|delta")
 _EMBEDDINGS = ("model.embed_tokens.weight", "transformer.wte.weight", "gpt_neox.embed_in.weight")
-# with one of these, embeddings, layers, norm and head in a row are not the whole model
-_OWN_SCALES = ("logit_scale", "logits_scaling", "embedding_multiplier", "final_logit_softcapping")
 _SENSES = ("vision_config", "audio_config", "vision_tower", "speech_config", "image_token_id")
 
 
@@ -194,28 +192,22 @@ def _dominant_type(tensors: Mapping[str, TensorEntry]) -> str:
 def _capabilities(
     config: dict[str, Any], tensors: Mapping[str, TensorEntry]
 ) -> tuple[frozenset[Capability], dict[Capability, str]]:
-    missing: dict[Capability, str] = {"canvas": "it predicts the next token only"}
+    missing: dict[Capability, str] = {}
     types = config.get("layer_types")
     layer_types = {t for t in types if isinstance(t, str)} if isinstance(types, list) else set()
-    stack = "model.norm.weight" in tensors and any(n.startswith("model.layers.0.") for n in tensors)
-    if not stack:
-        missing["layers"] = missing["hidden"] = missing["tree"] = (
-            "its layers are not named as Llama's are"
-        )
     if _RECURRENT_TYPE.search(config["model_type"]) or any(
         _RECURRENT_LAYER.search(t) for t in layer_types
     ):
         missing["rewind"] = missing["tree"] = "it has recurrent layers, whose state cannot go back"
-        missing["layers"] = missing["hidden"] = "it has recurrent layers"
     elif layer_types - {"full_attention", "sliding_attention", "chunked_attention"}:
         missing["rewind"] = missing["tree"] = "it has layers that adec does not know"
     elif _looks_back_only_so_far(config, layer_types):
         missing["tree"] = "its attention has a sliding window"
-    if "gemma" in config["model_type"] or any(
-        config.get(field) not in (None, 1, 1.0) for field in _OWN_SCALES
+    elif "model.norm.weight" not in tensors or not any(
+        name.startswith("model.layers.0.") for name in tensors
     ):
-        missing.setdefault("layers", "it scales its embeddings or logits in its own way")
-    every: frozenset[Capability] = frozenset({"rewind", "tree", "layers", "hidden", "canvas"})
+        missing["tree"] = "its layers are not named as Llama's are"
+    every: frozenset[Capability] = frozenset({"rewind", "tree"})
     return every - missing.keys(), missing
 
 

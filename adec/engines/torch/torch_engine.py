@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from inspect import signature
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from adec.engines.base import Capability, ModelHeader, OpenOptions
-from adec.engines.checks import check_feed, check_growth, check_rewind
+from adec.engines.base import ModelHeader, OpenOptions
+from adec.engines.sequence import SequenceEngine
 from adec.engines.torch.folder_tokenizer import FolderTokenizer
 from adec.engines.torch.tensor_scores import TensorScores
 from adec.engines.torch.torch_weights import Weights, engine_error
@@ -30,32 +29,24 @@ CHUNK = 1024
 """Tokens of one forward at most: longer inputs would need scratch memory in proportion."""
 
 
-class TorchEngine:
-    """One model folder and one sequence; see `Engine`.
-
-    `layers`, `norm` and `head` are the model's own modules, for families that run parts of it; `cache` is
-    what they write to.
-    """
+class TorchEngine(SequenceEngine):
+    """One model folder and one sequence; see `adec.engines.base.Engine` for the contract."""
 
     def __init__(self, header: ModelHeader, options: OpenOptions, weights: Weights) -> None:
-        self.info = header.info
-        self.vocabulary = header.vocabulary
-        self.tokenizer = FolderTokenizer(header.info.path, header.vocabulary)
-        self.context = min(options.context or CONTEXT, header.info.context_limit)
-        self.branches = options.branches
+        super().__init__(
+            header,
+            FolderTokenizer(header.info.path, header.vocabulary),
+            context=min(options.context or CONTEXT, header.info.context_limit),
+            branches=options.branches,
+        )
         self._weights = weights
         self._module: Any = weights.module
         self._device = weights.module.device
         self._options = options
-        self._length = 0
-        self._tree: TokenTree | None = None
-        self._closed = False
-        self._lost = False
         # tensors made under inference mode may only be written to under it
         with torch.inference_mode():
             self._positions = torch.arange(self.context, device=self._device).unsqueeze(0)
-        self.cache, whole = self._new_cache()
-        self.capabilities: frozenset[Capability] = header.capabilities
+        self._cache, whole = self._new_cache()
         if not whole:
             self.capabilities = header.capabilities - {"rewind", "tree"}
 
@@ -84,41 +75,18 @@ class TorchEngine:
             raise
 
     @property
-    def length(self) -> int:
-        return self._length
-
-    @property
     def module(self) -> Any:
-        """transformers' own module, shared with other engines on the same weights: read it, change nothing."""
-        self._open()
+        """transformers' own module, for `torch_generate`, which compares with transformers.
+
+        Engines on the same weights share it: call it, with a cache of your own, but change nothing.
+        Decoding methods never see a module; they use the protocols of `adec.engines.protocols`.
+        """
+        self._check_open()
         return self._module
 
-    @property
-    def layers(self) -> nn.ModuleList:
-        """The decoder layers, bottom up. Raises EngineError without the capability "layers"."""
-        self._need("layers")
-        layers: nn.ModuleList = self._module.model.layers
-        return layers
-
-    @property
-    def norm(self) -> nn.Module:
-        """What stands between the last layer and the head. Raises EngineError without "layers"."""
-        self._need("layers")
-        norm: nn.Module = self._module.model.norm
-        return norm
-
-    @property
-    def head(self) -> nn.Module:
-        """Hidden states (…, width) to logits (…, vocabulary)."""
-        self._open()
-        head: nn.Module = self._module.get_output_embeddings()
-        return head
-
-    def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
-        self._ready()
-        check_feed(self, tokens, rows)
+    def _append(self, tokens: Sequence[int], rows: int) -> Scores:
         parts: list[Tensor] = []
-        with self._restoring(len(tokens)):
+        with self._inference(len(tokens)):
             step = self._step(len(tokens))
             for start in range(0, len(tokens), step):
                 part = tokens[start : start + step]
@@ -129,75 +97,44 @@ class TorchEngine:
                 )
                 if wanted:
                     parts.append(logits)
-        self._length += len(tokens)
         return self._scores(parts)
 
-    def forward_tree(self, tree: TokenTree, *, first_row: int = 0) -> Scores:
-        self._usable()
-        if "tree" not in self.capabilities and not (
-            "rewind" in self.capabilities and tree.is_chain
-        ):
-            raise EngineError(f"{self.info.name} runs no token trees")
-        known = check_growth(self._tree, tree, first_row)
-        check_feed(self, tree.tokens, len(tree) - first_row)
+    def _append_tree(self, tree: TokenTree, known: int, first_row: int) -> Scores:
         wanted = len(tree) - first_row
         depths = torch.tensor([tree.depths()[known:]], device=self._device) + self._length
-        self._tree = None  # a failure cuts the cache to the trunk
-        with self._restoring(len(tree) - known):
+        with self._inference(len(tree) - known):
             mask = None if tree.is_chain else self._tree_mask(tree, known)
             logits = self._run(tree.tokens[known:], depths, wanted, mask)
-        self._tree = replace(tree, tokens=list(tree.tokens), parents=list(tree.parents))
         return self._scores([logits] if wanted else [])
 
-    def keep(self, path: Sequence[int]) -> None:
-        self._open()
-        if self._tree is None:
-            raise EngineError("keep without a pending tree")
-        try:
-            self._tree.check_path(path)
-        except ValueError as error:
-            raise EngineError(str(error)) from error
+    def _keep(self, tree: TokenTree, path: Sequence[int]) -> None:
         from adec.engines.torch.torch_cache import gather
 
-        self._tree = None
-        with self._restoring(len(path)):
-            gather(self.cache, self._length, path)
-        self._length += len(path)
+        with self._inference(len(path)):
+            gather(self._cache, self._length, path)
 
-    def rewind(self, length: int) -> None:
-        self._open()
-        check_rewind(self, length)
-        if length == 0:
-            # a fresh start is possible for every model
-            if "rewind" in self.capabilities:
-                self._cut(0)
-            else:
-                self.cache, _ = self._new_cache()
-            self._lost = False
-        elif self._lost or "rewind" not in self.capabilities:
-            if length < self._length or self._lost:
-                raise EngineError(f"{self.info.name} cannot be rewound")
-        else:
-            self._cut(length)
-        self._length = length
-        self._tree = None
+    def _cut(self, length: int) -> None:
+        if "rewind" in self.capabilities:
+            from adec.engines.torch.torch_cache import cut
 
-    def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._weights.release()
-            del self._module, self.cache, self._positions
-            self._weights.module = None  # type: ignore[assignment]
+            cut(self._cache, length)
+        elif length == 0:  # a fresh start is possible for every model
+            self._cache, _ = self._new_cache()
+
+    def _restore(self, length: int) -> bool:
+        whole = "rewind" in self.capabilities or length == 0
+        self._cut(length if whole else 0)
+        return whole
+
+    def _free(self) -> None:
+        self._weights.release()
+        del self._module, self._cache, self._positions
+        self._weights.module = None  # type: ignore[assignment]
 
     def _new_cache(self) -> tuple[Cache, bool]:
         from adec.engines.torch.torch_cache import new_cache
 
         return new_cache(self._module.config, self.context)
-
-    def _cut(self, length: int) -> None:
-        from adec.engines.torch.torch_cache import cut
-
-        cut(self.cache, length)
 
     def _step(self, count: int) -> int:
         """How many of `count` tokens go into one forward."""
@@ -214,7 +151,7 @@ class TorchEngine:
         inputs = {
             "input_ids": ids,
             "position_ids": positions,
-            "past_key_values": self.cache,
+            "past_key_values": self._cache,
             "attention_mask": mask,
             "use_cache": True,
         }
@@ -245,19 +182,15 @@ class TorchEngine:
         return TensorScores(logits)
 
     @contextmanager
-    def _restoring(self, count: int) -> Iterator[None]:
-        """Inference mode and this engine's threads; on any failure the cache is as it was."""
+    def _inference(self, count: int) -> Iterator[None]:
+        """Inference mode with the threads for `count` tokens; failures become EngineErrors."""
         self._set_threads(count)
         try:
             with torch.inference_mode():
                 yield
-        except BaseException as error:
-            if "rewind" in self.capabilities:
-                self._cut(self._length)
-            else:
-                self._lost = True
-            if isinstance(error, EngineError) or not isinstance(error, Exception):
-                raise
+        except EngineError:
+            raise
+        except Exception as error:
             raise engine_error(f"{self.info.name} failed", error) from error
 
     def _set_threads(self, count: int) -> None:
@@ -267,27 +200,6 @@ class TorchEngine:
         # the count is the process's, so another engine may have changed it
         if threads is not None and torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
-
-    def _need(self, capability: Capability) -> None:
-        self._open()
-        if capability not in self.capabilities:
-            raise EngineError(f"{self.info.name} has no {capability}")
-
-    def _open(self) -> None:
-        if self._closed:
-            raise EngineError(f"{self.info.name} is closed")
-
-    def _ready(self) -> None:
-        self._usable()
-        if self._tree is not None:
-            raise EngineError("a tree is pending: keep a path or rewind first")
-
-    def _usable(self) -> None:
-        self._open()
-        if self._lost:
-            raise EngineError(
-                f"{self.info.name} lost its sequence in a failed forward", hint="rewind it to 0"
-            )
 
 
 def _device(name: str | None) -> torch.device:

@@ -1,0 +1,234 @@
+"""What engines may offer beyond one token after another: each a protocol with a capability's name.
+
+A method names capabilities in `needs`; an engine declares those whose protocol it implements. So far
+no engine implements the four protocols below, hence none declares "layers", "vectors", "canvas" or
+"text": they are the contract that such engines are written against. Common to all:
+
+- Arrays are float32 on the CPU. Positions and layers count from 0.
+- Every method raises EngineError when the backend fails or an argument is out of range, and the engine
+  is then as it was before the call.
+- Not thread-safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adec.engines.base import Capability, Engine, LoadedModel
+from adec.sampling import Sampler
+from adec.signals import Scores
+from adec.tree import TokenTree
+
+Vectors = NDArray[np.float32]
+"""Hidden states or embeddings, shape (positions, width)."""
+
+
+@runtime_checkable
+class LayerEngine(Engine, Protocol):
+    """Capability "layers": runs the lower layers of a token now and the others later, or never.
+
+    A depth is a number of decoder layers, 1 to `info.layers`. `length` counts tokens of which the
+    lowest layer has run. Every layer has a length of its own in the KV cache; `rewind` and `keep` cut
+    all of them. A token that went no deeper than some depth is *unfinished*: the engine keeps its state
+    there until `finish`, `propagate` or `rewind`. `forward` and `forward_tree` finish older tokens first.
+
+    An engine declares this only for a model that is a list of decoder layers, one norm and one head,
+    without scales of its own between them (as Gemma, Granite and Cohere have); not for recurrent layers
+    unless their states can go back.
+    """
+
+    def lower(self, tokens: Sequence[int], depth: int) -> None:
+        """Append `tokens` (at least one), running the lowest `depth` layers.
+
+        Layers above `depth` keep their lengths.
+        """
+        ...
+
+    def scores_at(self, depth: int, *, rows: int = 1) -> Scores:
+        """The last `rows` tokens' states after `depth` layers, read through the model's norm and head.
+
+        Changes nothing. The states must be there: from the last `lower`, at its depth or below it.
+        """
+        ...
+
+    def finish(self, *, rows: int = 1) -> Scores:
+        """Run the missing layers of all unfinished tokens, in one batch; scores of the last `rows`.
+
+        What has run is not run again. Then every layer has length `length`, and scores and cache are
+        those that `forward` would have given.
+        """
+        ...
+
+    def propagate(self) -> None:
+        """Fill the missing layers of unfinished tokens without running them.
+
+        Keys and values are projected from the state at which a token stopped (state propagation), so
+        later tokens see an approximation, and the token can no longer be finished.
+        """
+        ...
+
+    def leave_out(self, layers: Collection[int]) -> None:
+        """Let the tokens to come skip these layers; an empty collection ends it.
+
+        A skipped layer passes its input on, so that scores are those of a model built without it. Keys
+        and values that a later forward needs there are filled in from the kept inputs, in one batch.
+        """
+        ...
+
+    def layer_length(self, layer: int) -> int:
+        """Tokens that have keys and values in this layer of the cache."""
+        ...
+
+
+@runtime_checkable
+class EmbedEngine(Engine, Protocol):
+    """Capability "vectors": positions whose input is a vector instead of a token id."""
+
+    @property
+    def width(self) -> int:
+        """Numbers in an embedding and in a hidden state."""
+        ...
+
+    def embeddings(self, tokens: Sequence[int]) -> Vectors:
+        """The model's own embeddings, as the lowest layer reads them; shape (tokens, width)."""
+        ...
+
+    def forward_vectors(self, vectors: Vectors, *, rows: int = 1) -> Scores:
+        """Append positions that read `vectors` in place of embeddings; scores of the last `rows`.
+
+        `forward_vectors(embeddings(tokens))` gives what `forward(tokens)` gives.
+        """
+        ...
+
+    def forward_tree_vectors(
+        self, tree: TokenTree, vectors: Mapping[int, Vectors], *, first_row: int = 0
+    ) -> Scores:
+        """As `forward_tree`, but nodes that are keys of `vectors` read a vector, shape (width,).
+
+        Their token ids are ignored, and `keep` refuses a path with one of them.
+        """
+        ...
+
+    def states(self, depth: int, *, rows: int = 1) -> Vectors:
+        """Hidden states after `depth` layers of the last `rows` rows of the last forward.
+
+        Shape (rows, width). `depth` 0 is the input of the lowest layer.
+        """
+        ...
+
+    def inject(self, vectors: Vectors, depth: int) -> Scores:
+        """Run the layers from `depth` on for positions after the sequence; a row for each of them.
+
+        Such a position has no keys in the layers below. It sees the sequence and the ones before it,
+        and is gone after the call: `length` does not change.
+        """
+        ...
+
+
+@runtime_checkable
+class CanvasEngine(LoadedModel, Protocol):
+    """Capability "canvas": a masked diffusion model, in which every position sees every other.
+
+    A canvas is a list of ids: the prompt, then the answer, with `mask` where nothing stands yet. Row i
+    scores the token *at* position i; an engine undoes the shift of models that write it at i - 1.
+    """
+
+    @property
+    def mask(self) -> int:
+        """The id of the mask token."""
+        ...
+
+    @property
+    def reuses(self) -> bool:
+        """Whether keys and values can be reused; without it, `refresh` must be None."""
+        ...
+
+    def canvas_scores(
+        self,
+        canvas: Sequence[int],
+        *,
+        positions: Sequence[int] | None = None,
+        refresh: Sequence[int] | None = None,
+    ) -> Scores:
+        """Scores of `positions` in the order given; None: of every position.
+
+        Only positions in `refresh` are computed, and their keys and values kept; the others are seen by
+        the keys and values of the forward that refreshed them last, even if their token has changed
+        since. None computes every position, which is exact. Raises EngineError when a position of
+        `positions` is not refreshed, or when one that is not refreshed has never been.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Drop all kept keys and values. A canvas of another length needs no call."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One token, or one piece of text, that a generator returned."""
+
+    text: str
+    token: int | None = None
+    """Its id, where the server tells."""
+    nats: float | None = None
+    """Its log-probability at temperature 1, where the server tells."""
+    top: tuple[tuple[str, float], ...] = ()
+    """Likeliest tokens at this position as (text, log-probability in nats), likeliest first."""
+
+
+@runtime_checkable
+class Generator(LoadedModel, Protocol):
+    """Capability "text": a model that writes by itself and returns pieces, but no rows of logits.
+
+    It keeps no sequence between calls. Everything that it returns is untrusted input, bounded in
+    length and checked before it gets here.
+    """
+
+    @property
+    def takes_ids(self) -> bool:
+        """Whether a prompt may be token ids; otherwise it must be text."""
+        ...
+
+    @property
+    def scores_prompts(self) -> bool:
+        """Whether `score` works, which exact verification of drafts needs."""
+        ...
+
+    def write(
+        self,
+        prompt: str | Sequence[int],
+        *,
+        max_tokens: int,
+        sampler: Sampler,
+        stop: Sequence[str] = (),
+        top: int = 0,
+    ) -> Iterator[Piece]:
+        """Pieces of the answer as they arrive, each with its `top` likeliest tokens.
+
+        Closing the iterator ends the request. After a piece has been yielded, no request is repeated.
+        """
+        ...
+
+    def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> list[Piece]:
+        """Log-probabilities of the tokens of `continuation` after `prompt`, one piece each."""
+        ...
+
+
+PROTOCOLS: Mapping[Capability, type] = MappingProxyType(
+    {
+        "rewind": Engine,
+        "tree": Engine,
+        "layers": LayerEngine,
+        "vectors": EmbedEngine,
+        "canvas": CanvasEngine,
+        "text": Generator,
+    }
+)
+"""What an engine that declares a capability implements."""
