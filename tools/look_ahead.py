@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def learn(session: Session, known: Sequence[Problem], trigger_rate: float | None) -> Threshold:
     """The threshold of the session's model from problems with known solutions."""
-    engine = session.engines.large
+    engine = session.engines["large"]
     end = min(engine.vocabulary.end)
     seen = []
     for problem in known:

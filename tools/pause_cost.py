@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     machine = OpenOptions(context=512, threads=chosen.threads)
     with open_session(plan(Choice(model=chosen.model, strategy="plain")), machine) as session:
-        engine = session.engines.large
+        engine = session.engines["large"]
         (problem,) = islice(problems("test", 0, ["word problems"]), 1)
         prompt, _ = encode_prompt(engine, problem.prompt)
         print(f"{engine.info.name}, {chosen.pauses} pauses after {len(prompt)} tokens and more\n")
@@ -49,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("| --: " * 7 + "|")
         for width in chosen.candidates:
             for depth in chosen.ahead:
-                print(row(session.engines.large, prompt, width, depth, chosen.pauses), flush=True)
+                print(
+                    row(session.engines["large"], prompt, width, depth, chosen.pauses), flush=True
+                )
 
 
 def row(engine: Engine, prompt: list[int], width: int, depth: int, pauses: int) -> str:
@@ -61,7 +63,7 @@ def row(engine: Engine, prompt: list[int], width: int, depth: int, pauses: int) 
     limits = Limits(10**6, frozenset(), Sampler(), signals=False)
     whole, bare, own = [], [], []
     left = pauses + 2
-    for step in AdaDec(Engines(engine), settings).generate(prompt, limits):
+    for step in AdaDec(Engines(large=engine), settings).generate(prompt, limits):
         if not isinstance(step.detail, Pause):
             continue
         left -= 1

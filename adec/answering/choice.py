@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from adec.decoding import settings as setting_values
-from adec.decoding.registry import Method
+from adec.decoding.registry import Method, remaining
 from adec.engines.base import ModelHeader
 from adec.errors import UsageError
+from adec.events.records import Role
 from adec.profiles.read import Profile
 from adec.profiles.schema import Budget
 
@@ -43,7 +44,7 @@ class Chosen:
 
 
 def choose_strategy(
-    choice: Choice, profile: Profile | None, large: ModelHeader, small: ModelHeader | None
+    choice: Choice, profile: Profile | None, models: Mapping[Role, ModelHeader]
 ) -> Chosen:
     """The strategy, and what is worth saying about the choice.
 
@@ -61,10 +62,9 @@ def choose_strategy(
         return Chosen(choice.strategy)
     if len(named) == 1 and choice.strategy is None and choice.keep is None:
         return Chosen(named[0])
-    rewinds = all("rewind" in header.capabilities for header in (large, small) if header)
-    exact = "speculate" if rewinds else "plain"
+    exact = "speculate" if "speculate" in remaining(models) else "plain"
     if profile is None or (profile.recommended is None and profile.choice is None):
-        models = "SMALL LARGE" if small is not None else "MODEL"
+        words = "SMALL LARGE" if "small" in models else "MODEL"
         missing = (
             "no profile for these models"
             if profile is None
@@ -72,7 +72,7 @@ def choose_strategy(
         )
         return Chosen(
             exact,
-            hint=f"{missing}: exact, by {exact}. `adec calibrate {models}` finds what pays here",
+            hint=f"{missing}: exact, by {exact}. `adec calibrate {words}` finds what pays here",
         )
     known = profile.choice
     fitted: Mapping[str, Any] | None = None

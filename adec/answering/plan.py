@@ -11,11 +11,12 @@ from adec.answering.choice import Choice, choose_strategy, is_proved
 from adec.answering.models import locate
 from adec.decoding import settings as setting_values
 from adec.decoding.pair.costs import Curves
-from adec.decoding.registry import Method, check_method, find_method
+from adec.decoding.registry import Method, check_method, find_method, shortcoming
 from adec.engines.base import ModelHeader
 from adec.engines.opening import read_header
 from adec.engines.pair import check_pair
 from adec.errors import PairError, UsageError
+from adec.events.records import Role
 from adec.profiles.read import Profile, find_profile, fitting_profile
 
 DEFAULT_PAIR = "practice"
@@ -25,8 +26,8 @@ DEFAULT_PAIR = "practice"
 class Plan:
     """A choice, resolved and found possible, with no weights loaded yet."""
 
-    large: ModelHeader
-    small: ModelHeader | None
+    models: Mapping[Role, ModelHeader]
+    """By role; "large" is always there."""
     method: Method
     settings: Any
     profile: Profile | None
@@ -44,7 +45,7 @@ class Plan:
     def with_strategy(self, name: str, assignments: tuple[str, ...] = ()) -> Plan:
         """The same models with another strategy; nothing is read again. Raises UsageError or PairError."""
         method = find_method(name)
-        check_method(method, self.large, self.small)
+        check_method(method, self.models)
         choice = Choice(strategy=name, assignments=assignments)
         settings = _settings(choice, method, self.profile)
         # what a profile proved, it proved of the strategy and settings that it chose
@@ -57,30 +58,35 @@ def plan(choice: Choice) -> Plan:
     Raises UsageError, ProfileError, ModelFileError or PairError, each before any weights are loaded.
     """
     profile, small_name, large_name = _models(choice)
-    large = read_header(locate(large_name))
-    small = None if small_name is None else read_header(locate(small_name))
+    models = {"large": read_header(locate(large_name))}
+    if small_name is not None:
+        models["small"] = read_header(locate(small_name))
     if profile is None:
-        profile = fitting_profile(large, small)
+        profile = fitting_profile(models)
     else:
-        profile.check(large)
-    others = [] if profile is None else profile.other_models(large, small)
-    chosen = choose_strategy(choice, None if others else profile, large, small)
+        profile.check(models["large"])
+    others = [] if profile is None else profile.other_models(models)
+    chosen = choose_strategy(choice, None if others else profile, models)
     remarks = [] if chosen.remark is None else [chosen.remark]
     method = find_method(chosen.strategy)
-    check_method(method, large, small)
-    if small is not None:
+    check_method(method, models)
+    if "small" in models:
         try:
-            remarks += check_pair(small, large)
+            remarks += check_pair(models["small"], models["large"])
         except PairError as error:
             # whoever named two models and no strategy wants both of them
             if method.pair or method.name == "plain" or choice.strategy in (None, "auto"):
                 raise
-            small = None
+            del models["small"]
             remarks.append(f"going on without the small model: {error.message}")
+    for role in [role for role in method.uses if role in models]:
+        why = shortcoming(models[role], method.uses[role])
+        if why is not None:
+            remarks.append(f"going on without {models.pop(role).info.name}: {why}")
     settings = _settings(choice, method, profile, chosen.settings)
     if profile is None:
-        return Plan(large, small, method, settings, None, tuple(remarks), chosen.hint)
-    stale = [*others, *profile.other_machine(large)]
+        return Plan(models, method, settings, None, tuple(remarks), chosen.hint)
+    stale = [*others, *profile.other_machine(models["large"])]
     if stale:
         void = "its thresholds and times are" if others else "its times are"
         more = f" (and {len(stale) - 1} more)" if len(stale) > 1 else ""
@@ -89,8 +95,7 @@ def plan(choice: Choice) -> Plan:
         )
     single, several = profile.machine.get("threads"), profile.machine.get("batch_threads")
     return Plan(
-        large,
-        small,
+        models,
         method,
         settings,
         profile,

@@ -14,7 +14,7 @@ from adec.answering.prompt import encode_prompt
 from adec.answering.text import TextStream, text_of
 from adec.decoding.pair.planner import Clocked
 from adec.decoding.search.iad import Exchange, Iad
-from adec.decoding.strategy import Limits
+from adec.decoding.strategy import Aids, Limits
 from adec.engines.base import Engine, OpenOptions
 from adec.engines.opening import open_engines
 from adec.engines.pair import Engines
@@ -50,7 +50,7 @@ class Session:
         self.plan = plan
         self.engines = engines
         self.load_seconds = load_seconds
-        self._strategy = plan.method.build(engines, plan.settings)
+        self._strategy = plan.method.build(engines, plan.settings, Aids(plan.curves))
         if plan.curves is not None and isinstance(self._strategy, Clocked):
             self._strategy.measured(plan.curves.large, plan.curves.small)
 
@@ -77,7 +77,7 @@ class Session:
         Raises UsageError when the prompt leaves no room in the context, EngineError when a backend fails.
         """
         began = perf_counter()
-        tokenizing = self.engines.large
+        tokenizing = self.engines["large"]
         prompt, rendered = encode_prompt(
             tokenizing, question.text, system=question.system, raw=question.raw
         )
@@ -125,7 +125,7 @@ class Session:
         yield End({**summary, "load_seconds": self.load_seconds})
 
     def _exchange(self, question: Question, interrupted: Callable[[], bool]) -> Exchange:
-        engine = self.engines.large
+        engine = self.engines["large"]
 
         def encode(text: str) -> list[int]:
             return encode_prompt(engine, text, system=question.system, raw=question.raw)[0]
@@ -158,9 +158,7 @@ class Session:
         return "".join(text), summary
 
     def _start(self, question: Question, prompt: list[int], rendered: str) -> Start:
-        models = {"large": describe_model(self.engines.large)}
-        if self.engines.small is not None:
-            models["small"] = describe_model(self.engines.small)
+        models = {role: describe_model(engine) for role, engine in self.engines.items()}
         profile = self.plan.profile
         return Start(
             adec=__version__,
@@ -184,7 +182,7 @@ def open_session(plan: Plan, options: OpenOptions) -> Session:
     if plan.threads is not None and options.threads is None and options.batch_threads is None:
         single, several = plan.threads
         options = dataclasses.replace(options, threads=single, batch_threads=several)
-    engines = open_engines(plan.large, plan.small, options)
+    engines = open_engines(plan.models, options)
     return Session(plan, engines, perf_counter() - began)
 
 

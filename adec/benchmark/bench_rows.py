@@ -108,7 +108,9 @@ def make_lineup(
         if isinstance(made.settings, AdaDecSettings) and not beams:
             beams = made.settings.candidates
     _check_assignments(choice, entries)
-    found = find_peers(peers, peer_places, base.large, base.small, beams=beams)
+    found = find_peers(
+        peers, peer_places, base.models["large"], base.models.get("small"), beams=beams
+    )
     lineup = Lineup(choice, tuple(entries), options, settings, found)
     rows += [peer_header(peer) for peer in found]
     about = {
@@ -148,7 +150,7 @@ def _entries(strategies: str | None, base: Plan, choice: Choice) -> tuple[list[E
                 remarks.append(f"{name} is left out: {error.message}")
                 continue
             words.append(name)
-        if base.small is not None:
+        if "small" in base.models:
             words.insert(1, SMALL)
     elif strategies is None:
         words = _default_words(base)
@@ -165,9 +167,9 @@ def _entries(strategies: str | None, base: Plan, choice: Choice) -> tuple[list[E
 
 def _default_words(base: Plan) -> list[str]:
     recommended = None if base.profile is None else base.profile.recommended
-    words = [PLAIN, SMALL] if base.small is not None else [PLAIN]
+    words = [PLAIN, SMALL] if "small" in base.models else [PLAIN]
     words += [
-        recommended or ("ead" if base.small is not None else "recycling"),
+        recommended or ("ead" if "small" in base.models else "recycling"),
         "speculate",
         "lookup",
     ]
@@ -184,7 +186,7 @@ def _entry(word: str, base: Plan, choice: Choice, before: list[Entry]) -> Entry:
     if name == SMALL:
         if colon:
             raise UsageError("small takes no settings")
-        if base.small is None:
+        if "small" not in base.models:
             raise UsageError("small is the small model of a pair, and there is none")
         return Entry(SMALL, PLAIN, ("plain.model=small",))
     if name == BEST_OF_N:
@@ -245,7 +247,7 @@ def _check_assignments(choice: Choice, entries: list[Entry]) -> None:
 
 def _models(base: Plan) -> dict[str, Any]:
     found = {}
-    for role, header in (("large", base.large), ("small", base.small)):
+    for role, header in (("large", base.models["large"]), ("small", base.models.get("small"))):
         if header is not None:
             info = header.info
             stat = info.path.stat()

@@ -60,7 +60,7 @@ class StrategyContestant:
 
     def reply(self, question: Question, run: int, interrupted: Interrupted) -> Reply | None:
         # what another row left in the caches would shorten the prompt
-        for engine in self._engines.all:
+        for engine in self._engines.values():
             engine.rewind(0)
         knows_peak = reset_peak()
         ids: list[int] = []
@@ -87,11 +87,9 @@ class StrategyContestant:
         def whole(key: str) -> int:
             return int(number(key))
 
-        sizes = {"large": self._engines.large.info.parameters, "small": 0}
-        if self._engines.small is not None:
-            sizes["small"] = self._engines.small.info.parameters
-        work = sum(sizes[model] * whole(f"{model}_fed") for model in sizes)
-        prompt_work = sum(sizes[model] * whole(f"{model}_prompt_fed") for model in sizes)
+        sizes = {role: engine.info.parameters for role, engine in self._engines.items()}
+        work = sum(size * whole(f"{role}_fed") for role, size in sizes.items())
+        prompt_work = sum(size * whole(f"{role}_prompt_fed") for role, size in sizes.items())
         kinds = [f"{purpose}_ms" for purpose in get_args(Purpose)]
         first, plain_ms = summary["first_token_seconds"], summary["plain_ms_per_token"]
         return Answer(

@@ -152,7 +152,7 @@ class Bench:
         answer = replace(answer, same=same, leading=common(plain.ids, reply.ids))
         if same or not self._must_be_same(contestant) or self._engines is None:
             return answer
-        large = self._engines.large
+        large = self._engines["large"]
         prompt, _ = encode_prompt(large, question.text, system=question.system, raw=question.raw)
         return replace(answer, difference=first_difference(large, prompt, plain.ids, reply.ids))
 

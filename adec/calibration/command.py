@@ -63,8 +63,8 @@ def run_calibration(request: Request, options: OpenOptions, say: Say) -> int:
     wishes = dataclasses.replace(request.wishes, metric=metric)
     for remark in (*ready.remarks, *prompts.remarks):
         say(remark)
-    headers = [ready.large] if ready.small is None else [ready.large, ready.small]
-    machine = this_machine(ready.large.info.format)
+    headers = list(ready.models.values())
+    machine = this_machine(ready.models["large"].info.format)
     warning = busy(machine)
     if warning is not None:
         say(warning)
@@ -99,7 +99,9 @@ def run_calibration(request: Request, options: OpenOptions, say: Say) -> int:
     if warning is not None:
         result.remarks.append(warning)
     named = _named(request, ready, name, prompts)
-    write_profile(path, profile_text(result, named, ready.large, ready.small))
+    write_profile(
+        path, profile_text(result, named, ready.models["large"], ready.models.get("small"))
+    )
     journal.remove()
     _show(result, request, name, path, say)
     return 0
@@ -128,9 +130,9 @@ def _destination(request: Request, ready: Plan) -> tuple[str, Path]:
         path = Path(wanted).expanduser()
         return path.stem, path
     if wanted is None:
-        wanted = DEFAULT_PAIR if request.small is None else _stem(ready.large.info.path)
-        if ready.small is not None and request.small is not None:
-            wanted = f"{_stem(ready.small.info.path)}+{wanted}"
+        wanted = DEFAULT_PAIR if request.small is None else _stem(ready.models["large"].info.path)
+        if "small" in ready.models and request.small is not None:
+            wanted = f"{_stem(ready.models['small'].info.path)}+{wanted}"
     if not wanted or wanted.startswith(".") or any(c in wanted for c in "/\\\0\n"):
         raise UsageError(
             f"{wanted!r} is no name for a profile", hint="a word, or a path that ends in .toml"
@@ -149,14 +151,14 @@ def _prompts(request: Request) -> PromptSet:
 
 
 def _journal_path(ready: Plan) -> Path:
-    names = [str(h.info.path.resolve()) for h in (ready.large, ready.small) if h is not None]
+    names = [str(h.info.path.resolve()) for h in ready.models.values()]
     return kept_folder("calibration") / f"{key_of(names)}.jsonl"
 
 
 def _key(request: Request, ready: Plan, options: OpenOptions, prompts: PromptSet) -> str:
     """Everything that a measurement depends on; what it is judged by (metric, keep, confidence) is not part of it."""
-    headers = [h for h in (ready.large, ready.small) if h is not None]
-    machine = dataclasses.replace(this_machine(ready.large.info.format), load=None)
+    headers = list(ready.models.values())
+    machine = dataclasses.replace(this_machine(ready.models["large"].info.format), load=None)
     return key_of(
         [
             *(file_fingerprint(header.info.path) for header in headers),
@@ -197,8 +199,10 @@ def _named(request: Request, ready: Plan, name: str, prompts: PromptSet) -> Name
     return Named(
         name,
         portable=request.portable,
-        large=str(ready.large.info.path.resolve()),
-        small=None if ready.small is None else str(ready.small.info.path.resolve()),
+        large=str(ready.models["large"].info.path.resolve()),
+        small=None
+        if "small" not in ready.models
+        else str(ready.models["small"].info.path.resolve()),
         prompts=prompts.source,
         seed=request.seed,
     )

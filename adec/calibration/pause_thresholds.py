@@ -64,14 +64,11 @@ def learn_thresholds(
     known = [(i, prompt) for i, prompt in enumerate(prompts) if prompt.solution]
     if not known:
         return {}, []
-    models: dict[Role, Engine] = {"large": engines.large}
-    if engines.small is not None:
-        models["small"] = engines.small
-    seen: dict[Role, list[tuple[Values, Flags]]] = {role: [] for role in models}
+    seen: dict[Role, list[tuple[Values, Flags]]] = {role: [] for role in engines}
     for count, (index, prompt) in enumerate(known):
         if count >= LEAST and late():
             break
-        for role, engine in models.items():
+        for role, engine in engines.items():
             found = _observed(engine, prompt, encode, journal, f"solution {role} {index}")
             if found is not None:
                 seen[role].append(found)

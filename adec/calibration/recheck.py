@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 from adec.answering.choice import Choice
 from adec.answering.plan import plan
@@ -14,7 +13,6 @@ from adec.answering.session import open_session
 from adec.calibration.forward_times import measure_costs
 from adec.engines.base import OpenOptions
 from adec.errors import CheckFailed, UsageError
-from adec.events.records import Role
 from adec.machine import busy, this_machine
 from adec.profiles.read import find_profile
 
@@ -57,18 +55,15 @@ def check_profile(
     single = profile.small is None
     models = {"model": profile.model_path(profile.large)} if single and profile.large else {}
     ready = plan(Choice(**({"pair": name} if not single else models), strategy="plain"))  # type: ignore[arg-type]
-    others = profile.other_models(ready.large, ready.small)
+    others = profile.other_models(ready.models)
     if others:
         raise CheckFailed(f"profile {profile.name}: {others[0]}", hint="calibrate anew")
-    here = profile.other_machine(ready.large)
+    here = profile.other_machine(ready.models["large"])
     threads = profile.machine.get("threads"), profile.machine.get("batch_threads")
     if options.threads is None and options.batch_threads is None:
         options = dataclasses.replace(options, threads=threads[0], batch_threads=threads[1])
     with open_session(ready, options) as session:
-        engines: dict[Role, Any] = {"large": session.engines.large}
-        if session.engines.small is not None:
-            engines["small"] = session.engines.small
-        tables = measure_costs(engines, seconds=SECONDS, tick=tick)
+        tables = measure_costs(session.engines, seconds=SECONDS, tick=tick)
     lines = ["model   tokens   profile ms      now ms   ratio"]
     ratios = []
     for role, table in tables.items():
@@ -82,7 +77,7 @@ def check_profile(
             lines.append(
                 f"{role:<7}{size:>7}{before.ms(size):>13.3f}{now.ms(size):>12.3f}{ratio:>8.2f}"
             )
-    warning = busy(this_machine(ready.large.info.format))
+    warning = busy(this_machine(ready.models["large"].info.format))
     lines += [f"other than when it was made: {remark}" for remark in here]
     if warning is not None:
         lines.append(warning)

@@ -89,8 +89,8 @@ def record(engines: Engines, prompt: Sequence[int], answer: Sequence[int]) -> Re
 
     The engines' sequences hold prompt and answer afterwards, the last token unread. Raises EngineError.
     """
-    large = score(engines.large, prompt, answer)
-    small = large if engines.small is None else score(engines.small, prompt, answer)
+    large = score(engines["large"], prompt, answer)
+    small = score(engines["small"], prompt, answer) if "small" in engines else large
     rows = range(len(answer))
     lists = [[scores.top(row, LISTED) for row in rows] for scores in (large, small)]
     chosen = [large.probability(row, answer[row]) for row in rows]

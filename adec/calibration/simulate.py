@@ -98,23 +98,19 @@ class Simulator:
         max_tokens: int,
     ) -> None:
         """`curves`: what strategies that look at the clock are told beforehand, as a profile would."""
-        self._large = RecordedEngine(engines.large, "large", tables["large"])
-        self._small = (
-            None
-            if engines.small is None
-            else RecordedEngine(engines.small, "small", tables["small"])
-        )
+        self._engines = {
+            role: RecordedEngine(engine, role, tables[role]) for role, engine in engines.items()
+        }
         self._runner = Runner(
             dataclasses.replace(plan, curves=curves),
-            Engines(self._large, self._small),
+            Engines(**self._engines),
             max_tokens=max_tokens,
         )
 
     def run(self, point: Point, prompt: Prompt, record: Record) -> Run:
         """What the point would have written, and what that would have taken. Raises UsageError or EngineError."""
-        for engine in (self._large, self._small):
-            if engine is not None:
-                engine.play(record)
+        for engine in self._engines.values():
+            engine.play(record)
         return self._runner.run(point, Prompt(prompt.text))
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from time import perf_counter
-from typing import Any
 
 from adec.calibration.agreement import Signals, figures_of, percentiles, set_break_even
 from adec.calibration.choose import Choice, Chooser, choice_from, left_by
@@ -91,7 +90,7 @@ class Calibration:
         """Measure everything. Raises KeyboardInterrupt after Ctrl-C, with all that was measured in the journal; EngineError."""
         tables = self._costs()
         answers, records, run_seconds = self._answers()
-        signals = figures_of(records, pair=self._engines.small is not None)
+        signals = figures_of(records, pair="small" in self._engines)
         curves = _curves(tables, signals)
         self._runner.plan = dataclasses.replace(self._runner.plan, curves=curves)
         self._progress.stage("thresholds of adadec")
@@ -159,11 +158,8 @@ class Calibration:
         known = self._measurements.kept("costs", tables_from)
         if known is not None:
             return known
-        engines: dict[Role, Any] = {"large": self._engines.large}
-        if self._engines.small is not None:
-            engines["small"] = self._engines.small
         seconds = min(COST_SECONDS, COSTS * self._wishes.seconds)
-        tables = measure_costs(engines, seconds=seconds, tick=self._progress.tick)
+        tables = measure_costs(self._engines, seconds=seconds, tick=self._progress.tick)
         self._measurements.keep(
             "costs", {role: table_data(table) for role, table in tables.items()}
         )
@@ -171,7 +167,9 @@ class Calibration:
 
     def _answers(self) -> tuple[list[Answer], list[Record], float]:
         """The large model's answers to the prompts to fit on, both models' opinion of them, and the seconds that one took."""
-        self._progress.stage("answers of the large model" if self._engines.small else "answers")
+        self._progress.stage(
+            "answers of the large model" if "small" in self._engines else "answers"
+        )
         answers: list[Answer] = []
         records: list[Record] = []
         began, over = self._clock(), self._over(SIGNALS)
@@ -211,7 +209,7 @@ class Calibration:
         )
         room = RUNS * self._wishes.seconds
         choice = chooser.choose(
-            remaining(plan.large, plan.small),
+            remaining(plan.models),
             Measured(PLAIN, True),
             keep=self._wishes.keep,
             most=int(room / max(1e-6, ENOUGH_PROMPTS * run_seconds)),

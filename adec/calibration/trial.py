@@ -98,7 +98,7 @@ class Runner:
 
     def encode(self, prompt: Prompt) -> list[int]:
         """The prompt's ids. Raises UsageError."""
-        return encode_prompt(self.engines.large, prompt.text)[0]
+        return encode_prompt(self.engines["large"], prompt.text)[0]
 
     def run(self, point: Point, prompt: Prompt) -> Run:
         """Answer one prompt. Raises Interrupted, UsageError or EngineError."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from adec.decoding.pair import (
@@ -24,10 +24,11 @@ from adec.decoding.plain import Plain
 from adec.decoding.search.adadec import AdaDec, AdaDecSettings
 from adec.decoding.search.iad import Iad, IadSettings
 from adec.decoding.settings import setting
-from adec.decoding.strategy import Strategy
+from adec.decoding.strategy import Aids, Strategy
 from adec.engines.base import Capability, ModelHeader
 from adec.engines.pair import Engines
 from adec.errors import PairError, UsageError
+from adec.events.records import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,10 @@ class PlainSettings:
     model: Literal["large", "small"] = setting("large", "which model of a pair answers")
 
 
+Needs = Mapping[Role, frozenset[Capability]]
+"""Models by role, each with what its engine must be capable of."""
+
+
 @dataclass(frozen=True)
 class Method:
     """A strategy before it has engines."""
@@ -44,29 +49,51 @@ class Method:
     name: str
     about: str
     settings: type[Any]
-    pair: bool
-    """Whether it needs a small model beside the large one."""
-    needs: frozenset[Capability]
-    """What every engine of it must be capable of."""
-    build: Callable[[Engines, Any], Strategy]
+    needs: Needs
+    """The models that it cannot do without."""
+    build: Callable[[Engines, Any, Aids], Strategy]
+    uses: Needs = field(default_factory=dict)
+    """Models that it uses where they are there and capable."""
+    whole_answers: bool = False
+    """Whether it compares whole answers, which a verifier may score, and ends by itself when interrupted."""
+    looks_ahead: bool = False
+    """Whether it spends more tokens than it writes, so that a fair comparison counts the tokens fed."""
+
+    @property
+    def pair(self) -> bool:
+        """Whether one model alone does not suffice."""
+        return len(self.needs) > 1
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """Every role that it has a use for."""
+        return (*self.needs, *self.uses)
 
 
-def _plain(engines: Engines, settings: PlainSettings) -> Strategy:
-    if settings.model == "large":
-        return Plain(engines.large)
-    if engines.small is None:
+def _plain(engines: Engines, settings: PlainSettings, aids: Aids) -> Strategy:
+    if settings.model not in engines:
         raise UsageError(
-            "plain.model=small needs a pair", hint="give --small and --large, or --pair"
+            f"plain.model={settings.model} needs a pair", hint="give --small and --large, or --pair"
         )
-    return Plain(engines.small, "small")
+    return Plain(engines[settings.model], settings.model)
 
 
-def _ead(engines: Engines, settings: EadSettings) -> Strategy:
-    assert engines.small is not None  # check_method has seen to it
-    return Ead(engines.small, engines.large, settings)
+def _ead(engines: Engines, settings: EadSettings, aids: Aids) -> Strategy:
+    return Ead(engines["small"], engines["large"], settings)
+
+
+def _adadec(engines: Engines, settings: AdaDecSettings, aids: Aids) -> Strategy:
+    return AdaDec(engines, settings)
+
+
+def _iad(engines: Engines, settings: IadSettings, aids: Aids) -> Strategy:
+    return Iad(engines, settings)
 
 
 _REWIND: frozenset[Capability] = frozenset({"rewind"})
+_TREE: frozenset[Capability] = frozenset({"rewind", "tree"})
+_ALONE: Needs = {"large": _REWIND}
+_PAIR: Needs = {"small": _REWIND, "large": _REWIND}
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -75,113 +102,106 @@ METHODS: dict[str, Method] = {
             "plain",
             "one model writes every token; the yardstick",
             PlainSettings,
-            pair=False,
-            needs=frozenset(),
+            needs={"large": frozenset()},
+            uses={"small": frozenset()},
             build=_plain,
         ),
         Method(
             "speculate",
             "drafts by whatever pays on this machine, judged exactly by the large model",
             speculate.SpeculateSettings,
-            pair=False,
-            needs=_REWIND,
+            needs=_ALONE,
+            uses={"small": _REWIND},
             build=speculate.build,
         ),
         Method(
             "ead",
             "the small model writes while it is sure, the large one where it is not",
             EadSettings,
-            pair=True,
-            needs=_REWIND,
+            needs=_PAIR,
             build=_ead,
         ),
         Method(
             "dyspec",
             "a token tree grown by the small model's own probabilities",
             dyspec.DySpecSettings,
-            pair=True,
-            needs=frozenset({"rewind", "tree"}),
+            needs={"small": _TREE, "large": _TREE},
             build=dyspec.build,
         ),
         Method(
             "smartspec",
             "the draft length of greatest expected goodput",
             smartspec.SmartSpecSettings,
-            pair=True,
-            needs=_REWIND,
+            needs=_PAIR,
             build=smartspec.build,
         ),
         Method(
             "adaedl",
             "the small model drafts until its entropy bounds acceptance too low",
             adaedl.AdaEdlSettings,
-            pair=True,
-            needs=_REWIND,
+            needs=_PAIR,
             build=adaedl.build,
         ),
         Method(
             "cascade",
             "a deferral rule says token by token whose distribution counts",
             cascade.CascadeSettings,
-            pair=True,
-            needs=_REWIND,
+            needs=_PAIR,
             build=cascade.build,
         ),
         Method(
             "bild",
             "the small model writes until unsure; the large one rolls back grave errors",
             bild.BildSettings,
-            pair=True,
-            needs=_REWIND,
+            needs=_PAIR,
             build=bild.build,
         ),
         Method(
             "fly",
             "a lone draft that differs stands when those after it agree",
             fly.FlySettings,
-            pair=True,
-            needs=_REWIND,
+            needs=_PAIR,
             build=fly.build,
         ),
         Method(
             "aded",
             "drafts from a tri-gram table by tree search; one model",
             aded.AdedSettings,
-            pair=False,
-            needs=_REWIND,
+            needs=_ALONE,
             build=aded.build,
         ),
         Method(
             "recycling",
             "drafts what the model nearly said before; one model",
             recycling.RecyclingSettings,
-            pair=False,
-            needs=_REWIND,
+            needs=_ALONE,
             build=recycling.build,
         ),
         Method(
             "lookup",
             "drafts what followed the same words earlier in the text; one model",
             lookup.LookupSettings,
-            pair=False,
-            needs=_REWIND,
+            needs=_ALONE,
             build=lookup.build,
         ),
         Method(
             "adadec",
             "pauses where the model is unsure, and looks ahead before it writes",
             AdaDecSettings,
-            pair=False,
-            needs=frozenset({"rewind", "tree"}),
-            build=AdaDec,
+            needs={"large": _TREE},
+            uses={"small": _TREE},
+            build=_adadec,
+            looks_ahead=True,
         ),
         Method(
             "iad",
             "rounds of whole answers, scored by a verifier; the best one is shown",
             IadSettings,
-            pair=False,
-            needs=_REWIND,
-            build=Iad,
+            needs=_ALONE,
+            uses={"small": _REWIND},
+            build=_iad,
+            whole_answers=True,
+            looks_ahead=True,
         ),
     )
 }
@@ -196,28 +216,38 @@ def find_method(name: str) -> Method:
     raise UsageError(f"there is no strategy {name!r}", hint=hint)
 
 
-def check_method(method: Method, large: ModelHeader, small: ModelHeader | None) -> None:
-    """Raise PairError unless these models can serve the method. Headers suffice; nothing is loaded."""
-    if method.pair and small is None:
+def check_method(method: Method, models: Mapping[Role, ModelHeader]) -> None:
+    """Check that these models can serve the method. Headers suffice; nothing is loaded.
+
+    Raises UsageError when a model is missing, PairError when one of them cannot do what it must.
+    """
+    if any(role not in models for role in method.needs):
         raise UsageError(
             f"{method.name} needs two models",
             hint="give --small and --large, or --pair; or use --strategy plain",
         )
-    for header in (large,) if small is None else (small, large):
-        for capability in sorted(method.needs - header.capabilities):
-            why = header.missing.get(capability, f"it has no {capability}")
+    for role, needed in method.needs.items():
+        why = shortcoming(models[role], needed)
+        if why is not None:
             raise PairError(
-                f"{method.name} cannot run on {header.info.name}: {why}",
-                hint=f"what remains: {', '.join(remaining(large, small))}",
+                f"{method.name} cannot run on {models[role].info.name}: {why}",
+                hint=f"what remains: {', '.join(remaining(models))}",
             )
 
 
-def remaining(large: ModelHeader, small: ModelHeader | None) -> list[str]:
+def shortcoming(model: ModelHeader, needed: frozenset[Capability]) -> str | None:
+    """Why a model cannot do what is needed, as half a sentence; None when it can."""
+    lacking = sorted(needed - model.capabilities)
+    return "; ".join(model.missing.get(what, f"it has no {what}") for what in lacking) or None
+
+
+def remaining(models: Mapping[Role, ModelHeader]) -> list[str]:
     """Names of the methods that these models can serve."""
-    headers = (large,) if small is None else (small, large)
     return [
         method.name
         for method in METHODS.values()
-        if not (method.pair and small is None)
-        and all(method.needs <= header.capabilities for header in headers)
+        if all(
+            role in models and needed <= models[role].capabilities
+            for role, needed in method.needs.items()
+        )
     ]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from adec.decoding.pair.costs import Curves
 from adec.events.records import Guarantee, Step
 from adec.sampling import Sampler
 
@@ -22,6 +23,14 @@ class Limits:
     """Whether steps must carry entropy, margin and probability even where the strategy itself does not need them."""
     chunk: int = 256
     """Tokens of the prompt in one forward: between two of them progress is shown and Ctrl-C is heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aids:
+    """What a session hands to a strategy as it builds it, beside engines and settings."""
+
+    curves: Curves | None = None
+    """Forward times measured on this machine; None: the strategy measures what it needs."""
 
 
 class Strategy(Protocol):

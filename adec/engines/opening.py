@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from adec.engines.base import Engine, Format, ModelHeader, OpenOptions
@@ -9,6 +10,7 @@ from adec.engines.llama import GGUF
 from adec.engines.pair import Engines
 from adec.engines.torch import FOLDER
 from adec.errors import ModelFileError
+from adec.events.records import Role
 
 FORMATS: tuple[Format, ...] = (GGUF, FOLDER)
 """The first that fits a path reads it; a new backend adds an entry."""
@@ -39,11 +41,13 @@ def devices() -> list[str]:
     return [line for format in FORMATS for line in format.devices()]
 
 
-def open_engines(large: ModelHeader, small: ModelHeader | None, options: OpenOptions) -> Engines:
-    """Load one model or two; when the second fails, the first is freed."""
-    engine = open_engine(large, options)
+def open_engines(models: Mapping[Role, ModelHeader], options: OpenOptions) -> Engines:
+    """Load a model for each role; when one fails, those before it are freed."""
+    opened: dict[Role, Engine] = {}
     try:
-        return Engines(engine, None if small is None else open_engine(small, options))
+        for role, header in models.items():
+            opened[role] = open_engine(header, options)
     except BaseException:
-        engine.close()
+        Engines(**opened).close()
         raise
+    return Engines(**opened)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 
 from adec.engines.base import Engine, ModelHeader
 from adec.engines.vocabulary import Vocabulary
 from adec.errors import PairError
+from adec.events.records import Role
 
 SHOWN = 3
 """Differing ids that a message spells out; the rest is counted."""
@@ -16,25 +16,29 @@ PADDING = 512
 """Unused ids that one of the two may have more of at the end: makers round the head up to suit their hardware."""
 
 
-@dataclass(frozen=True)
-class Engines:
-    """The engines of a run. A run on one model has no small one."""
+class Engines(Mapping[Role, Engine]):
+    """The engines of a run by role: `Engines(large=..., small=...)`. Every run has a "large" one."""
 
-    large: Engine
-    small: Engine | None = None
+    def __init__(self, **by_role: Engine) -> None:
+        self._by_role = by_role
 
-    @property
-    def all(self) -> tuple[Engine, ...]:
-        return (self.large,) if self.small is None else (self.small, self.large)
+    def __getitem__(self, role: Role) -> Engine:
+        return self._by_role[role]
+
+    def __iter__(self) -> Iterator[Role]:
+        return iter(self._by_role)
+
+    def __len__(self) -> int:
+        return len(self._by_role)
 
     @property
     def context(self) -> int:
         """Tokens that every engine of the run can hold."""
-        return min(engine.context for engine in self.all)
+        return min(engine.context for engine in self.values())
 
     def close(self) -> None:
         """Free them all; harmless when called twice."""
-        for engine in self.all:
+        for engine in self.values():
             engine.close()
 
 

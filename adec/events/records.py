@@ -25,7 +25,7 @@ missed, judged what was drafted, and wrote. write: the model at work wrote on. p
 candidates were looked into before one was written. attempt: a whole answer was written and scored; only the best one is committed."""
 
 Role = str
-"""What a model does in this run: "small", "large"; other families add their own."""
+"""What a model is for in a run: "large", "small", "draft", "expert:2", …"""
 
 Purpose = Literal["prompt", "draft", "verify", "catch_up", "write", "look_ahead"]
 How = Literal["written", "accepted", "corrected", "bonus", "chosen"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from adec.answering.models import locate
-from adec.decoding.registry import METHODS, Method
+from adec.decoding.registry import METHODS, Method, shortcoming
 from adec.display.wording import many, short, size
 from adec.engines.base import ModelHeader
 from adec.errors import UsageError
@@ -102,13 +102,10 @@ def memory(anatomy: Anatomy, context: int | None = None) -> dict[str, Any]:
 
 def strategy_for(method: Method, header: ModelHeader) -> dict[str, Any]:
     """Whether a model can serve a strategy: alone, in a pair, or not, and why not."""
-    lacking = sorted(method.needs - header.capabilities)
-    if lacking:
-        why = "; ".join(header.missing.get(what, f"it has no {what}") for what in lacking)
-        serves = "no"
-    else:
-        why, serves = method.about, "in a pair" if method.pair else "alone"
-    return {"name": method.name, "serves": serves, "why": why}
+    shortcomings = (shortcoming(header, needed) for needed in method.needs.values())
+    why = next((found for found in shortcomings if found is not None), None)
+    serves = "no" if why is not None else "in a pair" if method.pair else "alone"
+    return {"name": method.name, "serves": serves, "why": why or method.about}
 
 
 def _blocks(data: dict[str, Any], anatomy: Anatomy) -> list[Block]:

@@ -37,7 +37,7 @@ def inspect_pair(
     found = differences(small_header.vocabulary, large_header.vocabulary)
     ratio = _ratio(ours, theirs)
     if profile is None and not found:
-        profile = fitting_profile(large_header, small_header)
+        profile = fitting_profile({"large": large_header, "small": small_header})
     fit = None if profile is None else _fit(profile, small_header, large_header)
     curves = _curves(profile) if fit is not None and fit["void"] is None else None
     if curves is not None and curves.small is not None and curves.large.ms(1) > 0:
@@ -123,7 +123,10 @@ def _fit(profile: Profile, small: ModelHeader, large: ModelHeader) -> dict[str, 
         profile.check(large)
     except ProfileError as error:
         return {"name": profile.name, "fits": False, "why": error.message, "void": error.message}
-    others = [*profile.other_models(large, small), *profile.other_machine(large)]
+    others = [
+        *profile.other_models({"large": large, "small": small}),
+        *profile.other_machine(large),
+    ]
     if profile.costs is None or profile.costs.curves is None:
         others = ["it has no forward times"]
     return {
@@ -152,7 +155,7 @@ def _strategy(
     if method.pair and not compatible:
         return {"name": name, "serves": "no", "why": "the two do not share a vocabulary"}
     try:
-        check_method(method, large, small)
+        check_method(method, {"small": small, "large": large})
     except PairError as error:
         return {"name": name, "serves": "no", "why": error.message}
     if name == "plain":

@@ -67,7 +67,9 @@ def inspect_profile(profile: Profile, columns: int = COLUMNS) -> Report:
         "dates": sorted(set(_dates(table)))[:20],
         "models": {role: found for role, (found, _) in models.items()},
         "fits": _fits(profile, headers),
-        "other_models": [] if large is None else profile.other_models(large, small),
+        "other_models": []
+        if large is None
+        else profile.other_models({r: h for r, h in headers.items() if h is not None}),
         "promise": promise_data(profile),
         "speed": speed_data(profile, large, small),
         "front": [point.data() for point in front],

@@ -26,6 +26,7 @@ from typing import Any
 from adec.decoding.registry import METHODS
 from adec.engines.base import ModelHeader
 from adec.errors import AdecError, ProfileError
+from adec.events.records import Role
 from adec.machine import file_fingerprint, this_machine
 from adec.places import profile_folders, user_profiles
 from adec.profiles.schema import (
@@ -117,11 +118,11 @@ class Profile:
                 hint="its thresholds would mean nothing here; leave --pair out, or calibrate anew",
             )
 
-    def other_models(self, large: ModelHeader, small: ModelHeader | None) -> list[str]:
+    def other_models(self, models: Mapping[Role, ModelHeader]) -> list[str]:
         """Where the model files are not those that were calibrated, in words that name the key; thresholds and proof are then void."""
         found = []
-        for role, header in (("large", large), ("small", small)):
-            if header is None or header.info.format == "table":
+        for role, header in models.items():
+            if header.info.format == "table":
                 continue
             facts: dict[str, Any] = {
                 "quantisation": header.info.quantisation,
@@ -147,14 +148,12 @@ class Profile:
         ]
 
 
-def fitting_profile(large: ModelHeader, small: ModelHeader | None) -> Profile | None:
+def fitting_profile(models: Mapping[Role, ModelHeader]) -> Profile | None:
     """The user's own profile that was made for exactly these model files; None when there is none."""
     folder = user_profiles()
-    if not folder.is_dir() or large.info.format == "table":
+    if not folder.is_dir() or models["large"].info.format == "table":
         return None
-    wanted = {"large": file_fingerprint(large.info.path)}
-    if small is not None:
-        wanted["small"] = file_fingerprint(small.info.path)
+    wanted = {role: file_fingerprint(header.info.path) for role, header in models.items()}
     for path in sorted(folder.glob("*.toml")):
         try:
             profile = read_profile(path)

@@ -29,15 +29,17 @@ EXACT_EAD = {"accept": "exact", "up": "1.5", "window": "1", "dwell": "0"}
 def plan_of(engines: Engines, strategy: str, assignments: dict[str, str] | None = None) -> Plan:
     method = find_method(strategy)
     settings = build(method.settings, strategy, ("test", assignments or {}))
-    large = ModelHeader(engines.large.info, engines.large.vocabulary, engines.large.capabilities)
-    return Plan(large, None, method, settings, None, ())
+    large = ModelHeader(
+        engines["large"].info, engines["large"].vocabulary, engines["large"].capabilities
+    )
+    return Plan({"large": large}, method, settings, None, ())
 
 
 def table_bench(
     settings: Settings, strategies: Sequence[str] = ("plain", "ead", "lookup"), seed: int = 0
 ) -> Bench:
     small, large = laws.pair(seed, size=6, context=512)
-    engines = Engines(large, small)
+    engines = Engines(large=large, small=small)
     rows = [
         StrategyContestant(
             name,
@@ -81,7 +83,7 @@ def forgetful_here(names: Sequence[str] = ("plain",)) -> Bench:
     bench.contestants.pop()
     first = bench.contestants[0]
     assert isinstance(first, StrategyContestant)
-    for engine in first.engines.all:
+    for engine in first.engines.values():
         assert isinstance(engine, TableEngine)
         engine.fed = Nothing()
     return bench

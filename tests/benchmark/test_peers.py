@@ -83,7 +83,9 @@ def test_what_is_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def fake_peer(path: Path) -> ProgramPeer:
     small, large = laws.pair(0)
-    return ProgramPeer(RowHeader(path.name, "peer"), str(path), Engines(large, small), ONE)
+    return ProgramPeer(
+        RowHeader(path.name, "peer"), str(path), Engines(large=large, small=small), ONE
+    )
 
 
 def test_a_programs_times_and_text_are_read(tmp_path: Path) -> None:
@@ -181,7 +183,7 @@ def test_transformers_needs_torch_engines() -> None:
     from adec.benchmark.peers.offered import PeerChoice
 
     small, large = laws.pair(0)
-    peer = open_peer(PeerChoice("transformers"), Engines(large, small), ONE)
+    peer = open_peer(PeerChoice("transformers"), Engines(large=large, small=small), ONE)
     with pytest.raises(EngineError, match="Hugging Face folders"):
         peer.reply(Question("abc"), 0, never)
 

@@ -357,7 +357,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
 
 def test_a_row_of_another_strategy_does_not_inherit_what_a_profile_proved() -> None:
     small, large = laws.pair(0, size=6, context=512)
-    proved = replace(plan_of(Engines(large, small), "ead"), bounded=True)
+    proved = replace(plan_of(Engines(large=large, small=small), "ead"), bounded=True)
     assert not proved.with_strategy("plain").bounded
 
 

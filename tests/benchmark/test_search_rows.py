@@ -76,7 +76,7 @@ def test_it_is_fed_as_much_on_the_same_prompts() -> None:
     from adec.engines.table import TableEngine
     from tests.laws import law
 
-    engines = Engines(TableEngine(law(6, 3, sharpness=1.0), size=6, context=256))
+    engines = Engines(large=TableEngine(law(6, 3, sharpness=1.0), size=6, context=256))
     plans = {
         "plain": plan_of(engines, "plain"),
         "adadec": plan_of(engines, "adadec", {"threshold": "1.2", "ahead": "3", "keep": "false"}),

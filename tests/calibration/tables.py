@@ -35,7 +35,7 @@ def engines(seed: int, *, likeness: float = 0.8, context: int = 192) -> Engines:
     short = lambda known: lambda prefix: known(prefix[-2:])  # noqa: E731
     small = TableEngine(short(draft), size=SIZE, name="small", context=context)
     large = TableEngine(short(target), size=SIZE, name="large", context=context)
-    return Engines(large, small)
+    return Engines(large=large, small=small)
 
 
 def header(engine: TableEngine) -> ModelHeader:
@@ -43,8 +43,8 @@ def header(engine: TableEngine) -> ModelHeader:
 
 
 def plan_of(pair: Engines) -> Plan:
-    small = None if pair.small is None else header(pair.small)
-    return Plan(header(pair.large), small, METHODS["plain"], PlainSettings(), None, ())
+    models = {role: header(engine) for role, engine in pair.items()}
+    return Plan(models, METHODS["plain"], PlainSettings(), None, ())
 
 
 def prompts(seed: int, count: int, *, fit: int, length: int = 6) -> PromptSet:

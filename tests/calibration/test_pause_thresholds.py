@@ -39,7 +39,7 @@ def test_thresholds_by_hand(tmp_path: Path) -> None:
     pair, known = engines(1), asked()
     learned, remarks = learn_thresholds(pair, known, encode, Journal(tmp_path / "j", "k"))
     assert set(learned) == {"large", "small"} and not remarks
-    for role, engine in (("large", pair.large), ("small", pair.small)):
+    for role, engine in (("large", pair["large"]), ("small", pair["small"])):
         assert engine is not None
         end = min(engine.vocabulary.end)
         parts = [
@@ -62,16 +62,16 @@ def test_what_was_read_is_not_read_again(tmp_path: Path) -> None:
     pair = engines(1)
     again, _ = learn_thresholds(pair, known, encode, Journal(tmp_path / "j", "k"))
     assert again["small"].threshold.nats == pytest.approx(first["small"].threshold.nats, abs=1e-5)
-    assert pair.large.length == 0  # nothing was fed
+    assert pair["large"].length == 0  # nothing was fed
 
 
 def test_a_broken_journal_is_measured_again(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j", "k")
     for i, bad in enumerate([None, 3, [[1.0]], [["x"], [1]], [[1.0, 2.0], [1]], {"a": 1}]):
         journal.put(f"solution large {i}", bad)
-    learned, _ = learn_thresholds(Engines(engines(1).large), asked(), encode, journal)
+    learned, _ = learn_thresholds(Engines(large=engines(1)["large"]), asked(), encode, journal)
     whole, _ = learn_thresholds(
-        Engines(engines(1).large), asked(), encode, Journal(tmp_path / "other", "k")
+        Engines(large=engines(1)["large"]), asked(), encode, Journal(tmp_path / "other", "k")
     )
     assert learned["large"].threshold.nats == pytest.approx(whole["large"].threshold.nats, abs=1e-5)
 

@@ -33,7 +33,7 @@ TOKENS = 24
 def path_of(pair, prompt, tokens=TOKENS):
     """The large model's own answer, and the record of it."""
     limits = Limits(tokens, frozenset({5}))
-    steps = Plain(pair.large).generate(prompt, limits)
+    steps = Plain(pair["large"]).generate(prompt, limits)
     answer = [token.id for step in steps for token in step.tokens]
     return answer, record(pair, prompt, answer)
 
@@ -61,7 +61,9 @@ def test_ead_replayed_is_ead_run(seed, up, share, window, dwell, reset) -> None:
     answer, kept = path_of(pair, prompt)
     chosen = EadSettings(up=up, down=up * share, window=window, dwell=dwell, reset=reset)
     replay = replay_ead([kept], chosen, CURVES)
-    run = list(Ead(pair.small, pair.large, chosen).generate(prompt, Limits(TOKENS, frozenset({5}))))
+    run = list(
+        Ead(pair["small"], pair["large"], chosen).generate(prompt, Limits(TOKENS, frozenset({5})))
+    )
     written = [token for step in run for token in step.tokens]
     same = next(
         (i for i, (a, b) in enumerate(zip(written, answer, strict=False)) if a.id != b),
@@ -152,7 +154,7 @@ def test_exact_ead_replayed_needs_as_many_wakes_as_run(window: int, dwell: int) 
         if kept.agrees.all() and len(kept) > 2:
             settled += 1
             run = list(
-                Ead(pair.small, pair.large, chosen).generate(
+                Ead(pair["small"], pair["large"], chosen).generate(
                     runner.encode(asked), Limits(TOKENS, frozenset({5}))
                 )
             )
@@ -210,10 +212,10 @@ def test_record_says_what_the_rows_say() -> None:
     pair = engines(3)
     prompt = [0, 1, 2]
     answer, kept = path_of(pair, prompt)
-    pair.large.rewind(0)
-    pair.small.rewind(0)
-    large = pair.large.forward([*prompt, *answer[:-1]], rows=len(answer))
-    small = pair.small.forward([*prompt, *answer[:-1]], rows=len(answer))
+    pair["large"].rewind(0)
+    pair["small"].rewind(0)
+    large = pair["large"].forward([*prompt, *answer[:-1]], rows=len(answer))
+    small = pair["small"].forward([*prompt, *answer[:-1]], rows=len(answer))
     for i, token in enumerate(answer):
         assert kept.large_entropy[i] == pytest.approx(large.entropy(i))
         assert kept.small_top[i] == pytest.approx(small.probability(i, small.argmax(i)))

@@ -79,4 +79,4 @@ def test_a_forecast_on_the_tables_own_clock_is_what_a_run_takes() -> None:
     for point in measured[4:]:
         own = sum(r.own_ms for r in point.runs) / sum(r.decoded for r in point.runs)
         assert point.forecast_ms == pytest.approx(point.ms_per_token, abs=own)
-    assert runner.engines.large is not None
+    assert runner.engines["large"] is not None

@@ -57,7 +57,7 @@ def test_keep_1_is_exact_and_proves_nothing(tmp_path: Path) -> None:
 
 
 def test_one_model_alone(tmp_path: Path) -> None:
-    pair = Engines(engines(1).large)
+    pair = Engines(large=engines(1)["large"])
     wishes = Wishes(seconds=20, max_tokens=8)
     result = calibration(tmp_path, pair, prompts(1, 12, fit=4), wishes, measure=True).run()
     assert set(result.tables) == {"large"}
@@ -100,7 +100,7 @@ def test_a_finished_calibration_is_not_measured_again(tmp_path: Path) -> None:
     first._journal.close()
     pair = engines(2)
     two = calibration(tmp_path, pair, asked).run()
-    assert pair.large.fed == [] and pair.small.fed == []
+    assert pair["large"].fed == [] and pair["small"].fed == []
     for a, b in zip(one.measured, two.measured, strict=True):
         assert (a.point, a.runs, a.losses) == (b.point, b.runs, b.losses)
 
@@ -142,7 +142,7 @@ def test_a_prompt_longer_than_the_context_is_refused_before_anything_is_measured
     pair = engines(1, context=96)
     with pytest.raises(UsageError, match="has 96 tokens, the context holds 96"):
         calibration(tmp_path, pair, prompts(1, 12, fit=4, length=96))
-    assert pair.large.fed == []
+    assert pair["large"].fed == []
 
 
 def test_losses_are_what_they_are_said_to_be() -> None:
@@ -157,9 +157,9 @@ def test_losses_are_what_they_are_said_to_be() -> None:
         own, ids = runner.run(Point("plain"), prompt), runner.encode(prompt)
         other = runner.run(Point("plain", (("model", "small"),)), prompt)
         for metric in ("agreement", "perplexity"):
-            assert loss_of(metric, own, own, pair.large, ids) == 0
-            assert 0 <= loss_of(metric, own, other, pair.large, ids) <= 1
-        right = loss_of("answer", own, other, pair.large, ids)
+            assert loss_of(metric, own, own, pair["large"], ids) == 0
+            assert 0 <= loss_of(metric, own, other, pair["large"], ids) <= 1
+        right = loss_of("answer", own, other, pair["large"], ids)
         assert right == (None if not own.right else float(not other.right))
 
 

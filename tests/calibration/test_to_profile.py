@@ -36,7 +36,7 @@ def result(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="module")
 def headers():
     plan = plan_of(engines(1))
-    return plan.large, plan.small
+    return plan.models["large"], plan.models.get("small")
 
 
 def test_what_is_written_is_read(result, headers, tmp_path: Path) -> None:

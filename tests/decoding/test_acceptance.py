@@ -22,7 +22,7 @@ from adec.decoding.pair.law import Law
 from adec.decoding.pair.rates import Rates
 from adec.decoding.pair.shapes import best_first, layered_tree, ordered_tree
 from adec.decoding.registry import find_method
-from adec.decoding.strategy import Limits
+from adec.decoding.strategy import Aids, Limits
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
 from adec.sampling import Sampler
@@ -332,7 +332,7 @@ def test_dyspec_samples_the_targets_law(shape) -> None:
 
     small, large = TableEngine(draft_law, size=size), TableEngine(target_law, size=size)
     chosen = DySpecSettings(shape=shape, budget=5, size="fixed", threshold=0.1)
-    strategy = find_method("dyspec").build(Engines(large, small), chosen)
+    strategy = find_method("dyspec").build(Engines(large=large, small=small), chosen, Aids())
     counts: Counter[tuple[int, ...]] = Counter()
     judged = 0
     for seed in range(CHI_SQUARE_SEEDS):

@@ -23,7 +23,7 @@ from adec.decoding.pair.smartspec import GoodputPlanner, SmartSpecSettings
 from adec.decoding.pair.speculate import SpeculateSettings
 from adec.decoding.pair.throttle import TRIES, TRIES_FREE, WAIT, WAIT_MOST, Throttle
 from adec.decoding.registry import find_method
-from adec.decoding.strategy import Limits
+from adec.decoding.strategy import Aids, Limits
 from adec.engines.pair import Engines
 from adec.tree import TokenTree
 from tests.decoding.clock import LARGE, SMALL, Clock, TimedTable, cpu
@@ -368,10 +368,10 @@ def two_moods(change: int, back: int):
 def run(name: str, settings, draft, target, *, small=SMALL, large=LARGE, count=400):
     clock = Clock()
     engines = Engines(
-        TimedTable(target, clock, large, size=6, name="large"),
-        TimedTable(draft, clock, small, size=6, name="small"),
+        large=TimedTable(target, clock, large, size=6, name="large"),
+        small=TimedTable(draft, clock, small, size=6, name="small"),
     )
-    strategy = find_method(name).build(engines, settings)
+    strategy = find_method(name).build(engines, settings, Aids())
     with clock.installed():
         steps = list(strategy.generate([0], Limits(count)))
     return [step for step in steps if step.kind != "prompt"]
@@ -480,7 +480,7 @@ def copied(cost, count: int = 200):
     rng = random.Random(4)
     prompt = [rng.randrange(12) for _ in range(60)]
     engine = TimedTable(Repeats(60), clock, cost, size=12, context=600)
-    strategy = find_method("lookup").build(Engines(engine), LookupSettings())
+    strategy = find_method("lookup").build(Engines(large=engine), LookupSettings(), Aids())
     strategy.measured(CostCurve({n: cost(n) for n in range(1, 33)}))
     with clock.installed():
         steps = list(strategy.generate(prompt, Limits(count)))

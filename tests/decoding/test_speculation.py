@@ -20,7 +20,7 @@ from adec.decoding.pair.smartspec import SmartSpecSettings
 from adec.decoding.pair.speculate import SpeculateSettings
 from adec.decoding.plain import Plain
 from adec.decoding.registry import find_method
-from adec.decoding.strategy import Limits
+from adec.decoding.strategy import Aids, Limits
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
 from adec.events.records import Guarantee, TreeRecord
@@ -109,7 +109,7 @@ KNOWN = CostCurve({1: 10.0, 64: 73.0}), CostCurve({1: 1.0, 16: 4.0})
 def steps_of(named, clock, small, large, prompt, limits, *, known=False, answers=1):
     """Of the last of some answers to one prompt. `known`: forward times are given beforehand, as a profile does."""
     name, chosen = named
-    strategy = find_method(name).build(Engines(large, small), chosen)
+    strategy = find_method(name).build(Engines(large=large, small=small), chosen, Aids())
     if known and isinstance(strategy, Clocked):
         strategy.measured(*KNOWN)
     for _ in range(answers - 1):
@@ -264,11 +264,11 @@ def test_an_end_token_inside_an_accepted_draft_ends_it() -> None:
 
 def test_guarantees() -> None:
     small, large = timed_pair(Clock())
-    engines = Engines(large, small)
+    engines = Engines(large=large, small=small)
     exact = {"speculate", "dyspec", "smartspec", "adaedl", "aded", "recycling", "lookup", "plain"}
     for name in (*exact, "cascade", "bild", "fly"):
         method = find_method(name)
-        strategy = method.build(engines, method.settings())
+        strategy = method.build(engines, method.settings(), Aids())
         assert strategy.name == name
         assert (strategy.guarantee is Guarantee.EXACT) == (name in exact)
         assert strategy.guarantee is not Guarantee.BOUNDED
@@ -277,7 +277,7 @@ def test_guarantees() -> None:
         ("bild", BildSettings(accept="exact")),
         ("fly", FlySettings(accept="exact")),
     ):
-        assert find_method(name).build(engines, chosen).guarantee is Guarantee.EXACT
+        assert find_method(name).build(engines, chosen, Aids()).guarantee is Guarantee.EXACT
 
 
 @pytest.mark.parametrize("name", ["speculate", "aded", "recycling", "lookup"])
@@ -285,7 +285,7 @@ def test_one_model_is_enough(name) -> None:
     method = find_method(name)
     assert not method.pair
     engine = TableEngine(law(6, 3, sharpness=20.0), size=6)
-    strategy = method.build(Engines(engine), method.settings())
+    strategy = method.build(Engines(large=engine), method.settings(), Aids())
     limits = Limits(60)
     committed = [t.id for s in strategy.generate([0, 1], limits) for t in s.tokens]
     again = TableEngine(law(6, 3, sharpness=20.0), size=6)
@@ -297,7 +297,7 @@ def test_closing_early_leaves_the_engines_usable(name) -> None:
     clock = Clock()
     small, large = timed_pair(clock, 3, sharpness=8.0)
     method = find_method(name)
-    strategy = method.build(Engines(large, small), method.settings())
+    strategy = method.build(Engines(large=large, small=small), method.settings(), Aids())
     limits = Limits(30, END)
     with clock.installed():
         for stop in range(1, 12):
@@ -333,7 +333,9 @@ def test_who_wrote_what_is_on_record() -> None:
 
 def test_a_pair_without_a_shared_vocabulary_drafts_without_the_small_model() -> None:
     large, small = TableEngine(law(6, 3), size=6), TableEngine(law(9, 3), size=9)
-    strategy = find_method("speculate").build(Engines(large, small), SpeculateSettings())
+    strategy = find_method("speculate").build(
+        Engines(large=large, small=small), SpeculateSettings(), Aids()
+    )
     steps = list(strategy.generate([0, 1], Limits(40)))
     assert [t.id for s in steps for t in s.tokens] == [
         t.id
@@ -350,7 +352,7 @@ def test_earlier_answers_are_kept_with_consent_only(tmp_path, monkeypatch) -> No
     def drafted(history: bool) -> int:
         engine = TableEngine(law(6, 3, order=40), size=6)
         chosen = SpeculateSettings(history=history, recycling=False)
-        strategy = find_method("speculate").build(Engines(engine), chosen)
+        strategy = find_method("speculate").build(Engines(large=engine), chosen, Aids())
         steps = list(strategy.generate([0, 1, 2], Limits(30)))
         return sum(s.accepted for s in steps)
 
@@ -365,7 +367,9 @@ def early(likeness, **chosen):
     """Answer after answer to a prompt of five tokens, forward times known."""
     clock = Clock()
     small, large = timed_pair(clock, 3, likeness=likeness, sharpness=8.0)
-    strategy = find_method("speculate").build(Engines(large, small), SpeculateSettings(**chosen))
+    strategy = find_method("speculate").build(
+        Engines(large=large, small=small), SpeculateSettings(**chosen), Aids()
+    )
     strategy.measured(*KNOWN)
     with clock.installed():
         return [list(strategy.generate(list(range(5)), Limits(24))) for _ in range(12)]

@@ -175,8 +175,8 @@ def _profiles(folder: Path) -> list[bytes]:
     text = profile_text(
         result,
         Named("letters", "practice:large", "practice:small", "letters", 0),
-        plan.large,
-        plan.small,
+        plan.models["large"],
+        plan.models.get("small"),
     )
     return [(shipped_profiles() / "practice.toml").read_bytes(), text.encode()]
 

@@ -67,8 +67,8 @@ def run_of(strategy: str, tokens: int) -> list[Event]:
     )
     room = tokens + 200
     pair = Engines(
-        TableEngine(large, size=SIZE, name="large", context=room),
-        TableEngine(small, size=SIZE, name="small", context=room),
+        large=TableEngine(large, size=SIZE, name="large", context=room),
+        small=TableEngine(small, size=SIZE, name="small", context=room),
     )
     session = Session(plan_of(pair, strategy), pair, 0.0)
     return list(session.answer(Question("abcdab", max_tokens=tokens)))

@@ -18,7 +18,12 @@ def profile(folder: Path, seed: int) -> Path:
     result = calibration(folder, engines(1), prompts(seed, 60, fit=20), wishes).run()
     plan, path = plan_of(engines(1)), folder / "letters.toml"
     path.write_text(
-        profile_text(result, Named("letters", "l", "s", "", seed), plan.large, plan.small)
+        profile_text(
+            result,
+            Named("letters", "l", "s", "", seed),
+            plan.models["large"],
+            plan.models.get("small"),
+        )
     )
     assert result.budget is not None
     pick = pick_of(path)

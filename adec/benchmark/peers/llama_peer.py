@@ -49,7 +49,7 @@ class ProgramPeer:
     def reply(self, question: Question, run: int, interrupted: Interrupted) -> Reply | None:
         engines = self._engines
         ids, rendered = encode_prompt(
-            engines.large, question.text, system=question.system, raw=question.raw
+            engines["large"], question.text, system=question.system, raw=question.raw
         )
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "prompt.txt"
@@ -85,7 +85,7 @@ class ProgramPeer:
 
     def _until_end(self, text: str) -> tuple[str, int | None]:
         """The text before the first end token, which programs print as a word; and the tokens from there on, if there is one."""
-        large = self._engines.large
+        large = self._engines["large"]
         pieces = (large.vocabulary.pieces[token] for token in large.vocabulary.end)
         names = [piece.decode("utf-8", "replace") for piece in pieces if piece]
         places = [(text.find(name), name) for name in names if name in text]
@@ -102,7 +102,7 @@ class ProgramPeer:
 
     def _cut(self, text: str, most: int) -> str:
         """The first `most` tokens of a text."""
-        large = self._engines.large
+        large = self._engines["large"]
         ids = large.tokenizer.encode(text, special=False)[:most]
         return b"".join(large.vocabulary.pieces[token] for token in ids).decode("utf-8", "ignore")
 
@@ -110,7 +110,7 @@ class ProgramPeer:
         """Nothing stays between two prompts."""
 
     def _command(self, question: Question, file: Path, context: int) -> list[str]:
-        large, small, options = self._engines.large, self._engines.small, self._options
+        large, small, options = self._engines["large"], self._engines.get("small"), self._options
         sampler = question.sampler
         command = [
             self._program, "-m", str(large.info.path), "-f", str(file),

@@ -26,7 +26,7 @@ class TransformersPeer:
         from adec.engines.torch.torch_generate import generate
 
         began = perf_counter()
-        large, small = self._engines.large, self._engines.small
+        large, small = self._engines["large"], self._engines.get("small")
         prompt, _ = encode_prompt(large, question.text, system=question.system, raw=question.raw)
         if len(prompt) >= self._engines.context:
             raise UsageError(
@@ -62,6 +62,6 @@ class TransformersPeer:
 def _text(engines: Engines, ids: tuple[int, ...]) -> str:
     from adec.events.records import Step, Token
 
-    stream = TextStream(engines.large.vocabulary)
+    stream = TextStream(engines["large"].vocabulary)
     steps = stream.read([Step("write", tuple(Token(token, "large") for token in ids))])
     return "".join(token.text for step in steps for token in step.tokens)

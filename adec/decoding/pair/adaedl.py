@@ -17,6 +17,7 @@ from adec.decoding.pair.speculation import Speculating
 from adec.decoding.pair.stops import EntropyBoundStop
 from adec.decoding.pair.verifiers import FollowTarget
 from adec.decoding.settings import setting
+from adec.decoding.strategy import Aids
 from adec.engines.pair import Engines
 
 
@@ -31,9 +32,8 @@ class AdaEdlSettings:
     longest: int = setting(16, "tokens drafted at most", least=1, most=256)
 
 
-def build(engines: Engines, settings: AdaEdlSettings) -> Speculating:
+def build(engines: Engines, settings: AdaEdlSettings, aids: Aids) -> Speculating:
     """AdaEDL on a pair."""
-    assert engines.small is not None  # check_method has seen to it
     stop = EntropyBoundStop(settings.gamma, settings.start, settings.target, settings.step)
-    planner = FixedPlanner(SmallModel(engines.small, stop=stop), settings.longest, chain=True)
-    return Speculating("adaedl", "arXiv 2410.18351", engines.large, planner, FollowTarget())
+    planner = FixedPlanner(SmallModel(engines["small"], stop=stop), settings.longest, chain=True)
+    return Speculating("adaedl", "arXiv 2410.18351", engines["large"], planner, FollowTarget())

@@ -17,6 +17,7 @@ from adec.decoding.pair.drafters.trigram import TriGramSearch
 from adec.decoding.pair.free import free_drafting
 from adec.decoding.pair.speculation import Speculating
 from adec.decoding.settings import setting
+from adec.decoding.strategy import Aids
 from adec.engines.pair import Engines
 
 
@@ -31,7 +32,7 @@ class AdedSettings:
     )
 
 
-def build(engines: Engines, settings: AdedSettings) -> Speculating:
+def build(engines: Engines, settings: AdedSettings, aids: Aids) -> Speculating:
     """ADED on the large model alone."""
     drafter = TriGramSearch(settings.iterations)
     return free_drafting(

@@ -19,6 +19,7 @@ from adec.decoding.pair.speculation import Speculating
 from adec.decoding.pair.stops import ConfidenceStop
 from adec.decoding.pair.verifiers import FollowTarget, RollBack, Verifier
 from adec.decoding.settings import setting
+from adec.decoding.strategy import Aids
 from adec.engines.pair import Engines
 
 
@@ -36,12 +37,11 @@ class BildSettings:
     )
 
 
-def build(engines: Engines, settings: BildSettings) -> Speculating:
+def build(engines: Engines, settings: BildSettings, aids: Aids) -> Speculating:
     """BiLD on a pair."""
-    assert engines.small is not None  # check_method has seen to it
     verifier: Verifier = RollBack(settings.rollback)
     if settings.accept == "exact":
         verifier = FollowTarget()
-    drafter = SmallModel(engines.small, stop=ConfidenceStop(settings.fallback))
+    drafter = SmallModel(engines["small"], stop=ConfidenceStop(settings.fallback))
     planner = FixedPlanner(drafter, settings.longest, chain=True)
-    return Speculating("bild", "arXiv 2302.07863", engines.large, planner, verifier)
+    return Speculating("bild", "arXiv 2302.07863", engines["large"], planner, verifier)

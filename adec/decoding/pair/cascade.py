@@ -17,6 +17,7 @@ from adec.decoding.pair.planner import FixedPlanner
 from adec.decoding.pair.speculation import Speculating
 from adec.decoding.pair.verifiers import Cascade, FollowTarget, Verifier
 from adec.decoding.settings import setting
+from adec.decoding.strategy import Aids
 from adec.engines.pair import Engines
 
 
@@ -34,11 +35,10 @@ class CascadeSettings:
     )
 
 
-def build(engines: Engines, settings: CascadeSettings) -> Speculating:
+def build(engines: Engines, settings: CascadeSettings, aids: Aids) -> Speculating:
     """A speculative cascade on a pair."""
-    assert engines.small is not None  # check_method has seen to it
     verifier: Verifier = Cascade(settings.rule, settings.alpha)
     if settings.accept == "exact":
         verifier = FollowTarget()
-    planner = FixedPlanner(SmallModel(engines.small), settings.drafts, chain=True)
-    return Speculating("cascade", "arXiv 2405.19261", engines.large, planner, verifier)
+    planner = FixedPlanner(SmallModel(engines["small"]), settings.drafts, chain=True)
+    return Speculating("cascade", "arXiv 2405.19261", engines["large"], planner, verifier)

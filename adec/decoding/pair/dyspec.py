@@ -18,6 +18,7 @@ from adec.decoding.pair.speculation import Speculating
 from adec.decoding.pair.timed import TimedPlanner
 from adec.decoding.pair.verifiers import FollowTarget, Rejection, Verifier
 from adec.decoding.settings import setting
+from adec.decoding.strategy import Aids
 from adec.engines.pair import Engines
 
 
@@ -43,12 +44,11 @@ class DySpecSettings:
     )
 
 
-def build(engines: Engines, settings: DySpecSettings) -> Speculating:
+def build(engines: Engines, settings: DySpecSettings, aids: Aids) -> Speculating:
     """DySpec on a pair."""
-    assert engines.small is not None  # check_method has seen to it
     temperature = settings.temperature
     drafter = SmallModel(
-        engines.small,
+        engines["small"],
         "ordered" if settings.shape == "greedy" else "layers",
         # at temperature 0 a law has one token, and a tree of draws is a chain
         temperature=temperature,
@@ -58,4 +58,4 @@ def build(engines: Engines, settings: DySpecSettings) -> Speculating:
     planner: Planner = FixedPlanner(drafter, settings.budget)
     if settings.size == "time":
         planner = TimedPlanner([drafter], in_order=verifier.in_order, longest=settings.budget)
-    return Speculating("dyspec", "arXiv 2410.11744", engines.large, planner, verifier)
+    return Speculating("dyspec", "arXiv 2410.11744", engines["large"], planner, verifier)

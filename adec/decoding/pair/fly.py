@@ -18,6 +18,7 @@ from adec.decoding.pair.planner import FixedPlanner
 from adec.decoding.pair.speculation import Speculating
 from adec.decoding.pair.verifiers import FollowTarget, Loose, Verifier
 from adec.decoding.settings import setting
+from adec.decoding.strategy import Aids
 from adec.engines.pair import Engines
 
 
@@ -37,11 +38,10 @@ class FlySettings:
     )
 
 
-def build(engines: Engines, settings: FlySettings) -> Speculating:
+def build(engines: Engines, settings: FlySettings, aids: Aids) -> Speculating:
     """FLy on a pair."""
-    assert engines.small is not None  # check_method has seen to it
     verifier: Verifier = Loose(settings.window, settings.gate)
     if settings.accept == "exact":
         verifier = FollowTarget()
-    planner = FixedPlanner(SmallModel(engines.small), settings.drafts, chain=True)
-    return Speculating("fly", "arXiv 2511.22972", engines.large, planner, verifier)
+    planner = FixedPlanner(SmallModel(engines["small"]), settings.drafts, chain=True)
+    return Speculating("fly", "arXiv 2511.22972", engines["large"], planner, verifier)

@@ -26,4 +26,4 @@ def free_drafting(
     planner: Planner = FixedPlanner(drafter, budget, chain=chain)
     if size == "time":
         planner = TimedPlanner([drafter], longest=budget, chain=chain)
-    return Speculating(name, paper, engines.large, planner, FollowTarget())
+    return Speculating(name, paper, engines["large"], planner, FollowTarget())

@@ -15,6 +15,7 @@ from adec.decoding.pair.drafters.suffix import GRAMS, SuffixMatching
 from adec.decoding.pair.free import free_drafting
 from adec.decoding.pair.speculation import Speculating
 from adec.decoding.settings import setting
+from adec.decoding.strategy import Aids
 from adec.engines.pair import Engines
 
 PUBLISHED = 10
@@ -39,7 +40,7 @@ class LookupSettings:
     )
 
 
-def build(engines: Engines, settings: LookupSettings) -> Speculating:
+def build(engines: Engines, settings: LookupSettings, aids: Aids) -> Speculating:
     """Prompt lookup on the large model alone."""
     tokens = settings.tokens or (PUBLISHED if settings.size == "fixed" else LONGEST)
     drafter = SuffixMatching(name="ngram", least=settings.least, latest_only=True)

@@ -17,6 +17,7 @@ from adec.decoding.pair.drafters.recycling import Recycling
 from adec.decoding.pair.free import free_drafting
 from adec.decoding.pair.speculation import Speculating
 from adec.decoding.settings import setting
+from adec.decoding.strategy import Aids
 from adec.engines.pair import Engines
 
 
@@ -30,7 +31,7 @@ class RecyclingSettings:
     )
 
 
-def build(engines: Engines, settings: RecyclingSettings) -> Speculating:
+def build(engines: Engines, settings: RecyclingSettings, aids: Aids) -> Speculating:
     """Token Recycling on the large model alone."""
     return free_drafting(
         "recycling", "arXiv 2408.08696", engines, Recycling(), settings.budget, settings.size

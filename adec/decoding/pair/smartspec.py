@@ -25,7 +25,7 @@ from adec.decoding.pair.throttle import WAIT
 from adec.decoding.pair.timed import PLAIN_FIRST
 from adec.decoding.pair.verifiers import FollowTarget
 from adec.decoding.settings import setting
-from adec.decoding.strategy import Limits
+from adec.decoding.strategy import Aids, Limits
 from adec.engines.pair import Engines
 from adec.events.records import Step
 
@@ -108,8 +108,7 @@ class GoodputPlanner:
         return max(range(most + 1), key=lambda k: self.goodput(k, unread, curve))
 
 
-def build(engines: Engines, settings: SmartSpecSettings) -> Speculating:
+def build(engines: Engines, settings: SmartSpecSettings, aids: Aids) -> Speculating:
     """SmartSpec on a pair."""
-    assert engines.small is not None  # check_method has seen to it
-    planner = GoodputPlanner(SmallModel(engines.small), settings)
-    return Speculating("smartspec", "arXiv 2406.14066", engines.large, planner, FollowTarget())
+    planner = GoodputPlanner(SmallModel(engines["small"]), settings)
+    return Speculating("smartspec", "arXiv 2406.14066", engines["large"], planner, FollowTarget())

@@ -21,7 +21,7 @@ from adec.decoding.pair.speculation import Speculation
 from adec.decoding.pair.timed import TimedPlanner
 from adec.decoding.pair.verifiers import FollowTarget
 from adec.decoding.settings import setting
-from adec.decoding.strategy import Limits
+from adec.decoding.strategy import Aids, Limits
 from adec.engines.base import Engine
 from adec.engines.pair import Engines, differences
 from adec.events.records import Guarantee, Step
@@ -103,6 +103,6 @@ class Speculate:
                 self._history.add(answer)
 
 
-def build(engines: Engines, settings: SpeculateSettings) -> Speculate:
+def build(engines: Engines, settings: SpeculateSettings, aids: Aids) -> Speculate:
     """Speculation on one model or a pair."""
-    return Speculate(engines.large, engines.small, settings)
+    return Speculate(engines["large"], engines.get("small"), settings)

@@ -59,7 +59,7 @@ class AdaDec:
 
     def __init__(self, engines: Engines, settings: AdaDecSettings) -> None:
         """Raises UsageError when a setting asks for a small model that is not there."""
-        if engines.small is None and (settings.split or settings.model == "small"):
+        if "small" not in engines and (settings.split or settings.model == "small"):
             asked = "split" if settings.split else "model=small"
             raise UsageError(
                 f"adadec.{asked} needs a pair", hint="give --small and --large, or --pair"
@@ -83,7 +83,7 @@ class _Answer:
     def __init__(
         self, engines: Engines, settings: AdaDecSettings, prompt: list[int], limits: Limits
     ) -> None:
-        small, large = engines.small, engines.large
+        small, large = engines.get("small"), engines["large"]
         self._large = large
         self._small_writes = settings.model == "small"
         self._role: Role = settings.model

@@ -92,15 +92,15 @@ class Iad:
 
     def __init__(self, engines: Engines, settings: IadSettings) -> None:
         """Raises UsageError when the small model shall write and there is none."""
-        self._writer: Engine = engines.large
+        self._writer: Engine = engines["large"]
         if settings.model == "small":
-            if engines.small is None:
+            if "small" not in engines:
                 raise UsageError(
                     "iad.model=small needs a pair", hint="give --small and --large, or --pair"
                 )
-            self._writer = engines.small
+            self._writer = engines["small"]
         self._role: Role = settings.model
-        self._large = engines.large
+        self._large = engines["large"]
         self._context = engines.context
         self._settings = settings
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from adec.decoding.plain import Plain
 from adec.decoding.registry import find_method
 from adec.decoding.search.adadec import AdaDec, AdaDecSettings
-from adec.decoding.strategy import Limits
+from adec.decoding.strategy import Aids, Limits
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
 from adec.errors import UsageError
@@ -46,7 +46,7 @@ def engine(distribution=book, size: int = 5, context: int = 64, **options) -> Ta
 
 def run(chosen: AdaDecSettings, *, count: int = 20, on: TableEngine | None = None) -> list[Step]:
     on = on or engine()
-    return list(AdaDec(Engines(on), chosen).generate([A], Limits(count, END)))
+    return list(AdaDec(Engines(large=on), chosen).generate([A], Limits(count, END)))
 
 
 def tokens_of(steps: list[Step]) -> list[int]:
@@ -119,7 +119,9 @@ def test_splitting_by_hand() -> None:
     for writer, candidates in (("small", (A, B)), ("large", (B, C))):
         small, large = engine(small_book), engine(large_book)
         chosen = AdaDecSettings(threshold=1.2, candidates=2, ahead=1, model=writer, split=True)
-        steps = list(AdaDec(Engines(large, small), chosen).generate([A], Limits(1, END)))
+        steps = list(
+            AdaDec(Engines(large=large, small=small), chosen).generate([A], Limits(1, END))
+        )
         step = steps[-1]
         assert isinstance(step.detail, Pause)
         assert [c.tokens for c in step.detail.candidates] == [(t, Z) for t in candidates]
@@ -148,7 +150,9 @@ samplers = st.builds(Sampler, temperature=st.sampled_from([0.0, 0.0, 0.9]), seed
 
 def answer(chosen, seed, prompt, limits, context=4096):
     small, large = pair(seed, context=context)
-    steps = list(AdaDec(Engines(large, small), chosen).generate(list(range(prompt)), limits))
+    steps = list(
+        AdaDec(Engines(large=large, small=small), chosen).generate(list(range(prompt)), limits)
+    )
     return steps, small, large
 
 
@@ -184,7 +188,7 @@ def test_without_look_ahead_or_pauses_it_is_plain(chosen, sampler, seed, prompt,
 def test_caches_hold_what_is_committed(chosen, sampler, seed, prompt, count, context) -> None:
     """After every step: a prefix of it, at most the newest token unread; one more unread for a judge that does not write."""
     small, large = pair(seed, context=context)
-    steps = AdaDec(Engines(large, small), chosen).generate(
+    steps = AdaDec(Engines(large=large, small=small), chosen).generate(
         list(range(prompt)), Limits(count, frozenset({5}), sampler)
     )
     committed = list(range(prompt))
@@ -256,7 +260,7 @@ def test_a_pause_feeds_a_token_a_candidate_and_level() -> None:
         for depth in range(1, 6):
             on = TableEngine(law(8, 1), size=8)
             chosen = AdaDecSettings(threshold=0.0, candidates=width, ahead=depth, keep=False)
-            steps = list(AdaDec(Engines(on), chosen).generate([0], Limits(3)))
+            steps = list(AdaDec(Engines(large=on), chosen).generate([0], Limits(3)))
             for step in steps:
                 if isinstance(step.detail, Pause):
                     fed = [f.tokens for f in step.forwards if f.purpose == "look_ahead"]
@@ -272,18 +276,18 @@ def test_an_answer_does_not_depend_on_how_much_may_follow() -> None:
 def test_names_and_promises() -> None:
     small, large = pair()
     method = find_method("adadec")
-    ours = method.build(Engines(large, small), AdaDecSettings(split=True))
-    papers = method.build(Engines(large), AdaDecSettings())
+    ours = method.build(Engines(large=large, small=small), AdaDecSettings(split=True), Aids())
+    papers = method.build(Engines(large=large), AdaDecSettings(), Aids())
     assert papers.paper == "arXiv 2506.08980" and ours.paper is None
     assert papers.guarantee is ours.guarantee is Guarantee.APPROXIMATE
     for chosen in (AdaDecSettings(split=True), AdaDecSettings(model="small")):
         with pytest.raises(UsageError, match="needs a pair"):
-            method.build(Engines(large), chosen)
+            method.build(Engines(large=large), chosen, Aids())
 
 
 def test_closing_early_leaves_the_engine_usable() -> None:
     on = TableEngine(law(6, 3), size=6)
-    strategy = AdaDec(Engines(on), AdaDecSettings(threshold=0.2))
+    strategy = AdaDec(Engines(large=on), AdaDecSettings(threshold=0.2))
     whole = tokens_of(list(strategy.generate([0], Limits(12))))
     steps = strategy.generate([0], Limits(12))
     next(steps), next(steps)

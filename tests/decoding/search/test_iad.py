@@ -43,7 +43,7 @@ def exchange(on: TableEngine, verify, *, asked: list[str] | None = None, **more)
 def run(chosen: IadSettings, verify, *, seed: int = 1, bounds: Limits | None = None, **more):
     on = TableEngine(law(6, seed, sharpness=1.0), size=6)
     steps = list(
-        Iad(Engines(on), chosen).answer(
+        Iad(Engines(large=on), chosen).answer(
             exchange(on, verify, **more), list(PROMPT), bounds or limits()
         )
     )
@@ -138,7 +138,9 @@ def test_the_large_models_likelihood_by_hand() -> None:
     for writer in ("large", "small"):
         small, large = pair(3)
         chosen = IadSettings(rounds=2, candidates=3, model=writer)
-        steps = list(Iad(Engines(large, small), chosen).generate(list(PROMPT), limits(6)))
+        steps = list(
+            Iad(Engines(large=large, small=small), chosen).generate(list(PROMPT), limits(6))
+        )
         tried = attempts_of(steps)
         assert len(tried) == 6
         for attempt in tried:
@@ -175,7 +177,7 @@ def test_a_budget_is_spent_on_average_and_no_more(share: float) -> None:
         texts = Exchange("", lambda _: PROMPT, lambda _: "", budget=given)
         chosen = IadSettings(rounds=1, candidates=1000)
         bounds = replace(nothing, sampler=Sampler(seed=seed))
-        steps = list(Iad(Engines(on), chosen).answer(texts, list(PROMPT), bounds))
+        steps = list(Iad(Engines(large=on), chosen).answer(texts, list(PROMPT), bounds))
         fed.append(sum(step.fed("large") for step in steps))
     wanted = max(5, given)  # the greedy answer is written whatever the budget
     assert {amount for amount in fed if not wanted - 5 < amount < wanted + 5} == set()
@@ -211,7 +213,9 @@ def test_feedback_that_leaves_no_room_is_left_out(both: int, one: int, read: int
 
     texts = Exchange("abc", encode, lambda ids: text_of(on.vocabulary, ids), lengths)
     steps = list(
-        Iad(Engines(on), IadSettings(rounds=2, candidates=2)).answer(texts, list(PROMPT), limits())
+        Iad(Engines(large=on), IadSettings(rounds=2, candidates=2)).answer(
+            texts, list(PROMPT), limits()
+        )
     )
     assert len({attempt.score for attempt in attempts_of(steps)[:2]}) == 2
     assert [sum(f.tokens for f in s.forwards) for s in steps if s.kind == "prompt"] == [3, read]
@@ -254,7 +258,7 @@ def test_an_interruption_ends_with_the_best_so_far() -> None:
 
 def test_names_and_promises() -> None:
     small, large = pair()
-    assert Iad(Engines(large), IadSettings()).guarantee is Guarantee.APPROXIMATE
+    assert Iad(Engines(large=large), IadSettings()).guarantee is Guarantee.APPROXIMATE
     with pytest.raises(UsageError, match="needs a pair"):
-        Iad(Engines(large), IadSettings(model="small"))
-    Iad(Engines(large, small), IadSettings(model="small"))
+        Iad(Engines(large=large), IadSettings(model="small"))
+    Iad(Engines(large=large, small=small), IadSettings(model="small"))
