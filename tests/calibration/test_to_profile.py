@@ -152,7 +152,9 @@ def test_auto_obeys_a_profile_as_far_as_it_is_proved(result, headers, tmp_path: 
     unsure = replace(sure, budget=replace(sure.budget, proved=False))
 
     def chosen(known, **wishes):
-        return choose_strategy(Choice(**wishes), known, *headers)
+        return choose_strategy(
+            Choice(**wishes), known, dict(zip(("large", "small"), headers, strict=True))
+        )
 
     assert chosen(sure) == Chosen("ead") == chosen(sure, strategy="auto")
     assert chosen(sure, keep=1) == Chosen("dyspec")
@@ -165,7 +167,7 @@ def test_auto_obeys_a_profile_as_far_as_it_is_proved(result, headers, tmp_path: 
     found = chosen(None)
     assert found.strategy == "speculate" and "adec calibrate SMALL LARGE" in found.hint
     stuck = replace(headers[0], capabilities=frozenset())
-    assert choose_strategy(Choice(), None, stuck, None).strategy == "plain"
+    assert choose_strategy(Choice(), None, {"large": stuck}).strategy == "plain"
     for wrong in ({"keep": 0.0}, {"keep": 1.5}, {"keep": 0.9, "strategy": "ead"}):
         with pytest.raises(UsageError, match="--keep"):
             chosen(sure, **wrong)
@@ -187,7 +189,9 @@ def test_an_exact_choice_brings_its_own_settings(result, headers, tmp_path: Path
     )
 
     def chosen(known, **wishes):
-        return choose_strategy(Choice(**wishes), known, *headers)
+        return choose_strategy(
+            Choice(**wishes), known, dict(zip(("large", "small"), headers, strict=True))
+        )
 
     assert chosen(profile, keep=1) == Chosen("ead", exact)
     assert chosen(profile) == chosen(profile, keep=0.9) == Chosen("ead")

@@ -1,0 +1,77 @@
+"""What a choice comes to on models of any capability, before weights are loaded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adec.answering.choice import Choice
+from adec.answering.plan import Plan, plan
+from adec.answering.session import open_session
+from adec.decoding.registry import METHODS, check_method, remaining
+from adec.engines.base import ModelHeader, OpenOptions
+from adec.engines.opening import read_header
+from adec.errors import AdecError
+from adec.practice import large_gguf, small_gguf
+from tests.laws import pair
+
+CAPABILITIES = st.frozensets(st.sampled_from(["rewind", "tree"]))
+
+
+def headers(small: frozenset, large: frozenset) -> dict[str, ModelHeader]:
+    engines = dict(zip(("small", "large"), pair(0), strict=True))
+    capable = {"small": small, "large": large}
+    return {
+        role: ModelHeader(engine.info, engine.vocabulary, capable[role])
+        for role, engine in engines.items()
+    }
+
+
+@given(CAPABILITIES, CAPABILITIES)
+def test_a_model_that_is_optional_never_takes_a_strategy_away(small, large) -> None:
+    both = headers(small, large)
+    alone = {"large": both["large"]}
+    assert set(remaining(alone)) <= set(remaining(both))
+
+
+@given(CAPABILITIES, CAPABILITIES)
+def test_what_remains_is_what_passes_the_check(small, large) -> None:
+    both = headers(small, large)
+    for method in METHODS.values():
+        try:
+            check_method(method, both)
+            passes = True
+        except AdecError:
+            passes = False
+        assert passes == (method.name in remaining(both))
+
+
+def planned(monkeypatch: pytest.MonkeyPatch, role: str) -> Plan:
+    """The default on the built-in pair, of which the model of `role` cannot be rewound."""
+    stuck = {"small": small_gguf(), "large": large_gguf()}[role]
+
+    def read(path):
+        header = read_header(path)
+        if path != stuck:
+            return header
+        missing = {"rewind": "its layers are recurrent", "tree": "its layers are recurrent"}
+        return replace(header, capabilities=frozenset(), missing=missing)
+
+    monkeypatch.setattr("adec.answering.plan.read_header", read)
+    return plan(Choice(small="practice:small", large="practice:large"))
+
+
+def test_a_small_model_that_cannot_rewind_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    ready = planned(monkeypatch, "small")
+    assert ready.method.name == "speculate" and list(ready.models) == ["large"]
+    assert any("recurrent" in remark and "without" in remark for remark in ready.remarks)
+    with open_session(ready, OpenOptions(context=64)) as session:
+        assert list(session.engines) == ["large"]
+
+
+def test_a_large_model_that_cannot_rewind_writes_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    ready = planned(monkeypatch, "large")
+    assert ready.method.name == "plain" and set(ready.models) == {"large", "small"}
