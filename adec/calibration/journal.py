@@ -144,7 +144,7 @@ class Measurements:
 
     def loss(self, own: Answer, run: Run, prompt: Prompt) -> float | None:
         """What the run falls short of the large model's own answer; None where the metric says nothing of the prompt."""
-        engine = self.engines.large
+        engine = self.engines["large"]
         return loss_of(self._metric, own, run, engine, self.runner.encode(prompt))
 
     def keep(self, name: str, data: Any) -> None:
@@ -164,7 +164,9 @@ class Measurements:
 
     def _record_from(self, data: Any) -> Record:
         found = record_from(data)
-        if max(found.large_ids.max(), found.small_ids.max()) >= len(self.engines.large.vocabulary):
+        if max(found.large_ids.max(), found.small_ids.max()) >= len(
+            self.engines["large"].vocabulary
+        ):
             raise ValueError("a token that the vocabulary does not have")
         return found
 
