@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from adec.decoding.registry import METHODS, Method
-from adec.decoding.strategy import Strategy
+from adec.decoding.strategy import Aids, Strategy
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
 
@@ -116,7 +116,8 @@ def _build(method: Method, values: dict[str, Any]) -> Strategy:
     def engine() -> TableEngine:
         return TableEngine(lambda prefix: (1.0,), size=1)
 
-    return method.build(Engines(engine(), engine()), method.settings(**values))
+    engines = Engines(large=engine(), small=engine())
+    return method.build(engines, method.settings(**values), Aids())
 
 
 def _choices(settings: type[Any]) -> Iterator[tuple[str, Any]]:
