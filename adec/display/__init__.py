@@ -1,63 +1,53 @@
-"""What shows a run: every display reads events and nothing else.
+"""Displays show a run from its events and from nothing else.
 
-    live     text and a panel, on a terminal         plain    text alone, on a terminal or in a pipe
-    jsonl    events or one object, for programs      trace    events in a file, for `adec inspect`
-    status   one line on stderr while stdout is redirected       summary   closing lines on stderr
-
-`choose.choose_display` picks among them.
+live     text and a panel, on a terminal       streams        text alone, JSON, JSON lines
+status   one line on stderr                    summary_line   the closing lines on stderr
+choose   picks among them                      trace_file     events in a file, for `adec inspect`
 """
 
 from __future__ import annotations
 
 from contextlib import ExitStack
-from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 from adec.events.records import Event
 
 ColourWish = Literal["auto", "always", "never"]
-"""What `--color` may say."""
+"""The values of `--color`."""
 
 
 class Display(Protocol):
     """A context manager that is shown the events of one run in order.
 
-    `show` raises what its stream raises (BrokenPipeError when the reader has gone). Leaving the
-    context puts a terminal in order, after an exception as well.
+    `show` raises what its stream raises, such as BrokenPipeError. Leaving the context restores the
+    terminal, after an exception as well.
     """
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, *raised: Any) -> None: ...
 
     def show(self, event: Event) -> None: ...
 
 
 class Quiet:
-    """Shows nothing; the base of displays that have nothing to open or close."""
+    """Shows nothing. Displays derive from it and override `show`, `close` or both."""
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
+    def __exit__(self, *raised: Any) -> None:
+        self.close(raised[1])
 
     def show(self, event: Event) -> None:
         return None
 
+    def close(self, error: BaseException | None) -> None:
+        """Called when the context is left, with the exception that ended it, if any."""
+
 
 class Several(Quiet):
-    """Displays side by side. Each is shown every event, also when one before it fails."""
+    """Displays side by side. All of them are shown every event, even if one before them fails."""
 
     def __init__(self, *displays: Display) -> None:
         self.displays = displays
@@ -70,13 +60,8 @@ class Several(Quiet):
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, traceback)
+    def __exit__(self, *raised: Any) -> None:
+        self._stack.__exit__(*raised)
 
     def show(self, event: Event) -> None:
         failure: Exception | None = None

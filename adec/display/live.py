@@ -1,13 +1,13 @@
-"""The live display: draws a `Picture` ten times a second, and leaves the terminal in order."""
+"""The live display: draws a `Picture` ten times a second and restores the terminal at the end."""
 
 from __future__ import annotations
 
 import signal
 import threading
 from contextlib import ExitStack
-from types import TracebackType
 from typing import Self, TextIO
 
+from adec.display import Quiet
 from adec.display.picture import Picture
 from adec.display.streams import write
 from adec.display.terminal import Echo, on_suspend, size_of
@@ -16,8 +16,9 @@ from adec.events.records import Event, Start, Step
 FRAME_SECONDS = 0.1
 
 
-class LiveDisplay:
-    """Shows a run on a terminal. `show` only takes notes; a thread of its own draws."""
+class LiveDisplay(Quiet):
+    """Shows a run on a terminal. `show` only takes notes: a thread draws, so that drawing costs
+    the run nothing."""
 
     def __init__(self, stream: TextIO, *, colour: bool) -> None:
         self._stream = stream
@@ -37,14 +38,9 @@ class LiveDisplay:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self, error: BaseException | None) -> None:
         with self._exit:
-            self._close()
+            self._finish()
 
     def show(self, event: Event) -> None:
         if self._failure is not None:
@@ -54,7 +50,7 @@ class LiveDisplay:
         elif isinstance(event, Step):
             self._picture.add(event)
         else:
-            self._close()
+            self._finish()
 
     def _draw(self) -> None:
         try:
@@ -69,8 +65,8 @@ class LiveDisplay:
         if text:
             write(self._stream, text)
 
-    def _close(self) -> None:
-        """Stop drawing, write what is left, take the panel away. A second call does nothing."""
+    def _finish(self) -> None:
+        """Stop drawing, write the rest of the text, erase the panel. A second call does nothing."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -81,11 +77,11 @@ class LiveDisplay:
         self._echo.restore()
 
     def _stop_process(self) -> None:
-        """Ctrl-Z: leave the terminal in order first, and pick up afterwards where we were."""
+        """Ctrl-Z: restore the terminal, stop, and go on from there when continued."""
         self._suspend.clear()
         self._write(self._picture.erase())
         self._echo.restore()
-        # to this thread, which then goes no further; through os.kill it could run on for a moment
+        # sent to this thread, which stops at once; after os.kill it could run on for a moment
         signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
         self._echo.off()
         self._picture.refresh()

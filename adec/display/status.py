@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import TextIO
 
 from adec.display import Quiet
@@ -42,12 +41,7 @@ class StatusLine(Quiet):
         else:
             self._erase()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self, error: BaseException | None) -> None:
         self._erase()
 
     def _erase(self) -> None:

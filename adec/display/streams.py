@@ -1,12 +1,7 @@
-"""The text and nothing else: no colour, no wrapping, flushed as it is committed.
-
-In a pipe the text goes out as the model wrote it, byte for byte; `--sanitize` changes that. On a
-terminal it is always sanitised and ends in exactly one newline.
-"""
+"""Displays that write to a stream as events come: the text alone, JSON lines, one JSON object."""
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any, TextIO
 
 from adec.display import Quiet
@@ -15,48 +10,8 @@ from adec.events.codec import dumps, encode_line, to_json
 from adec.events.records import End, Event, Failure, Start, Step
 
 
-class PlainDisplay(Quiet):
-    """Writes the texts of the tokens to `stream`. BrokenPipeError goes to the caller."""
-
-    def __init__(self, stream: TextIO, *, terminal: bool, sanitized: bool = False) -> None:
-        self._stream = stream
-        self._terminal = terminal
-        self._sanitized = sanitized or terminal
-        # On a terminal newlines at the end wait: only one of them is to be written.
-        self._newlines = ""
-        self._wrote = False
-
-    def show(self, event: Event) -> None:
-        if not isinstance(event, Step) or not event.tokens:
-            return
-        text = "".join([token.text for token in event.tokens])
-        if not text:
-            return
-        if self._sanitized:
-            text = sanitise(text)
-        if self._terminal:
-            body = text.rstrip("\n")
-            newlines = text[len(body) :]
-            if not body:
-                self._newlines += newlines
-                return
-            text, self._newlines = self._newlines + body, newlines
-        self._wrote = True
-        write(self._stream, text)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._terminal and self._wrote and not isinstance(error, OSError):
-            self._wrote = False
-            write(self._stream, "\n")
-
-
 def write(stream: TextIO, text: str) -> None:
-    """Write and flush. What the stream's encoding lacks becomes "?" instead of an error."""
+    """Write and flush. Characters that the stream's encoding lacks become "?"."""
     try:
         stream.write(text)
     except UnicodeEncodeError:
@@ -66,12 +21,53 @@ def write(stream: TextIO, text: str) -> None:
 
 
 def knows_unicode(stream: TextIO) -> bool:
-    """Whether box characters and block characters can be written."""
+    """Whether the stream's encoding has box and block characters."""
     return (getattr(stream, "encoding", None) or "").lower().replace("-", "") in ("utf8", "utf16")
 
 
+class PlainDisplay(Quiet):
+    """Writes the text of the tokens and nothing else, flushed as it is committed.
+
+    In a pipe the text goes out as the model wrote it, unless `sanitized`; a newline is added at the
+    end if the text has none. On a terminal it is always sanitised and ends in exactly one newline.
+    """
+
+    def __init__(self, stream: TextIO, *, terminal: bool, sanitized: bool = False) -> None:
+        self._stream = stream
+        self._terminal = terminal
+        self._sanitized = sanitized or terminal
+        # on a terminal, newlines at the end are held back: only one of them is written
+        self._newlines = ""
+        self._open_line = False
+
+    def show(self, event: Event) -> None:
+        if not isinstance(event, Step):
+            # before any closing line on stderr, which must not stick to the last word
+            self._end_line()
+            return
+        text = "".join([token.text for token in event.tokens])
+        if self._sanitized:
+            text = sanitise(text)
+        if self._terminal:
+            body = text.rstrip("\n")
+            text, held = self._newlines + body if body else "", text[len(body) :]
+            self._newlines = held if body else self._newlines + held
+        if text:
+            self._open_line = not text.endswith("\n")
+            write(self._stream, text)
+
+    def close(self, error: BaseException | None) -> None:
+        if not isinstance(error, OSError):
+            self._end_line()
+
+    def _end_line(self) -> None:
+        if self._open_line:
+            self._open_line = False
+            write(self._stream, "\n")
+
+
 class JsonLinesDisplay(Quiet):
-    """One event a line, flushed."""
+    """Writes one event a line, flushed."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -81,9 +77,9 @@ class JsonLinesDisplay(Quiet):
 
 
 class JsonDisplay(Quiet):
-    """One object when the run ends: "text", "summary", and the fields of the start.
+    """Writes one object when the run ends: "text", "summary", and the fields of the start.
 
-    A run that fails prints "text" so far and "error" with its message and exit code instead.
+    A run that fails gets its text so far, and "error" with message and exit code.
     """
 
     def __init__(self, stream: TextIO) -> None:

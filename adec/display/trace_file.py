@@ -1,4 +1,4 @@
-"""`--trace FILE`: the lines of `--jsonl` in a file, written as they happen."""
+"""Trace files: `adec run --trace` writes events to one, `adec inspect --replay` plays one back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import stat
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from adec.display import Display, Quiet
@@ -16,16 +15,17 @@ from adec.errors import TraceError
 from adec.events.codec import encode_line
 from adec.events.records import Event, Failure, Step
 
+LONGEST_SECONDS = 60.0
+"""The longest that a replay waits for one step, whatever the trace says."""
 _TRACE_BEGINS = b'{"type": "'
 
 
 class TraceWriter(Quiet):
-    """Appends an event a line, unbuffered: whatever happens later, lines written are in the file.
+    """Appends one event a line, unbuffered, so that a crash loses nothing that was written.
 
-    An older trace is replaced, but not before the new run begins, and not by one that fails before
-    its start; a file that is not a trace is refused. When a write fails (a full disk), TraceError
-    is raised once; what is in the file stays, and further events are ignored, so that a caller may
-    choose to go on.
+    An older trace is replaced once the new run has begun; a run that fails before its start leaves
+    it alone. A file that is no trace is refused. If a write fails (a full disk), TraceError is
+    raised once, the file keeps its lines, and later events are ignored: the caller may go on.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,12 +73,7 @@ class TraceWriter(Quiet):
             self._close()
             raise self._failure(error) from None
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self, error: BaseException | None) -> None:
         try:
             self._close()
         except OSError as failure:
@@ -95,17 +90,13 @@ class TraceWriter(Quiet):
         return TraceError(f"cannot write the trace {self.path}: {error.strerror}")
 
 
-LONGEST_SECONDS = 60.0
-"""A step takes no longer than that in a replay, whatever a trace says."""
-
-
 def replay(
     events: Iterable[Event],
     display: Display,
     speed: float = 1.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Show every event, `speed` times as fast as it happened. Raises what the reader and the display raise."""
+    """Show every event, `speed` times as fast as it happened."""
     with display:
         for event in events:
             if isinstance(event, Step):
@@ -116,6 +107,6 @@ def replay(
 
 
 def seconds(step: Step) -> float:
-    """How long a step took: its forwards and its own time, within reason."""
+    """Seconds that a step took, within bounds: its forwards and the strategy's own time."""
     took = (step.ms() + step.own_ms) / 1000
     return min(max(0.0, took), LONGEST_SECONDS) if not math.isnan(took) else 0.0

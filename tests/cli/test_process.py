@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import select
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from adec.display.sanitise import sanitise
 from tests.cli.command import start
 
 Pair = tuple[Path, Path]
@@ -108,6 +110,53 @@ def read_until(descriptor: int, wanted: bytes, seconds: float = 60) -> bytes:
             except OSError:
                 break
     return seen
+
+
+def text_of(trace: Path) -> bytes:
+    events = [json.loads(line) for line in trace.read_text().splitlines()]
+    tokens = [token for event in events for token in event.get("tokens", ())]
+    return "".join(token.get("text", "") for token in tokens).encode()
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_the_text_in_a_pipe_ends_in_a_newline_and_the_trace_has_none_added(
+    tiny_pair: Pair, tmp_path: Path, interrupted: bool
+) -> None:
+    trace = tmp_path / "t.jsonl"
+    process = start(
+        "run", *models(tiny_pair), "--threads", 1, "-n", 900_000 if interrupted else 7,
+        "--trace", trace, "hello",
+    )  # fmt: skip
+    assert process.stdout is not None
+    seen = b""
+    if interrupted:
+        seen = process.stdout.read(1)
+        process.send_signal(signal.SIGINT)
+    seen += process.stdout.read()
+    assert process.wait(60) == (130 if interrupted else 0)
+    text = text_of(trace)
+    assert text and seen == text + (b"" if text.endswith(b"\n") else b"\n")
+
+
+@pytest.mark.parametrize(("more", "term"), [(("--plain",), "xterm"), ((), "dumb")])
+def test_plain_text_on_a_terminal_is_not_glued_to_the_closing_line(
+    tiny_pair: Pair, tmp_path: Path, more: tuple[str, ...], term: str
+) -> None:
+    trace = tmp_path / "t.jsonl"
+    ours, theirs = pty.openpty()
+    process = start(
+        "run", *models(tiny_pair), "--threads", 1, "-n", 7, "--trace", trace, *more, "hello",
+        stdin=theirs, stdout=theirs, stderr=theirs, env={"TERM": term},
+    )  # fmt: skip
+    os.close(theirs)
+    seen = read_until(ours, b"\0never\0")
+    os.close(ours)
+    assert process.wait(60) == 0
+    lines = seen.decode().split("\r\n")
+    closing = next(number for number, line in enumerate(lines) if "7 tokens" in line)
+    shown = sanitise(text_of(trace).decode()).rstrip("\n")
+    assert lines[closing].startswith(("ead (", "speculate ("))
+    assert shown and "\n".join(lines[:closing]).endswith(shown)
 
 
 def test_ctrl_c_leaves_the_terminal_clean(tiny_pair: Pair, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ def pair_of(tiny_pair: Pair, *more: object) -> list[object]:
 
 def test_stdout_is_the_text_and_nothing_else(tiny_pair: Pair, capsys: Any) -> None:
     text = json.loads(call(capsys, *pair_of(tiny_pair, "--json", "hello")).out)["text"]
+    text += "" if text.endswith("\n") else "\n"
     for more in ((), ("--plain",), ("-q",)):
         outcome = call(capsys, *pair_of(tiny_pair, *more, "hello"))
         assert (outcome.code, outcome.out, outcome.err) == (0, text, "")

@@ -7,11 +7,15 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adec.display import Several
+from adec.display.sanitise import sanitise
 from adec.display.status import StatusLine
 from adec.display.streams import JsonDisplay, JsonLinesDisplay, PlainDisplay
 from adec.display.summary_line import SummaryDisplay, summary_lines
@@ -31,9 +35,26 @@ def run(display: PlainDisplay | JsonDisplay | JsonLinesDisplay, text: str = TEXT
             display.show(event)
 
 
-def test_plain_in_a_pipe_is_the_text() -> None:
-    run(PlainDisplay(out := io.StringIO(), terminal=False))
-    assert out.getvalue() == TEXT
+@given(st.text(), st.booleans(), st.sampled_from(["end", "error", "ctrl-c", "leave"]))
+def test_text_ends_in_a_newline_however_the_run_ends(text: str, terminal: bool, how: str) -> None:
+    """In a pipe the text is the model's, with a newline only where it has none; on a terminal it
+    ends in exactly one."""
+    out = io.StringIO()
+    *steps, end = events_of(text)
+    with suppress(KeyboardInterrupt), PlainDisplay(out, terminal=terminal) as display:
+        for event in steps:
+            display.show(event)
+        if how in ("end", "error"):
+            # a closing line on stderr comes next: the text's own line has ended by then
+            display.show(end if how == "end" else Failure("out of memory", 1))
+            assert out.getvalue()[-1:] in ("", "\n")
+        elif how == "ctrl-c":
+            raise KeyboardInterrupt
+    if terminal:
+        body = sanitise(text).rstrip("\n")
+        assert out.getvalue() == (body + "\n" if body else "")
+    else:
+        assert out.getvalue() == text + ("\n" if text and not text.endswith("\n") else "")
 
 
 def test_plain_sanitized_in_a_pipe() -> None:
@@ -41,25 +62,10 @@ def test_plain_sanitized_in_a_pipe() -> None:
     assert out.getvalue() == TEXT.replace("\x1b", "␛")
 
 
-@pytest.mark.parametrize(("text", "written"), [("a\n\nb\n\n", "a\n\nb\n"), ("a", "a\n"), ("", "")])
-def test_plain_on_a_terminal_ends_in_one_newline(text: str, written: str) -> None:
-    run(PlainDisplay(out := io.StringIO(), terminal=True), text)
-    assert out.getvalue() == written
-
-
-def test_plain_on_a_terminal_after_an_interruption() -> None:
-    out = io.StringIO()
-    with pytest.raises(KeyboardInterrupt), PlainDisplay(out, terminal=True) as display:
-        for event in list(events_of("a\x1b"))[:-1]:
-            display.show(event)
-        raise KeyboardInterrupt
-    assert out.getvalue() == "a␛\n"
-
-
 def test_an_encoding_that_lacks_characters() -> None:
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     run(PlainDisplay(out, terminal=False), "né")
-    assert out.buffer.getvalue() == b"n?"
+    assert out.buffer.getvalue() == b"n?\n"
 
 
 def test_json_lines() -> None:
