@@ -16,10 +16,10 @@ ROOT = -1
 class TokenTree:
     """Nodes in an order where parents come before their children.
 
-    A chain is a tree without branches. `probabilities[i]` is what the drafter gave node i among its
-    siblings, or None where a drafter has no distribution (an n-gram table). `sampled_in_order` says that
-    siblings were drawn one after another from the draft distribution, earlier ones zeroed out: the
-    condition for rejection without replacement to be exact.
+    A chain is a tree without branches. `probabilities[i]` is the draft probability of node i given its
+    parent, None from a drafter without a distribution (an n-gram table). `sampled_in_order` says that
+    siblings were drawn one after another from the draft distribution without replacement, which makes
+    rejection without replacement exact.
     """
 
     tokens: list[int] = field(default_factory=list)

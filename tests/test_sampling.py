@@ -47,13 +47,23 @@ def test_min_p_is_relative_to_the_best() -> None:
 
 
 @given(
-    arrays(np.float64, st.integers(1, 8), elements=st.floats(0, 1)),
+    st.integers(0, 10_000),
+    st.sampled_from([1, 8, 127, 2047, 2048, 2049, 5000]),
+    st.sampled_from([0.0, 0.9, 0.999]),
+    st.sampled_from([np.float32, np.float64]),
     st.floats(0, 1, exclude_max=True),
 )
-def test_a_draw_has_mass(weights, u) -> None:
-    weights[0] += 1e-3
-    probabilities = weights / weights.sum()
-    assert probabilities[draw(probabilities, u)] > 0
+def test_a_draw_is_where_the_running_sum_passes(seed, size, empty, kind, u) -> None:
+    """Short or long, mostly zero or not: the index has weight, and the mass before it fits `u`."""
+    rng = np.random.default_rng(seed)
+    weights = np.where(rng.random(size) < empty, 0, rng.random(size) * 3).astype(kind)
+    weights[rng.integers(size)] = 0.5
+    index = draw(weights, u)
+    assert weights[index] > 0
+    exact = weights.astype(np.float64) / weights.sum(dtype=np.float64)
+    slack = 1e-12 if kind is np.float64 else 1e-4
+    assert exact[:index].sum() <= u + slack
+    assert u < exact[: index + 1].sum() + slack
 
 
 def test_draws_follow_the_law() -> None:
