@@ -1,10 +1,12 @@
-"""Whether the automatic choice keeps up: the row `auto` of a bench against the best other row, for each group of prompts.
+"""Whether the automatic choice keeps up: for each group of prompts, row `auto` against the best one.
 
-    adec bench --pair mine --task "word problems" --task copy --task texts.txt --strategies auto,speculate,ead,lookup --json bench.json
+    adec bench --pair mine --task copy --task texts.txt --strategies auto,speculate,ead,lookup \\
+      --json bench.json
     python -m tools.best_single bench.json --least 0.97
 
-Speeds are tokens per second of wall time, prompts included, over all prompts of a group. The best row is picked on the very prompts that it is judged by,
-which favours it. Exit code 4 when `auto` is slower anywhere than --least of it.
+Speeds are tokens per second of wall time, prompts included, over all prompts of a group. The best
+row is picked on the very prompts that it is judged by, which favours it. Exits with 4 where `auto`
+is slower on any group than --least times the best row.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from adec.benchmark.answer import PromptResult, from_json
+import msgspec
+
+from adec.benchmark.samples import PromptResult
 from adec.errors import AdecError, CheckFailed, UsageError
-from adec.events.json_fields import loads
+from adec.events.hostile_json import JsonReader
 
 AUTO = "auto"
 FILE_BYTES = 1 << 30
@@ -77,16 +81,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class BenchJson(msgspec.Struct):
+    """As much of a bench's JSON as is read here."""
+
+    samples: list[PromptResult]
+
+
 def _samples(path: Path) -> list[PromptResult]:
     """The prompts of a bench's JSON. Raises UsageError."""
     try:
         with path.open("rb") as file:
-            data = loads(file.read(FILE_BYTES))
+            found: BenchJson = JsonReader[BenchJson](BenchJson).read(file.read(FILE_BYTES))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    if not isinstance(data, dict) or not isinstance(data.get("samples"), list):
-        raise UsageError(f"{path} is not what `adec bench --json` writes")
-    return [from_json(line) for line in data["samples"]]
+    except ValueError as error:
+        raise UsageError(f"{path} is not what `adec bench --json` writes: {error}") from None
+    return found.samples
 
 
 if __name__ == "__main__":

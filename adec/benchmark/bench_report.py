@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from adec.benchmark.answer import PLAIN, Difference, RowHeader
+from adec.benchmark.samples import PLAIN, Difference, RowHeader
 from adec.benchmark.statistics import Gain, Interval, Share, median_interval
 from adec.benchmark.totals import Counted, RowTotals, Totals
 
 
 @dataclass(frozen=True)
-class Row:
+class RowReport:
     """One line of the table. None is "not known": a peer does not tell all, and a strategy may have nothing to tell.
 
     *speed*: committed tokens per second of wall time, from the question to the last token, the prompt included;
@@ -56,19 +56,19 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchReport:
     """All of it, as far as it was run."""
 
     about: dict[str, Any]
     """The samples file's header: models, task, settings, machine."""
-    rows: tuple[Row, ...]
+    rows: tuple[RowReport, ...]
     done: int
     planned: int
     kept: int
     remarks: tuple[str, ...] = ()
 
     @property
-    def plain(self) -> Row | None:
+    def plain(self) -> RowReport | None:
         """The yardstick."""
         return next((row for row in self.rows if row.name == PLAIN), None)
 
@@ -78,16 +78,16 @@ class Report:
         return sum(row.unlike for row in self.rows)
 
 
-def make_rows(totals: Totals, seed: int) -> tuple[Row, ...]:
+def make_rows(totals: Totals, seed: int) -> tuple[RowReport, ...]:
     """The rows, verdicts still empty."""
     plain = totals.rows.get(PLAIN)
     return tuple(_row(row, plain, totals, seed) for row in totals.rows.values())
 
 
-def _row(row: RowTotals, plain: RowTotals | None, totals: Totals, seed: int) -> Row:
+def _row(row: RowTotals, plain: RowTotals | None, totals: Totals, seed: int) -> RowReport:
     times, ratios, firsts = totals.values(row.header.name)
     later = row.detailed_tokens - row.detailed
-    return Row(
+    return RowReport(
         header=row.header,
         answers=row.answers,
         speed=median_interval(1000 / times, seed),

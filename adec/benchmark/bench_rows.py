@@ -12,10 +12,10 @@ from typing import Any
 from adec.answering.choice import Choice
 from adec.answering.plan import Plan, plan
 from adec.answering.session import open_session
-from adec.benchmark.answer import PLAIN, RowHeader
 from adec.benchmark.decoders import Contestant, StrategyContestant
 from adec.benchmark.peers.offered import PeerChoice, find_peers, open_peer, peer_header
-from adec.benchmark.runner import Bench, Settings
+from adec.benchmark.runner import Bench, BenchSettings
+from adec.benchmark.samples import PLAIN, RowHeader
 from adec.decoding.registry import METHODS
 from adec.decoding.search.adadec import AdaDecSettings
 from adec.engines.base import OpenOptions
@@ -47,7 +47,7 @@ class Lineup:
     choice: Choice
     entries: tuple[Entry, ...]
     options: OpenOptions
-    settings: Settings
+    settings: BenchSettings
     peers: tuple[PeerChoice, ...] = ()
 
     def open(self) -> Bench:
@@ -86,7 +86,7 @@ def make_lineup(
     choice: Choice,
     strategies: str | None,
     options: OpenOptions,
-    settings: Settings,
+    settings: BenchSettings,
     peers: str = "none",
     peer_places: tuple[Path, ...] = (),
 ) -> Checked:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from adec.benchmark.answer import PLAIN
-from adec.benchmark.bench_report import Row
+from adec.benchmark.bench_report import RowReport
+from adec.benchmark.samples import PLAIN
 from adec.benchmark.statistics import FEWEST, outliers
 from adec.benchmark.totals import KEPT, Totals
 from adec.display.wording import count
@@ -22,7 +22,7 @@ DRIFT = 0.15
 
 def remarks(
     totals: Totals,
-    rows: tuple[Row, ...],
+    rows: tuple[RowReport, ...],
     *,
     load_before: float | None = None,
     resumed: int = 0,

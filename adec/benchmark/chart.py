@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adec.benchmark.bench_report import Report, Row
+from adec.benchmark.bench_report import BenchReport, RowReport
 from adec.benchmark.formats import percent, short
 from adec.display.sanitise import one_line
 
@@ -17,7 +17,7 @@ class Point:
     """A row in the plane of time and quality."""
 
     letter: str
-    row: Row
+    row: RowReport
     ms: float
     """Median wall milliseconds a token, prompt included."""
     quality: float
@@ -26,7 +26,7 @@ class Point:
     """No other row is both faster and better."""
 
 
-def points(report: Report) -> list[Point]:
+def points(report: BenchReport) -> list[Point]:
     """The rows of which both are known, in the table's order."""
     judged = any(row.accuracy is not None for row in report.rows)
     known = []
@@ -45,13 +45,13 @@ def points(report: Report) -> list[Point]:
     ]  # fmt: skip
 
 
-def quality_name(report: Report) -> str:
+def quality_name(report: BenchReport) -> str:
     """What the vertical axis is."""
     judged = any(row.accuracy is not None for row in report.rows)
     return "right answers" if judged else "answers equal to plain's"
 
 
-def chart(report: Report, width: int, *, unicode: bool) -> list[str]:
+def chart(report: BenchReport, width: int, *, unicode: bool) -> list[str]:
     """Lines of at most `width` characters; none when fewer than two rows have a place."""
     found = points(report)
     columns = width - 10

@@ -8,8 +8,8 @@ from typing import Protocol, get_args
 
 from adec.answering.plan import Plan
 from adec.answering.session import Question, Session
-from adec.benchmark.answer import Answer, RowHeader
 from adec.benchmark.memory import peak_bytes, reset_peak
+from adec.benchmark.samples import BenchAnswer, RowHeader
 from adec.engines.pair import Engines
 from adec.events.records import End, Purpose, Step
 
@@ -20,7 +20,7 @@ Interrupted = Callable[[], bool]
 class Reply:
     """An answer with its token ids, which stay in memory only while the prompt is at hand."""
 
-    answer: Answer
+    answer: BenchAnswer
     ids: tuple[int, ...] | None
     """None where a peer does not say."""
 
@@ -79,7 +79,9 @@ class StrategyContestant:
     def close(self) -> None:
         """The engines belong to who opened them."""
 
-    def _answer(self, run: int, summary: dict[str, object], text: str, peak: int | None) -> Answer:
+    def _answer(
+        self, run: int, summary: dict[str, object], text: str, peak: int | None
+    ) -> BenchAnswer:
         def number(key: str) -> float:
             value = summary[key]
             return float(value) if isinstance(value, int | float) else 0.0
@@ -92,7 +94,7 @@ class StrategyContestant:
         prompt_work = sum(size * whole(f"{role}_prompt_fed") for role, size in sizes.items())
         kinds = [f"{purpose}_ms" for purpose in get_args(Purpose)]
         first, plain_ms = summary["first_token_seconds"], summary["plain_ms_per_token"]
-        return Answer(
+        return BenchAnswer(
             row=self.header.name,
             run=run,
             seconds=number("seconds"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adec.benchmark.answer import Difference
+from adec.benchmark.samples import Difference
 from adec.engines.base import Engine
 from adec.signals import Row
 

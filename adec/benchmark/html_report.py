@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from typing import Any, TextIO
 
-from adec.benchmark.answer import PromptResult
-from adec.benchmark.bench_report import Report, Row
+from adec.benchmark.bench_report import BenchReport, RowReport
 from adec.benchmark.chart import points, quality_name
 from adec.benchmark.divergence import explain
 from adec.benchmark.formats import percent, short
+from adec.benchmark.samples import PromptResult
 from adec.benchmark.text_report import (
     LEGEND,
     PAIRED,
@@ -32,7 +32,7 @@ TEXT = 600
 WIDTH, HEIGHT = 760, 380
 
 
-def write_page(report: Report, samples: Iterable[PromptResult], stream: TextIO) -> None:
+def write_page(report: BenchReport, samples: Iterable[PromptResult], stream: TextIO) -> None:
     """Write the page as it is made: its size does not become memory."""
     from jinja2 import Environment, StrictUndefined
 
@@ -66,12 +66,12 @@ def _visible(value: Any) -> Any:
     return sanitise(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
-def _counted(row: Row, group: str) -> str:
+def _counted(row: RowReport, group: str) -> str:
     found = row.groups.get(group)
     return f"{found.right} of {found.judged}" if found is not None and found.judged else "-"
 
 
-def _groups(report: Report) -> list[str]:
+def _groups(report: BenchReport) -> list[str]:
     return sorted(
         {name for row in report.rows for name, found in row.groups.items() if found.judged}
     )
@@ -86,7 +86,7 @@ def _facts(about: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 yield str(name), str(value)
 
 
-def _drawing(report: Report) -> dict[str, Any] | None:
+def _drawing(report: BenchReport) -> dict[str, Any] | None:
     """The chart's places in pixels; None with fewer than two points."""
     found = points(report)
     if len(found) < 2:

@@ -8,14 +8,17 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any, TextIO
 
-from adec.benchmark.answer import PromptResult, to_json
-from adec.benchmark.bench_report import Report, Row
+from msgspec import structs
+
+from adec.benchmark.bench_report import BenchReport, RowReport
+from adec.benchmark.samples import PromptResult
 from adec.benchmark.statistics import Gain, Interval, Share
+from adec.events.hostile_json import to_plain
 
 SCHEMA = 1
 
 
-def write_json(report: Report, samples: Iterable[PromptResult], stream: TextIO) -> None:
+def write_json(report: BenchReport, samples: Iterable[PromptResult], stream: TextIO) -> None:
     """One object; the samples stream through, so that thousands of prompts need no memory."""
     head = {
         "schema": SCHEMA,
@@ -30,14 +33,14 @@ def write_json(report: Report, samples: Iterable[PromptResult], stream: TextIO) 
     stream.write(text[:-2] + ',\n "samples": [')
     comma = ""
     for result in samples:
-        line = to_json(result)
+        line = to_plain(result)
         del line["type"]
         stream.write(f"{comma}\n  {json.dumps(line, ensure_ascii=True)}")
         comma = ","
     stream.write("\n ]\n}\n")
 
 
-def row_data(row: Row) -> dict[str, Any]:
+def row_data(row: RowReport) -> dict[str, Any]:
     """A row as plain data; see `Row` for the definitions."""
     return {
         "name": row.name,
@@ -64,13 +67,13 @@ def row_data(row: Row) -> dict[str, Any]:
         "lost": row.lost,
         "peak_bytes": row.peak_bytes,
         "unlike_plain": row.unlike if row.header.guarantee == "exact" else None,
-        "differences": [{"prompt": i, **asdict(d)} for i, d in row.differences],
+        "differences": [{"prompt": i, **structs.asdict(d)} for i, d in row.differences],
         "groups": {name: asdict(counted) for name, counted in row.groups.items()},
         "verdict": row.verdict,
     }
 
 
-def write_csv(report: Report, stream: TextIO) -> None:
+def write_csv(report: BenchReport, stream: TextIO) -> None:
     """A line a row, with bounds of the intervals in columns of their own."""
     writer = csv.writer(stream, lineterminator="\n")
     lines = [_flat(row_data(row)) for row in report.rows]

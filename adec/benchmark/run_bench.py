@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from adec import __version__
-from adec.benchmark.answer import PromptResult, RowHeader
-from adec.benchmark.bench_report import Report, make_rows
+from adec.benchmark.bench_report import BenchReport, make_rows
 from adec.benchmark.bench_rows import Checked, key_of
 from adec.benchmark.caveats import remarks
 from adec.benchmark.decoders import Interrupted
 from adec.benchmark.runner import machine_load
-from adec.benchmark.samples import SamplesFile
+from adec.benchmark.samples import PromptResult, RowHeader, SamplesFile
 from adec.benchmark.tasks.task import Task
-from adec.benchmark.tasks.task_sources import Source
+from adec.benchmark.tasks.task_sources import TaskSource
 from adec.benchmark.totals import Totals
 from adec.benchmark.verdict import with_verdicts
 from adec.benchmark.workers import Opener, Tell, run_here, run_in_processes
@@ -31,10 +30,10 @@ Watch = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Request:
+class BenchRequest:
     """What shall be run and how far it goes."""
 
-    source: Source
+    source: TaskSource
     rows: tuple[RowHeader, ...]
     opener: Opener
     header: dict[str, Any]
@@ -45,7 +44,7 @@ class Request:
     allow_exec: bool = False
 
 
-def request_of(checked: Checked, source: Source, *, jobs: int, tie_gap: float) -> Request:
+def request_of(checked: Checked, source: TaskSource, *, jobs: int, tie_gap: float) -> BenchRequest:
     """The request of a checked line-up on a source."""
     settings = checked.lineup.settings
     header = {
@@ -58,7 +57,7 @@ def request_of(checked: Checked, source: Source, *, jobs: int, tie_gap: float) -
         "machine": machine(),
         **checked.about,
     }
-    return Request(
+    return BenchRequest(
         source, checked.rows, checked.lineup.open, header,
         settings.seed, jobs, tie_gap, settings.allow_exec,
     )  # fmt: skip
@@ -70,13 +69,13 @@ def samples_path(key: str) -> Path:
 
 
 def run_bench(
-    request: Request,
+    request: BenchRequest,
     samples: SamplesFile,
     interrupted: Interrupted,
     *,
     watch: Watch = lambda done, planned: None,
     tell: Tell = lambda line: None,
-) -> Report:
+) -> BenchReport:
     """Run what is not done yet. `samples` is open. Raises AdecError; what is written stays."""
     totals = Totals(request.rows, request.seed, request.tie_gap)
     resumed, load = samples.found, machine_load()
@@ -110,7 +109,7 @@ def run_bench(
         totals, rows, load_before=load, resumed=resumed, jobs=request.jobs, unjudged=unjudged
     )
     left_out = [line for line in told if "left out" in line]
-    report = Report(
+    report = BenchReport(
         request.header, rows, totals.prompts, request.source.count, totals.kept,
         (*left_out, *said),
     )  # fmt: skip
@@ -118,7 +117,7 @@ def run_bench(
 
 
 def _run(
-    request: Request, tasks: Iterator[Task], interrupted: Interrupted, tell: Tell
+    request: BenchRequest, tasks: Iterator[Task], interrupted: Interrupted, tell: Tell
 ) -> Generator[PromptResult, None, None]:
     if request.jobs == 1:
         return run_here(request.opener, tasks, interrupted, tell)

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
+from msgspec.structs import replace as changed
+
 from adec.answering.prompt import encode_prompt
 from adec.answering.session import Question
-from adec.benchmark.answer import PLAIN, Answer, PromptResult
 from adec.benchmark.decoders import Contestant, Interrupted, Reply
 from adec.benchmark.divergence import common, first_difference
+from adec.benchmark.samples import PLAIN, BenchAnswer, PromptResult
 from adec.benchmark.tasks.task import Task
 from adec.engines.pair import Engines
 from adec.errors import AdecError, UsageError
@@ -23,7 +25,7 @@ WARM_TOKENS = 24
 
 
 @dataclass(frozen=True)
-class Settings:
+class BenchSettings:
     """How each prompt is run; the same for all rows."""
 
     runs: int = 1
@@ -42,7 +44,7 @@ class Bench:
     def __init__(
         self,
         contestants: Sequence[Contestant],
-        settings: Settings,
+        settings: BenchSettings,
         *,
         engines: Engines | None = None,
         close: Callable[[], None] = lambda: None,
@@ -85,7 +87,7 @@ class Bench:
 
     def run(self, task: Task, interrupted: Interrupted) -> PromptResult | None:
         """All rows on one prompt, `runs` times; None when interrupted: a prompt is done wholly or not at all."""
-        answers: list[Answer] = []
+        answers: list[BenchAnswer] = []
         load = machine_load()
         for run in range(self._settings.runs):
             order = list(self.contestants)
@@ -100,7 +102,7 @@ class Bench:
                     asked = self._with_budget(question, replies.get(contestant.header.follows))
                     reply = contestant.reply(asked, run, interrupted)
                 except AdecError as error:
-                    reply = Reply(Answer(name, run, 0.0, 0, "", error=str(error)[:300]), None)
+                    reply = Reply(BenchAnswer(name, run, 0.0, 0, "", error=str(error)[:300]), None)
                 if reply is None or interrupted():
                     return None
                 replies[name] = reply
@@ -137,24 +139,24 @@ class Bench:
         contestant: Contestant,
         reply: Reply,
         plain: Reply | None,
-    ) -> Answer:
+    ) -> BenchAnswer:
         answer = reply.answer
         if answer.error is not None:
             return answer
-        answer = replace(
+        answer = changed(
             answer, right=task.judge(answer.text, allow_exec=self._settings.allow_exec)
         )
         if plain is None or plain.answer.error is not None or plain.ids is None:
             return answer
         if reply.ids is None:
-            return replace(answer, same=answer.text.strip() == plain.answer.text.strip())
+            return changed(answer, same=answer.text.strip() == plain.answer.text.strip())
         same = reply.ids == plain.ids
-        answer = replace(answer, same=same, leading=common(plain.ids, reply.ids))
+        answer = changed(answer, same=same, leading=common(plain.ids, reply.ids))
         if same or not self._must_be_same(contestant) or self._engines is None:
             return answer
         large = self._engines["large"]
         prompt, _ = encode_prompt(large, question.text, system=question.system, raw=question.raw)
-        return replace(answer, difference=first_difference(large, prompt, plain.ids, reply.ids))
+        return changed(answer, difference=first_difference(large, prompt, plain.ids, reply.ids))
 
     def _must_be_same(self, contestant: Contestant) -> bool:
         """Greedy answers of an exact strategy; when sampling, exact is a matter of distributions."""

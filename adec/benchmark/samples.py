@@ -1,23 +1,134 @@
-"""The samples file: a header line, then a line a prompt, appended as they come. A stopped bench goes on from it.
+"""What came of each prompt, as records, and the file that keeps them while a bench runs.
 
-{"type": "bench", "schema": 1, "key": "…", "rows": [{"name": "plain", …}, …], "prompts": 50, …}
-{"type": "prompt", "index": 0, "group": "lists", "answers": [{"row": "plain", "seconds": 0.41, "tokens": 23, …}, …]}
+A samples file is a header line, then one line a prompt, appended as they come. A stopped bench goes
+on from it. Fields at their default are left out of a line; keys are only ever added.
+
+{"type": "bench", "schema": 1, "key": "…", "rows": ["plain", …], "prompts": 50, …}
+{"type": "prompt", "index": 0, "group": "lists", "answers": [{"row": "plain", "seconds": 0.41, …}]}
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Annotated, Any, BinaryIO, Literal, Self
 
-from adec.benchmark.answer import PromptResult, from_json, to_json
+import msgspec
+
 from adec.errors import AdecError, UsageError
+from adec.events.hostile_json import Count, JsonReader, dumps, encode, to_plain
 
 SCHEMA = 1
 LINE_BYTES = 64 * 1024 * 1024
+
+PLAIN = "plain"
+"""The row that all others are compared with: the large model alone."""
+
+Finite = Annotated[float, msgspec.Meta(ge=-(2.0**63), le=2.0**63)]
+
+
+class RowHeader(msgspec.Struct, frozen=True):
+    """One line of the table: a strategy with its settings, or a peer."""
+
+    name: str
+    kind: Literal["strategy", "peer"]
+    about: str = ""
+    guarantee: str = ""
+    """exact, bounded or approximate; empty for a peer, and until the first answer."""
+    follows: str = ""
+    """The row that is answered first: on each prompt this one may be fed as many tokens as that."""
+    searches: bool = False
+    """Whether it spends computation to be right rather than fast."""
+
+
+class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The first place where an exact row's tokens are not those of the large model alone."""
+
+    position: Count
+    """Tokens of the answer that are equal before it."""
+    plain_token: str
+    row_token: str
+    gap: Finite | None
+    """The large model's logit of its own token minus that of the row's; None where one answer ends."""
+    best_gap: Finite | None = None
+    """The large model's highest logit minus its second highest, at that place."""
+
+
+class BenchAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One answer of one row to one prompt. None stands for what a peer does not tell."""
+
+    row: str
+    run: Count
+    seconds: Finite
+    """Wall time from the question to the last token, prompt included, loading excluded."""
+    tokens: Count
+    text: str
+    guarantee: str = ""
+    """exact, bounded or approximate, as strategy and settings promise; empty for a peer."""
+    finish: str = ""
+    first_seconds: Finite | None = None
+    """Wall time to the first token."""
+    large_tokens: Count | None = None
+    """Tokens that the large model wrote."""
+    large_fed: Count | None = None
+    """Tokens that the large model read while decoding, catch-up and rejected drafts included."""
+    small_fed: Count | None = None
+    total_fed: Count | None = None
+    """Tokens that all models read while decoding. Files of older versions lack it."""
+    large_forwards: Count | None = None
+    """Forwards of the large model while decoding."""
+    prompt_fed_work: Count | None = None
+    """Parameters times prompt tokens read, summed over the models."""
+    fed_work: Count | None = None
+    """Parameters times tokens read while decoding, summed over the models."""
+    forward_ms: Finite | None = None
+    """Time inside forwards; the rest of `seconds` is overhead."""
+    draft_ms: Finite | None = None
+    pauses: Count | None = None
+    """Steps that compared candidates; the next two are their time in forwards and outside."""
+    pause_ms: Finite | None = None
+    pause_own_ms: Finite | None = None
+    plain_ms: Finite | None = None
+    """Milliseconds a token of the large model alone, as this run measured it."""
+    peak_bytes: Count | None = None
+    """Highest resident memory while it was answered."""
+    right: bool | None = None
+    same: bool | None = None
+    """Whether all tokens are those of the large model alone in the same run."""
+    leading: Count | None = None
+    """Tokens that are equal before the first difference."""
+    difference: Difference | None = None
+    error: str | None = None
+
+    @property
+    def fed(self) -> int | None:
+        """Tokens that all models read while decoding; None where a peer does not tell."""
+        if self.total_fed is not None or (self.large_fed is None and self.small_fed is None):
+            return self.total_fed
+        return (self.large_fed or 0) + (self.small_fed or 0)
+
+    @property
+    def ms_per_token(self) -> float | None:
+        """Wall milliseconds a token, prompt included."""
+        return 1000 * self.seconds / self.tokens if self.tokens > 0 and self.seconds > 0 else None
+
+
+class PromptResult(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="prompt"):
+    """All answers to one prompt: the unit that is written, resumed and summed up."""
+
+    index: Count
+    group: str
+    kind: str
+    answers: tuple[BenchAnswer, ...]
+    dependence_nats: Finite | None = None
+    load: Finite | None = None
+    """Load of the machine, per core, when the prompt began."""
+
+
+_RESULT: JsonReader[PromptResult] = JsonReader(PromptResult)
+_OBJECT: JsonReader[dict[str, Any]] = JsonReader(dict[str, Any])
 
 
 class SamplesFile:
@@ -61,7 +172,7 @@ class SamplesFile:
 
     def append(self, result: PromptResult) -> None:
         """Write one prompt. Raises AdecError when the disk is full."""
-        self._write(to_json(result))
+        self._write(encode(result))
         self.done[result.index] = 1
 
     def results(self) -> Iterator[PromptResult]:
@@ -69,7 +180,10 @@ class SamplesFile:
         with self.path.open("rb") as file:
             file.readline(LINE_BYTES)
             for line in iter(lambda: file.readline(LINE_BYTES), b""):
-                yield from_json(_object(line))
+                try:
+                    yield _RESULT.read(line)
+                except ValueError as error:
+                    raise UsageError(f"{self.path}: {error}") from None
 
     def remove(self) -> None:
         """Close and delete it."""
@@ -86,7 +200,7 @@ class SamplesFile:
         assert self._descriptor is not None
         with self.path.open("rb") as file:
             first = file.readline(LINE_BYTES)
-            header = _object(first) if first.endswith(b"\n") else {}
+            header = _header(first)
             if first and header.get("type") != "bench":
                 raise UsageError(
                     f"{self.path} exists and is no samples file", hint="name another file"
@@ -103,16 +217,16 @@ class SamplesFile:
         os.ftruncate(self._descriptor, end)
         os.lseek(self._descriptor, end, os.SEEK_SET)
         if end == 0:
-            self._write(self._header)
+            self._write(dumps(to_plain(self._header)))
 
-    def _count(self, file: Any, end: int) -> int:
+    def _count(self, file: BinaryIO, end: int) -> int:
         """Mark what is done; the offset behind the last whole line. A torn last line is done again."""
         for line in iter(lambda: file.readline(LINE_BYTES), b""):
             if not line.endswith(b"\n"):
                 break
             try:
-                result = from_json(_object(line))
-            except UsageError:
+                result = _RESULT.read(line)
+            except ValueError:
                 break
             if result.index >= len(self.done) or self.done[result.index]:
                 break
@@ -121,9 +235,9 @@ class SamplesFile:
             end += len(line)
         return end
 
-    def _write(self, data: dict[str, Any]) -> None:
+    def _write(self, text: str) -> None:
         assert self._descriptor is not None
-        line = json.dumps(data, ensure_ascii=True).encode() + b"\n"
+        line = text.encode() + b"\n"
         try:
             while line:
                 line = line[os.write(self._descriptor, line) :]
@@ -133,12 +247,12 @@ class SamplesFile:
             ) from error
 
 
-def _object(line: bytes) -> dict[str, Any]:
+def _header(line: bytes) -> dict[str, Any]:
+    """The first line as an object; an empty one where it is none, or was cut off."""
     try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
+        return _OBJECT.read(line) if line.endswith(b"\n") else {}
+    except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _lock(descriptor: int, path: Path) -> None:

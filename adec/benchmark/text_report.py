@@ -6,8 +6,7 @@ import io
 from collections.abc import Iterator
 from typing import TextIO
 
-from adec.benchmark.answer import PLAIN
-from adec.benchmark.bench_report import Report, Row
+from adec.benchmark.bench_report import BenchReport, RowReport
 from adec.benchmark.chart import chart
 from adec.benchmark.divergence import explain
 from adec.benchmark.formats import (
@@ -23,6 +22,7 @@ from adec.benchmark.formats import (
     share,
     short,
 )
+from adec.benchmark.samples import PLAIN
 from adec.display.sanitise import one_line
 from adec.display.streams import write
 from adec.display.wording import count
@@ -45,7 +45,7 @@ NARROW = 76
 """Columns below which a table would be all ellipses: there each row is a list."""
 
 
-def show(report: Report, stream: TextIO, *, width: int, unicode: bool, colour: bool) -> None:
+def show(report: BenchReport, stream: TextIO, *, width: int, unicode: bool, colour: bool) -> None:
     """Write all of it."""
     from rich import box
     from rich.console import Console
@@ -92,12 +92,12 @@ def show(report: Report, stream: TextIO, *, width: int, unicode: bool, colour: b
     write(stream, "\n".join(line.rstrip() for line in text.getvalue().split("\n")))
 
 
-def is_judged(report: Report) -> bool:
+def is_judged(report: BenchReport) -> bool:
     """Whether there are two rows whose answers can be right or wrong on the same prompts."""
     return sum(row.gain is not None for row in report.rows) > 1
 
 
-def lines(report: Report) -> Iterator[str]:
+def lines(report: BenchReport) -> Iterator[str]:
     """Verdicts, differences and remarks as sentences."""
     for row in report.rows:
         promise = f" ({row.header.guarantee})" if row.header.guarantee else ""
@@ -110,7 +110,7 @@ def lines(report: Report) -> Iterator[str]:
         yield f"Note: {one_line(remark)}."
 
 
-def speed_cells(row: Row) -> tuple[str, ...]:
+def speed_cells(row: RowReport) -> tuple[str, ...]:
     """As `SPEED` names them."""
     return (
         interval(row.speed),
@@ -122,7 +122,7 @@ def speed_cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def quality_cells(row: Row) -> tuple[str, ...]:
+def quality_cells(row: RowReport) -> tuple[str, ...]:
     """As `QUALITY` names them."""
     return (
         percent(row.wrote),
@@ -134,7 +134,7 @@ def quality_cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def paired_cells(row: Row) -> tuple[str, ...]:
+def paired_cells(row: RowReport) -> tuple[str, ...]:
     """As `PAIRED` names them."""
     if row.name == PLAIN:
         return (

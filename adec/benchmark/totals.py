@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from statistics import median
 
+import msgspec
 import numpy as np
 
-from adec.benchmark.answer import PLAIN, Answer, Difference, PromptResult, RowHeader
+from adec.benchmark.samples import PLAIN, BenchAnswer, Difference, PromptResult, RowHeader
 from adec.benchmark.statistics import Values
 
 KEPT = 2000
@@ -111,7 +112,7 @@ class Totals:
         if result.load is not None:
             self.loads = self.loads[0] + 1, self.loads[1] + result.load
         plain = {a.run: a for a in result.answers if a.row == PLAIN and a.error is None}
-        by_row: dict[str, list[Answer]] = {}
+        by_row: dict[str, list[BenchAnswer]] = {}
         for answer in result.answers:
             row = self.rows.get(answer.row)
             if row is None:
@@ -139,9 +140,9 @@ class Totals:
         """Prompts that medians are taken of."""
         return len(self._kept)
 
-    def _sum(self, row: RowTotals, answer: Answer, result: PromptResult) -> None:
+    def _sum(self, row: RowTotals, answer: BenchAnswer, result: PromptResult) -> None:
         if answer.guarantee and not row.header.guarantee:
-            row.header = replace(row.header, guarantee=answer.guarantee)
+            row.header = msgspec.structs.replace(row.header, guarantee=answer.guarantee)
         row.answers += 1
         row.cut += answer.finish == "length"
         row.tokens += answer.tokens
@@ -171,7 +172,7 @@ class Totals:
             row.differences.append((result.index, difference))
 
     def _quality(
-        self, row: RowTotals, answer: Answer, plain: Answer | None, result: PromptResult
+        self, row: RowTotals, answer: BenchAnswer, plain: BenchAnswer | None, result: PromptResult
     ) -> None:
         # repetitions of a prompt are no further evidence on quality, so the first run alone counts
         name = f"{result.group}: {result.kind}" if result.kind else result.group
@@ -199,7 +200,9 @@ class Totals:
             row.won += answer.right and not plain.right
             row.lost += plain.right and not answer.right
 
-    def _keep(self, index: int, by_row: dict[str, list[Answer]], plain: dict[int, Answer]) -> None:
+    def _keep(
+        self, index: int, by_row: dict[str, list[BenchAnswer]], plain: dict[int, BenchAnswer]
+    ) -> None:
         digest = hashlib.blake2s(f"{self._seed} {index}".encode(), digest_size=8).digest()
         priority = -int.from_bytes(digest, "big")
         if len(self._kept) >= KEPT and priority <= self._kept[0][0]:
@@ -212,7 +215,9 @@ class Totals:
             heapq.heapreplace(self._kept, entry)
 
 
-def _medians(answers: list[Answer], plain: dict[int, Answer]) -> tuple[float, float, float]:
+def _medians(
+    answers: list[BenchAnswer], plain: dict[int, BenchAnswer]
+) -> tuple[float, float, float]:
     """Over the runs of one prompt; not a number where nothing is known."""
     times = [ms for a in answers if (ms := a.ms_per_token) is not None]
     pairs = [

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from math import comb
 
-from adec.benchmark.answer import PLAIN
-from adec.benchmark.bench_report import Report, Row
+from adec.benchmark.bench_report import BenchReport, RowReport
 from adec.benchmark.formats import multiple, points
+from adec.benchmark.samples import PLAIN
 from adec.benchmark.statistics import FEWEST, NORMAL, Interval, Share
 from adec.benchmark.totals import Totals
 
@@ -17,7 +17,7 @@ TOLERABLE = 0.05
 """A loss of accuracy up to this may go unseen before an approximate strategy is called worth it."""
 
 
-def with_verdicts(report: Report, totals: Totals) -> Report:
+def with_verdicts(report: BenchReport, totals: Totals) -> BenchReport:
     """The same report, with a verdict in every row."""
     rows = tuple(
         replace(row, verdict=f"{_verdict(row, report, totals).removesuffix('.')}.")
@@ -26,7 +26,7 @@ def with_verdicts(report: Report, totals: Totals) -> Report:
     return replace(report, rows=rows)
 
 
-def _verdict(row: Row, report: Report, totals: Totals) -> str:
+def _verdict(row: RowReport, report: BenchReport, totals: Totals) -> str:
     plain = report.plain
     if row.answers == 0:
         return f"no answer: {row.error}" if row.error else "not run"
@@ -57,7 +57,7 @@ def _verdict(row: Row, report: Report, totals: Totals) -> str:
     return _approximate(row, plain, report, speed)
 
 
-def _gained(row: Row) -> str:
+def _gained(row: RowReport) -> str:
     """What its accuracy is against plain's, where the answers can be right or wrong, and what was fed for it."""
     if row.gain is None:
         return ""
@@ -72,7 +72,7 @@ def _speed(ratio: Interval) -> str:
     return f"{100 * (1 - ratio.middle):.0f} % slower than plain{bounds}"
 
 
-def _peer(row: Row, report: Report, speed: str) -> str:
+def _peer(row: RowReport, report: BenchReport, speed: str) -> str:
     """A peer is no advice of ours: how fast it is, whether its tokens are plain's, and whether it beats us."""
     words = speed
     if row.same is not None:
@@ -90,7 +90,7 @@ def _peer(row: Row, report: Report, speed: str) -> str:
     return words
 
 
-def _approximate(row: Row, plain: Row, report: Report, speed: str) -> str:
+def _approximate(row: RowReport, plain: RowReport, report: BenchReport, speed: str) -> str:
     exact = _best_exact(report)
     rival = ""
     if (
@@ -136,7 +136,7 @@ def _loss_bound(lost: int, won: int, count: int) -> float:
     return float(max(net + NORMAL * spread, wilson))
 
 
-def _best_exact(report: Report) -> Row | None:
+def _best_exact(report: BenchReport) -> RowReport | None:
     rows = [
         row
         for row in report.rows
@@ -146,7 +146,7 @@ def _best_exact(report: Report) -> Row | None:
     return max(rows, key=lambda row: row.ratio.middle if row.ratio else 0.0, default=None)
 
 
-def _what_would_change(row: Row, totals: Totals) -> str:
+def _what_would_change(row: RowReport, totals: Totals) -> str:
     """Where the time went that plain does not spend, and how far off the break-even is."""
     sums, plain = totals.rows[row.name], totals.rows[PLAIN]
     if not sums.detailed_tokens or not plain.detailed_tokens:

@@ -9,9 +9,9 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from adec.benchmark.answer import PromptResult
 from adec.benchmark.decoders import Interrupted
 from adec.benchmark.runner import Bench
+from adec.benchmark.samples import PromptResult
 from adec.benchmark.tasks.task import Task
 from adec.errors import AdecError
 

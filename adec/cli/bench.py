@@ -15,7 +15,7 @@ from adec.errors import CheckFailed
 from adec.interrupts import Interrupts
 
 if TYPE_CHECKING:
-    from adec.benchmark.bench_report import Report
+    from adec.benchmark.bench_report import BenchReport
 
 TASKS = "Tasks and runs"
 
@@ -206,7 +206,7 @@ def bench(
     from adec.answering.choice import Choice
     from adec.benchmark.bench_rows import make_lineup
     from adec.benchmark.run_bench import request_of, run_bench, samples_path
-    from adec.benchmark.runner import Settings
+    from adec.benchmark.runner import BenchSettings
     from adec.benchmark.samples import SamplesFile
     from adec.benchmark.tasks.task_sources import find_source
     from adec.cli.bench_output import Outputs, share_cores
@@ -223,7 +223,7 @@ def bench(
     chosen_seed = seed if seed is not None else fresh_seed()
     outputs = Outputs(json, csv, html, color)
     outputs.check()
-    settings = Settings(
+    settings = BenchSettings(
         runs=runs,
         seed=chosen_seed,
         max_tokens=max_tokens,
@@ -271,7 +271,7 @@ def bench(
     return _exit_code(result, check, interrupts.asked, quiet)
 
 
-def _exit_code(result: Report, check: bool, interrupted: bool, quiet: bool) -> int:
+def _exit_code(result: BenchReport, check: bool, interrupted: bool, quiet: bool) -> int:
     if check and result.unlike:
         raise CheckFailed(
             f"the check failed: {result.unlike} answers of exact strategies are not plain's",

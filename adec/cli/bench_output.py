@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from adec.benchmark.bench_report import Report
+from adec.benchmark.bench_report import BenchReport
 from adec.benchmark.samples import SamplesFile
 from adec.display import ColourWish
 from adec.errors import AdecError, UsageError
@@ -37,7 +37,7 @@ class Outputs:
                 what = "is a folder" if path.is_dir() else "lies in no folder that exists"
                 raise UsageError(f"{path} cannot be written: it {what}")
 
-    def write(self, report: Report, samples: SamplesFile) -> None:
+    def write(self, report: BenchReport, samples: SamplesFile) -> None:
         """All of them; the table goes to standard output unless JSON or CSV does."""
         from adec.benchmark.json_csv import write_csv, write_json
 
@@ -52,7 +52,7 @@ class Outputs:
         if "-" not in (self.json, self.csv):
             self._table(report)
 
-    def _table(self, report: Report) -> None:
+    def _table(self, report: BenchReport) -> None:
         from adec.benchmark.text_report import show
         from adec.display.choose import colour_wanted, is_terminal
         from adec.display.streams import knows_unicode

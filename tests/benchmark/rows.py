@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adec.answering.plan import Plan
-from adec.benchmark.answer import RowHeader
 from adec.benchmark.decoders import StrategyContestant
-from adec.benchmark.run_bench import Request
-from adec.benchmark.runner import Bench, Settings
-from adec.benchmark.samples import SamplesFile
+from adec.benchmark.run_bench import BenchRequest
+from adec.benchmark.runner import Bench, BenchSettings
+from adec.benchmark.samples import RowHeader, SamplesFile
 from adec.benchmark.tasks.task import Task
-from adec.benchmark.tasks.task_sources import Source
+from adec.benchmark.tasks.task_sources import TaskSource
 from adec.decoding.registry import find_method
 from adec.decoding.settings import build
 from adec.engines.base import ModelHeader
@@ -36,7 +35,7 @@ def plan_of(engines: Engines, strategy: str, assignments: dict[str, str] | None 
 
 
 def table_bench(
-    settings: Settings, strategies: Sequence[str] = ("plain", "ead", "lookup"), seed: int = 0
+    settings: BenchSettings, strategies: Sequence[str] = ("plain", "ead", "lookup"), seed: int = 0
 ) -> Bench:
     small, large = laws.pair(seed, size=6, context=512)
     engines = Engines(large=large, small=small)
@@ -59,12 +58,12 @@ def table_bench(
 
 def bench_here() -> Bench:
     """At module level, so that it can be pickled by name."""
-    return table_bench(Settings(max_tokens=12))
+    return table_bench(BenchSettings(max_tokens=12))
 
 
 def liar_here() -> Bench:
     """A row that says it is exact, and is the small model."""
-    bench = table_bench(Settings(max_tokens=12), ("plain",))
+    bench = table_bench(BenchSettings(max_tokens=12), ("plain",))
     liar = bench.contestants[-1]
     assert isinstance(liar, StrategyContestant)
     liar.header = RowHeader("liar", "strategy", "", Guarantee.EXACT.value)
@@ -79,7 +78,7 @@ class Nothing(list):
 
 def forgetful_here(names: Sequence[str] = ("plain",)) -> Bench:
     """Rows without the small model, on engines whose own log, which grows by design, is off."""
-    bench = table_bench(Settings(max_tokens=4), names)
+    bench = table_bench(BenchSettings(max_tokens=4), names)
     bench.contestants.pop()
     first = bench.contestants[0]
     assert isinstance(first, StrategyContestant)
@@ -98,8 +97,8 @@ def prompt_of(index: int) -> str:
     return word
 
 
-def source_of(count: int) -> Source:
-    return Source(
+def source_of(count: int) -> TaskSource:
+    return TaskSource(
         "letters", count, f"letters/{count}",
         lambda: (Task(i, prompt_of(i), "letters", match="regex", answer="[ab]") for i in range(count)),
     )  # fmt: skip
@@ -107,13 +106,13 @@ def source_of(count: int) -> Source:
 
 def request_of(
     count: int, opener=bench_here, jobs: int = 1, names=("plain", "ead", "lookup", "small")
-) -> Request:
+) -> BenchRequest:
     rows = tuple(RowHeader(name, "strategy") for name in names)
-    return Request(
+    return BenchRequest(
         source_of(count), rows, opener, {"key": f"k{count}", "prompts": count, "task": "letters"},
         jobs=jobs,
     )  # fmt: skip
 
 
-def samples_of(request: Request, folder: Path, **options: bool) -> SamplesFile:
+def samples_of(request: BenchRequest, folder: Path, **options: bool) -> SamplesFile:
     return SamplesFile(folder / "samples.jsonl", request.header, **options)

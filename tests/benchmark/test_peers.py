@@ -11,11 +11,11 @@ from adec import practice
 from adec.answering.choice import Choice
 from adec.answering.models import locate
 from adec.answering.session import Question
-from adec.benchmark.answer import RowHeader
 from adec.benchmark.bench_rows import make_lineup
 from adec.benchmark.peers.llama_peer import ProgramPeer
 from adec.benchmark.peers.offered import PROGRAMS, TRANSFORMERS, find_peers, open_peer
-from adec.benchmark.runner import Settings
+from adec.benchmark.runner import BenchSettings
+from adec.benchmark.samples import RowHeader
 from adec.benchmark.tasks.task import Task
 from adec.engines.base import OpenOptions
 from adec.engines.opening import read_header
@@ -127,7 +127,7 @@ def test_the_draft_model_is_really_used(tmp_path: Path) -> None:
 def test_a_peer_that_fails_in_the_warm_up_is_left_out(tmp_path: Path) -> None:
     from tests.benchmark.rows import table_bench
 
-    bench = table_bench(Settings(max_tokens=3))
+    bench = table_bench(BenchSettings(max_tokens=3))
     bench.contestants.append(fake_peer(program(tmp_path, "sys.exit(3)")))
     bench.warm(Task(0, "abc", "g"), never)
     assert [c.header.name for c in bench.contestants] == ["plain", "ead", "lookup", "small"]
@@ -138,7 +138,7 @@ def test_transformers_generate_gives_the_large_models_tokens() -> None:
     """Greedy, on the same weights: all three ways agree with plain."""
     choice = Choice(large=str(practice.large_folder()), small=str(practice.small_folder()))
     checked = make_lineup(
-        choice, "plain", ONE, Settings(max_tokens=12), "transformers,transformers-assisted,transformers-lookup"
+        choice, "plain", ONE, BenchSettings(max_tokens=12), "transformers,transformers-assisted,transformers-lookup"
     )  # fmt: skip
     bench = checked.lineup.open()
     try:
@@ -161,7 +161,7 @@ def test_beam_search_has_adadecs_width_and_counts_what_it_is_fed() -> None:
     """Every row of every step counts as fed: a greedy answer of n tokens is fed n - 1, one of four beams 4 a step."""
     choice = Choice(model="practice:small-torch")
     checked = make_lineup(
-        choice, "adadec:candidates=4", ONE, Settings(max_tokens=10), "transformers-beam,transformers"
+        choice, "adadec:candidates=4", ONE, BenchSettings(max_tokens=10), "transformers-beam,transformers"
     )  # fmt: skip
     bench = checked.lineup.open()
     try:
@@ -226,7 +226,7 @@ def test_llama_cpps_own_programs_give_the_large_models_answer(name: str) -> None
     if shutil.which(name) is None:
         pytest.skip(f"{name} is not on the PATH")
     choice = Choice(large=str(practice.large_gguf()), small=str(practice.small_gguf()))
-    bench = make_lineup(choice, "plain", ONE, Settings(max_tokens=40), name).lineup.open()
+    bench = make_lineup(choice, "plain", ONE, BenchSettings(max_tokens=40), name).lineup.open()
     try:
         for prompt in (
             "Reverse this list: plum fig pear.",

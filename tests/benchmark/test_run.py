@@ -15,15 +15,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace as changed
 
-from adec.benchmark.answer import PLAIN, Answer, Difference, PromptResult
 from adec.benchmark.bench_report import make_rows
 from adec.benchmark.divergence import explain, first_difference
 from adec.benchmark.html_report import write_page
 from adec.benchmark.json_csv import write_csv, write_json
 from adec.benchmark.run_bench import run_bench
-from adec.benchmark.runner import Bench, Settings
-from adec.benchmark.samples import SamplesFile
+from adec.benchmark.runner import Bench, BenchSettings
+from adec.benchmark.samples import PLAIN, BenchAnswer, Difference, PromptResult, SamplesFile
 from adec.benchmark.tasks.task import Task
 from adec.benchmark.text_report import show
 from adec.benchmark.totals import Totals
@@ -84,7 +84,7 @@ def test_rows_are_interleaved_and_the_caches_are_cold() -> None:
 
         def close(self) -> None: ...
 
-    bench = table_bench(Settings(max_tokens=4, runs=2))
+    bench = table_bench(BenchSettings(max_tokens=4, runs=2))
     bench.contestants = [Spy(c) for c in bench.contestants]  # type: ignore[misc]
     for index in range(12):
         result = bench.run(Task(index, prompt_of(index), "g"), never)
@@ -145,7 +145,9 @@ def test_a_mutated_samples_file_is_one_error_or_done_again(
     tmp_path_factory: pytest.TempPathFactory, seed: int, changes: int
 ) -> None:
     rng = random.Random(seed)
-    answer = Answer("plain", 0, 0.5, 3, "abc", right=True, difference=Difference(1, "a", "b", 0.5))
+    answer = BenchAnswer(
+        "plain", 0, 0.5, 3, "abc", right=True, difference=Difference(1, "a", "b", 0.5)
+    )
     request = request_of(4)
     folder = tmp_path_factory.mktemp("mutated")
     with samples_of(request, folder) as samples:
@@ -336,13 +338,13 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     with samples_of(request, tmp_path) as samples:
         report = run_bench(request, samples, never)
         results = [
-            replace(
-                r, kind=EVIL, group=EVIL, answers=tuple(replace(a, text=EVIL) for a in r.answers)
+            changed(
+                r, kind=EVIL, group=EVIL, answers=tuple(changed(a, text=EVIL) for a in r.answers)
             )
             for r in samples.results()
         ]
     rows = tuple(
-        replace(r, header=replace(r.header, name=f"{EVIL}{i}"), verdict=EVIL, groups={EVIL: c})
+        replace(r, header=changed(r.header, name=f"{EVIL}{i}"), verdict=EVIL, groups={EVIL: c})
         for i, r in enumerate(report.rows)
         for c in [next(iter(r.groups.values()))]
     )

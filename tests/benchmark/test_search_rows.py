@@ -10,10 +10,10 @@ import pytest
 
 from adec.answering.choice import Choice
 from adec.answering.session import Question
-from adec.benchmark.answer import Answer, PromptResult, RowHeader
-from adec.benchmark.bench_report import Report, make_rows
+from adec.benchmark.bench_report import BenchReport, make_rows
 from adec.benchmark.bench_rows import make_lineup
-from adec.benchmark.runner import Bench, Settings
+from adec.benchmark.runner import Bench, BenchSettings
+from adec.benchmark.samples import BenchAnswer, PromptResult, RowHeader
 from adec.benchmark.statistics import Gain
 from adec.benchmark.tasks.task import Task
 from adec.benchmark.text_report import show
@@ -56,7 +56,7 @@ def test_a_gain_is_symmetric_and_never_without_width() -> None:
 
 def test_best_of_n_follows_the_adadec_row_before_it() -> None:
     words = "adadec:threshold=0.2+model=small,best-of-n:temperature=0.9,adadec:ahead=2,best-of-n"
-    checked = make_lineup(PAIR, words, ONE, Settings())
+    checked = make_lineup(PAIR, words, ONE, BenchSettings())
     rows = {row.name: row for row in checked.rows}
     first = "best-of-n temperature=0.9 (threshold=0.2 model=small)"
     assert rows[first].follows == "adadec threshold=0.2 model=small"
@@ -66,7 +66,7 @@ def test_best_of_n_follows_the_adadec_row_before_it() -> None:
     assert entry.strategy == "iad"
     assert {"iad.model=small", "iad.temperature=0.9", "iad.rounds=1"} <= set(entry.assignments)
     with pytest.raises(UsageError, match="there is none before it"):
-        make_lineup(PAIR, "best-of-n,adadec", ONE, Settings())
+        make_lineup(PAIR, "best-of-n,adadec", ONE, BenchSettings())
 
 
 def test_it_is_fed_as_much_on_the_same_prompts() -> None:
@@ -86,7 +86,7 @@ def test_it_is_fed_as_much_on_the_same_prompts() -> None:
         StrategyContestant(name, made, engines, 1, follows="adadec" if name == "best-of-n" else "")
         for name, made in plans.items()
     ]
-    bench = Bench(rows, Settings(max_tokens=12), engines=engines)
+    bench = Bench(rows, BenchSettings(max_tokens=12), engines=engines)
     bench.warm(Task(0, prompt_of(0), "g"), never)
     fed = dict.fromkeys(plans, 0)
     for index in range(60):
@@ -103,7 +103,7 @@ def result_of(index: int, *rights: bool) -> PromptResult:
     return PromptResult(
         index, "g", "",
         tuple(
-            Answer(name, 0, seconds, 10, "", right=right, large_fed=fed, small_fed=0, forward_ms=1.0)
+            BenchAnswer(name, 0, seconds, 10, "", right=right, large_fed=fed, small_fed=0, forward_ms=1.0)
             for name, right, seconds, fed in zip(
                 ("plain", "adadec"), rights, (1.0 + index / 100, 2.0), (9, 18), strict=True
             )
@@ -122,7 +122,7 @@ def test_the_verdict_speaks_of_accuracy(won: int, words: str) -> None:
     totals = Totals(headers, 0)
     for index in range(100):
         totals.add(result_of(index, index >= won, True))
-    report = with_verdicts(Report({}, make_rows(totals, 0), 100, 100, 100), totals)
+    report = with_verdicts(BenchReport({}, make_rows(totals, 0), 100, 100, 100), totals)
     row = report.rows[1]
     assert row.gain is not None and (row.won, row.lost, row.gain.count) == (won, 0, 100)
     assert row.fed == 2.0 and words in row.verdict and "2.00x the tokens fed" in row.verdict

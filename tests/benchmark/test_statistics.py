@@ -10,12 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adec.benchmark import totals as totals_module
-from adec.benchmark.answer import Answer, PromptResult, RowHeader, from_json, to_json
 from adec.benchmark.bench_report import make_rows
 from adec.benchmark.formats import short
+from adec.benchmark.samples import BenchAnswer, PromptResult, RowHeader
 from adec.benchmark.statistics import Interval, Share, median_interval, outliers
 from adec.benchmark.totals import Totals
-from adec.errors import UsageError
 
 
 def test_the_bootstrap_interval_covers_the_median() -> None:
@@ -58,7 +57,7 @@ def test_outliers() -> None:
 
 def result(index: int, times: dict[str, float], right: bool = True, tokens: int = 10):
     answers = tuple(
-        Answer(
+        BenchAnswer(
             row, 0, seconds, tokens, "x", first_seconds=seconds / 5, right=right, same=True,
             leading=tokens, forward_ms=900 * seconds, fed_work=90, prompt_fed_work=10,
             large_forwards=9, large_fed=9, large_tokens=10, guarantee="exact",
@@ -121,21 +120,13 @@ def test_the_kept_prompts_are_a_fair_draw() -> None:
 
 def test_repetitions_are_no_evidence_on_quality_but_smooth_times() -> None:
     answers = tuple(
-        Answer("plain", run, seconds, 10, "x", right=run == 0)
+        BenchAnswer("plain", run, seconds, 10, "x", right=run == 0)
         for run, seconds in enumerate((0.1, 0.2, 9.0))
     )
     totals = fold([PromptResult(0, "g", "", answers)])
     (plain, _) = make_rows(totals, 0)
     assert plain.accuracy == Share(1, 1)
     assert plain.speed is not None and plain.speed.middle == pytest.approx(50)
-
-
-def test_results_round_trip() -> None:
-    one = result(3, {"plain": 0.5})
-    assert from_json(to_json(one)) == one
-    for broken in ({}, [], {"answers": 3}, {"answers": [{}], "index": 0}, None):
-        with pytest.raises(UsageError):
-            from_json(broken)
 
 
 @settings(deadline=None)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
-from adec.benchmark.answer import Answer, PromptResult, RowHeader
-from adec.benchmark.bench_report import Report, make_rows
+from adec.benchmark.bench_report import BenchReport, make_rows
 from adec.benchmark.caveats import remarks
 from adec.benchmark.chart import chart, points
+from adec.benchmark.samples import BenchAnswer, PromptResult, RowHeader
 from adec.benchmark.totals import Totals
 from adec.benchmark.verdict import with_verdicts
 
 
-def answer(row: str, seconds: float, right: bool | None = True, **parts: object) -> Answer:
-    base = Answer(
+def answer(row: str, seconds: float, right: bool | None = True, **parts: object) -> BenchAnswer:
+    base = BenchAnswer(
         row, 0, seconds, 100, "x", guarantee="exact", first_seconds=seconds / 100, forward_ms=950 * seconds,
         draft_ms=0.0, large_forwards=99, large_fed=99, large_tokens=100, fed_work=100, prompt_fed_work=10,
         right=right, same=True, leading=100,
@@ -24,14 +23,14 @@ def answer(row: str, seconds: float, right: bool | None = True, **parts: object)
 
 
 def report_of(
-    *per_prompt: list[Answer], kinds: dict[str, str] | None = None
-) -> tuple[Report, Totals]:
+    *per_prompt: list[BenchAnswer], kinds: dict[str, str] | None = None
+) -> tuple[BenchReport, Totals]:
     names = [a.row for a in per_prompt[0]]
     rows = [RowHeader(n, (kinds or {}).get(n, "strategy")) for n in names]  # type: ignore[arg-type]
     totals = Totals(rows, 0)
     for index, answers in enumerate(per_prompt):
         totals.add(PromptResult(index, "g", "", tuple(answers)))
-    report = Report({}, make_rows(totals, 0), totals.prompts, totals.prompts, totals.kept)
+    report = BenchReport({}, make_rows(totals, 0), totals.prompts, totals.prompts, totals.kept)
     return with_verdicts(report, totals), totals
 
 
@@ -121,7 +120,7 @@ def test_without_answers_quality_is_agreement() -> None:
 
 
 def test_peers() -> None:
-    def faster(i: int) -> list[Answer]:
+    def faster(i: int) -> list[BenchAnswer]:
         return [
             answer("plain", 1.0),
             answer("p", 0.5, guarantee="", forward_ms=None),
@@ -140,7 +139,7 @@ def test_failures_and_few_prompts() -> None:
     assert said == "no answer: out of memory."
 
 
-def told(*per_prompt: list[Answer], **options: object) -> str:
+def told(*per_prompt: list[BenchAnswer], **options: object) -> str:
     report, totals = report_of(*per_prompt)
     return "\n".join(remarks(totals, report.rows, **options))  # type: ignore[arg-type]
 

@@ -125,9 +125,8 @@ def _wrong(words: list[str], outcome: str, shown: str, said: str) -> str | None:
 
 def _also(kind: str, path: Path) -> str | None:
     """The other readers of such a file: a bench that resumes, a bench that begins."""
-    from adec.benchmark.answer import RowHeader
     from adec.benchmark.bench_report import make_rows
-    from adec.benchmark.samples import SamplesFile
+    from adec.benchmark.samples import RowHeader, SamplesFile
     from adec.benchmark.tasks.task_files import read_tasks
     from adec.benchmark.totals import Totals
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from adec.benchmark.answer import Answer, PromptResult, to_json
+from adec.benchmark.samples import BenchAnswer, PromptResult
 from adec.errors import UsageError
+from adec.events.hostile_json import to_plain
 from tools.best_single import compare, main
 
 
 def result(group: str, **seconds: float) -> PromptResult:
-    answers = (Answer(row, 0, spent, 10, "") for row, spent in seconds.items())
+    answers = (BenchAnswer(row, 0, spent, 10, "") for row, spent in seconds.items())
     return PromptResult(0, group, group, tuple(answers))
 
 
@@ -34,7 +35,7 @@ def test_each_group_has_its_best_row_over_all_its_prompts() -> None:
 
 def test_it_prints_a_table_and_fails_where_auto_is_too_slow(tmp_path: Path, capsys) -> None:
     path = tmp_path / "bench.json"
-    samples = [{k: v for k, v in to_json(r).items() if k != "type"} for r in RESULTS]
+    samples = [{k: v for k, v in to_plain(r).items() if k != "type"} for r in RESULTS]
     path.write_text(json.dumps({"schema": 1, "samples": samples}))
     assert main([str(path), "--least", "0.5"]) == 0
     assert "| lists | 10.0 | lookup | 11.1 | 0.900 |" in capsys.readouterr().out

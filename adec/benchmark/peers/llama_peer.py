@@ -15,9 +15,9 @@ from time import monotonic
 
 from adec.answering.prompt import encode_prompt
 from adec.answering.session import Question
-from adec.benchmark.answer import Answer, RowHeader
 from adec.benchmark.decoders import Interrupted, Reply
 from adec.benchmark.memory import peak_bytes
+from adec.benchmark.samples import BenchAnswer, RowHeader
 from adec.engines.base import OpenOptions
 from adec.engines.pair import Engines
 from adec.errors import EngineError
@@ -77,7 +77,7 @@ class ProgramPeer:
         if tokens > question.max_tokens:
             text = self._cut(text, question.max_tokens)
         finish = "length" if tokens >= question.max_tokens and ended is None else "end"
-        answer = Answer(
+        answer = BenchAnswer(
             self.header.name, run, first + rest, tokens, text,
             finish=finish, first_seconds=first, peak_bytes=peak,
         )  # fmt: skip

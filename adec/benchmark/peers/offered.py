@@ -6,8 +6,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from adec.benchmark.answer import RowHeader
 from adec.benchmark.decoders import Contestant
+from adec.benchmark.samples import RowHeader
 from adec.engines.base import ModelHeader, OpenOptions
 from adec.engines.pair import Engines
 from adec.errors import PairError, UsageError

@@ -7,9 +7,9 @@ from time import perf_counter
 from adec.answering.prompt import encode_prompt
 from adec.answering.session import Question
 from adec.answering.text import TextStream
-from adec.benchmark.answer import Answer, RowHeader
 from adec.benchmark.decoders import Interrupted, Reply
 from adec.benchmark.memory import peak_bytes, reset_peak
+from adec.benchmark.samples import BenchAnswer, RowHeader
 from adec.engines.pair import Engines
 from adec.errors import UsageError
 
@@ -48,7 +48,7 @@ class TransformersPeer:
             return None
         seconds = perf_counter() - began
         text = _text(self._engines, made.tokens)
-        answer = Answer(
+        answer = BenchAnswer(
             self.header.name, run, seconds, len(made.tokens), text,
             first_seconds=None if made.first is None else made.first - began,
             peak_bytes=peak_bytes(), large_fed=made.fed, small_fed=made.assistant_fed,

@@ -20,7 +20,7 @@ GENERATED = 50
 
 
 @dataclass(frozen=True)
-class Source:
+class TaskSource:
     """A stream of tasks that can be begun again, its length known."""
 
     name: str
@@ -40,7 +40,7 @@ def names() -> list[str]:
     ]
 
 
-def find_source(words: Sequence[str], prompts: int | None, seed: int) -> Source:
+def find_source(words: Sequence[str], prompts: int | None, seed: int) -> TaskSource:
     """The tasks that `words` name, one after the other; of each `prompts` at most. Raises UsageError."""
     parts = [_source(word, prompts, seed) for word in words]
     if len(parts) == 1:
@@ -53,7 +53,7 @@ def find_source(words: Sequence[str], prompts: int | None, seed: int) -> Source:
                 yield replace(task, index=index)
                 index += 1
 
-    return Source(
+    return TaskSource(
         ", ".join(part.name for part in parts),
         sum(part.count for part in parts),
         " ".join(part.identity for part in parts),
@@ -61,7 +61,7 @@ def find_source(words: Sequence[str], prompts: int | None, seed: int) -> Source:
     )
 
 
-def _source(word: str, prompts: int | None, seed: int) -> Source:
+def _source(word: str, prompts: int | None, seed: int) -> TaskSource:
     families = {_word(family): family for family in FAMILIES}
     kinds = {_word(kind): kind for kind in dependence.PROMPTS}
     if word == "practice":
@@ -85,9 +85,9 @@ def _source(word: str, prompts: int | None, seed: int) -> Source:
 
 def _generated(
     name: str, prompts: int | None, seed: int, stream: Callable[[], Iterator[Task]]
-) -> Source:
+) -> TaskSource:
     count = GENERATED if prompts is None else prompts
-    return Source(name, count, f"{name}/{seed}/{count}", lambda: islice(stream(), count))
+    return TaskSource(name, count, f"{name}/{seed}/{count}", lambda: islice(stream(), count))
 
 
 def _practice(seed: int, families: list[str]) -> Iterator[Task]:
@@ -101,7 +101,7 @@ def _practice(seed: int, families: list[str]) -> Iterator[Task]:
             index += 1
 
 
-def _file(path: Path, prompts: int | None) -> Source:
+def _file(path: Path, prompts: int | None) -> TaskSource:
     """Reads the whole file once: a broken line is told before anything runs."""
     count = sum(1 for _ in islice(read_tasks(path), prompts))
     if not count:
@@ -111,7 +111,7 @@ def _file(path: Path, prompts: int | None) -> Source:
         while block := file.read(1 << 20):
             digest.update(block)
     identity = f"{path.suffix}/{digest.hexdigest()}/{count}"
-    return Source(path.name, count, identity, lambda: islice(read_tasks(path), count))
+    return TaskSource(path.name, count, identity, lambda: islice(read_tasks(path), count))
 
 
 def _word(name: str) -> str:
