@@ -1,6 +1,6 @@
 """Every command of the README and of the pages for users is executed, as a person would type it.
 
-A block after the line `<!-- slow -->` and the blocks of `docs/` take long: `python -m pytest -m slow` runs them.
+Blocks after `<!-- slow -->` and those of `docs/` take long: `python -m pytest -m slow` runs them.
 """
 
 from __future__ import annotations
@@ -59,8 +59,13 @@ def test_commands_work(block: str, place: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PATH": path, "HOME": str(tmp_path), "SHELL": "/bin/bash"}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block],
-        cwd=place, env=environment, capture_output=True, text=True, timeout=240, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        stdin=subprocess.DEVNULL,
+    )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
 

@@ -1,16 +1,15 @@
-"""AdaDec on held-out problems of the practice models, over candidates and look-ahead, as Markdown tables.
+"""AdaDec on held-out problems: the gain in accuracy by candidates (B) and look-ahead (L).
 
-    python -m tools.look_ahead -n 300
+    python -m tools.look_ahead -n 300 --trigger-rate 0.03
 
-The threshold is learned on problems of the train split, teacher-forced, as in the paper; --trigger-rate asks for a share of
-positions that pause instead. Every setting answers the same problems; a cell is the difference in accuracy to greedy decoding with
-its paired 95 % interval, problems won and lost, and the tokens fed as a multiple of greedy's.
+The threshold is learned on known solutions of the train split, as in the paper; --trigger-rate asks
+for a share of the positions to pause instead. All settings answer the same problems. A cell is the
+gain over greedy decoding in points with its paired 95 % interval, problems won and lost, and the
+tokens fed as a multiple of greedy's.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -23,11 +22,13 @@ from adec.answering.prompt import encode_prompt
 from adec.answering.session import Question, Session, open_session
 from adec.benchmark.formats import points
 from adec.benchmark.statistics import Gain
+from adec.cli.failures import exit_code_of, leave
 from adec.decoding.search.threshold import Threshold, learn_threshold, observe
 from adec.engines.base import OpenOptions
 from adec.judging.matches import code_of
 from adec.judging.sandbox import passes
-from adec.practice.tasks import FAMILIES, Problem, problems
+from adec.practice.tasks import Problem, problems
+from tools.script import add_look_ahead, add_model, add_problems, arguments_of, counted, table_of
 
 CONTEXT = 512
 LONGEST = 160
@@ -46,19 +47,13 @@ class Row:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Learn the threshold, run every setting, print a table a family."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("-n", type=int, default=300, help="problems a family (default 300)")
-    parser.add_argument("--learn", type=int, default=300, help="problems to learn from")
-    parser.add_argument("--seed", type=int, default=2026)
-    parser.add_argument("--family", choices=tuple(FAMILIES), action="append")
-    parser.add_argument("--model", default="practice:small")
+    parser = arguments_of(__doc__)
+    add_problems(parser, 300)
+    add_model(parser, threads=1)
+    add_look_ahead(parser, candidates=range(2, 6), ahead=range(1, 10))
+    parser.add_argument("--learn", type=int, default=300, help="problems to learn from (300)")
     parser.add_argument("--trigger-rate", type=float, help="share of positions that pause")
-    parser.add_argument("--candidates", type=int, nargs="+", default=[2, 3, 4, 5], metavar="B")
-    parser.add_argument("--ahead", type=int, nargs="+", default=[*range(1, 10)], metavar="L")
-    parser.add_argument("--weight", type=float, default=1.0, help="of the look-ahead")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--weight", type=float, default=1.0, help="of the look-ahead (1)")
     chosen = parser.parse_args(arguments)
     machine = OpenOptions(context=CONTEXT, threads=chosen.threads)
     with open_session(plan(Choice(model=chosen.model, strategy="plain")), machine) as greedy:
@@ -104,7 +99,7 @@ def run(
         words = tuple(f"adadec.{name}={value!r}" for name, value in values.items())
         made = plan(Choice(model=model, strategy="adadec", assignments=words))
         rows[width, depth] = Row(Session(made, greedy.engines, 0.0))
-    for count, problem in enumerate(asked, 1):
+    for problem in counted(asked):
         judged: dict[str, bool] = {}
         sure = False
         for key, row in rows.items():
@@ -120,9 +115,6 @@ def run(
             row.fed += summary["large_fed"]
             row.pauses += summary["pauses"]
             row.chosen += summary["chosen"]
-        if count % 10 == 0:
-            print(f"\r{count} of {len(asked)}", end="", file=sys.stderr, flush=True)
-    print("\r", end="", file=sys.stderr)
     return rows
 
 
@@ -132,19 +124,19 @@ def table(family: str, learned: Threshold, rows: dict[tuple[int, int], Row]) -> 
     count = len(greedy.right)
     widths, depths = (sorted({key[i] for key in rows if key != (1, 0)}) for i in (0, 1))
     most = rows[widths[-1], depths[-1]]
-    lines = [
-        f"{family}: greedy is right in {sum(greedy.right)} of {count} ({100 * np.mean(greedy.right):.1f} %). "
-        f"Threshold {learned.nats:.3f} nats (p* = {learned.cut:.2f}; {100 * learned.trigger_rate:.1f} % of {learned.positions} "
-        f"known positions). With B = {widths[-1]}, L = {depths[-1]}: {most.pauses / count:.2f} pauses an answer, "
-        f"{most.chosen / count:.2f} won by another token than the likeliest.",
-        "",
-        "| L | " + " | ".join(f"B = {width}" for width in widths) + " |",
-        "| --: |" + " --: |" * len(widths),
-    ]
-    for depth in depths:
-        cells = [_cell(greedy, rows[width, depth]) for width in widths]
-        lines.append(f"| {depth} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, ""])
+    lead = (
+        f"{family}: greedy is right in {sum(greedy.right)} of {count} "
+        f"({100 * np.mean(greedy.right):.1f} %). Threshold {learned.nats:.3f} nats "
+        f"(p* = {learned.cut:.2f}; {100 * learned.trigger_rate:.1f} % of {learned.positions} "
+        f"known positions). With B = {widths[-1]}, L = {depths[-1]}: "
+        f"{most.pauses / count:.2f} pauses an answer, "
+        f"{most.chosen / count:.2f} won by another token than the likeliest."
+    )
+    cells = (
+        [str(depth), *(_cell(greedy, rows[width, depth]) for width in widths)] for depth in depths
+    )
+    heads = ["L", *(f"B = {width}" for width in widths)]
+    return f"{lead}\n\n{table_of(heads, cells, left=0)}\n"
 
 
 def gain(first: Sequence[bool], second: Sequence[bool]) -> Gain:
@@ -166,4 +158,4 @@ def _cell(greedy: Row, row: Row) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    leave(exit_code_of(main))

@@ -1,14 +1,14 @@
-"""What a pause of adadec costs beyond its bare forwards, on this machine.
+"""A pause of AdaDec: what it costs beyond its bare forwards, on this machine.
 
-    python -m tools.pause_cost --model large.gguf
+    python -m tools.pause_cost --model large.gguf --candidates 3 --ahead 5
 
-A pause of B candidates and L tokens ahead is held against one forward of a token and L forwards of B tokens in a row, without
-tree, entropies or bookkeeping, run right beside it at the same place. Both medians are shown, and the difference in percent.
+A pause of B candidates and L tokens ahead is compared with one forward of a token and L forwards of
+B tokens, without tree, entropies or bookkeeping, run right beside it at the same place. Shown are
+both medians and the difference in percent.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from itertools import islice
 from statistics import median
@@ -18,24 +18,27 @@ from adec.answering.choice import Choice
 from adec.answering.plan import plan
 from adec.answering.prompt import encode_prompt
 from adec.answering.session import open_session
+from adec.cli.failures import exit_code_of, leave
 from adec.decoding.search.adadec import AdaDec, AdaDecSettings
 from adec.decoding.strategy import Limits
 from adec.engines.base import Engine, OpenOptions
+from adec.engines.pair import Engines
 from adec.events.records import Pause
 from adec.practice.tasks import problems
 from adec.sampling import Sampler
+from tools.script import add_look_ahead, add_model, arguments_of, table_of
+
+HEADS = (
+    "B", "L", "pause ms", "bare forwards ms", "beyond them", "of it adec's own", "the engine's"
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and print a line for each (B, L)."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default="practice:small")
-    parser.add_argument("--candidates", type=int, nargs="+", default=[2, 3, 5], metavar="B")
-    parser.add_argument("--ahead", type=int, nargs="+", default=[5], metavar="L")
-    parser.add_argument("--pauses", type=int, default=30)
-    parser.add_argument("--threads", type=int)
+    """Measure every (B, L), and print a table."""
+    parser = arguments_of(__doc__)
+    add_model(parser)
+    add_look_ahead(parser, candidates=(2, 3, 5), ahead=(5,))
+    parser.add_argument("--pauses", type=int, default=30, help="pauses of each size (30)")
     chosen = parser.parse_args(arguments)
     machine = OpenOptions(context=512, threads=chosen.threads)
     with open_session(plan(Choice(model=chosen.model, strategy="plain")), machine) as session:
@@ -43,21 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         (problem,) = islice(problems("test", 0, ["word problems"]), 1)
         prompt, _ = encode_prompt(engine, problem.prompt)
         print(f"{engine.info.name}, {chosen.pauses} pauses after {len(prompt)} tokens and more\n")
-        print(
-            "| B | L | pause ms | bare forwards ms | beyond them | of it adec's own | the engine's |"
-        )
-        print("| --: " * 7 + "|")
-        for width in chosen.candidates:
-            for depth in chosen.ahead:
-                print(
-                    row(session.engines["large"], prompt, width, depth, chosen.pauses), flush=True
-                )
+        sizes = [(width, depth) for width in chosen.candidates for depth in chosen.ahead]
+        rows = [cells(engine, prompt, *size, chosen.pauses) for size in sizes]
+        print(table_of(HEADS, rows, left=0))
 
 
-def row(engine: Engine, prompt: list[int], width: int, depth: int, pauses: int) -> str:
-    """One line of the table: medians over the pauses."""
-    from adec.engines.pair import Engines
-
+def cells(engine: Engine, prompt: list[int], width: int, depth: int, pauses: int) -> list[str]:
+    """One row of the table: medians over the pauses."""
     # an entropy is never below 0: every token is a pause, and nothing of the look-ahead is kept
     settings = AdaDecSettings(threshold=0.0, candidates=width, ahead=depth)
     limits = Limits(10**6, frozenset(), Sampler(), signals=False)
@@ -76,10 +71,15 @@ def row(engine: Engine, prompt: list[int], width: int, depth: int, pauses: int) 
     taken, reference = median(whole), median(bare)
     beyond = median(w - b for w, b in zip(whole, bare, strict=True))
     mine = median(own)
-    return (
-        f"| {width} | {depth} | {taken:.2f} | {reference:.2f} | {100 * beyond / reference:+.1f} % "
-        f"| {100 * mine / reference:.1f} % | {100 * (beyond - mine) / reference:+.1f} % |"
-    )
+    return [
+        str(width),
+        str(depth),
+        f"{taken:.2f}",
+        f"{reference:.2f}",
+        f"{100 * beyond / reference:+.1f} %",
+        f"{100 * mine / reference:.1f} %",
+        f"{100 * (beyond - mine) / reference:+.1f} %",
+    ]
 
 
 def _bare(engine: Engine, width: int, depth: int) -> float:
@@ -94,4 +94,4 @@ def _bare(engine: Engine, width: int, depth: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    leave(exit_code_of(main))

@@ -1,4 +1,9 @@
-"""A trace as a picture of the live display: `python -m tools.picture run.jsonl live.svg`."""
+"""The picture of the README: draws a trace as the live display shows it.
+
+    python -m tools.picture run.jsonl adec/display/live.svg
+
+Measures nothing.
+"""
 
 from __future__ import annotations
 

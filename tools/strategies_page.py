@@ -1,4 +1,4 @@
-"""Write docs/strategies.md from the code: every strategy with its paper, promise, needs and settings.
+"""Write docs/strategies.md: every strategy with its paper, promise, needs and settings.
 
     python -m tools.strategies_page
     python -m tools.strategies_page --check
@@ -19,8 +19,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from adec.decoding.registry import METHODS, Method
+from adec.decoding.registry import METHODS, Method, Needs
 from adec.decoding.strategy import Aids, Strategy
+from adec.engines.base import Capability
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
 
@@ -30,18 +31,26 @@ HEAD = """# Strategies
 
 <!-- Written by `python -m tools.strategies_page` from adec/decoding/registry.py. Do not edit. -->
 
-Choose one with `--strategy NAME`. Set a value with `--set NAME.SETTING=VALUE`, in a profile, or in `adec.toml`. The default
-strategy, `auto`, runs what a profile recommends, and `speculate` without a profile.
+Choose one with `--strategy NAME`. Set a value with `--set NAME.SETTING=VALUE`, in a profile, or in
+`adec.toml`. The default strategy, `auto`, runs what a profile recommends, and `speculate` without a
+profile.
 
-| promise | meaning |
-| --- | --- |
-| exact | greedy: the tokens of the large model alone, up to near ties that another batch size rounds differently. Sampled: its distribution |
-| approximate | none. A profile may prove for a pair that a budget of quality is kept; `adec bench` shows what it costs |
-
-*Forwards that rewind*: the model can drop its last tokens again. *Token trees*: it can score several continuations at once.
+- **exact**: greedy, the tokens of the large model alone, up to near ties that another batch size
+  rounds differently; sampled, its distribution.
+- **approximate**: no promise. A profile may prove that a pair keeps a budget of quality;
+  `adec bench` shows what it costs.
+- A model **rewinds** if it can drop its last tokens again, and **takes token trees** if it can score
+  several continuations in one forward.
 """
 
-CAPABILITIES = {"rewind": "rewinds", "tree": "takes token trees"}
+CAPABILITIES: dict[Capability, str] = {
+    "rewind": "rewinds",
+    "tree": "takes token trees",
+    "layers": "runs single layers",
+    "vectors": "takes vectors for tokens",
+    "canvas": "scores a whole canvas",
+    "text": "returns text",
+}
 
 
 def page() -> str:
@@ -52,7 +61,7 @@ def page() -> str:
 def promise(method: Method) -> str:
     """What the method promises with its defaults, and which settings change that.
 
-    Each setting that is a choice is tried by itself on engines of one token, which builds the strategy without a model.
+    Each setting that is a choice is tried by itself, on engines of one token: no model is needed.
     """
     usual = _build(method, {}).guarantee
     others = [
@@ -64,21 +73,27 @@ def promise(method: Method) -> str:
 
 
 def needs(method: Method) -> str:
-    """Which models the method runs on and what they must be capable of."""
-    models = (
-        "a large and a small model" if method.pair else "one model; a small one may stand beside it"
-    )
-    wanted = " and ".join(CAPABILITIES[capability] for capability in sorted(method.needs))
-    if not wanted:
-        return models
-    return f"{models}; each {wanted}"
+    """Which models the method needs and uses, by role, and what each must be capable of."""
+    needed = _models(method.needs)
+    return f"{needed}; uses {_models(method.uses)} if there is one" if method.uses else needed
+
+
+def _models(wanted: Needs) -> str:
+    """`{"small": {"rewind"}}` to "a small model that rewinds"; the large model first."""
+    described = []
+    for role in sorted(wanted):
+        abilities = " and ".join(CAPABILITIES[name] for name in sorted(wanted[role]))
+        described.append(f"a {role} model" + (f" that {abilities}" if abilities else ""))
+    return ", ".join(described)
 
 
 def _overview() -> Iterator[str]:
-    yield "| name | what it does | promise |"
-    yield "| --- | --- | --- |"
+    yield "| name | what it does | promise | models |"
+    yield "| --- | --- | --- | --- |"
     for method in METHODS.values():
-        yield f"| [`{method.name}`](#{method.name}) | {method.about} | {promise(method)} |"
+        models = " and ".join(sorted(method.needs))
+        link = f"[`{method.name}`](#{method.name})"
+        yield f"| {link} | {method.about} | {promise(method)} | {models} |"
     yield ""
 
 

@@ -1,15 +1,14 @@
-"""EAD's settings against share and accuracy on held-out problems of the practice pair, as a Markdown table.
+"""EAD on held-out problems: accuracy and large-model share by threshold, window and dwell.
 
     python -m tools.sweep -n 500
 
-Every setting answers every problem, interleaved, so that all rows see the same machine. `plain` rows are the two models
-alone. An exact row whose tokens differ anywhere from the large model's is named in the last column.
+All rows answer each problem before the next one, so that all see the same machine. The first two
+rows are the models alone. The last column counts answers that differ from the large model's; for an
+exact row it must be 0.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -18,9 +17,11 @@ from typing import Any
 from adec.answering.choice import Choice
 from adec.answering.plan import plan
 from adec.answering.session import Question, Session, open_session
+from adec.cli.failures import exit_code_of, leave
 from adec.engines.base import OpenOptions
 from adec.engines.pair import Engines
 from adec.practice.tasks import problems
+from tools.script import add_problems, arguments_of, counted, table_of
 
 PAPER = ("ead.window=5", "ead.dwell=10")
 TOKEN = ("ead.window=1", "ead.dwell=0")
@@ -34,6 +35,12 @@ GRID: tuple[tuple[str, tuple[str, ...]], ...] = (
     *(("ead", (f"ead.up={up}", *TOKEN)) for up in (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7)),
     ("ead", ("ead.up=0.3", *TOKEN, "ead.accept=exact")),
 )
+
+
+HEADS = (
+    "strategy and settings", "right", "kept", "written by large", "read by large", "wakes",
+    "ms per token", "differs from plain",
+)  # fmt: skip
 
 
 @dataclass
@@ -58,50 +65,46 @@ class Row:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the sweep and print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("-n", type=int, default=500, help="problems")
-    parser.add_argument("--seed", type=int, default=2026)
-    parser.add_argument("--family", default="word problems")
+    parser = arguments_of(__doc__)
+    add_problems(parser, 500)
     parser.add_argument("--small", default="practice:small")
     parser.add_argument("--large", default="practice:large")
     chosen = parser.parse_args(arguments)
     rows = _open(chosen.small, chosen.large)
-    count = 0
-    for count, problem in enumerate(
-        islice(problems("test", chosen.seed, [chosen.family]), chosen.n), 1
-    ):
-        texts = {}
+    asked = [
+        problem
+        for family in chosen.family or ("word problems",)
+        for problem in islice(problems("test", chosen.seed, [family]), chosen.n)
+    ]
+    for problem in counted(asked):
+        texts: list[str] = []
         for row in rows:
-            text, summary = row.session.reply(
-                Question(problem.prompt, max_tokens=256, signals=False)
-            )
+            question = Question(problem.prompt, max_tokens=256, signals=False)
+            text, summary = row.session.reply(question)
             row.take(summary)
             row.right += problem.check(text)
-            texts[row.label] = text
-        for row in rows:
-            row.unlike += texts[row.label] != texts[rows[0].label]
-        if count % 20 == 0:
-            print(f"\r{count} of {chosen.n}", end="", file=sys.stderr, flush=True)
-    print("\r", end="", file=sys.stderr)
-    print(table(rows, count))
+            row.unlike += bool(texts) and text != texts[0]
+            texts.append(text)
+    print(table(rows, len(asked)))
 
 
 def table(rows: Sequence[Row], count: int) -> str:
-    """The rows as Markdown; `kept` is accuracy as a share of the large model's."""
-    lines = [
-        "| strategy and settings | right | kept | written by large | read by large | wakes | ms/token | unlike plain |",
-        "| --- | --: | --: | --: | --: | --: | --: | --: |",
+    """The rows as Markdown. `kept` is the accuracy as a share of the large model's."""
+    best = rows[0].right
+    return table_of(HEADS, (_cells(row, best, count) for row in rows))
+
+
+def _cells(row: Row, best: int, count: int) -> list[str]:
+    return [
+        row.label,
+        f"{100 * row.right / count:.1f} %",
+        f"{100 * row.right / best if best else 0.0:.1f} %",
+        f"{row.share('large_tokens'):.1f} %",
+        f"{row.share('large_fed'):.1f} %",
+        f"{row.sums['wakes'] / count:.1f}",
+        f"{1000 * row.sums['seconds'] / row.sums['tokens']:.2f}",
+        f"{row.unlike} of {count}",
     ]
-    for row in rows:
-        kept = 100 * row.right / rows[0].right if rows[0].right else 0.0
-        lines.append(
-            f"| {row.label} | {100 * row.right / count:.1f} % | {kept:.1f} % | {row.share('large_tokens'):.1f} % "
-            f"| {row.share('large_fed'):.1f} % | {row.sums['wakes'] / count:.1f} "
-            f"| {1000 * row.sums['seconds'] / row.sums['tokens']:.2f} | {row.unlike} of {count} |"
-        )
-    return "\n".join(lines)
 
 
 def _open(small: str, large: str) -> list[Row]:
@@ -118,4 +121,4 @@ def _open(small: str, large: str) -> list[Row]:
 
 
 if __name__ == "__main__":
-    main()
+    leave(exit_code_of(main))

@@ -1,0 +1,59 @@
+"""The laboratory's scripts say what they measure, and run."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import look_ahead, pause_cost, strategies_page, sweep
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted({path.stem for path in (ROOT / "tools").glob("*.py")} - {"__init__", "script"})
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_opens_with_what_it_measures_and_its_command(name: str) -> None:
+    text = importlib.import_module(f"tools.{name}").__doc__ or ""
+    assert f"\n    python -m tools.{name}" in text
+    assert f"`python -m tools.{name}" in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def test_the_sweep_has_a_row_a_setting_and_the_exact_one_differs_nowhere(capsys) -> None:
+    sweep.main(["-n", "1", "--family", "lists"])
+    heads, _, *rows = capsys.readouterr().out.splitlines()
+    assert heads.startswith("| strategy and settings | right |")
+    assert len(rows) == len(sweep.GRID)
+    assert rows[0].startswith("| plain | ") and rows[0].endswith("| 0 of 1 |")
+    assert "accept=exact" in rows[-1] and rows[-1].endswith("| 0 of 1 |")
+
+
+def test_look_ahead_has_a_cell_for_every_size(capsys) -> None:
+    grid = ["--candidates", "2", "3", "--ahead", "1", "2"]
+    look_ahead.main(["-n", "2", "--learn", "60", "--family", "lists", *grid])
+    out = capsys.readouterr().out
+    assert "lists: greedy is right in" in out and "| L | B = 2 | B = 3 |" in out
+    assert "\n| 1 | " in out and "\n| 2 | " in out
+
+
+def test_a_pause_is_held_against_its_bare_forwards(capsys) -> None:
+    pause_cost.main(["--candidates", "2", "--ahead", "1", "--pauses", "2", "--threads", "1"])
+    assert "\n| 2 | 1 | " in capsys.readouterr().out
+
+
+def test_a_wrong_argument_is_one_line_and_an_exit_code() -> None:
+    command = [sys.executable, "-m", "tools.sweep", "-n", "1", "--large", "nowhere.gguf"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("adec: ") and "nowhere.gguf" in done.stderr
+
+
+def test_a_page_that_is_not_current_fails_the_check(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(strategies_page, "PAGE", tmp_path / "strategies.md")
+    assert strategies_page.main([]) == 0
+    assert strategies_page.main(["--check"]) == 0
+    strategies_page.PAGE.write_text("# Strategies\n")
+    assert strategies_page.main(["--check"]) == 4
