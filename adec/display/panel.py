@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
+from itertools import pairwise
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group, RenderableType
@@ -136,7 +137,7 @@ class PanelState:
 
     def _prompt_row(self, width: int) -> Text:
         whole = max(1, self.start.prompt_tokens)
-        read = self.tally.prompt_fed["large" if self._reader == "large" else "small"]
+        read = self.tally.prompt_fed[self._reader]
         label = f" {min(read, whole)} of {whole} tokens"
         head = f"{self._reader or 'model'} reads the prompt "
         columns = width - len(label) - len(head)
@@ -149,23 +150,39 @@ class PanelState:
         tally = self.tally
         if tally.attempts and not tally.tokens:
             # whole answers compete: nothing is committed before the best one is known
-            read = tally.fed["large"] + tally.fed["small"]
+            read = sum(tally.fed.values())
             rounds = f"{count(tally.attempts, 'answer')} in {count(tally.rounds, 'round')}"
             return _crop(_fit([rounds, f"{count(read, 'token')} read"], width), width)
         difference = tally.saved_seconds
-        share = f"large {percent(tally.large_share)}"
+        share = f"large {percent(tally.share('large'))}"
         parts = [f"{tally.tokens_per_second:.1f} tok/s", count(tally.tokens, "token")]
         if tally.strategy != "plain":
             parts.append("saving not known yet" if difference is None else saved(difference))
         line = _fit(parts, width - len(share) - len(SEPARATOR))
-        if "small" not in self.start.models:
+        others = [source for source, _ in tally.tokens_by_source.most_common() if source != "large"]
+        if not others and "small" in self.start.models:
+            others = ["small"]
+        if not others:
             return _crop(_fit(parts, width), width)
-        columns = min(30, width - len(line) - len(share) - len(SEPARATOR) - len("small  "))
+        head = one_line(" + ".join(others)) if len(others) <= 2 else f"{len(others)} drafters"
+        head = _crop(head, 20).plain
+        columns = min(30, width - len(line) - len(share) - len(SEPARATOR) - cell_len(head) - 2)
         if columns < 6:
             return _crop(_fit([share, *parts], width), width)
-        full = round(columns * tally.large_share)
-        bar = Text.assemble(("░" * (columns - full)), ("█" * full, LARGE.colour))
-        return Text.assemble("small ", bar, f" {share}{SEPARATOR}{line}", no_wrap=True)
+        bar = self._share_bar(others, columns)
+        return Text.assemble(head, " ", bar, f" {share}{SEPARATOR}{line}", no_wrap=True)
+
+    def _share_bar(self, others: Sequence[str], columns: int) -> Text:
+        """A shade for each source but the large model, whose share at the right end is solid."""
+        solid = round(columns * self.tally.share("large"))
+        bar, ends = Text(), [0]
+        for source in others:
+            ends.append(ends[-1] + self.tally.tokens_by_source[source])
+        for index, (begin, end) in enumerate(pairwise(ends)):
+            first, last = ((columns - solid) * edge // (ends[-1] or 1) for edge in (begin, end))
+            bar.append("░▒▓"[index % 3] * (last - first))
+        bar.append("░" * (columns - solid - len(bar)))
+        return bar.append("█" * solid, LARGE.colour)
 
     def _draft_rows(self, width: int) -> list[Text]:
         """The round's tree, and where the time goes."""

@@ -19,6 +19,10 @@ _FINISH = {
 }
 
 
+MOST_SOURCES = 8
+"""Sources without a model that are named."""
+
+
 def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     """One to three lines from a summary as `Tally.summary` gives it or a trace holds it.
 
@@ -38,7 +42,7 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
         line.append(finish)
     lines = [SEPARATOR.join(line)]
     if tokens and (_integer(summary, "small_forwards") or _integer(summary, "drafted")):
-        lines.append(_pair_line(summary, tokens))
+        lines.append(_sharing_line(summary, tokens))
     attempts, best = _integer(summary, "attempts"), _number(summary, "best_score")
     if attempts:
         rounds = count(_integer(summary, "rounds"), "round")
@@ -59,12 +63,19 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _pair_line(summary: Mapping[str, Any], tokens: int) -> str:
+def _sharing_line(summary: Mapping[str, Any], tokens: int) -> str:
+    """Who wrote how much, and what it brought. What the small model wrote is what is left."""
     written, read = _integer(summary, "large_tokens"), _integer(summary, "large_fed")
     wakes = count(_integer(summary, "wakes"), "wake-up")
     line = [
         f"the large model wrote {written} ({percent(written / tokens)}) and read {read} in {wakes}"
     ]
+    sources = summary.get("tokens_by_source")
+    sources = sources if isinstance(sources, dict) else {}
+    others = set(sources) - {"large", "small"}
+    for source in sorted(others)[:MOST_SOURCES]:
+        wrote = _integer(sources, source)
+        line.append(f"{one_line(source)[:20]} wrote {wrote} ({percent(wrote / tokens)})")
     drafted, accepted = _integer(summary, "drafted"), _integer(summary, "accepted")
     if drafted:
         line.append(f"confirmed {accepted} of {drafted} drafts")

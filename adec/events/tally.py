@@ -19,25 +19,38 @@ PLENTY = 10_000
 """One-token forwards after which the median is settled: no more are kept, so that a trace of any length is read in bounds."""
 
 
+MOST_NAMES = 64
+"""Sources, and roles, that are told apart; a trace may come from anybody, and further ones are
+counted as "other"."""
+
+
 class Tally:
     """Running totals. `add` every step; read `summary` at any time.
 
-    Definitions. *large_tokens*: committed tokens that the large model wrote (its corrections and bonus tokens
-    too; drafts that it only confirmed are the small model's). *fed*: tokens that went through a model in decoding, the
-    prompt apart. *wakes*: times the large model took over or judged. *pauses*: times candidates were looked into, *chosen* of
-    them won by another token than the likeliest; *looked_ahead*: tokens fed for that; *pause_ms*: forwards of these steps,
-    *pause_own_ms*: what adec itself added. *attempts*: whole answers that were
-    scored, in *rounds*, the best with *best_score*. *plain_ms_per_token*: what one token of the large
-    model alone costs; *plain_ms_from* says how that is known: "measured" (median of its one-token forwards in this run),
-    "curve" (the forward-time curve that the strategy decides with, scaled to this run's forwards), "profile", or "fitted" (a line through this run's larger forwards, read at one token). *saved_seconds* compares decoding
-    with it, and is None while it is unknown.
+    What the figures count:
+
+    - *tokens_by_source*: committed tokens by who wrote them, a model or not (`Token.source`).
+      *large_tokens*, *small_tokens*: the entries of "large" and "small". The large model's are its
+      corrections and bonus tokens too; a draft that it only confirmed is its drafter's.
+    - *fed_by_model*: tokens that went through a model in decoding; *prompt_fed_by_model*: those of
+      the prompt; *forwards_by_model*: forwards in decoding.
+    - *wakes*: times the large model took over or judged.
+    - *pauses*: times candidates were looked into; *chosen* of them were won by another token than
+      the likeliest. *looked_ahead*: tokens fed for that. *pause_ms*: forwards of these steps,
+      *pause_own_ms*: what adec itself added.
+    - *attempts*: whole answers that were scored, in *rounds*, the best with *best_score*.
+    - *plain_ms_per_token*: what one token of the large model alone costs. *plain_ms_from* says how
+      that is known: "measured" (median of its one-token forwards in this run), "curve" (the
+      forward-time curve that the strategy decides with, scaled to this run's forwards), "profile",
+      or "fitted" (a line through this run's larger forwards, read at one token).
+    - *saved_seconds* compares decoding with it, and is None while it is unknown.
     """
 
     def __init__(self, strategy: str, guarantee: str, *, plain_ms: float | None = None) -> None:
         self.strategy = strategy
         self.guarantee = guarantee
         self.tokens = 0
-        self.large_tokens = 0
+        self.tokens_by_source: Counter[str] = Counter()
         self.wakes = 0
         self.pauses = 0
         self.chosen = 0
@@ -67,13 +80,14 @@ class Tally:
         if step.tokens and self.first_token_seconds is None:
             self.first_token_seconds = seconds
         self.tokens += len(step.tokens)
-        self.large_tokens += sum(token.source == "large" for token in step.tokens)
+        for token in step.tokens:
+            _count(self.tokens_by_source, token.source)
+            self.chosen += token.how == "chosen"
         self.wakes += step.kind == "wake"
         if step.kind == "pause":
             self.pauses += 1
             self.pause_ms += step.ms()
             self.pause_own_ms += step.own_ms
-        self.chosen += sum(token.how == "chosen" for token in step.tokens)
         if isinstance(step.detail, Attempt):
             self.attempts += 1
             self.rounds = max(self.rounds, step.detail.round)
@@ -87,12 +101,12 @@ class Tally:
         for forward in step.forwards:
             self.ms[forward.purpose] += forward.ms
             if forward.purpose == "prompt":
-                self.prompt_fed[forward.model] += forward.tokens
+                _count(self.prompt_fed, forward.model, forward.tokens)
                 continue
-            self.fed[forward.model] += forward.tokens
+            _count(self.fed, forward.model, forward.tokens)
+            _count(self.forwards, forward.model)
             if forward.purpose == "look_ahead":
                 self.looked_ahead += forward.tokens
-            self.forwards[forward.model] += 1
             if forward.model == "large" and not shared:
                 self._line.add(forward.tokens, forward.ms)
                 if forward.tokens == 1 and len(self._single_ms) < PLENTY:
@@ -139,10 +153,9 @@ class Tally:
         forwards = self.forwards["large"]
         return self._decoded / forwards if forwards else None
 
-    @property
-    def large_share(self) -> float:
-        """Share of the tokens that the large model wrote, 0 to 1."""
-        return self.large_tokens / self.tokens if self.tokens else 0.0
+    def share(self, source: str) -> float:
+        """Share of the tokens that a source wrote, 0 to 1."""
+        return self.tokens_by_source[source] / self.tokens if self.tokens else 0.0
 
     @property
     def tokens_per_second(self) -> float:
@@ -163,14 +176,18 @@ class Tally:
             "guarantee": self.guarantee,
             "finish": self.finish,
             "tokens": self.tokens,
-            "small_tokens": self.tokens - self.large_tokens,
-            "large_tokens": self.large_tokens,
+            "small_tokens": self.tokens_by_source["small"],
+            "large_tokens": self.tokens_by_source["large"],
+            "tokens_by_source": dict(self.tokens_by_source),
             "small_fed": self.fed["small"],
             "large_fed": self.fed["large"],
             "small_prompt_fed": self.prompt_fed["small"],
             "large_prompt_fed": self.prompt_fed["large"],
             "small_forwards": self.forwards["small"],
             "large_forwards": self.forwards["large"],
+            "fed_by_model": dict(self.fed),
+            "prompt_fed_by_model": dict(self.prompt_fed),
+            "forwards_by_model": dict(self.forwards),
             "wakes": self.wakes,
             "pauses": self.pauses,
             "chosen": self.chosen,
@@ -198,6 +215,12 @@ class Tally:
             "speedup": self.speedup,
             "tokens_per_large_forward": self.tokens_per_large_forward,
         }
+
+
+def _count(counter: Counter[str], name: str, more: int = 1) -> None:
+    if name not in counter and (len(counter) >= MOST_NAMES or len(name) > MOST_NAMES):
+        name = "other"
+    counter[name] += more
 
 
 class _Line:

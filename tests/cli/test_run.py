@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adec.cli import run as run_module
+from adec.display.summary_line import summary_lines
 from adec.errors import AdecError
 from tests.cli.command import call
 
@@ -49,6 +51,24 @@ def test_json_lines_start_and_end_as_documented(
     one = json.loads(call(capsys, *pair_of(tiny_pair, "--json", *SWITCHING, "hello")).out)
     assert one["text"] == "".join(token.get("text", "") for token in tokens)
     assert set(one["summary"]) == set(summary)
+
+
+def test_drafts_from_no_model_are_no_models(tiny_pair: Pair, capsys: Any) -> None:
+    """One model and its own text as a drafter: nothing is counted for a small model, and the words
+    for it are in no display."""
+    command = ("run", "--model", tiny_pair[1], "--strategy", "lookup", "--threads", 1, "-n", 40)
+    command += ("--set", "lookup.size=fixed")
+    outcome = call(capsys, *command, "--jsonl", "abcabcabcabc")
+    lines = [json.loads(line) for line in outcome.out.splitlines()]
+    sources = Counter(token["source"] for line in lines for token in line.get("tokens", ()))
+    summary = lines[-1]["summary"]
+    assert summary["tokens_by_source"] == sources and sources["ngram"] > 0
+    assert set(sources) == {"large", "ngram"}
+    assert set(summary["fed_by_model"]) == set(summary["forwards_by_model"]) == {"large"}
+    for figure in ("tokens", "fed", "prompt_fed", "forwards"):
+        assert summary[f"small_{figure}"] == 0
+    words = "\n".join(summary_lines(summary))
+    assert f"ngram wrote {sources['ngram']}" in words and "small" not in words
 
 
 def test_exact_acceptance_equals_the_large_model_alone(tiny_pair: Pair, capsys: Any) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import replace
+from io import StringIO
 
 import pyte
+import pytest
+from rich.console import Console
 
 from adec.answering.text import TextStream
 from adec.display.marks import CHOSEN, mark_of
+from adec.display.panel import PanelState
 from adec.display.picture import Picture
 from adec.display.summary_line import summary_lines
 from adec.engines.vocabulary import Vocabulary
@@ -85,6 +91,45 @@ def test_the_closing_lines() -> None:
         attempt = Attempt(1 + number // 2, (1,), score, best)
         tally.add(Step("attempt", detail=attempt), 0.0)
     assert summary_lines(tally.summary(1.0))[-1] == "4 answers in 2 rounds · best score 0.75"
+
+
+@pytest.mark.parametrize(
+    ("models", "sources", "bar", "words"),
+    [
+        (["large"], ["large"] * 4, None, None),
+        (["large"], ["ngram"] + ["large"] * 3, "ngram ░█ large 75 %", "ngram wrote 1 (25 %)"),
+        (["large", "small"], ["large"] * 4, "small █ large 100 %", None),
+        (
+            ["large", "small"],
+            ["small"] * 4 + ["\x1b[2J"] * 2 + ["large"] * 2,
+            "small + ␛[2J ░▒█ large 25 %",
+            "␛[2J wrote 2 (25 %)",
+        ),
+        (["large"], ["a", "b", "c", "large"], "3 drafters ░▒▓█ large 25 %", "b wrote 1 (25 %)"),
+    ],
+)
+def test_who_wrote_how_much_is_shown_by_source(
+    models: list[str], sources: list[str], bar: str | None, words: str | None
+) -> None:
+    start = replace(START, strategy="lookup", models={name: {} for name in models})
+    tokens = tuple(Token(1, source, text="x") for source in sources)
+    state = PanelState(start)
+    state.add(Step("wake", tokens, (Forward("large", "verify", 9, 5.0),), drafted=3), 1.0)
+    row = state.rows(Console(file=StringIO(), color_system=None), 100, 20)[2]
+    assert "small" in models or "small" not in row
+    lengths = [len(run[0]) for run in re.finditer("░+|▒+|▓+|█+", row)]
+    if bar is None:
+        assert not lengths
+    else:
+        assert bar in re.sub(r"([░▒▓█])\1+", r"\1", row)
+        shares = [count / len(sources) for count in Counter(sources).values()]
+        assert lengths == [pytest.approx(share * sum(lengths), abs=1) for share in shares]
+    lines = "\n".join(summary_lines(state.tally.summary(1.0)))
+    assert lines.isprintable() or lines.count("\n") == 1
+    assert lines.count(" wrote ") == 1 + sum(
+        source not in ("large", "small") for source in set(sources)
+    )
+    assert words is None or words in lines
 
 
 def test_candidates_get_their_texts_where_ids_become_text() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from adec.events.records import Forward, Step, Token
-from adec.events.tally import Tally
+from adec.events.records import Forward, Purpose, Step, Token
+from adec.events.tally import MOST_NAMES, Tally
 
 
 def step(kind="draft", *, source="small", forwards=(), count=1, **more) -> Step:
@@ -39,6 +42,49 @@ def test_tokens_and_reading_are_counted_by_model_and_purpose() -> None:
     assert summary["prompt_ms"] == 5 and summary["catch_up_ms"] == 10
     assert tally.decode_ms == 15.5 and summary["first_token_seconds"] == 1.0
     assert summary["tokens_per_second"] == pytest.approx(2000 / 15.5)
+
+
+SOURCES = st.sampled_from(["large", "small", "lookup", "layer:12", "expert:2"]) | st.text(
+    max_size=9
+)
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(st.tuples(SOURCES, st.integers(0, 3)), max_size=30),
+    st.lists(st.tuples(SOURCES, st.sampled_from(get_args(Purpose)), st.integers(0, 9))),
+)
+def test_every_source_and_model_is_counted_as_what_it_is(
+    written: list[tuple[str, int]], forwards: list[tuple[str, Purpose, int]]
+) -> None:
+    steps = [step(source=source, count=count) for source, count in written]
+    steps += [step(count=0, forwards=[Forward(m, p, n, 1.0)]) for m, p, n in forwards]
+    tally = tally_of(*steps)
+    summary = tally.summary(1.0)
+    by_source = summary["tokens_by_source"]
+    assert sum(by_source.values()) == summary["tokens"] == sum(count for _, count in written)
+    assert set(by_source) == {source for source, count in written if count}
+    for role in ("small", "large"):
+        assert summary[f"{role}_tokens"] == by_source.get(role, 0)
+        assert tally.share(role) == by_source.get(role, 0) / max(1, summary["tokens"])
+        assert summary[f"{role}_fed"] == summary["fed_by_model"].get(role, 0)
+        assert summary[f"{role}_prompt_fed"] == summary["prompt_fed_by_model"].get(role, 0)
+        assert summary[f"{role}_forwards"] == summary["forwards_by_model"].get(role, 0)
+    decoding = [(m, n) for m, p, n in forwards if p != "prompt"]
+    for model in {m for m, _, _ in forwards}:
+        fed = sum(n for m, n in decoding if m == model)
+        read = sum(n for m, p, n in forwards if m == model and p == "prompt")
+        assert summary["fed_by_model"].get(model, 0) == fed
+        assert summary["prompt_fed_by_model"].get(model, 0) == read
+        assert summary["forwards_by_model"].get(model, 0) == [m for m, _ in decoding].count(model)
+    assert set(summary["forwards_by_model"]) == {m for m, _ in decoding}
+
+
+def test_names_from_anybody_take_no_more_room_than_a_few() -> None:
+    tally = tally_of(*[step(source=f"{i}") for i in range(999)], step(source="x" * 9_999))
+    by_source = tally.summary(1.0)["tokens_by_source"]
+    assert len(by_source) == MOST_NAMES + 1
+    assert sum(by_source.values()) == 1000 == by_source["other"] + MOST_NAMES
 
 
 def test_the_plain_speed_is_measured_or_taken_from_the_profile_or_fitted_or_unknown() -> None:

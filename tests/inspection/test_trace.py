@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from adec.events.codec import encode_line
 from adec.events.records import End, Event, Failure, Start, Step, Token, TreeRecord
+from adec.events.tally import Tally
 from adec.inspection.drafts import CheckedTree, check_tree, runner_up
 from adec.inspection.rows import LETTERS, Rows
 from adec.inspection.step_report import draw
@@ -102,6 +103,19 @@ def test_a_trace_that_lies_is_told_so(tmp_path: Path) -> None:
     out = look(write_trace(tmp_path / "t.jsonl", [*events, lie])).out
     assert "the closing line says tokens = 9999, the steps give" in out
     assert "own_ms = much" in out
+
+
+def test_older_traces_counted_what_no_model_wrote_for_the_small_one(tmp_path: Path) -> None:
+    """That was a fault of the closing line; it is not held against the trace."""
+    steps = [Step("wake", (Token(1, "lookup"), Token(2, "large")))]
+    tally = Tally(START.strategy, START.guarantee)
+    tally.add(steps[0], 0.0)
+    claimed = tally.summary(1.0) | {"small_tokens": 1}
+    path = write_trace(tmp_path / "new.jsonl", [START, *steps, End(claimed)])
+    assert "the closing line says small_tokens = 1, the steps give 0" in look(path).out
+    del claimed["tokens_by_source"]
+    path = write_trace(tmp_path / "old.jsonl", [START, *steps, End(claimed)])
+    assert "the closing line says" not in look(path).out
 
 
 def test_a_trace_that_is_cut_off_is_shown_as_far_as_it_goes(tmp_path: Path) -> None:
