@@ -68,7 +68,7 @@ class ArrayScores:
         if logits.ndim != 2:
             raise ValueError(f"scores need shape (rows, vocabulary), got {logits.shape}")
         self._logits = logits
-        # exp(row - max) and its sum for the row last used: several signals of a row are read in turn
+        # exp(row - max) and its sum for the last row: several signals of a row are read in turn
         self._exponentials: tuple[int, Row, float] | None = None
 
     def __len__(self) -> int:
@@ -120,10 +120,10 @@ class ArrayScores:
 
 
 def likeliest(row: Row, count: int) -> NDArray[np.int64]:
-    """Ids of the `count` greatest logits that are not -inf, greatest first; the lower id among equals.
+    """Ids of the `count` greatest finite logits, greatest first; the lower id among equals.
 
-    The count-th greatest maximum of a block is a lower bound of the count-th greatest logit, so only
-    logits that reach it need sorting.
+    The count-th greatest maximum of a block is a lower bound of the count-th greatest logit, so
+    only logits that reach it need sorting.
     """
     size = row.shape[0]
     blocks = size // _BLOCK
@@ -142,9 +142,9 @@ def likeliest(row: Row, count: int) -> NDArray[np.int64]:
 class ListedSignals:
     """Signals of recorded rows: the entropy of the whole row and a list of its likeliest tokens.
 
-    `entropies` has shape (rows,), in nats; `ids` and `probabilities` have shape (rows, listed), likeliest
-    first. A row that had fewer possible tokens repeats its last one. A token that is not listed has
-    probability 0 here, which is a lower bound.
+    `entropies` has shape (rows,), in nats; `ids` and `probabilities` have shape (rows, listed),
+    likeliest first. A row that had fewer possible tokens repeats its last one. A token that is not
+    listed has probability 0 here, which is a lower bound.
     """
 
     __slots__ = ("_entropies", "_ids", "_probabilities")
@@ -191,8 +191,8 @@ class ListedSignals:
 class ListedScores(ListedSignals):
     """Recorded rows made whole: the probability that the list leaves over is spread evenly.
 
-    It goes to the tokens of the vocabulary that are not listed. Rows are built only when they are asked
-    for, so a rule that reads signals alone costs nothing that depends on the vocabulary.
+    It goes to the tokens of the vocabulary that are not listed. Rows are built only when they are
+    asked for, so a rule that reads signals alone costs nothing that depends on the vocabulary.
     """
 
     __slots__ = ("_size",)
@@ -225,7 +225,7 @@ class ListedScores(ListedSignals):
 
 
 class RollingMean:
-    """Mean of the last `window` values; of fewer while fewer were seen."""
+    """Mean of the last `window` values, or of all while there are fewer."""
 
     def __init__(self, window: int) -> None:
         if window < 1:
@@ -233,13 +233,13 @@ class RollingMean:
         self._values: deque[float] = deque(maxlen=window)
 
     def add(self, value: float) -> float:
-        """Take a value in and return the mean."""
+        """Add a value and return the mean."""
         self._values.append(value)
         return self.value
 
     @property
     def value(self) -> float:
-        """The mean now; 0 before the first value."""
+        """0 before the first value."""
         return sum(self._values) / len(self._values) if self._values else 0.0
 
     def reset(self) -> None:

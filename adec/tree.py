@@ -16,10 +16,10 @@ ROOT = -1
 class TokenTree:
     """Nodes in an order where parents come before their children.
 
-    A chain is a tree without branches. `probabilities[i]` is the draft probability of node i given its
-    parent, None from a drafter without a distribution (an n-gram table). `sampled_in_order` says that
-    siblings were drawn one after another from the draft distribution without replacement, which makes
-    rejection without replacement exact.
+    A chain is a tree without branches. `probabilities[i]` is the draft probability of node i given
+    its parent, None from a drafter without a distribution (an n-gram table). `sampled_in_order`
+    says that siblings were drawn one after another from the draft distribution without replacement,
+    which makes rejection without replacement exact.
     """
 
     tokens: list[int] = field(default_factory=list)
@@ -90,7 +90,7 @@ class TokenTree:
         return mask
 
     def check_path(self, path: Sequence[int]) -> None:
-        """Raise ValueError unless `path` runs from a top node down, each node the parent of the next."""
+        """Raise ValueError unless `path` runs down from a top node, from parent to child."""
         above = ROOT
         for node in path:
             if not 0 <= node < len(self) or self.parents[node] != above:

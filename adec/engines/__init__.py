@@ -1,1 +1,1 @@
-"""What runs a model: llama.cpp (GGUF files), torch (Hugging Face folders), table (tests)."""
+"""Engines run a model: llama.cpp (GGUF files), torch (Hugging Face folders), a table (tests)."""

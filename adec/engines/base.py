@@ -15,8 +15,12 @@ from adec.signals import Scores
 from adec.tree import TokenTree
 
 Capability = Literal["rewind", "tree", "layers", "vectors", "canvas", "text"]
-"""rewind: the sequence can be cut back. tree: several continuations in one forward. The others are
-the protocols of `adec.engines.protocols`; an engine declares those that it implements."""
+"""What an engine can do.
+
+"rewind": cut the sequence back. "tree": run several continuations in one forward. The others stand
+for the protocols of `adec.engines.protocols`. An engine declares what it implements, and nothing
+else.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +104,14 @@ class LoadedModel(Protocol):
 class Engine(LoadedModel, Protocol):
     """One loaded model and one rewindable sequence of token ids.
 
-    Not thread-safe. Every method raises EngineError when the backend fails, when a token id is outside
-    the vocabulary, or when the context would overflow. The sequence is then as it was before the call;
-    where a recurrent state cannot go back, it is lost, and only `rewind(0)` and `close` are allowed.
+    Not thread-safe. Every method raises EngineError when the backend fails, when a token id is
+    outside the vocabulary, or when the context would overflow. The sequence is then as it was
+    before the call; where a recurrent state cannot go back, it is lost, and only `rewind(0)` and
+    `close` are allowed.
 
-    While a tree is pending (after `forward_tree`, before `keep`), only `keep`, `rewind`, `close` and a
-    `forward_tree` that grows it are allowed. `rewind` drops the tree, and so does a growth that fails in
-    the backend.
+    While a tree is pending (after `forward_tree`, before `keep`), only `keep`, `rewind`, `close`
+    and a `forward_tree` that grows it are allowed. `rewind` drops the tree, and so does a growth
+    that fails in the backend.
     """
 
     @property
@@ -120,10 +125,10 @@ class Engine(LoadedModel, Protocol):
         ...
 
     def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
-        """Append `tokens` (at least one) and return the scores after each of the last `rows` of them.
+        """Append `tokens` (at least one); scores after each of the last `rows` of them.
 
-        0 <= rows <= len(tokens). Row k predicts the token that follows tokens[len(tokens) - rows + k].
-        An input longer than the backend's batch is cut into several forwards inside.
+        0 <= rows <= len(tokens); row k predicts what follows tokens[len(tokens) - rows + k]. An
+        input longer than the backend's batch is cut into several forwards inside.
         """
         ...
 
@@ -133,15 +138,16 @@ class Engine(LoadedModel, Protocol):
         A node sees the trunk, its ancestors and itself, and nothing else. `length` does not change
         until `keep`. A tree with branches needs the capability "tree", a chain only "rewind".
 
-        While a tree is pending, `tree` must begin with it, node by node: only the new nodes are run,
-        and `first_row` must lie behind the old ones.
+        While a tree is pending, `tree` must begin with it, node by node: only the new nodes are
+        run, and `first_row` must lie behind the old ones.
         """
         ...
 
     def keep(self, path: Sequence[int]) -> None:
         """Append the nodes of `path` to the sequence and drop the rest of the pending tree.
 
-        `path` holds indices of nodes from the top down, each the parent of the next; it may be empty.
+        `path` holds indices of nodes from the top down, each the parent of the next; it may be
+        empty.
         """
         ...
 
@@ -155,7 +161,7 @@ class Engine(LoadedModel, Protocol):
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of model that a backend reads. Its functions import the backend when they are called."""
+    """A kind of model and the backend that reads it, which is imported at the first call."""
 
     name: str
     """As in `ModelInfo.format`."""

@@ -1,4 +1,4 @@
-"""Two models that shall share token ids: do they speak the same vocabulary, and if not, where do they differ?"""
+"""The engines of a run by role, and whether two models may share token ids."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from adec.errors import PairError
 from adec.events.records import Role
 
 SHOWN = 3
-"""Differing ids that a message spells out; the rest is counted."""
+"""Differing ids that a message lists; the rest is counted."""
 
 PADDING = 512
-"""Unused ids that one of the two may have more of at the end: makers round the head up to suit their hardware."""
+"""Most unused ids at the end by which sizes may differ: heads are padded to suit hardware."""
 
 
 class Engines(Mapping[Role, Engine]):
-    """The engines of a run by role: `Engines(large=..., small=...)`. Every run has a "large" one."""
+    """The engines of a run by role, `Engines(large=..., small=...)`; "large" is always there."""
 
     def __init__(self, **by_role: Engine) -> None:
         self._by_role = by_role
@@ -33,24 +33,25 @@ class Engines(Mapping[Role, Engine]):
 
     @property
     def context(self) -> int:
-        """Tokens that every engine of the run can hold."""
+        """Tokens that every one of them can hold."""
         return min(engine.context for engine in self.values())
 
     def close(self) -> None:
-        """Free them all; harmless when called twice."""
+        """Free all of them. Calling it twice is harmless."""
         for engine in self.values():
             engine.close()
 
 
 def check_pair(small: ModelHeader, large: ModelHeader) -> list[str]:
-    """Raise PairError unless the two may share token ids; return remarks that are worth a line.
+    """Raise PairError unless the two may share token ids; returns remarks for the user.
 
-    Works on headers, so nothing is loaded for a pair that cannot work.
+    It needs headers only, so nothing is loaded for a pair that cannot work.
     """
     found = differences(small.vocabulary, large.vocabulary)
     if found:
         raise PairError(
-            f"{small.info.path.name} and {large.info.path.name} do not speak the same vocabulary: {'; '.join(found)}",
+            f"{small.info.path.name} and {large.info.path.name} do not speak the same vocabulary:"
+            f" {'; '.join(found)}",
             hint="use two models of one family, or one of them alone with --model",
         )
     remarks = []
@@ -58,13 +59,14 @@ def check_pair(small: ModelHeader, large: ModelHeader) -> list[str]:
         remarks.append("the chat templates differ; the large model's is used")
     if small.info.parameters > large.info.parameters:
         remarks.append(
-            f"--small has more parameters than --large ({small.info.parameters:,} and {large.info.parameters:,})"
+            f"--small has more parameters than --large ({small.info.parameters:,} and"
+            f" {large.info.parameters:,})"
         )
     return remarks
 
 
 def differences(small: Vocabulary, large: Vocabulary) -> list[str]:
-    """Where two vocabularies differ, in words, most telling first; empty when ids may be shared."""
+    """How two vocabularies differ, most telling first; empty when they may share ids."""
     found: list[str] = []
     if small.kind != large.kind:
         found.append(f"the tokenizer types are {small.kind} and {large.kind}")
@@ -90,7 +92,8 @@ def _special_differences(small: Vocabulary, large: Vocabulary) -> Iterable[str]:
     if small.begin != large.begin:
         yield f"the begin tokens are {_named(small, small.begin)} and {_named(large, large.begin)}"
     if small.adds_begin != large.adds_begin:
-        yield f"only {'the small' if small.adds_begin else 'the large'} one puts a begin token before a text"
+        which = "small" if small.adds_begin else "large"
+        yield f"only the {which} one puts a begin token before a text"
     if small.end != large.end:
         ours, theirs = (
             ", ".join(_named(vocabulary, token) for token in sorted(vocabulary.end)) or "none"

@@ -1,11 +1,11 @@
 """What engines may offer beyond one token after another: each a protocol with a capability's name.
 
-A method names capabilities in `needs`; an engine declares those whose protocol it implements. So far
-no engine implements the four protocols below, hence none declares "layers", "vectors", "canvas" or
-"text": they are the contract that such engines are written against. Common to all:
+A method names capabilities in `needs`; an engine declares those whose protocol it implements. So
+far no engine implements the four protocols below, hence none declares "layers", "vectors", "canvas"
+or "text": they are the contract that such engines are written against. Common to all:
 
 - Arrays are float32 on the CPU. Positions and layers count from 0.
-- Every method raises EngineError when the backend fails or an argument is out of range, and the engine
+- Every method raises EngineError when the backend fails or an argument is out of range. The engine
   is then as it was before the call.
 - Not thread-safe.
 """
@@ -34,13 +34,14 @@ class LayerEngine(Engine, Protocol):
     """Capability "layers": runs the lower layers of a token now and the others later, or never.
 
     A depth is a number of decoder layers, 1 to `info.layers`. `length` counts tokens of which the
-    lowest layer has run. Every layer has a length of its own in the KV cache; `rewind` and `keep` cut
-    all of them. A token that went no deeper than some depth is *unfinished*: the engine keeps its state
-    there until `finish`, `propagate` or `rewind`. `forward` and `forward_tree` finish older tokens first.
+    lowest layer has run. Every layer has a length of its own in the KV cache; `rewind` and `keep`
+    cut all of them. A token that went no deeper than some depth is *unfinished*: the engine keeps
+    its state there until `finish`, `propagate` or `rewind`. `forward` and `forward_tree` finish
+    older tokens first.
 
-    An engine declares this only for a model that is a list of decoder layers, one norm and one head,
-    without scales of its own between them (as Gemma, Granite and Cohere have); not for recurrent layers
-    unless their states can go back.
+    An engine declares this only for a model that is a list of decoder layers, one norm and one
+    head, without scales of its own between them (as Gemma, Granite and Cohere have); not for
+    recurrent layers unless their states can go back.
     """
 
     def lower(self, tokens: Sequence[int], depth: int) -> None:
@@ -51,7 +52,7 @@ class LayerEngine(Engine, Protocol):
         ...
 
     def scores_at(self, depth: int, *, rows: int = 1) -> Scores:
-        """The last `rows` tokens' states after `depth` layers, read through the model's norm and head.
+        """Scores of the last `rows` tokens' states after `depth` layers, through norm and head.
 
         Changes nothing. The states must be there: from the last `lower`, at its depth or below it.
         """
@@ -60,24 +61,25 @@ class LayerEngine(Engine, Protocol):
     def finish(self, *, rows: int = 1) -> Scores:
         """Run the missing layers of all unfinished tokens, in one batch; scores of the last `rows`.
 
-        What has run is not run again. Then every layer has length `length`, and scores and cache are
-        those that `forward` would have given.
+        What has run is not run again. Then every layer has length `length`, and scores and cache
+        are those that `forward` would have given.
         """
         ...
 
     def propagate(self) -> None:
         """Fill the missing layers of unfinished tokens without running them.
 
-        Keys and values are projected from the state at which a token stopped (state propagation), so
-        later tokens see an approximation, and the token can no longer be finished.
+        Keys and values are projected from the state at which a token stopped (state propagation),
+        so later tokens see an approximation, and the token can no longer be finished.
         """
         ...
 
     def leave_out(self, layers: Collection[int]) -> None:
         """Let the tokens to come skip these layers; an empty collection ends it.
 
-        A skipped layer passes its input on, so that scores are those of a model built without it. Keys
-        and values that a later forward needs there are filled in from the kept inputs, in one batch.
+        A skipped layer passes its input on, so that scores are those of a model built without it.
+        Keys and values that a later forward needs there are filled in from the kept inputs, in one
+        batch.
         """
         ...
 
@@ -125,8 +127,8 @@ class EmbedEngine(Engine, Protocol):
     def inject(self, vectors: Vectors, depth: int) -> Scores:
         """Run the layers from `depth` on for positions after the sequence; a row for each of them.
 
-        Such a position has no keys in the layers below. It sees the sequence and the ones before it,
-        and is gone after the call: `length` does not change.
+        Such a position has no keys in the layers below. It sees the sequence and the ones before
+        it, and is gone after the call: `length` does not change.
         """
         ...
 
@@ -135,8 +137,8 @@ class EmbedEngine(Engine, Protocol):
 class CanvasEngine(LoadedModel, Protocol):
     """Capability "canvas": a masked diffusion model, in which every position sees every other.
 
-    A canvas is a list of ids: the prompt, then the answer, with `mask` where nothing stands yet. Row i
-    scores the token *at* position i; an engine undoes the shift of models that write it at i - 1.
+    A canvas is a list of ids: the prompt, then the answer, with `mask` where nothing stands yet.
+    Row i scores the token *at* position i; where a model predicts it at i - 1, the engine shifts.
     """
 
     @property
@@ -158,10 +160,10 @@ class CanvasEngine(LoadedModel, Protocol):
     ) -> Scores:
         """Scores of `positions` in the order given; None: of every position.
 
-        Only positions in `refresh` are computed, and their keys and values kept; the others are seen by
-        the keys and values of the forward that refreshed them last, even if their token has changed
-        since. None computes every position, which is exact. Raises EngineError when a position of
-        `positions` is not refreshed, or when one that is not refreshed has never been.
+        Only positions in `refresh` are computed, and their keys and values kept; the others are
+        seen by the keys and values of the forward that refreshed them last, even if their token has
+        changed since. None computes every position, which is exact. Raises EngineError when a
+        position of `positions` is not refreshed, or when one that is not refreshed has never been.
         """
         ...
 
@@ -212,7 +214,8 @@ class Generator(LoadedModel, Protocol):
     ) -> Iterator[Piece]:
         """Pieces of the answer as they arrive, each with its `top` likeliest tokens.
 
-        Closing the iterator ends the request. After a piece has been yielded, no request is repeated.
+        Closing the iterator ends the request. After a piece has been yielded, no request is
+        repeated.
         """
         ...
 

@@ -47,7 +47,8 @@ class SequenceEngine(ABC):
     def _append_tree(self, tree: TokenTree, known: int, first_row: int) -> Scores:
         """Run the nodes of `tree` from `known` on; scores of those from `first_row` on.
 
-        `known` nodes are in the cache already, as the pending tree `_tree` (None when `known` is 0).
+        `known` nodes are in the cache already, as the pending tree `_tree` (None when `known` is
+        0).
         """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""A model given by a function from prefix to distribution: exact, tiny, for tests in milliseconds."""
+"""A model given by a function from prefix to distribution: exact and tiny, for tests."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from adec.signals import ArrayScores, Scores
 from adec.tree import ROOT, TokenTree
 
 Law = Callable[[tuple[int, ...]], Sequence[float]]
-"""From a prefix to the probabilities of the next token, shape (vocabulary,)."""
+"""Maps a prefix to the probabilities of the next token, shape (vocabulary,)."""
 
 
 class TableEngine(SequenceEngine):
     """An engine whose next-token distribution is `law(prefix)`.
 
-    In the default vocabulary a token is one character, from "a" on; the last one ends an answer. `fed`
-    lists the tokens of every forward, so that a test can see what a strategy really read.
+    In the default vocabulary a token is one character, from "a" on; the last one ends an answer.
+    `fed` lists the tokens of every forward, so that a test can see what a strategy really read.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class TableEngine(SequenceEngine):
 
     @property
     def tokens(self) -> tuple[int, ...]:
-        """The sequence itself; only this engine can tell."""
+        """The sequence itself."""
         return tuple(self._tokens)
 
     def _append(self, tokens: Sequence[int], rows: int) -> Scores:
@@ -98,7 +98,7 @@ class TableEngine(SequenceEngine):
 
 
 def letters(size: int) -> Vocabulary:
-    """A vocabulary of `size` one-character tokens from "a" on; the last is the end token."""
+    """A vocabulary of one-character tokens from "a" on, and an end token as the last of `size`."""
     pieces = tuple(chr(ord("a") + i).encode() for i in range(size - 1))
     end = size - 1
     return Vocabulary("table", (*pieces, b"<end>"), control=frozenset({end}), end=frozenset({end}))
@@ -111,7 +111,7 @@ class _LetterTokenizer:
         }
 
     def encode(self, text: str, *, special: bool) -> list[int]:
-        del special  # no letter is the name of a control token
+        del special  # no control token has a one-letter name
         unknown = [letter for letter in text if letter not in self._ids]
         if unknown:
             raise EngineError(f"the table's vocabulary has no {unknown[0]!r}")

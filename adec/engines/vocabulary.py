@@ -1,21 +1,40 @@
-"""The tokens a model speaks, as its file declares them; read without loading weights."""
+"""The tokens of a model, as its file declares them; read without loading weights."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
+
+_BAR, _LOW = "\N{FULLWIDTH VERTICAL LINE}", "\N{LOWER ONE EIGHTH BLOCK}"
+END_NAMES = frozenset(
+    f"""
+    <|eot_id|> <|im_end|> <|end|> <|return|> <|call|> <|flush|> <|calls|> <end_of_turn> </s>
+    <|endoftext|> <|end_of_text|> <|eom_id|> <EOT> _<EOT> [EOT] [EOS] <end_of_utterance> <eos>
+    <turn|> <|tool_response> [e~[ <{_BAR}end{_LOW}of{_LOW}sentence{_BAR}>
+    <|fim_pad|> <fim-pad> <fim_pad> <PAD> [PAD]
+    <|fim_repo|> <|repo_name|> <fim-repo> <REPO> <reponame> <|file_sep|> <REP>
+    """.encode().split()
+)
+"""Names that end an answer whatever their file declares, as in llama.cpp's special_eog_ids.
+
+They mark the end of a text, a turn or a message; padding, repositories and files in
+fill-in-the-middle models.
+"""
+SHOWN_NAMES = frozenset({b"<|channel|>", b"<|message|>", b"<|start|>", b"<|constrain|>"})
+"""Control tokens that llama.cpp prints: they separate an answer from its reasoning."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
     """Everything that must agree before two models may share token ids.
 
-    `pieces[i]` are the raw bytes that token i adds to a text (a byte-level token may hold part of a
-    character); control tokens have the bytes of their name. `kind` is the tokenizer's algorithm in llama.cpp's words
-    ("gpt2" for byte-level BPE, "llama" for SentencePiece BPE, "bert", "t5", …), `pre_tokenizer` its splitting rule
-    where known.
+    `pieces[i]` holds the raw bytes that token i adds to a text; a byte-level token may hold part of
+    a character, and a control token has the bytes of its name. `kind` names the tokenizer's
+    algorithm as llama.cpp does ("gpt2" for byte-level BPE, "llama" for SentencePiece BPE, "bert",
+    "t5", …), `pre_tokenizer` the rule that splits a text, where known.
     """
 
     kind: str
@@ -33,7 +52,7 @@ class Vocabulary:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sixteen hex digits over kind, pieces and begin token: what makes ids mean the same.
+        """Sixteen hex digits over kind, pieces and begin token, which make ids mean the same.
 
         End and control tokens are not in it: formats declare different sets of them for one model.
         """
@@ -46,9 +65,22 @@ class Vocabulary:
         return digest.hexdigest()[:16]
 
     def name(self, token: int) -> str:
-        """A token for people: its text with controls escaped, in quotes."""
+        """A token as shown to people: its text in quotes, controls escaped."""
         piece = self.pieces[token] if 0 <= token < len(self.pieces) else b"<no such token>"
         return repr(piece.decode("utf-8", errors="backslashreplace"))
+
+
+def end_tokens(declared: set[int], tokens: Sequence[bytes]) -> set[int]:
+    """`declared` and every token whose name (as the file writes it, UTF-8) ends an answer."""
+    by_name = {name: token for token, name in enumerate(tokens) if name in END_NAMES}
+    end = declared | set(by_name.values())
+    # where these stand beside it, "<|end|>" ends a message and "</s>" is plain text
+    names = {tokens[token] for token in end}
+    if names >= {b"<|call|>", b"<|return|>"} or names >= {b"<|calls|>", b"<|flush|>"}:
+        end.discard(by_name.get(b"<|end|>", -1))
+    if b"<|tool_response>" in names:
+        end.discard(by_name.get(b"</s>", -1))
+    return end
 
 
 class Tokenizer(Protocol):
@@ -57,8 +89,8 @@ class Tokenizer(Protocol):
     def encode(self, text: str, *, special: bool) -> list[int]:
         """Ids of `text`, without a begin token.
 
-        `special=True` reads the names of control tokens in the text as those tokens (a rendered chat
-        template); `special=False` takes them as plain characters (text that a person or a file brings).
-        Raises EngineError when the tokenizer refuses.
+        With `special`, names of control tokens in the text become those tokens (a rendered chat
+        template); without it, they stay plain characters (text from a person or a file). Raises
+        EngineError when the tokenizer refuses.
         """
         ...

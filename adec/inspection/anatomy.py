@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from adec.engines.base import ModelHeader
-from adec.engines.bounded_json import read_json
 from adec.engines.llama.gguf_header import header_of
 from adec.engines.llama.gguf_reader import Array, GgufFile, read_gguf
 from adec.engines.llama.gguf_vocabulary import TOKENS
+from adec.engines.torch.folder_files import read_json, read_tensors
 from adec.engines.torch.folder_header import read_folder_header
 from adec.engines.torch.folder_vocabulary import CONFIG_LIMIT
-from adec.engines.torch.safetensors_header import read_tensors
 from adec.errors import ModelFileError
 
 _HALF, _SINGLE = 2, 4

@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 
 from adec.engines.torch.folder_header import read_folder_header
-from adec.engines.torch.folder_tokenizer import FolderTokenizer
-from adec.engines.torch.folder_vocabulary import byte_to_unicode, looks_like_control
+from adec.engines.torch.folder_vocabulary import (
+    FolderTokenizer,
+    byte_to_unicode,
+    looks_like_control,
+)
 from adec.errors import ModelFileError
 from tests.engines.tiny_folder import CHAT_TEMPLATE, CONTROL, write_tokenizer
 

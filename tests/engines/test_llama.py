@@ -8,12 +8,16 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adec.engines.base import ModelHeader, OpenOptions
 from adec.engines.llama.gguf_header import read_gguf_header
 from adec.errors import EngineError
 from adec.machine import usable_cores
+from adec.signals import ArrayScores
 from adec.tree import ROOT, TokenTree
 from tests.engines.contract import EngineContract, assert_rows_equal, log_probabilities
 from tests.engines.test_gguf_header import sentencepiece
@@ -22,6 +26,7 @@ from tests.engines.tiny_gguf import RawGguf, write_tiny_gguf, write_tiny_mamba
 pytest.importorskip("llama_cpp")
 from adec.engines.llama import library as llama_library
 from adec.engines.llama.llama_engine import LlamaEngine
+from adec.engines.llama.session import SpareRows
 
 OPTIONS = OpenOptions(context=1024, threads=1, branches=8)
 # the cache holds float16, so batches of another shape differ in the third digit; a wrong mask in the first
@@ -427,3 +432,41 @@ def test_long_monotonous_texts_do_not_overflow_the_stack(header: ModelHeader) ->
         OPEN + "for letter in 'a 1!\\n漢': engine.tokenizer.encode(letter * 300000, special=False)"
     )
     assert run_python(code, str(header.info.path)).returncode == 0
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["array", "view", "scores", "drop"]), st.integers(0, 9)),
+        max_size=60,
+    )
+)
+def test_what_somebody_holds_never_changes(uses) -> None:
+    rows, held = SpareRows(3), []
+    for number, (use, which) in enumerate(uses):
+        row, address = rows.take()
+        assert address == row.ctypes.data
+        row[:] = number
+        if use == "array":
+            held.append((row, number))
+        elif use == "view":
+            held.append((row[0, 1:], number))
+        elif use == "scores":
+            held.append((ArrayScores(row).row(0), number))
+        elif held:
+            del held[which % len(held)]
+        del row
+        for values, expected in held:
+            assert np.all(values == expected)
+
+
+def test_one_array_serves_who_holds_one_at_a_time() -> None:
+    rows = SpareRows(3)
+    seen = set()
+    scores = None
+    for _ in range(50):
+        row, address = rows.take()
+        assert address == row.ctypes.data
+        seen.add(id(row))
+        scores = ArrayScores(row)
+        del row
+    assert scores is not None and len(seen) <= 2

@@ -1,8 +1,8 @@
 """What must hold in a GGUF file before llama.cpp may see it.
 
-llama.cpp answers most broken files with an error, but some with an assertion that ends the whole process. Those are
-refused here. The list follows llama_model_base::load_hparams and the graph builders; `tests/fuzz/fuzz_gguf.py` looks for
-what is missing from it.
+llama.cpp answers most broken files with an error, but some with an assertion that ends the whole
+process. Those are refused here. The checks follow llama_model_base::load_hparams and the graph
+builders; `tests/fuzz/fuzz_gguf.py` searches for missing ones.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _KINDS = {
 _WHOLE = "give the GGUF of the language model itself"
 
 _SCALING = frozenset({"none", "linear", "yarn", "longrope"})
-# keys and values of one width: true of every architecture but these, whose graphs do not ask for it
+# the only architectures whose graphs allow keys and values of different widths
 _UNEQUAL_HEADS = frozenset(
     [
         "deepseek2",
@@ -77,7 +77,7 @@ _UNEQUAL_HEADS = frozenset(
         "maple",
     ]
 )
-# architectures whose graphs ask that rotary positions turn the whole head
+# architectures whose graphs assert that RoPE rotates the whole head
 _TURNS_WHOLE_HEAD = frozenset(
     [
         "apertus",
@@ -135,12 +135,12 @@ _TURNS_WHOLE_HEAD = frozenset(
         "xverse",
     ]
 )
-# matrices of more than one row that are added, or multiplied element by element
+# tensors of several rows that are added, or multiplied element by element
 _NOT_MULTIPLIED = (".bias", "_norm.weight", ".ssm_a", ".ssm_d", "conv1d.weight", ".conv.weight")
 
 
 def refuse_other_kinds(gguf: GgufFile) -> str:
-    """The architecture of a decoder model in one file. Raises ModelFileError for anything else."""
+    """The architecture, if this is a whole decoder model. Raises ModelFileError otherwise."""
     kind = gguf.text("general.type")
     if kind in _KINDS:
         gguf.fail(_KINDS[kind], _WHOLE)
@@ -165,7 +165,7 @@ def refuse_other_kinds(gguf: GgufFile) -> str:
 
 
 def check_model(gguf: GgufFile, architecture: str, *, recurrent: bool) -> None:
-    """Raise ModelFileError when a hyperparameter or a tensor would end the process inside llama.cpp."""
+    """Raise ModelFileError when a hyperparameter or a tensor would crash llama.cpp."""
     model = _Model(gguf, architecture)
     model.check_sizes()
     model.check_experts()
@@ -180,7 +180,7 @@ class _Model:
         self.layers = self.between("block_count", 1, MAX_LAYERS)
 
     def between(self, key: str, low: int, high: int, default: int | None = None) -> int:
-        """A hyperparameter that must lie in [low, high]; it must be there unless it has a default."""
+        """A hyperparameter in [low, high]; one without a default must be present."""
         value = self.gguf.integer(f"{self.prefix}.{key}")
         if value is None:
             if default is None:
@@ -190,8 +190,8 @@ class _Model:
             self.gguf.fail(f"has {shown(f'{self.prefix}.{key}')} = {value}, not {low} to {high}")
         return value
 
-    def a_layer(self, key: str, high: int, default: tuple[int, ...]) -> tuple[int, ...]:
-        """A hyperparameter given once or for each layer, 0 to `high`."""
+    def per_layer(self, key: str, high: int, default: tuple[int, ...]) -> tuple[int, ...]:
+        """A hyperparameter given once or per layer, each 0 to `high`; a value per layer."""
         name = f"{self.prefix}.{key}"
         value = self.gguf.values.get(name)
         if value is None:
@@ -201,7 +201,7 @@ class _Model:
         else:
             array = self.gguf.array(name)
             if array is None or array.type not in (4, 5, 7) or array.count != self.layers:
-                self.gguf.fail(f"has {shown(name)} not once and not once a layer")
+                self.gguf.fail(f"has {shown(name)} neither once nor once per layer")
             numbers = tuple(int(number) for number in array.numbers())
         if not all(0 <= number <= high for number in numbers):
             self.gguf.fail(f"has {shown(name)} outside 0 to {high}")
@@ -211,22 +211,22 @@ class _Model:
         self.between("context_length", 1, MAX_CONTEXT)
         self.width = self.between("embedding_length", 1, MAX_WIDTH)
         self.between("nextn_predict_layers", 0, self.layers - 1, 0)
-        self.a_layer("feed_forward_length", 1 << 24, ())
+        self.per_layer("feed_forward_length", 1 << 24, ())
 
     def check_experts(self) -> None:
         experts = self.between("expert_count", 0, MAX_EXPERTS, 0)
-        used = max(self.a_layer("expert_used_count", experts, (0,)))
+        used = max(self.per_layer("expert_used_count", experts, (0,)))
         groups = self.between("expert_group_count", 0, max(0, experts - 1), 0)
         if (experts > 0) != (used > 0):
-            self.gguf.fail(f"has {experts} experts, of which {used} are used")
+            self.gguf.fail(f"has {experts} experts and uses {used} of them")
         if groups > 1:
             self.between("expert_group_used_count", 1, groups - 1)
             if experts % groups:
                 self.gguf.fail(f"has {experts} experts in {groups} groups")
 
     def check_heads(self, recurrent: bool) -> None:
-        heads = self.a_layer("attention.head_count", MAX_HEADS, ())
-        shared = self.a_layer("attention.head_count_kv", MAX_HEADS, heads)
+        heads = self.per_layer("attention.head_count", MAX_HEADS, ())
+        shared = self.per_layer("attention.head_count_kv", MAX_HEADS, heads)
         if not heads:
             if not recurrent:
                 self.gguf.fail("lacks its number of attention heads")
@@ -240,24 +240,24 @@ class _Model:
         first = heads[0] or max(heads)
         if not first:
             return
-        key = value = turned = self.width // first
+        key = value = rotated = self.width // first
         if not key:
             self.gguf.fail(f"has {first} attention heads in a width of {self.width}")
-        # the second round is for the layers of a sliding window, which take over what they do not say
+        # the second round is for sliding-window layers, which inherit what they do not set
         for suffix in ("", "_swa"):
             key = self.between(f"attention.key_length{suffix}", 1, MAX_HEAD_WIDTH, key)
             value = self.between(f"attention.value_length{suffix}", 1, MAX_HEAD_WIDTH, value)
             if key != value and self.prefix not in _UNEQUAL_HEADS:
-                self.gguf.fail(f"has attention keys of {key} numbers and values of {value}")
-            turned = key if not suffix else turned
-            turned = self.between(
-                f"rope.dimension_count{suffix}", 0 if recurrent else 2, key, min(turned, key)
+                self.gguf.fail(f"has attention keys of width {key} and values of width {value}")
+            rotated = key if not suffix else rotated
+            rotated = self.between(
+                f"rope.dimension_count{suffix}", 0 if recurrent else 2, key, min(rotated, key)
             )
-            if turned % 2:
-                self.gguf.fail(f"turns {turned} numbers of each head, an odd count")
-            if self.prefix in _TURNS_WHOLE_HEAD and turned != key:
-                self.gguf.fail(f"turns {turned} numbers of each head, not {key}")
-        self.a_layer("attention.sliding_window", MAX_WINDOW, ())
+            if rotated % 2:
+                self.gguf.fail(f"rotates {rotated} numbers of each head, an odd count")
+            if self.prefix in _TURNS_WHOLE_HEAD and rotated != key:
+                self.gguf.fail(f"rotates {rotated} numbers of each head, not {key}")
+        self.per_layer("attention.sliding_window", MAX_WINDOW, ())
 
     def check_numbers(self) -> None:
         scaling = self.gguf.text(f"{self.prefix}.rope.scaling.type")
@@ -281,9 +281,9 @@ def _check_tensors(gguf: GgufFile) -> None:
     if tokens is not None and rows != tokens.count:
         gguf.fail(f"has {tokens.count} tokens, but embeddings of {rows}")
     for tensor in gguf.tensors.values():
-        # ggml's CPU kernels abort where a vector to add or to multiply with is anything but float32
+        # ggml's CPU kernels abort on a vector operand that is not float32
         vector = tensor.elements == tensor.shape[0] or tensor.name.endswith(_NOT_MULTIPLIED)
         if vector and tensor.type not in ("F32", "I32"):
-            gguf.fail(f"has the vector {shown(tensor.name)} in {tensor.type}, not F32")
+            gguf.fail(f"has the vector {shown(tensor.name)} as {tensor.type}, not F32")
         if tensor.type == "I32" and "tid2eid" not in tensor.name:
             gguf.fail(f"has the weights {shown(tensor.name)} as integers")

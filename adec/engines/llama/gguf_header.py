@@ -1,6 +1,6 @@
-"""The header of a GGUF model: what it is, what it speaks and what its engine will be able to do.
+"""The header of a GGUF model: its sizes, its vocabulary, and what its engine will be able to do.
 
-Nothing here imports llama.cpp: a pair is judged, and a hostile file refused, before any C code sees it.
+Nothing here imports llama.cpp, so a hostile file is refused before any C code sees it.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _HYBRID = frozenset(
         "minimax-01",
     ]
 )
-# keys that only a model with a running state has, for architectures younger than the lists
+# keys that only models with a recurrent state have, for architectures newer than the lists
 _STATE_KEYS = (".ssm.", ".wkv.", ".shortconv.", ".kda.")
 
-# general.file_type says more than the tensors do where a recipe mixes types
+# a recipe mixes types, so general.file_type says more than the tensors do
 _RECIPES = {
     10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S",
     17: "Q5_K_M", 18: "Q6_K", 21: "Q2_K_S",
@@ -49,14 +49,14 @@ _RECIPES = {
 def read_gguf_header(path: Path) -> ModelHeader:
     """Read and judge a GGUF file without loading weights.
 
-    Raises ModelFileError when the file is broken or hostile, is only a part of a model, or is no model that
+    Raises ModelFileError when the file is broken, hostile, a part of a model, or no model that
     writes text; OSError when it cannot be read.
     """
     return header_of(read_gguf(path, keep=(TOKENS,)))
 
 
 def header_of(gguf: GgufFile) -> ModelHeader:
-    """Judge a file whose container was read with its tokens kept. Raises ModelFileError."""
+    """The header of a parsed file that kept its `TOKENS`. Raises ModelFileError."""
     path = gguf.path
     architecture = refuse_other_kinds(gguf)
     state = _running_state(gguf, architecture)
@@ -82,7 +82,7 @@ def header_of(gguf: GgufFile) -> ModelHeader:
 
 
 def _running_state(gguf: GgufFile, architecture: str) -> str | None:
-    """Why the sequence cannot be cut back, or None."""
+    """Why the sequence cannot be cut back; None when it can."""
     if architecture in _RECURRENT:
         return "its layers are recurrent"
     state_keys = any(
@@ -92,7 +92,7 @@ def _running_state(gguf: GgufFile, architecture: str) -> str | None:
 
 
 def _quantisation(gguf: GgufFile) -> str:
-    """The type that most weights have, or the name of the recipe where it agrees."""
+    """The type of most weights, or the recipe's name where the two agree."""
     elements: dict[str, int] = {}
     for tensor in gguf.tensors.values():
         elements[tensor.type] = elements.get(tensor.type, 0) + tensor.elements

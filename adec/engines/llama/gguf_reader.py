@@ -1,9 +1,9 @@
-"""The container of a GGUF file: key-value pairs and the list of tensors, read with every number distrusted.
+"""The container of a GGUF file: key-value pairs and tensor descriptions.
 
-Layout (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md): magic, version, two counts, pairs, tensor
-descriptions, padding, data. A file is hostile input, so a count or a length is believed only after it was compared
-with what the file can hold; time and memory are bounded by `MAX_METADATA`. What llama.cpp refuses is refused here too,
-with a sentence that says what is wrong.
+Layout (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md): magic, version, two counts,
+pairs, tensor descriptions, padding, data. A file is hostile input: a count or a length is compared
+with what the file can hold before it is used, and `MAX_METADATA` bounds time and memory. What
+llama.cpp refuses is refused here too, with a sentence that says what is wrong.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import BinaryIO, NoReturn
 from adec.errors import ModelFileError
 
 MAX_METADATA = 128 << 20
-"""Bytes of header; the largest vocabularies with merges and an embedded tokenizer.json need about 50 MB."""
+"""Bytes of header. The largest vocabularies, with merges and a tokenizer.json, need about 50 MB."""
 MAX_PAIRS = 4096
 MAX_KEY = 256
 MAX_ELEMENTS = 4 << 20
-"""Elements of one array, and strings in all arrays together."""
+"""Most elements of one array, and most strings in all arrays together."""
 MAX_TENSORS = 65536
 MAX_NAME = 63
 MAX_DIMENSIONS = 4
@@ -47,20 +47,21 @@ _U32, _U64 = _SCALARS[4], _SCALARS[10]
 FLOATS = frozenset({6, 12})
 
 TENSOR_TYPES = {
-    0: ("F32", 1, 4), 1: ("F16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 6: ("Q5_0", 32, 22),
-    7: ("Q5_1", 32, 24), 8: ("Q8_0", 32, 34), 10: ("Q2_K", 256, 84), 11: ("Q3_K", 256, 110),
-    12: ("Q4_K", 256, 144), 13: ("Q5_K", 256, 176), 14: ("Q6_K", 256, 210), 16: ("IQ2_XXS", 256, 66),
-    17: ("IQ2_XS", 256, 74), 18: ("IQ3_XXS", 256, 98), 19: ("IQ1_S", 256, 50), 20: ("IQ4_NL", 32, 18),
+    0: ("F32", 1, 4), 1: ("F16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20),
+    6: ("Q5_0", 32, 22), 7: ("Q5_1", 32, 24), 8: ("Q8_0", 32, 34), 10: ("Q2_K", 256, 84),
+    11: ("Q3_K", 256, 110), 12: ("Q4_K", 256, 144), 13: ("Q5_K", 256, 176), 14: ("Q6_K", 256, 210),
+    16: ("IQ2_XXS", 256, 66), 17: ("IQ2_XS", 256, 74), 18: ("IQ3_XXS", 256, 98),
+    19: ("IQ1_S", 256, 50), 20: ("IQ4_NL", 32, 18),
     21: ("IQ3_S", 256, 110), 22: ("IQ2_S", 256, 82), 23: ("IQ4_XS", 256, 136), 26: ("I32", 1, 4),
     29: ("IQ1_M", 256, 56), 30: ("BF16", 1, 2), 34: ("TQ1_0", 256, 54), 35: ("TQ2_0", 256, 66),
     39: ("MXFP4", 32, 17), 40: ("NVFP4", 64, 36), 41: ("Q1_0", 128, 18), 42: ("Q2_0", 64, 18),
 }  # fmt: skip
-"""Type number to name, elements a block, bytes a block. Types that ggml uses only inside a computation are left out."""
+"""Type number to (name, elements a block, bytes a block), without types that no file holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """An array value. `strings` holds the elements where they were asked for, `raw` the bytes of numbers."""
+    """An array value: `raw` holds numbers as bytes, `strings` those under a key to keep."""
 
     type: int
     count: int
@@ -90,7 +91,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class GgufFile:
-    """What a file says about itself. Tensors are in file order."""
+    """The header of a file. Tensors are in file order."""
 
     path: Path
     size: int
@@ -133,16 +134,16 @@ class GgufFile:
 
 
 def shown(text: str | bytes) -> str:
-    """A string from a file for a message: quoted, escaped, at most about 60 characters."""
+    """A string from a file, quoted and escaped for a message; at most about 60 characters."""
     if isinstance(text, bytes):
         text = text[:64].decode("utf-8", errors="replace")
     return ascii(text if len(text) <= 56 else text[:53] + "...")
 
 
 def read_gguf(path: Path, *, keep: Collection[str] = ()) -> GgufFile:
-    """Read the container. Elements of string arrays are kept for the keys in `keep` only.
+    """Read the container; string arrays keep their elements under the keys in `keep` only.
 
-    Raises ModelFileError on anything broken, and OSError when the file cannot be read.
+    Raises ModelFileError when anything is broken, OSError when the file cannot be read.
     """
     with path.open("rb", buffering=0) if _is_regular(path) else _refuse(path) as file:
         size = file.seek(0, 2)
@@ -160,7 +161,7 @@ def _refuse(path: Path) -> NoReturn:
 
 
 class _Reader:
-    """A forward-only reader over a window that grows from the file's start."""
+    """Reads forward over a window that grows from the start of the file."""
 
     def __init__(self, path: Path, file: BinaryIO, size: int, keep: frozenset[str]) -> None:
         self._path, self._file, self._size, self._keep = path, file, size, keep
@@ -184,7 +185,7 @@ class _Reader:
         if version not in (2, 3):
             self._fail(f"has GGUF version {version}; versions 2 and 3 can be read")
         tensor_count, pair_count = self._number(_U64), self._number(_U64)
-        # a tensor takes 24 bytes at least, a pair 13
+        # a tensor takes at least 24 bytes, a pair 13
         if tensor_count > min(MAX_TENSORS, self._left() // 24):
             self._fail(f"declares {tensor_count} tensors, more than it can hold")
         if pair_count > min(MAX_PAIRS, self._left() // 13):
@@ -221,14 +222,14 @@ class _Reader:
                 self._fail(f"declares {count} strings under {shown(key)}, more than it can hold")
             return Array(kind, count, self._many_strings(count, key in self._keep))
         layout = _SCALARS.get(kind)
-        if layout is None:  # an array of arrays is among these: llama.cpp reads none
+        if layout is None:  # also an array of arrays, which llama.cpp does not read
             self._fail(f"has an array of unsupported type {kind} under {shown(key)}")
         if count > MAX_ELEMENTS or count * layout.size > self._left():
             self._fail(f"declares {count} elements under {shown(key)}, more than it can hold")
         return Array(kind, count, raw=self._take(count * layout.size))
 
     def _many_strings(self, count: int, keep: bool) -> tuple[bytes, ...] | None:
-        # the one loop that runs some hundred thousand times: names are local, the window grows by doubling
+        # runs some hundred thousand times, so names are local and the window grows by doubling
         found: list[bytes] = []
         unpack, data, at, end = _U64.unpack_from, self._data, self._at, len(self._data)
         for _ in range(count):
@@ -247,7 +248,7 @@ class _Reader:
 
     def _alignment(self, values: dict[str, Value]) -> int:
         alignment = values.get("general.alignment", 32)
-        # ggml's CPU backend aborts on data that does not lie at a multiple of 32 bytes
+        # ggml's CPU backend aborts on data that is not aligned to 32 bytes
         if type(alignment) is not int or alignment % 32 or not 32 <= alignment <= 1 << 20:
             self._fail("has an alignment that is not a multiple of 32 bytes")
         if alignment & (alignment - 1):
@@ -322,7 +323,7 @@ class _Reader:
         return self._size - self._at
 
     def _grow(self, end: int) -> bytes:
-        """Widen the window to `end` bytes at least."""
+        """Widen the window to at least `end` bytes."""
         if end > self._size:
             self._fail(
                 "ends in the middle of its header", hint="the download may have been cut off"

@@ -1,4 +1,4 @@
-"""The vocabulary in a GGUF header: pieces as raw bytes, special tokens, and the defaults that llama.cpp assumes."""
+"""The vocabulary in a GGUF header: pieces as bytes, special tokens, llama.cpp's defaults."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from adec.engines.end_names import SHOWN_NAMES, end_tokens
 from adec.engines.llama.gguf_reader import STRING, GgufFile, shown
-from adec.engines.vocabulary import Vocabulary
+from adec.engines.vocabulary import SHOWN_NAMES, Vocabulary, end_tokens
 
 TOKENS = "tokenizer.ggml.tokens"
 _PREFIX = "tokenizer.ggml."
@@ -25,16 +24,16 @@ _BYTE_TOKEN = re.compile(rb"<0x([0-9A-Fa-f]{2})>")
 # bytes that no UTF-8 text holds
 _NEVER = frozenset({0xC0, 0xC1, *range(0xF5, 0x100)})
 
-# the others belong to encoders and to RWKV; llama.cpp runs for ever, or aborts, on a vocabulary that fits them badly
+# other kinds belong to encoders and RWKV; llama.cpp hangs or aborts when a vocabulary misfits them
 _KINDS = ("gpt2", "llama", "gemma4")
 _MARKED = frozenset({"llama", "gemma4"})
-"""Kinds that write a space as U+2581 and single bytes as <0xNN>."""
+"""Kinds that write a space as U+2581 and a single byte as <0xNN>."""
 _BYTE_LEVEL = "gpt2"
 _NO_BYTE = 0xFFFF
 _ALPHABET_END = 0x180
-"""Code points of GPT-2's alphabet lie below."""
+"""GPT-2's alphabet ends before this code point."""
 _BETWEEN = b"\xff"
-"""Parts tokens that are looked at together; no UTF-8 holds it."""
+"""Separates tokens that are converted together; no UTF-8 text contains it."""
 _AT_ONCE = 16384
 _BEGIN_BY_DEFAULT = frozenset(
     [
@@ -52,11 +51,14 @@ _BEGIN_BY_DEFAULT = frozenset(
         "gemma4",
     ]
 )
-"""Pre-tokenizers after which llama.cpp adds a begin token unless the file says otherwise."""
+"""Pre-tokenizers with which llama.cpp adds a begin token unless the file says otherwise."""
 
 
 def read_vocabulary(gguf: GgufFile) -> Vocabulary:
-    """The vocabulary of a file. Raises ModelFileError when it is absent, inconsistent, or would abort llama.cpp."""
+    """The vocabulary of a file.
+
+    Raises ModelFileError when it is absent, inconsistent, or would abort llama.cpp.
+    """
     kind = gguf.text(_PREFIX + "model")
     if kind is None or kind in ("none", "no_vocab"):
         gguf.fail("has no tokenizer", "a model with its vocabulary is needed")
@@ -106,7 +108,7 @@ def _tokens(gguf: GgufFile) -> tuple[bytes, ...]:
     if len(names) != len(tokens):
         gguf.fail("has the same token twice in its vocabulary")
     try:
-        # a character that two tokens share is broken by what parts them
+        # a separator, so that two broken tokens cannot form a character together
         b"\0".join(tokens).decode("utf-8")
     except UnicodeDecodeError:
         bad = next((token for token in tokens if not _is_text(token)), b"")
@@ -152,7 +154,7 @@ def _check_bytes(
         if type_ == _BYTE and not _BYTE_TOKEN.fullmatch(token):
             gguf.fail(f"calls {shown(token)} a byte token")
     if kind == "llama":
-        # without them a character that is not in the vocabulary ends the process inside llama.cpp
+        # without them llama.cpp aborts on a character that the vocabulary lacks
         names = set(tokens)
         for byte in range(256):
             plain = 0 < byte < 0x80 and bytes([byte]) in names
@@ -191,17 +193,18 @@ def _pieces(
         if type_ in (_CONTROL, _UNKNOWN, _USER):
             pieces[token] = tokens[token]
         elif type_ == _UNUSED:
-            pieces[token] = b""  # rows that pad the head; a folder has no names for them either
+            pieces[token] = b""  # pads the head
         elif type_ == _BYTE:
             pieces[token] = bytes([int(tokens[token][3:5], 16)])
     return tuple(pieces)
 
 
 def _unmapped(tokens: tuple[bytes, ...]) -> list[bytes]:
-    """The bytes that byte-level tokens, which are UTF-8, stand for.
+    """The bytes that byte-level tokens stand for.
 
-    By arrays, since one token at a time takes a quarter of a second for a large vocabulary: every character of the alphabet has one
-    byte or two, so the lead and the six low bits of what follows it name it.
+    Done on arrays, since a loop over the tokens of a large vocabulary takes a quarter of a second.
+    A character of the alphabet has one or two bytes in UTF-8, so its lead byte and the low six bits
+    of the next byte identify it.
     """
     table = _byte_level_table()
     byte_of = _table_by_lead(table)
@@ -222,7 +225,7 @@ def _unmapped(tokens: tuple[bytes, ...]) -> list[bytes]:
 
 
 def _table_by_lead(table: dict[int, int]) -> NDArray[np.uint16]:
-    """Lead byte times 64 plus the low bits of the next one, to the byte that the character stands for."""
+    """From lead byte times 64 plus the low six bits of the next to the byte meant."""
     found = np.full(256 * 64, _NO_BYTE, dtype=np.uint16)
     for point in range(_ALPHABET_END):
         byte = table.get(point, point)
@@ -238,7 +241,7 @@ def _table_by_lead(table: dict[int, int]) -> NDArray[np.uint16]:
 
 
 def _unmap(token: bytes, table: dict[int, int]) -> bytes:
-    """One token; a character outside the byte alphabet stands for itself."""
+    """The bytes of one token; a character outside the alphabet stands for itself."""
     return b"".join(
         bytes([byte]) if (byte := table.get(ord(char), ord(char))) < 256 else char.encode("utf-8")
         for char in token.decode("utf-8")
@@ -246,10 +249,10 @@ def _unmap(token: bytes, table: dict[int, int]) -> bytes:
 
 
 def _byte_level_table() -> dict[int, int]:
-    """GPT-2's alphabet backwards: printable Latin-1 stands for itself, the other bytes for U+0100 and up."""
+    """GPT-2's alphabet: printable Latin-1 stands for itself, U+0100 and up for other bytes."""
     plain = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = [byte for byte in range(256) if byte not in plain]
-    # a Latin-1 character that is not in the alphabet must not pass for a byte
+    # a Latin-1 character outside the alphabet must not be taken for a byte
     table = {byte: _NO_BYTE for byte in others}
     table.update({0x100 + i: byte for i, byte in enumerate(others)})
     return table

@@ -1,8 +1,8 @@
 """The only module that imports llama-cpp-python: its C functions, its log, and shared models.
 
-The high-level `Llama` class is not used: it has no sequences, copies logits in Python and hides return
-codes. Structs of parameters change with every release, so they start from the library's defaults and
-are set by name.
+The high-level `Llama` class is not used: it has no sequences, copies logits in Python and hides
+return codes. Structs of parameters change with every release, so they start from the library's
+defaults and are set by name.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _ERROR, _CONTINUED = 4, 5  # ggml_log_level
 
 
 class _Log:
-    """The last lines that llama.cpp wrote; silent unless `echo` is set."""
+    """The last lines that llama.cpp logged; printed too when `echo` is set."""
 
     def __init__(self) -> None:
         self.echo = False
         self._lines: deque[tuple[int, str]] = deque(maxlen=60)
 
     def write(self, level: int, text: bytes, _data: object) -> None:
-        """The callback for C. Nothing may leave it as an exception."""
+        """The callback for C; it must not raise."""
         line = text.decode("utf-8", errors="replace")
         if self.echo and sys.stderr is not None:
             print(line, end="", file=sys.stderr, flush=True)
@@ -40,12 +40,12 @@ class _Log:
         self._lines.append((level, line))
 
     def take_error(self) -> str | None:
-        """The most telling error line since the last call, without its function name; forget the rest."""
+        """The first error line since the last call, without its function name; clears the log."""
         errors = [line.strip() for level, line in self._lines if level == _ERROR and line.strip()]
         self._lines.clear()
         if not errors:
             return None
-        # the first line names the cause; those after it say only that loading failed
+        # the first line names the cause, the rest only say that loading failed
         return re.sub(r"^[\w:~<>]+: ", "", errors[0])[:200]
 
 
@@ -61,14 +61,14 @@ def echo_logs(on: bool) -> None:
 
 
 def library() -> Any:
-    """The module of raw C functions, imported and initialised at the first call.
+    """The module of C functions, imported and initialised at the first call.
 
-    Raises EngineError with the command that installs it when it is absent.
+    Raises EngineError, with the command that installs it, when it does not load.
     """
     global _module, _callback
     with _lock:
         if _module is None:
-            # an assertion in ggml would otherwise start a debugger on this process before it aborts
+            # otherwise a failed assertion in ggml starts a debugger on this process
             os.environ.setdefault("GGML_NO_BACKTRACE", "1")
             try:
                 from llama_cpp import llama_cpp as module
@@ -77,7 +77,7 @@ def library() -> Any:
                     f"GGUF models need llama-cpp-python, which does not load: {error}",
                     hint="pip install llama-cpp-python",
                 ) from error
-            # kept for the life of the process: C holds the pointer
+            # C holds the pointer as long as the process lives
             _callback = module.llama_log_callback(log.write)
             module.llama_log_set(_callback, ctypes.c_void_p(0))
             module.llama_backend_init()
@@ -92,7 +92,7 @@ def function_returning_address(module: Any, name: str, *arguments: Any) -> Any:
 
 
 def failure(what: str, hint: str | None = None) -> EngineError:
-    """An EngineError that carries llama.cpp's own last error line."""
+    """An EngineError that quotes llama.cpp's own error."""
     reason = log.take_error()
     return EngineError(f"{what}: {reason}" if reason else what, hint=hint)
 
@@ -141,7 +141,7 @@ def acquire_model(path: Path, *, gpu_layers: int, mmap: bool) -> SharedModel:
 
 
 def release_model(shared: SharedModel) -> None:
-    """Give a share back; the last one frees the weights."""
+    """Return a share; the last one frees the weights."""
     with _lock:
         shared.users -= 1
         if shared.users == 0:
@@ -157,7 +157,7 @@ def default_threads(parameters: int) -> int:
     """Threads for a model: one where a forward takes a millisecond at most, else the usable cores.
 
     Threads of llama.cpp wait for each other by spinning. Of two that share busy cores with other
-    programs, one often waits for a whole time slice (100 ms instead of 0.6), which a tiny model cannot
-    win back.
+    programs, one often waits for a whole time slice (100 ms instead of 0.6), which a tiny model
+    cannot win back.
     """
     return 1 if parameters < FEW else usable_cores()

@@ -1,9 +1,9 @@
-"""GGUF models through llama.cpp's C functions: one sequence, and token trees as branches of a batch.
+"""GGUF models through llama.cpp's C functions: one sequence, and trees as branches of a batch.
 
-Sequence 0 is the trunk. Every leaf of a tree gets a sequence of its own that starts as a copy of the
-trunk's tags: the cells are shared, so nothing is computed twice. A node is one token that belongs to
-the sequences of all leaves under it. The tags stay from tree to tree, since setting them costs 0.1 ms
-for a branch and a thousand tokens. A chain needs none of this and runs on sequence 0.
+Sequence 0 is the trunk. Every leaf of a tree gets a sequence of its own that starts as a copy of
+the trunk's tags: the cells are shared, so nothing is computed twice. A node is one token that
+belongs to the sequences of all leaves under it. The tags stay from tree to tree, since setting them
+costs 0.1 ms for a branch and a thousand tokens. A chain needs none of this and runs on sequence 0.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ MAX_BRANCHES = 64
 class LlamaEngine(SequenceEngine):
     """One llama.cpp context on a GGUF model; see `adec.engines.base.Engine` for the contract.
 
-    Engines on the same file share its weights. A forward of one token is the hot path: two C calls and
-    one copy.
+    Engines on the same file share its weights. A forward of one token is the hot path: two C calls
+    and one copy.
     """
 
     @classmethod
@@ -82,7 +82,7 @@ class LlamaEngine(SequenceEngine):
         """Use `open`."""
         library = session.library
         self._session = session
-        # also at interpreter exit, where a context freed after the library's own teardown would crash
+        # runs also at interpreter exit: freeing a context after the library's teardown would crash
         self._finalizer = weakref.finalize(self, session.close)
         super().__init__(
             header, LlamaTokenizer(session), context=context, branches=max(branches, 1)
@@ -146,7 +146,7 @@ class LlamaEngine(SequenceEngine):
                 library.llama_memory_seq_cp(memory, 0, branch, self._tagged[branch], start)
                 self._tagged[branch] = start
         if known and before is None:
-            # a chain lay on sequence 0; as the first branch of a tree it lies on sequence 1
+            # a pending chain is on sequence 0; the first branch of a tree is on sequence 1
             library.llama_memory_seq_cp(memory, 0, 1, start, start + known)
             library.llama_memory_seq_rm(memory, 0, start, -1)
         for source, branch, depth in joins:
@@ -167,7 +167,7 @@ class LlamaEngine(SequenceEngine):
         library, memory = self._session.library, self._session.memory
         if path:
             library.llama_memory_seq_cp(memory, self._owners[path[-1]][0], 0, start, end)
-        # cells that belong to no sequence any more are free again
+        # cells that no sequence owns any more become free
         for branch in range(1, len(self._tagged)):
             if self._tagged[branch] == start:
                 library.llama_memory_seq_rm(memory, branch, start, -1)
@@ -187,7 +187,7 @@ class LlamaEngine(SequenceEngine):
         for begin in range(0, count, self._capacity):
             end = min(begin + self._capacity, count)
             size = end - begin
-            first = max(0, count - rows - begin)  # tokens of this piece before it want no row
+            first = max(0, count - rows - begin)  # of the tokens that want a row
             batch.tokens[:size] = tokens[begin:end]
             batch.positions[:size] = np.arange(start + begin, start + end)
             batch.sequence_counts[:size] = 1
@@ -281,9 +281,9 @@ def grown_owners(
 
     The first `known` nodes of the tree are owned as in `before`.
 
-    Every leaf has a branch of its own, numbered from 1; an inner node belongs to the branches of all
-    leaves under it. A new node continues the branch that ends at its parent, if there is one; every
-    further leaf gets a new branch, which joins the path above it.
+    Every leaf has a branch of its own, numbered from 1; an inner node belongs to the branches of
+    all leaves under it. A new node continues the branch that ends at its parent, if there is one;
+    every further leaf gets a new branch, which joins the path above it.
     """
     owners = [list(owned) for owned in before] + [[] for _ in range(len(tree) - known)]
     ends = {branch: node for node, owned in enumerate(before) for branch in owned}

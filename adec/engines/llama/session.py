@@ -15,20 +15,20 @@ MAX_TEXT = 1 << 28
 """Bytes of text that a tokenizer takes at once; llama.cpp counts in 32 bits."""
 
 _KEPT = 4
-"""Plain decoding holds one row while it asks for the next; only methods that look back hold more."""
+"""Plain decoding holds one row while it computes the next; few methods hold more."""
 _UNHELD = 3
-"""References to an unused array: its pair in the list, the loop variable, `getrefcount`'s argument."""
+"""References to an unused array: its pair, the loop variable, the argument of `getrefcount`."""
 
 
 class Session:
-    """A context on a shared model. `close` is idempotent and is all that must happen at the end."""
+    """A context on a shared model; `close` it at the end."""
 
     def __init__(
         self, model: SharedModel, *, tokens: int, sequences: int, threads: int, batch_threads: int
     ) -> None:
-        """Take over one share of `model`, which is given back when this fails.
+        """Takes over one share of `model`, and returns it when this fails.
 
-        Raises EngineError when llama.cpp refuses, mostly for want of memory.
+        Raises EngineError when llama.cpp refuses, mostly for lack of memory.
         """
         self.library = library()
         self.model = model
@@ -38,9 +38,9 @@ class Session:
         parameters.n_ctx = max(tokens, 256)
         parameters.n_batch = parameters.n_ubatch = 512
         parameters.n_seq_max = sequences
-        # one pool of cells for all sequences: without it a token cannot belong to several branches
+        # one pool of cells for all sequences, so that a token can belong to several branches
         parameters.kv_unified = True
-        # keep what slid out of a window, or a rewind would find holes
+        # keep cells that slid out of a window, since a rewind may need them
         parameters.swa_full = True
         parameters.n_threads = threads
         parameters.n_threads_batch = batch_threads
@@ -56,7 +56,7 @@ class Session:
             raise error
 
     def close(self) -> None:
-        """Free the context and the share of the model."""
+        """Free the context and return the share of the model. Calling it twice is harmless."""
         if self.closed:
             return
         self.closed = True
@@ -67,7 +67,7 @@ class Session:
 
 
 class Batch:
-    """A reusable llama_batch over numpy arrays: token, position, sequences and the wish for a row, a token each."""
+    """A reusable llama_batch over numpy arrays: per token its id, position, sequences, `wanted`."""
 
     def __init__(self, capacity: int, sequences: int) -> None:
         module = library()
@@ -131,8 +131,8 @@ class LlamaTokenizer:
 class SpareRows:
     """Arrays of shape (1, vocabulary), float32, reused as soon as nobody holds them.
 
-    Between two forwards of 4 ms, with cold caches, allocating 32,000 logits and asking for their address
-    takes longer than copying the values (12 microseconds).
+    Between two forwards of 4 ms, with cold caches, allocating 32,000 logits and asking for their
+    address takes longer than copying the values (12 microseconds).
     """
 
     def __init__(self, vocabulary: int) -> None:
@@ -140,10 +140,7 @@ class SpareRows:
         self._rows: list[tuple[NDArray[np.float32], int]] = []
 
     def take(self) -> tuple[NDArray[np.float32], int]:
-        """An array that nobody else holds, not even through a view, and its address.
-
-        Its values are arbitrary.
-        """
+        """An unused array with arbitrary values, not even viewed by others, and its address."""
         for row, address in self._rows:
             if sys.getrefcount(row) == _UNHELD:
                 return row, address

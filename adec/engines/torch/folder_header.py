@@ -1,4 +1,4 @@
-"""A Hugging Face model folder before its weights are loaded, read without torch and transformers."""
+"""The header of a Hugging Face model folder, read without torch and transformers."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from adec.engines.base import Capability, ModelHeader, ModelInfo
-from adec.engines.bounded_json import read_json
+from adec.engines.torch.folder_files import TensorEntry, read_json, read_tensors
 from adec.engines.torch.folder_vocabulary import CONFIG_LIMIT, TOKENS_LIMIT, read_vocabulary
-from adec.engines.torch.safetensors_header import TensorEntry, read_tensors
 from adec.errors import ModelFileError
 
 LAYERS_LIMIT = 4096
 CONTEXT_WITHOUT_LIMIT = 8192
-"""Tokens of context where a config names no limit (a recurrent model)."""
+"""Context of a model whose config names no limit (a recurrent one)."""
 
 _CODE_KEYS = frozenset({"auto_map", "custom_generate", "trust_remote_code", "custom_pipelines"})
-# fields through which a config can have transformers fetch compiled kernels by a Hub name
+# fields that make transformers fetch compiled kernels from the Hub
 _KERNEL_KEY = re.compile(r"(attn|attention|experts)_implementation|kernel_config")
 _RECURRENT_TYPE = re.compile(
     r"mamba|rwkv|jamba|bamba|zamba|xlstm|recurrent|lfm2|lfm3|falcon_h1|kimi_linear"
     r"|nemotron_h|hybrid|qwen3_next|qwen3_5|qwen4_exp|minimax$"
 )
-# transformers keeps the state of these outside its key-value cache
+# transformers keeps their state outside its key-value cache
 _STATE_ELSEWHERE = frozenset({"mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm"})
 _RECURRENT_LAYER = re.compile(r"linear|mamba|recurrent|conv|ssm|hybrid|rwkv|delta")
 _EMBEDDINGS = ("model.embed_tokens.weight", "transformer.wte.weight", "gpt_neox.embed_in.weight")
@@ -35,8 +34,8 @@ _SENSES = ("vision_config", "audio_config", "vision_tower", "speech_config", "im
 def read_folder_header(path: Path) -> ModelHeader:
     """The header of the model in the folder `path`.
 
-    Raises ModelFileError, one line and a hint, when something is missing, broken, hostile or of a kind
-    that the torch engine does not run; a folder that asks for code of its own is always refused.
+    Raises ModelFileError when something is missing, broken, hostile or of a kind that the torch
+    engine does not run. A folder that wants to run code of its own is always refused.
     """
     if not path.is_dir():
         raise ModelFileError(f"{path} is not a folder")
@@ -79,7 +78,7 @@ def _refuse_code(folder: Path, config: dict[str, Any]) -> None:
             configs[name] = read_json(folder / name, CONFIG_LIMIT)
     for name, fields in configs.items():
         for key, value in _walk(fields):
-            # an empty field names no code
+            # an empty field asks for nothing
             if key in _CODE_KEYS and value:
                 raise ModelFileError(
                     f"{folder / name} asks for code of its own ({key}), which adec never runs",
@@ -87,7 +86,8 @@ def _refuse_code(folder: Path, config: dict[str, Any]) -> None:
                 )
             if isinstance(value, str) and "/" in value and _KERNEL_KEY.search(key):
                 raise ModelFileError(
-                    f"{folder / name} asks for kernels from elsewhere ({key}), which adec never loads"
+                    f"{folder / name} asks for kernels from elsewhere ({key}),"
+                    " which adec never loads"
                 )
     if config.get("transformers_weights") is not None:
         raise ModelFileError(
@@ -100,7 +100,7 @@ def _refuse_code(folder: Path, config: dict[str, Any]) -> None:
 
 
 def _walk(node: Any) -> Iterator[tuple[str, Any]]:
-    """Every key with its value, at any depth."""
+    """Every key and its value, at any depth."""
     waiting = [node]
     while waiting:
         part = waiting.pop()
@@ -153,7 +153,8 @@ def _number(config: dict[str, Any], folder: Path, *names: str, maximum: int) -> 
         if value is not None:
             if type(value) is not int or not 1 <= value <= maximum:
                 raise ModelFileError(
-                    f"{folder / 'config.json'} has a {name} that is no number from 1 to {maximum}"
+                    f"{folder / 'config.json'} has a {name} that is not an integer"
+                    f" from 1 to {maximum}"
                 )
             return value
     raise ModelFileError(f"{folder / 'config.json'} has no {names[0]}")
@@ -177,7 +178,7 @@ def _name(folder: Path) -> str:
 def _parameters(config: dict[str, Any], tensors: Mapping[str, TensorEntry]) -> int:
     count = sum(entry.count for entry in tensors.values())
     if config.get("tie_word_embeddings") is True and any(n in tensors for n in _EMBEDDINGS):
-        # a file may hold the head although it is the embeddings once more
+        # a file may hold the head although it is tied to the embeddings
         count -= sum(tensors[name].count for name in tensors if name == "lm_head.weight")
     return count
 
@@ -201,7 +202,7 @@ def _capabilities(
         missing["rewind"] = missing["tree"] = "it has recurrent layers, whose state cannot go back"
     elif layer_types - {"full_attention", "sliding_attention", "chunked_attention"}:
         missing["rewind"] = missing["tree"] = "it has layers that adec does not know"
-    elif _looks_back_only_so_far(config, layer_types):
+    elif _has_window(config, layer_types):
         missing["tree"] = "its attention has a sliding window"
     elif "model.norm.weight" not in tensors or not any(
         name.startswith("model.layers.0.") for name in tensors
@@ -211,12 +212,12 @@ def _capabilities(
     return every - missing.keys(), missing
 
 
-def _looks_back_only_so_far(config: dict[str, Any], layer_types: set[str]) -> bool:
-    """Whether some layer may not see the whole context."""
+def _has_window(config: dict[str, Any], layer_types: set[str]) -> bool:
+    """Whether some layer attends to a part of the context only."""
     if layer_types:
         return layer_types != {"full_attention"}
     if config.get("attention_chunk_size") is not None:
         return True
-    # Qwen writes a window into its config and switches it off beside it
+    # Qwen's configs name a window and switch it off
     used = config.get("use_sliding_window", True) is not False
     return config.get("sliding_window") is not None and used

@@ -1,4 +1,4 @@
-"""The vocabulary of a model folder, from tokenizer.json and its companions, in llama.cpp's terms."""
+"""The vocabulary and the tokenizer of a model folder: tokenizer.json and its companions."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from adec.engines.bounded_json import parse_json, read_bounded, read_json
-from adec.engines.end_names import SHOWN_NAMES, end_tokens
-from adec.engines.vocabulary import Vocabulary
-from adec.errors import ModelFileError
+from adec.engines.torch.folder_files import parse_json, read_bounded, read_json
+from adec.engines.vocabulary import SHOWN_NAMES, Vocabulary, end_tokens
+from adec.errors import EngineError, ModelFileError
 
 TOKENIZER_LIMIT = 64 << 20
 CONFIG_LIMIT = 16 << 20
@@ -20,14 +19,14 @@ TOKENS_LIMIT = 1 << 22
 
 _SPACE_MARK = "\N{LOWER ONE EIGHTH BLOCK}"
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
-# names that llama.cpp's converter takes for control tokens even where tokenizer.json does not say so
+# names that llama.cpp's converter takes for control tokens, whatever tokenizer.json says
 _CONTROL_NAME = re.compile(
     r"<\|.*\|>|<\uff5c.*\uff5c>|<unused.*>|<pad>|<mask>|<2mass>|\[@BOS@\]", re.DOTALL
 )
 
 
 def byte_to_unicode() -> dict[int, str]:
-    """The printable character that byte-level BPE writes for each byte (as GPT-2 defined it)."""
+    """GPT-2's byte-level alphabet: the printable character that stands for each byte."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     table = {byte: chr(byte) for byte in printable}
     for byte in range(256):
@@ -40,20 +39,20 @@ _UNICODE_TO_BYTE = {char: bytes([byte]) for byte, char in byte_to_unicode().item
 
 
 def looks_like_control(name: str) -> bool:
-    """Whether llama.cpp's converter takes an added token of this name for a control token."""
+    """Whether llama.cpp's converter makes an added token of this name a control token."""
     return _CONTROL_NAME.fullmatch(name) is not None
 
 
 def read_vocabulary(folder: Path, config: dict[str, Any], size: int) -> Vocabulary:
-    """The vocabulary of `folder`, filled up with unused tokens (no bytes) to `size`, the width of a row.
+    """The vocabulary of `folder`, padded with unused tokens (no bytes) to `size`, a row's width.
 
-    `config` is the folder's parsed config.json. Raises ModelFileError.
+    `config` is the parsed config.json. Raises ModelFileError.
     """
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise ModelFileError(
             f"{folder} has no tokenizer.json",
-            hint="save a fast tokenizer there: AutoTokenizer.from_pretrained(...).save_pretrained(...)",
+            hint="write one: AutoTokenizer.from_pretrained(...).save_pretrained(...)",
         )
     tokenizer = read_json(path, TOKENIZER_LIMIT)
     settings = _optional(folder / "tokenizer_config.json")
@@ -73,7 +72,7 @@ def read_vocabulary(folder: Path, config: dict[str, Any], size: int) -> Vocabula
             control.add(token)
             pieces[token] = names[token]
         else:
-            # the converter writes the marks of spaces in user-defined tokens as spaces
+            # the converter turns space marks of user-defined tokens into spaces
             pieces[token] = _utf8(name.replace(_SPACE_MARK, " "))
     ids = {name: token for token, name in enumerate(names) if name}
     end = end_tokens(
@@ -128,7 +127,7 @@ def _kind(path: Path, tokenizer: dict[str, Any], model: dict[str, Any]) -> str:
 
 
 def _parts(node: Any) -> Iterator[dict[str, Any]]:
-    """A component of a tokenizer and those inside its sequences."""
+    """A component of a tokenizer, and the members of sequences in it."""
     waiting = [node]
     while waiting:
         part = waiting.pop()
@@ -201,7 +200,7 @@ def _ids(value: Any, where: str, size: int) -> list[int]:
 
 
 def _named(value: Any, ids: dict[bytes, int]) -> list[int]:
-    """The id of a token in tokenizer_config.json, a string or an object with its content; empty if unknown."""
+    """The id of a token named in tokenizer_config.json; empty if unknown."""
     if isinstance(value, dict):
         value = value.get("content")
     token = ids.get(_utf8(value)) if isinstance(value, str) else None
@@ -226,7 +225,7 @@ def _adds_begin(settings: dict[str, Any], tokenizer: dict[str, Any], begin: str)
 def _chat_template(folder: Path, settings: dict[str, Any]) -> str | None:
     path = folder / "chat_template.jinja"
     if path.is_file():
-        # as transformers does, the file wins over the field
+        # the file wins over the field, as in transformers
         return read_bounded(path, TEMPLATE_LIMIT).decode("utf-8", errors="replace")
     template = settings.get("chat_template")
     if isinstance(template, list):
@@ -242,10 +241,10 @@ def _chat_template(folder: Path, settings: dict[str, Any]) -> str | None:
 
 
 def tokenizer_json(folder: Path, control: frozenset[int]) -> str:
-    """tokenizer.json with every token of `control` marked special, and without truncation or padding.
+    """tokenizer.json with all of `control` marked special, without truncation or padding.
 
-    A name that looks like a control token but is not marked so would else be read as that token in text
-    that a person brings. Raises ModelFileError.
+    An unmarked control token would be recognised by its name even in text from a person. Raises
+    ModelFileError.
     """
     path = folder / "tokenizer.json"
     tokenizer = parse_json(read_bounded(path, TOKENIZER_LIMIT), path)
@@ -254,3 +253,42 @@ def tokenizer_json(folder: Path, control: frozenset[int]) -> str:
             row["special"] = True
     tokenizer["truncation"] = tokenizer["padding"] = None
     return json.dumps(tokenizer)
+
+
+class FolderTokenizer:
+    """The `tokenizers` library on one tokenizer.json, which is read at the first text."""
+
+    def __init__(self, folder: Path, vocabulary: Vocabulary) -> None:
+        self._folder = folder
+        self._vocabulary = vocabulary
+        self._tokenizer: Any = None
+
+    def encode(self, text: str, *, special: bool) -> list[int]:
+        """See `Tokenizer.encode`. Lone surrogates become "?".
+
+        Raises EngineError when tokenizer.json has changed or the library refuses it.
+        """
+        tokenizer = self._tokenizer or self._open()
+        # set, names of special tokens are text like any other
+        tokenizer.encode_special_tokens = not special
+        text = text.encode("utf-8", errors="replace").decode()
+        try:
+            ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+        except Exception as error:
+            raise EngineError(f"the tokenizer of {self._folder} failed: {error}") from error
+        return ids
+
+    def _open(self) -> Any:
+        from tokenizers import Tokenizer
+
+        text = tokenizer_json(self._folder, self._vocabulary.control)
+        try:
+            self._tokenizer = Tokenizer.from_str(text)
+        # a panic in the library is a BaseException
+        except BaseException as error:
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
+            raise EngineError(
+                f"cannot read {self._folder / 'tokenizer.json'}: {str(error)[:120]}"
+            ) from error
+        return self._tokenizer

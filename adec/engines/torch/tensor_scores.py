@@ -1,4 +1,4 @@
-"""Scores over a tensor on an accelerator, computed there; rows cross to the CPU only when asked for."""
+"""Scores over a tensor on an accelerator, computed there; rows move to the CPU on demand."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 from adec.signals import Row
 
 _BLOCK = 64
-"""Rows worked on at once: whole prompts of wide rows would need several times their memory."""
+"""Rows per computation, since temporaries for a whole prompt would take several times its size."""
 
 
 class TensorScores:
-    """Rows of logits, shape (rows, vocabulary), that nobody writes to any more.
+    """Scores over logits, shape (rows, vocabulary), that nobody writes to any more.
 
-    A statistic is computed for all rows at the first question, so that a device is asked once a forward and
-    not once a row. Ties go to the lowest id, as in ArrayScores.
+    The first use of a signal computes it for all rows, so that the device is asked once per forward
+    rather than once per row. Ties go to the lowest id, as in ArrayScores.
     """
 
     __slots__ = ("_cache", "_logits")
@@ -45,7 +45,7 @@ class TensorScores:
             return []
         with torch.inference_mode():
             last = row.topk(count, sorted=False).values.min()
-            # topk picks any among equals; all that reach the last value, ids upwards, in a stable sort
+            # topk breaks ties at random, so all ids that reach its last value are sorted stably
             ids = (row >= last).nonzero().squeeze(-1)
             order = row[ids].sort(descending=True, stable=True).indices[:count]
             ids = ids[order]
@@ -81,7 +81,7 @@ class TensorScores:
 
 def _entropies(rows: Tensor) -> Tensor:
     logs = rows.log_softmax(dim=-1)
-    # xlogy-like: a token at -inf adds nothing, but 0 * -inf is not a number
+    # a token at -inf adds nothing, but 0 * -inf is not a number
     return -(logs.exp() * logs.clamp_min(-1e30)).sum(dim=-1)
 
 

@@ -1,7 +1,8 @@
-"""A key-value cache for transformers' models that grows in place and can be cut back to any length.
+"""A KV cache for transformers' models that grows in place and can be cut back to any length.
 
-transformers' own layers concatenate at every token, which copies the whole cache, and a sliding layer forgets what
-left its window, so that it cannot go back. These keep everything in one buffer and hand out views.
+transformers' own layers concatenate at every token, which copies the whole cache, and a sliding
+layer drops what left its window, so it cannot be rewound. These layers keep everything in one
+buffer and return views.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _FIRST_CAPACITY = 256
 
 
 class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """Keys and values of one layer, (1, heads, capacity, head size) each, of which `length` positions count."""
+    """Keys and values of one layer, shape (1, heads, capacity, head size); `length` are valid."""
 
     is_sliding = False
 
@@ -36,7 +37,7 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Write after the last position that counts; views of all that the queries may see."""
+        """Append to the valid positions; views of all that the new queries may see."""
         start, count = self.length, key_states.shape[-2]
         end = start + count
         keys, values = self._key_buffer, self._value_buffer
@@ -54,16 +55,16 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         return self.length
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """(positions that `update` will return, the first of them)."""
+        """(number of positions that `update` will return, the first of them)."""
         first = self._first_visible(self.length)
         return self.length + query_length - first, first
 
     def cut(self, length: int) -> None:
-        """Let only the first `length` positions count, 0 <= length <= self.length."""
+        """Keep the first `length` positions, 0 <= length <= self.length."""
         self.length = length
 
     def gather(self, start: int, offsets: Sequence[int]) -> None:
-        """Of the positions from `start` on, keep those at `offsets` (rising), moved together."""
+        """Of the positions from `start` on, keep those at `offsets` (rising) and close the gaps."""
         still = next((i for i, offset in enumerate(offsets) if i != offset), len(offsets))
         moved = offsets[still:]
         if moved and self._key_buffer is not None and self._value_buffer is not None:
@@ -75,19 +76,19 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         self.length = start + len(offsets)
 
     def crop(self, tokens_to_remove: int) -> None:
-        """transformers' own call, with the negative count that it uses."""
+        """Called by transformers, with a negative count."""
         self.cut(max(0, self.length - abs(tokens_to_remove)))
 
     def reset(self) -> None:
         self.length = 0
 
     def _first_visible(self, start: int) -> int:
-        """The earliest position that a query at `start` or later may see."""
+        """The earliest position that queries from `start` on may see."""
         del start
         return 0
 
     def _grow(self, needed: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Buffers for `needed` positions at least, doubled, with what counts copied over."""
+        """Larger buffers, at least doubled, with the valid positions copied over."""
         if not self.is_initialized:
             self.lazy_initialization(keys, values)
         capacity = _FIRST_CAPACITY
@@ -105,7 +106,7 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
 
 
 class GrowingWindowLayer(GrowingLayer):  # type: ignore[no-untyped-call]
-    """The same for a layer with a sliding window: everything is kept, the window alone is handed out."""
+    """For a layer with a sliding window: keeps everything, returns the window only."""
 
     is_sliding = True
 
@@ -118,7 +119,7 @@ class GrowingWindowLayer(GrowingLayer):  # type: ignore[no-untyped-call]
 
 
 def new_cache(config: PretrainedConfig, limit: int) -> tuple[Cache, bool]:
-    """An empty cache for at most `limit` positions, and whether every layer of it can be cut back."""
+    """An empty cache for at most `limit` positions, and whether all its layers can be cut."""
     cache = DynamicCache(config=config)
     whole = bool(cache.layers)
     for i, layer in enumerate(cache.layers):
@@ -132,7 +133,7 @@ def new_cache(config: PretrainedConfig, limit: int) -> tuple[Cache, bool]:
 
 
 def cut(cache: Cache, length: int) -> None:
-    """Cut every layer of a cache whose layers all grow."""
+    """Cut every layer to `length` positions."""
     for layer in cache.layers:
         if isinstance(layer, GrowingLayer):
             # a failed forward leaves the layers that it did not reach shorter

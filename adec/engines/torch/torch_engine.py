@@ -1,4 +1,4 @@
-"""A Hugging Face model folder on torch, through transformers' own modules."""
+"""Hugging Face folders on torch, through transformers' own modules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from adec.engines.base import ModelHeader, OpenOptions
 from adec.engines.sequence import SequenceEngine
-from adec.engines.torch.folder_tokenizer import FolderTokenizer
+from adec.engines.torch.folder_vocabulary import FolderTokenizer
 from adec.engines.torch.tensor_scores import TensorScores
 from adec.engines.torch.torch_weights import Weights, engine_error
 from adec.errors import EngineError
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from transformers import Cache
 
 CONTEXT = 8192
-"""Tokens of context where the caller names none."""
+"""Tokens of context unless the caller wants another number."""
 CHUNK = 1024
-"""Tokens of one forward at most: longer inputs would need scratch memory in proportion."""
+"""Most tokens of one forward, since scratch memory grows with them."""
 
 
 class TorchEngine(SequenceEngine):
@@ -52,9 +52,9 @@ class TorchEngine(SequenceEngine):
 
     @classmethod
     def open(cls, header: ModelHeader, options: OpenOptions) -> TorchEngine:
-        """Load the weights, or share those that another engine holds on the same device in the same type.
+        """Load the weights, or share those loaded on the same device in the same type.
 
-        Raises EngineError when the device is not there, memory does not suffice or transformers refuses.
+        Raises EngineError when the device is missing, memory runs out or transformers refuses.
         """
         if options.context is not None and options.context < 1:
             raise EngineError(f"a context of {options.context} tokens holds nothing")
@@ -67,7 +67,8 @@ class TorchEngine(SequenceEngine):
             rows = cast(Any, weights.module).get_output_embeddings().weight.shape[0]
             if rows != header.info.vocabulary:
                 raise EngineError(
-                    f"{header.info.path} scores {rows} tokens, its config says {header.info.vocabulary}"
+                    f"{header.info.path} scores {rows} tokens,"
+                    f" its config says {header.info.vocabulary}"
                 )
             return cls(header, options, weights)
         except BaseException:
@@ -137,10 +138,10 @@ class TorchEngine(SequenceEngine):
         return new_cache(self._module.config, self.context)
 
     def _step(self, count: int) -> int:
-        """How many of `count` tokens go into one forward."""
+        """Tokens per forward, of `count`."""
         if "rewind" in self.capabilities:
             return CHUNK
-        # with recurrent layers, some of transformers' models start from nothing at every forward of several
+        # some of transformers' recurrent models start a forward of several tokens from a zero state
         return 1 if self._length else count
 
     def _run(
@@ -197,7 +198,7 @@ class TorchEngine(SequenceEngine):
         threads = self._options.threads
         if count > 1:
             threads = self._options.batch_threads or threads
-        # the count is the process's, so another engine may have changed it
+        # the setting is global, so another engine may have changed it
         if threads is not None and torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
 
@@ -207,17 +208,17 @@ def _device(name: str | None) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        # a tensor is the only proof that the device is there
+        # only allocating a tensor proves that the device exists
         torch.empty(1, device=device)
     except Exception as error:
         raise engine_error(f"there is no device {name[:40]!r} here", error) from error
     if device.type not in ("cpu", "cuda", "mps"):
-        raise EngineError(f"adec does not run on {device.type}", hint="cpu, cuda and mps are there")
+        raise EngineError(f"adec does not run on {device.type}", hint="choose cpu, cuda or mps")
     return device
 
 
 def _dtype(name: str | None, device: torch.device) -> torch.dtype | None:
-    """The weights' type; None for the checkpoint's own."""
+    """The type of the weights; None for the checkpoint's own."""
     if name is None:
         return torch.float32 if device.type == "cpu" else None
     if name not in ("float32", "bfloat16", "float16"):

@@ -1,4 +1,4 @@
-"""transformers' `generate` on a loaded engine's module: not how adec decodes, but what it is compared with."""
+"""transformers' `generate` on the module of a loaded engine, as a peer for comparisons."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from adec.errors import EngineError
 from adec.sampling import Sampler
 
 LOOKUP_TOKENS = 10
-"""Tokens that prompt lookup drafts at most: the value of transformers' own documentation."""
+"""Draft length of prompt lookup, from transformers' documentation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What came out; `first` is the clock (perf_counter) at the first token."""
+    """An answer of `generate`."""
 
     tokens: tuple[int, ...]
     first: float | None
+    """`perf_counter` at the first token."""
     fed: int
-    """Tokens that the module read while decoding, all rows of a batch counted, the prompt apart."""
+    """Tokens that the module read after the prompt, in all rows of a batch."""
     assistant_fed: int
 
 
@@ -41,9 +42,10 @@ def generate(
     beams: int = 1,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Generated | None:
-    """Call `generate` with `assistant_model`, `prompt_lookup_num_tokens`, `num_beams`, or none of them. None when interrupted.
+    """Call `generate`, perhaps with an assistant, prompt lookup or beams. None when interrupted.
 
-    The engine's sequence is not touched. Raises EngineError when an engine is not torch's or transformers fails.
+    The engine's sequence stays as it is. Raises EngineError when an engine is not torch's, or when
+    transformers fails.
     """
     if not isinstance(engine, TorchEngine) or not isinstance(assistant, TorchEngine | None):
         raise EngineError("transformers' generate needs Hugging Face folders")
@@ -79,14 +81,12 @@ def generate(
     tokens = made[0, len(prompt) :].tolist()
     end = next((i for i, token in enumerate(tokens) if token in engine.vocabulary.end), None)
     if end is not None:
-        tokens = tokens[
-            : end + 1
-        ]  # a hypothesis that ended is filled up to the length of the longest
+        tokens = tokens[: end + 1]  # shorter hypotheses are padded to the longest one
     return Generated(tuple(tokens), watch.first, own.tokens, other.tokens)
 
 
 class _Count:
-    """Counts what a module is fed after its first forward, which reads the prompt."""
+    """Counts the tokens that a module reads after its first forward, which is the prompt's."""
 
     def __init__(self, engine: TorchEngine | None) -> None:
         self._engine = engine
@@ -112,7 +112,10 @@ class _Count:
 
 
 class _Watch:
-    """A stopping criterion: sees each round, stops when interrupted. Streamers do not work with assisted decoding."""
+    """A stopping criterion that notes the first token and stops when interrupted.
+
+    A streamer would do, but does not work with assisted decoding.
+    """
 
     def __init__(self, prompt: int, interrupted: Callable[[], bool]) -> None:
         self._prompt = prompt

@@ -1,4 +1,4 @@
-"""Weights of a model folder as a transformers module, loaded once for all engines that use them."""
+"""The weights of a model folder as a transformers module, shared by all engines on it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from adec.engines.torch.safetensors_header import find_shards
+from adec.engines.torch.folder_files import find_shards
 from adec.errors import EngineError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _lock = Lock()
 
 
 def quiet_transformers() -> Any:
-    """The transformers package, told to stay offline and silent before it is first imported."""
+    """The transformers package, set to be offline and silent before its first import."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
@@ -45,7 +45,7 @@ def quiet_transformers() -> Any:
 
 
 class Weights:
-    """A share in a loaded module; `release` gives it back, and the last share frees the memory."""
+    """A share of a loaded module; releasing the last one frees the memory."""
 
     def __init__(self, key: _Key, module: PreTrainedModel) -> None:
         self._key: _Key | None = key
@@ -53,11 +53,11 @@ class Weights:
 
     @classmethod
     def load(cls, folder: Path, device: torch.device, dtype: torch.dtype | None) -> Weights:
-        """Load `folder`, or share what is loaded of it. `dtype` None is the checkpoint's own.
+        """Load `folder`, or share the loaded module. `dtype` None is the checkpoint's own.
 
-        Raises EngineError when transformers refuses, memory does not suffice or weights are missing.
+        Raises EngineError when transformers refuses, memory runs out or weights are missing.
         """
-        # size and time are in the key: a folder that is being trained changes under its name
+        # size and time are in the key, since training rewrites a folder under the same name
         files = tuple(
             (path.name, stat.st_size, stat.st_mtime_ns)
             for path in (folder / "config.json", *find_shards(folder))
@@ -72,7 +72,7 @@ class Weights:
             return cls(key, found.module)
 
     def release(self) -> None:
-        """Give the share back. Calling it twice is harmless."""
+        """Return the share. Calling it twice is harmless."""
         with _lock:
             if self._key is None:
                 return
@@ -117,8 +117,8 @@ def _load(folder: Path, device: torch.device, dtype: torch.dtype | None) -> PreT
 
 
 def _with_attention(config: Any, load: Callable[..., Any]) -> Any:
-    """Load with the fast attention, or with the plain one where the model has no other."""
-    # sdpa cannot soft-cap its scores, and raises at the first forward only
+    """Load with sdpa, or with eager attention where the model does not support sdpa."""
+    # sdpa cannot soft-cap scores, and would raise at the first forward only
     if not getattr(config, "attn_logit_softcapping", None):
         try:
             return load(attn_implementation="sdpa")
@@ -129,7 +129,7 @@ def _with_attention(config: Any, load: Callable[..., Any]) -> Any:
 
 
 def engine_error(what: str, error: BaseException) -> EngineError:
-    """One line for whatever torch or transformers raised."""
+    """An EngineError of one line for whatever torch or transformers raised."""
     lines = str(error).strip().splitlines()
     first = (lines[0] if lines else "")[:200].rstrip(". ")
     first = "".join(char if char.isprintable() else "?" for char in first)

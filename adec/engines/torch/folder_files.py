@@ -1,17 +1,20 @@
-"""What a safetensors file holds, from its header alone: names, types and shapes, never a weight."""
+"""The files of a model folder, all untrusted: bounded JSON, and headers of safetensors files.
+
+A header holds names, types and shapes. No weight is read here.
+"""
 
 from __future__ import annotations
 
+import json
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adec.engines.bounded_json import parse_json, read_json
 from adec.errors import ModelFileError
 
 HEADER_LIMIT = 32 << 20
-"""Bytes of a header. The format allows 100 MB, but parsed that is more than a gigabyte."""
+"""The format allows 100 MB, which would take more than a gigabyte when parsed."""
 INDEX_LIMIT = 64 << 20
 SHARDS_LIMIT = 1024
 
@@ -23,16 +26,48 @@ BITS = {
 }  # fmt: skip
 
 
+def read_json(path: Path, limit: int) -> dict[str, Any]:
+    """The object in a JSON file of at most `limit` bytes. Raises ModelFileError."""
+    return parse_json(read_bounded(path, limit), path)
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """The bytes of a file of at most `limit` bytes. Raises ModelFileError."""
+    try:
+        # a pipe or a device could be read without end
+        if not path.is_file():
+            raise ModelFileError(f"{path} is not a file")
+        with path.open("rb") as file:
+            raw = file.read(limit + 1)
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"cannot read {path}: {error}") from error
+    if len(raw) > limit:
+        raise ModelFileError(f"{path} is larger than {limit >> 20} MiB")
+    return raw
+
+
+def parse_json(raw: bytes, path: Path) -> dict[str, Any]:
+    """The object in `raw`, which came from `path`. Raises ModelFileError."""
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError, MemoryError) as error:
+        # RecursionError: a nesting bomb; ValueError: also numbers of many digits, and bad UTF-8
+        raise ModelFileError(f"{path} is not valid JSON: {str(error)[:120]}") from error
+    if not isinstance(value, dict):
+        raise ModelFileError(f"{path} does not hold a JSON object")
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class TensorEntry:
-    """One tensor: its type in the format's words, and its shape."""
+    """The type, as safetensors names it, and the shape of a tensor."""
 
     dtype: str
     shape: tuple[int, ...]
 
     @property
     def count(self) -> int:
-        """Numbers in it."""
+        """Number of elements."""
         product = 1
         for size in self.shape:
             product *= size
@@ -44,10 +79,10 @@ class TensorEntry:
 
 
 def read_shard(path: Path) -> dict[str, TensorEntry]:
-    """The tensors of one file, by name.
+    """The tensors of one file, by name. Raises ModelFileError.
 
-    Every count and offset is checked against the file's size; tensors must fill the data part without
-    gap or overlap. Raises ModelFileError.
+    Every count and offset is checked against the size of the file. Tensors must fill the data
+    section without gap or overlap.
     """
     try:
         size = path.stat().st_size
@@ -99,10 +134,10 @@ def _entry(path: Path, name: str, fields: Any) -> tuple[TensorEntry, tuple[int, 
 
 
 def find_shards(folder: Path) -> list[Path]:
-    """The safetensors files of a model folder: one, or those that its index names.
+    """The safetensors files of a model folder: a single one, or those that its index names.
 
-    Raises ModelFileError when there is none, when one is missing, or when the index names a file
-    outside the folder.
+    Raises ModelFileError when there is none, one is missing, or the index names a file outside the
+    folder.
     """
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if single.is_file():
@@ -135,10 +170,10 @@ def _refuse_without_safetensors(folder: Path) -> None:
         for child in folder.glob(pattern)
     ]
     if pickles:
-        # a pickle runs code when it is opened, so it is never opened
+        # opening a pickle can run code
         raise ModelFileError(
             f"{folder} has its weights as {pickles[0][:80]!r}, a pickle, which could run code",
-            hint="take the model's safetensors files, or convert it with save_pretrained in a sandbox",
+            hint="take its safetensors files, or convert it with save_pretrained in a sandbox",
         )
     raise ModelFileError(
         f"{folder} has no model.safetensors", hint="give a GGUF file or a Hugging Face model folder"
@@ -146,7 +181,7 @@ def _refuse_without_safetensors(folder: Path) -> None:
 
 
 def read_tensors(folder: Path) -> tuple[dict[str, TensorEntry], int]:
-    """Every tensor of a model folder by name, and the bytes of its files. Raises ModelFileError."""
+    """All tensors of a model folder, and the bytes of its files. Raises ModelFileError."""
     tensors: dict[str, TensorEntry] = {}
     size = 0
     for shard in find_shards(folder):
