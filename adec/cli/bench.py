@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TASKS = "Tasks and runs"
 
 
+@shared.grouped
 def bench(
     pair: shared.Pair = None,
     small: shared.Small = None,
@@ -131,13 +132,7 @@ def bench(
             rich_help_panel=TASKS,
         ),
     ] = 0.0,
-    max_tokens: shared.MaxTokens = 256,
-    temperature: shared.Temperature = 0.0,
-    top_k: shared.TopK = 0,
-    top_p: shared.TopP = 1.0,
-    min_p: shared.MinP = 0.0,
-    seed: shared.Seed = 0,
-    stop: shared.Stop = None,
+    sampling: shared.Sampling = shared.SEEDED,
     json: Annotated[
         str | None,
         typer.Option(
@@ -187,13 +182,7 @@ def bench(
         typer.Option("--color", help="Colour the table.", rich_help_panel=shared.OUTPUT),
     ] = "auto",
     quiet: shared.Quiet = False,
-    context: shared.Context = None,
-    threads: shared.Threads = None,
-    batch_threads: shared.BatchThreads = None,
-    gpu_layers: shared.GpuLayers = 0,
-    memory_map: shared.MemoryMap = True,
-    device: shared.Device = None,
-    dtype: shared.Dtype = None,
+    machine: shared.Machine = shared.ANY_MACHINE,
 ) -> int:
     """Measure strategies on your machine and your prompts: time, quality, and whether they are worth it.
 
@@ -211,40 +200,30 @@ def bench(
     from adec.benchmark.tasks.task_sources import find_source
     from adec.cli.bench_output import Outputs, share_cores
     from adec.display.progress import Progress
-    from adec.engines.base import OpenOptions
     from adec.errors import UsageError
-    from adec.sampling import Sampler, fresh_seed
 
-    if check and temperature > 0:
+    if check and sampling.temperature > 0:
         raise UsageError(
             "--check compares tokens, and sampled ones are exact in distribution only",
             hint="leave --temp out",
         )
-    chosen_seed = seed if seed is not None else fresh_seed()
+    sampler = sampling.sampler()
     outputs = Outputs(json, csv, html, color)
     outputs.check()
     settings = BenchSettings(
         runs=runs,
-        seed=chosen_seed,
-        max_tokens=max_tokens,
-        sampler=Sampler(temperature, top_k, top_p, min_p, chosen_seed),
+        seed=sampler.seed,
+        max_tokens=sampling.max_tokens,
+        sampler=sampler,
         system=system,
         raw=raw,
-        stop=tuple(stop or ()),
+        stop=tuple(sampling.stop or ()),
         allow_exec=allow_exec,
     )
-    machine = OpenOptions(
-        context=context,
-        threads=threads or share_cores(jobs),
-        batch_threads=batch_threads,
-        gpu_layers=gpu_layers,
-        mmap=memory_map,
-        device=device,
-        dtype=dtype,
-    )
+    options = machine.open_options(threads=share_cores(jobs))
     choice = Choice(pair, small, large, model, None, tuple(assignments or ()))
-    checked = make_lineup(choice, strategies, machine, settings, peers, tuple(peer_path or ()))
-    source = find_source(task or ["practice"], prompts, chosen_seed)
+    checked = make_lineup(choice, strategies, options, settings, peers, tuple(peer_path or ()))
+    source = find_source(task or ["practice"], prompts, sampler.seed)
     request = request_of(checked, source, jobs=jobs, tie_gap=tie_gap)
     path = samples or samples_path(request.header["key"])
     if not quiet:

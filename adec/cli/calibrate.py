@@ -13,6 +13,7 @@ from adec.cli.failures import report
 FITTING = "What is asked"
 
 
+@shared.grouped
 def calibrate(
     small: Annotated[
         str | None,
@@ -113,13 +114,7 @@ def calibrate(
         ),
     ] = False,
     quiet: shared.Quiet = False,
-    context: shared.Context = None,
-    threads: shared.Threads = None,
-    batch_threads: shared.BatchThreads = None,
-    gpu_layers: shared.GpuLayers = 0,
-    memory_map: shared.MemoryMap = True,
-    device: shared.Device = None,
-    dtype: shared.Dtype = None,
+    machine: shared.Machine = shared.ANY_MACHINE,
 ) -> int:
     """Measure what pays here, fit thresholds, prove what they keep, and save it as a profile.
 
@@ -132,20 +127,11 @@ def calibrate(
     # numpy and all that needs it wait until something is measured: help answers at once
     from adec.calibration.command import Request, run_calibration, run_check
     from adec.calibration.stages import Wishes
-    from adec.engines.base import OpenOptions
 
-    machine = OpenOptions(
-        context=context,
-        threads=threads,
-        batch_threads=batch_threads,
-        gpu_layers=gpu_layers,
-        mmap=memory_map,
-        device=device,
-        dtype=dtype,
-    )
+    options = machine.open_options()
     say = (lambda line: None) if quiet else report
     if check is not None:
-        return run_check(check, machine, quiet=quiet)
+        return run_check(check, options, quiet=quiet)
     request = Request(
         small=small,
         large=large,
@@ -161,7 +147,7 @@ def calibrate(
         ),
         portable=portable,
     )
-    return run_calibration(request, machine, say)
+    return run_calibration(request, options, say)
 
 
 def seconds_of(text: str) -> float:

@@ -1,7 +1,8 @@
-"""`adec inspect`: a look inside a trace, a profile, a model, a pair, the settings or the machine."""
+"""`adec inspect`: look inside a trace, a profile, a model or a pair; show settings and the machine."""
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from adec.inspection.rows import Rows
     from adec.inspection.sheet import Block, Report
 
-TRACES = "Traces"
+traces = functools.partial(typer.Option, rich_help_panel="Traces")
 PIPE_COLUMNS = 100
 """Characters of a trace's text in a row where there is no terminal."""
 
@@ -31,7 +32,7 @@ def inspect(
         list[str] | None,
         typer.Argument(
             metavar="THING",
-            help="A trace, a profile, a model, two models, config, or env. - reads a trace from standard input.",
+            help="A trace, profile, model or two models; config or env. - reads a trace.",
             show_default=False,
         ),
     ] = None,
@@ -39,74 +40,34 @@ def inspect(
     small: shared.Small = None,
     large: shared.Large = None,
     step: Annotated[
-        int | None,
-        typer.Option(
-            "--step",
-            metavar="N",
-            min=1,
-            help="One step in full, with its token tree.",
-            rich_help_panel=TRACES,
-        ),
+        int | None, traces("--step", metavar="N", min=1, help="Show one step, with its token tree.")
     ] = None,
     html: Annotated[
-        Path | None,
-        typer.Option(
-            "--html",
-            metavar="FILE",
-            help="Write an interactive page.",
-            rich_help_panel=TRACES,
-        ),
+        Path | None, traces("--html", metavar="FILE", help="Write an interactive page.")
     ] = None,
     svg: Annotated[
-        Path | None,
-        typer.Option(
-            "--svg",
-            metavar="FILE",
-            help="Write a picture of the live display.",
-            rich_help_panel=TRACES,
-        ),
+        Path | None, traces("--svg", metavar="FILE", help="Write a picture of the live display.")
     ] = None,
-    replay: Annotated[
-        bool,
-        typer.Option("--replay", help="Play it back as it was written.", rich_help_panel=TRACES),
-    ] = False,
+    replay: Annotated[bool, traces("--replay", help="Play it back as it was written.")] = False,
     speed: Annotated[
         float | None,
-        typer.Option(
-            "--speed",
-            min=0.01,
-            max=1e6,
-            help="How many times as fast --replay plays. Default: 1.",
-            rich_help_panel=TRACES,
-        ),
+        traces("--speed", min=0.01, max=1e6, help="Play it back this many times as fast."),
     ] = None,
-    json: Annotated[
-        bool,
-        typer.Option("--json", help="Print one JSON object.", rich_help_panel=shared.OUTPUT),
-    ] = False,
-    color: Annotated[
-        ColourWish,
-        typer.Option("--color", help="Colour the output.", rich_help_panel=shared.OUTPUT),
-    ] = "auto",
+    json: Annotated[bool, shared.output("--json", help="Print one JSON object.")] = False,
+    color: Annotated[ColourWish, shared.output("--color", help="Colour the output.")] = "auto",
     context: Annotated[
         int | None,
-        typer.Option(
+        shared.machine(
             "--ctx",
             min=1,
-            help="Tokens of context for a model's memory. Default: what a run reserves.",
-            rich_help_panel=shared.MACHINE,
+            help="Context for a model's memory, in tokens. Default: what a run reserves.",
         ),
     ] = None,
     devices: Annotated[
-        bool,
-        typer.Option(
-            "--devices",
-            help="With env: load the backends and ask them for their devices (slow).",
-            rich_help_panel=shared.MACHINE,
-        ),
+        bool, shared.machine("--devices", help="With env: ask the backends for devices (slow).")
     ] = False,
 ) -> int:
-    """Look inside a trace, a profile, a model, or a pair; or see the settings and the machine.
+    """Look inside a trace, a profile, a model or a pair; show settings and the machine.
 
     \b
     Examples:
@@ -236,10 +197,10 @@ def _write_whole(path: Path, text: str) -> None:
 
 
 def _replay(trace: Trace, wish: ColourWish, speed: float) -> int:
-    from adec.display.choose import Wishes, choose_display
+    from adec.display.choose import DisplayFlags, choose_display
     from adec.display.trace_file import replay
 
-    replay(_events(trace), choose_display(Wishes(colour=wish)), speed)
+    replay(_events(trace), choose_display(DisplayFlags(colour=wish)), speed)
     return 0
 
 

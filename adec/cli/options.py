@@ -2,207 +2,227 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
+if TYPE_CHECKING:
+    from adec.engines.base import OpenOptions
+    from adec.sampling import Sampler
+
 MODELS = "Models and strategy"
-SAMPLING = "Sampling and limits"
 OUTPUT = "Output"
-SEARCH = "Whole answers (--strategy iad)"
-MACHINE = "Machine"
+
+models = functools.partial(typer.Option, rich_help_panel=MODELS)
+sampling = functools.partial(typer.Option, rich_help_panel="Sampling and limits")
+output = functools.partial(typer.Option, rich_help_panel=OUTPUT)
+answers = functools.partial(typer.Option, rich_help_panel="Whole answers (--strategy iad)")
+machine = functools.partial(typer.Option, rich_help_panel="Machine")
 
 Pair = Annotated[
     str | None,
-    typer.Option(
-        "--pair",
-        metavar="NAME",
-        help="A pair by the name of its profile. Default: practice.",
-        rich_help_panel=MODELS,
-    ),
+    models("--pair", metavar="NAME", help="A pair, by its profile's name. Default: practice."),
 ]
 Small = Annotated[
     str | None,
-    typer.Option(
-        "--small",
-        metavar="PATH",
-        help="The small model: a GGUF file or a Hugging Face folder.",
-        rich_help_panel=MODELS,
+    models(
+        "--small", metavar="PATH", help="The small model: a GGUF file or a Hugging Face folder."
     ),
 ]
-Large = Annotated[
-    str | None,
-    typer.Option("--large", metavar="PATH", help="The large model.", rich_help_panel=MODELS),
-]
-Model = Annotated[
-    str | None,
-    typer.Option("--model", "-m", metavar="PATH", help="One model alone.", rich_help_panel=MODELS),
-]
+Large = Annotated[str | None, models("--large", metavar="PATH", help="The large model.")]
+Model = Annotated[str | None, models("--model", "-m", metavar="PATH", help="One model alone.")]
 Strategy = Annotated[
     str | None,
-    typer.Option(
+    models(
         "--strategy",
         metavar="NAME",
-        help="How to decode, such as ead, speculate or plain. Default: auto, what a profile recommends.",
-        rich_help_panel=MODELS,
+        help="How to decode, e.g. speculate, ead or plain. Default: auto, which takes what pays.",
     ),
 ]
 Assignments = Annotated[
     list[str] | None,
-    typer.Option(
+    models(
         "--set",
         metavar="KEY=VALUE",
-        help="A setting of the strategy, such as ead.up=0.3. May be repeated.",
-        rich_help_panel=MODELS,
+        help="Set an option of a strategy, e.g. ead.up=0.3. May be repeated.",
+    ),
+]
+Keep = Annotated[
+    float | None,
+    models(
+        "--keep",
+        metavar="SHARE",
+        help="Share of the quality that auto must keep, proved, e.g. 0.97. 1 is exact.",
     ),
 ]
 
 Verify = Annotated[
     str | None,
-    typer.Option(
+    answers(
         "--verify",
         metavar="CMD",
-        help="A program that reads an answer on stdin and prints its score, a number, last.",
-        rich_help_panel=SEARCH,
+        help='Score answers with this program: answer on stdin, score on stdout. E.g. "wc -c".',
     ),
 ]
 Tests = Annotated[
     Path | None,
-    typer.Option(
+    answers(
         "--tests",
         metavar="FILE",
-        help="Tests of the Python in an answer, one expression a line; needs --allow-exec.",
-        rich_help_panel=SEARCH,
+        help="Score Python answers with these tests, e.g. f(2) == 4, one a line.",
     ),
 ]
 AllowExec = Annotated[
-    bool,
-    typer.Option("--allow-exec", help="Run code that the model wrote.", rich_help_panel=SEARCH),
-]
-Keep = Annotated[
-    float | None,
-    typer.Option(
-        "--keep",
-        metavar="SHARE",
-        help="Quality that auto must have proved, such as 0.97. 1 is exact.",
-        rich_help_panel=MODELS,
-    ),
+    bool, answers("--allow-exec", help="Allow --tests to run code that the model wrote.")
 ]
 
 MaxTokens = Annotated[
-    int,
-    typer.Option(
-        "--max-tokens", "-n", min=1, help="Tokens to write at most.", rich_help_panel=SAMPLING
-    ),
+    int, sampling("--max-tokens", "-n", min=1, help="Write at most this many tokens.")
 ]
-Temperature = Annotated[
-    float, typer.Option("--temp", help="Temperature; 0 is greedy.", rich_help_panel=SAMPLING)
-]
-TopK = Annotated[
-    int,
-    typer.Option(
-        "--top-k", help="Keep the K likeliest tokens; 0 is off.", rich_help_panel=SAMPLING
-    ),
-]
-TopP = Annotated[
-    float,
-    typer.Option(
-        "--top-p",
-        help="Keep the likeliest tokens up to this mass; 1 is off.",
-        rich_help_panel=SAMPLING,
-    ),
-]
-MinP = Annotated[
-    float,
-    typer.Option(
-        "--min-p",
-        help="Drop tokens below this share of the likeliest; 0 is off.",
-        rich_help_panel=SAMPLING,
-    ),
-]
-Seed = Annotated[
-    int | None,
-    typer.Option(
-        "--seed",
-        help="Repeat a sampled run. Default: a new one each time.",
-        rich_help_panel=SAMPLING,
-    ),
-]
-Stop = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--stop",
-        metavar="TEXT",
-        help="End before this text. May be repeated.",
-        rich_help_panel=SAMPLING,
-    ),
-]
+Quiet = Annotated[bool, output("--quiet", "-q", help="Write nothing to stderr but errors.")]
 
-Quiet = Annotated[
-    bool,
-    typer.Option("--quiet", "-q", help="Nothing on stderr but errors.", rich_help_panel=OUTPUT),
-]
 
-Context = Annotated[
-    int | None,
-    typer.Option(
-        "--ctx",
-        min=8,
-        help="Tokens of context to reserve. Default: the model's own, at most 8192.",
-        rich_help_panel=MACHINE,
-    ),
-]
-Threads = Annotated[
-    int | None,
-    typer.Option(
-        "--threads",
-        min=1,
-        max=512,
-        help="Threads for one token. Default: the physical cores.",
-        rich_help_panel=MACHINE,
-    ),
-]
-BatchThreads = Annotated[
-    int | None,
-    typer.Option(
-        "--batch-threads",
-        min=1,
-        max=512,
-        help="Threads for several tokens. Default: as --threads.",
-        rich_help_panel=MACHINE,
-    ),
-]
-GpuLayers = Annotated[
-    int,
-    typer.Option(
-        "--gpu-layers",
-        min=-1,
-        help="Layers on the GPU (GGUF); -1 for all.",
-        rich_help_panel=MACHINE,
-    ),
-]
-MemoryMap = Annotated[
-    bool,
-    typer.Option(
-        "--mmap/--no-mmap",
-        help="Map the weights instead of reading them (GGUF).",
-        rich_help_panel=MACHINE,
-    ),
-]
-Device = Annotated[
-    str | None,
-    typer.Option(
-        "--device",
-        help="cpu, cuda, cuda:1 or mps (folders). Default: cuda when there is one.",
-        rich_help_panel=MACHINE,
-    ),
-]
-Dtype = Annotated[
-    Literal["float32", "bfloat16", "float16"] | None,
-    typer.Option(
-        "--dtype",
-        help="Number format (folders). Default: float32 on the CPU.",
-        rich_help_panel=MACHINE,
-    ),
-]
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are chosen, and where an answer ends."""
+
+    max_tokens: MaxTokens = 256
+    temperature: Annotated[float, sampling("--temp", help="Temperature. 0 is greedy.")] = 0.0
+    top_k: Annotated[
+        int, sampling("--top-k", help="Sample from the K likeliest tokens. 0 is off.")
+    ] = 0
+    top_p: Annotated[
+        float,
+        sampling("--top-p", help="Sample from the likeliest tokens up to this mass. 1 is off."),
+    ] = 1.0
+    min_p: Annotated[
+        float,
+        sampling("--min-p", help="Drop tokens below this share of the likeliest. 0 is off."),
+    ] = 0.0
+    seed: Annotated[
+        int | None, sampling("--seed", help="Repeat a sampled run. Default: a new seed each time.")
+    ] = None
+    stop: Annotated[
+        list[str] | None,
+        sampling(
+            "--stop", metavar="TEXT", help="End the answer before this text. May be repeated."
+        ),
+    ] = None
+
+    def sampler(self) -> Sampler:
+        """Raises UsageError for values out of range. A seed is drawn where one is needed."""
+        from adec.sampling import Sampler, fresh_seed
+
+        seed = self.seed
+        if seed is None:
+            seed = 0 if self.temperature == 0 else fresh_seed()
+        return Sampler(self.temperature, self.top_k, self.top_p, self.min_p, seed)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How models are loaded and run on this machine."""
+
+    context: Annotated[
+        int | None,
+        machine(
+            "--ctx", min=8, help="Context to reserve, in tokens. Default: the model's, up to 8192."
+        ),
+    ] = None
+    threads: Annotated[
+        int | None,
+        machine(
+            "--threads",
+            min=1,
+            max=512,
+            help="Threads for one token at a time. Default: the physical cores.",
+        ),
+    ] = None
+    batch_threads: Annotated[
+        int | None,
+        machine(
+            "--batch-threads",
+            min=1,
+            max=512,
+            help="Threads for several tokens at once. Default: as --threads.",
+        ),
+    ] = None
+    gpu_layers: Annotated[
+        int, machine("--gpu-layers", min=-1, help="GGUF: layers on the GPU. -1 puts all there.")
+    ] = 0
+    memory_map: Annotated[
+        bool, machine("--mmap/--no-mmap", help="GGUF: map the weights instead of reading them.")
+    ] = True
+    device: Annotated[
+        str | None,
+        machine("--device", help="Folders: cpu, cuda, cuda:1 or mps. Default: cuda if present."),
+    ] = None
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"] | None,
+        machine("--dtype", help="Folders: number format. Default: float32 on the CPU."),
+    ] = None
+
+    def open_options(self, threads: int | None = None) -> OpenOptions:
+        """The same for an engine; `threads` is the default where none were asked for."""
+        from adec.engines.base import OpenOptions
+
+        return OpenOptions(
+            context=self.context,
+            threads=self.threads or threads,
+            batch_threads=self.batch_threads,
+            gpu_layers=self.gpu_layers,
+            mmap=self.memory_map,
+            device=self.device,
+            dtype=self.dtype,
+        )
+
+
+GREEDY = Sampling()
+SEEDED = Sampling(seed=0)
+ANY_MACHINE = Machine()
+
+
+def grouped(function: Callable[..., int]) -> Callable[..., int]:
+    """Let a command take option groups, such as `machine: Machine = ANY_MACHINE`.
+
+    typer sees each field of the group as an option of its own, with the default that it has in the
+    parameter's default. The command receives the group.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    groups: dict[str, type[Any]] = {}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(function).parameters.values():
+        kind = hints[parameter.name]
+        if not (isinstance(kind, type) and is_dataclass(kind)):
+            parameters.append(parameter.replace(annotation=kind))
+            continue
+        groups[parameter.name] = kind
+        options = get_type_hints(kind, include_extras=True)
+        parameters += [
+            parameter.replace(
+                name=field.name,
+                annotation=options[field.name],
+                default=getattr(parameter.default, field.name),
+            )
+            for field in fields(kind)
+        ]
+    signature = inspect.Signature(parameters, return_annotation=int)
+
+    @functools.wraps(function)
+    def command(*given: Any, **named: Any) -> int:
+        values = signature.bind(*given, **named)
+        values.apply_defaults()
+        arguments = values.arguments
+        for name, kind in groups.items():
+            arguments[name] = kind(
+                **{field.name: arguments.pop(field.name) for field in fields(kind)}
+            )
+        return function(**arguments)
+
+    vars(command)["__signature__"] = signature
+    return command

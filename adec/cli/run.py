@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from adec.judging.verifiers import Rating
 
 
+@shared.grouped
 def run(
     prompt: Annotated[
         str | None,
@@ -30,17 +31,14 @@ def run(
     ] = None,
     file: Annotated[
         str | None,
-        typer.Option(
-            "--file", "-f", metavar="FILE", help="Read the prompt from a file; PROMPT follows it."
-        ),
+        typer.Option("--file", "-f", metavar="FILE", help="Put this file before the prompt."),
     ] = None,
     system: Annotated[
         str | None,
-        typer.Option("--system", metavar="TEXT", help="System message, for models that take one."),
+        typer.Option("--system", metavar="TEXT", help="System message, e.g. Answer in French."),
     ] = None,
     raw: Annotated[
-        bool,
-        typer.Option("--raw", help="Feed the prompt as it is, without the model's chat template."),
+        bool, typer.Option("--raw", help="Feed the prompt as it is, without a chat template.")
     ] = False,
     pair: shared.Pair = None,
     small: shared.Small = None,
@@ -52,68 +50,29 @@ def run(
     tests: shared.Tests = None,
     allow_exec: shared.AllowExec = False,
     keep: shared.Keep = None,
-    max_tokens: shared.MaxTokens = 256,
-    temperature: shared.Temperature = 0.0,
-    top_k: shared.TopK = 0,
-    top_p: shared.TopP = 1.0,
-    min_p: shared.MinP = 0.0,
-    seed: shared.Seed = None,
-    stop: shared.Stop = None,
+    sampling: shared.Sampling = shared.GREEDY,
     json: Annotated[
-        bool,
-        typer.Option(
-            "--json",
-            help="Print one JSON object with text and summary.",
-            rich_help_panel=shared.OUTPUT,
-        ),
+        bool, shared.output("--json", help="Print one JSON object with text and summary.")
     ] = False,
     jsonl: Annotated[
-        bool,
-        typer.Option("--jsonl", help="Print one JSON event a line.", rich_help_panel=shared.OUTPUT),
+        bool, shared.output("--jsonl", help="Print events as JSON, one a line.")
     ] = False,
     plain: Annotated[
-        bool,
-        typer.Option(
-            "--plain",
-            help="Print the text alone, also on a terminal.",
-            rich_help_panel=shared.OUTPUT,
-        ),
+        bool, shared.output("--plain", help="Print the text alone, even on a terminal.")
     ] = False,
     trace: Annotated[
         Path | None,
-        typer.Option(
-            "--trace",
-            metavar="FILE",
-            help="Write every event to FILE as well.",
-            rich_help_panel=shared.OUTPUT,
-        ),
+        shared.output("--trace", metavar="FILE", help="Also write all events to this file."),
     ] = None,
-    color: Annotated[
-        ColourWish,
-        typer.Option("--color", help="Colour the live display.", rich_help_panel=shared.OUTPUT),
-    ] = "auto",
+    color: Annotated[ColourWish, shared.output("--color", help="Colour the display.")] = "auto",
     sanitize: Annotated[
-        bool,
-        typer.Option(
-            "--sanitize",
-            help="Replace control characters in piped text too.",
-            rich_help_panel=shared.OUTPUT,
-        ),
+        bool, shared.output("--sanitize", help="Replace control characters in a pipe, too.")
     ] = False,
     quiet: shared.Quiet = False,
     verbose: Annotated[
-        bool,
-        typer.Option(
-            "--verbose", "-v", help="Show the backend's log.", rich_help_panel=shared.OUTPUT
-        ),
+        bool, shared.output("--verbose", "-v", help="Show the backend's log.")
     ] = False,
-    context: shared.Context = None,
-    threads: shared.Threads = None,
-    batch_threads: shared.BatchThreads = None,
-    gpu_layers: shared.GpuLayers = 0,
-    memory_map: shared.MemoryMap = True,
-    device: shared.Device = None,
-    dtype: shared.Dtype = None,
+    machine: shared.Machine = shared.ANY_MACHINE,
 ) -> int:
     """Answer a prompt, and show which model wrote each token.
 
@@ -124,29 +83,17 @@ def run(
       adec run --model ./my-model --temp 0.8 --seed 7 --jsonl "Write a haiku"
       adec run --strategy iad --verify "wc -c" "Reverse this list: plum fig pear."
     """
-    # numpy and all that needs it wait until a question is asked: help answers at once
+    # numpy and what needs it are imported only now, so that --help is quick
     from adec.answering.choice import Choice
     from adec.answering.plan import plan
     from adec.answering.session import Question, open_session
     from adec.cli.prompt_input import read_prompt
-    from adec.display.choose import Wishes, choose_display
-    from adec.engines.base import OpenOptions
-    from adec.sampling import Sampler, fresh_seed
+    from adec.display.choose import DisplayFlags, choose_display
 
-    chosen_seed = seed if seed is not None else 0 if temperature == 0 else fresh_seed()
-    sampler = Sampler(temperature, top_k, top_p, min_p, chosen_seed)
+    sampler = sampling.sampler()
     choice = Choice(pair, small, large, model, strategy, tuple(assignments or ()), keep)
-    machine = OpenOptions(
-        context=context,
-        threads=threads,
-        batch_threads=batch_threads,
-        gpu_layers=gpu_layers,
-        mmap=memory_map,
-        device=device,
-        dtype=dtype,
-    )
-    wishes = Wishes(plain, json, jsonl, sanitize, quiet, color, trace)
-    display = choose_display(wishes)
+    flags = DisplayFlags(plain, json, jsonl, sanitize, quiet, color, trace)
+    display = choose_display(flags)
     if verbose:
         from adec.engines.llama.library import echo_logs
 
@@ -157,28 +104,34 @@ def run(
                 read_prompt(prompt, file),
                 system=system,
                 raw=raw,
-                max_tokens=max_tokens,
+                max_tokens=sampling.max_tokens,
                 sampler=sampler,
-                stop=tuple(stop or ()),
+                stop=tuple(sampling.stop or ()),
                 signals=not (plain or json) or trace is not None,
                 verify=_verifier(verify, tests, allow_exec),
             )
             ready = plan(choice)
-            if question.verify is not None and ready.method.name != "iad":
-                raise UsageError(
-                    f"{'--verify' if verify else '--tests'} has no effect: the strategy is {ready.method.name}",
-                    hint="add --strategy iad",
-                )
+            if question.verify is not None and not ready.method.whole_answers:
+                raise _idle_verifier("--verify" if verify else "--tests", ready.method.name)
             if not quiet:
                 for remark in ready.remarks:
                     report(remark)
                 if ready.hint is not None and sys.stderr.isatty():
                     report(ready.hint)
-            with open_session(ready, machine) as session:
+            with open_session(ready, machine.open_options()) as session:
                 return _show_answer(session, question, display)
         except (AdecError, KeyboardInterrupt) as error:
             _show_failure(display, error)
             raise
+
+
+def _idle_verifier(flag: str, strategy: str) -> UsageError:
+    from adec.decoding.registry import METHODS
+
+    able = " or ".join(method.name for method in METHODS.values() if method.whole_answers)
+    return UsageError(
+        f"{flag} has no effect: the strategy is {strategy}", hint=f"add --strategy {able}"
+    )
 
 
 def _verifier(

@@ -18,7 +18,7 @@ from adec.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class DisplayFlags:
     """The flags that decide what is shown."""
 
     plain: bool = False
@@ -31,7 +31,7 @@ class Wishes:
 
 
 def choose_display(
-    wishes: Wishes,
+    flags: DisplayFlags,
     *,
     stdout: TextIO | None = None,
     stderr: TextIO | None = None,
@@ -46,27 +46,27 @@ def choose_display(
     """
     stdout, stderr = stdout or sys.stdout, stderr or sys.stderr
     environment = os.environ if environment is None else environment
-    if wishes.json + wishes.jsonl + wishes.plain > 1:
+    if flags.json + flags.jsonl + flags.plain > 1:
         raise UsageError("--plain, --json and --jsonl exclude each other")
     displays: list[Display] = []
-    if wishes.trace is not None:
-        displays.append(TraceWriter(wishes.trace))
+    if flags.trace is not None:
+        displays.append(TraceWriter(flags.trace))
     out, err = is_terminal(stdout), is_terminal(stderr)
     smart = environment.get("TERM", "") not in ("dumb", "unknown", "")
-    machine = wishes.json or wishes.jsonl
-    if wishes.jsonl:
+    machine = flags.json or flags.jsonl
+    if flags.jsonl:
         displays.append(JsonLinesDisplay(stdout))
-    elif wishes.json:
+    elif flags.json:
         displays.append(JsonDisplay(stdout))
-    elif out and smart and not wishes.plain and knows_unicode(stdout):
+    elif out and smart and not flags.plain and knows_unicode(stdout):
         # rich is imported only where something is drawn
         from adec.display.live import LiveDisplay
 
-        colour = colour_wanted(wishes.colour, stdout, environment)
+        colour = colour_wanted(flags.colour, stdout, environment)
         displays.append(LiveDisplay(stdout, colour=colour))
     else:
-        displays.append(PlainDisplay(stdout, terminal=out, sanitized=wishes.sanitize))
-    if not wishes.quiet:
+        displays.append(PlainDisplay(stdout, terminal=out, sanitized=flags.sanitize))
+    if not flags.quiet:
         if err and smart and not out:
             displays.append(StatusLine(stderr))
         if (out or err) and not machine:

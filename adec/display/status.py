@@ -54,7 +54,7 @@ class StatusLine(Quiet):
         if tally.tokens:
             parts = [count(tally.tokens, "token"), f"{tally.tokens_per_second:.1f} tok/s"]
         else:
-            read = max(tally.prompt_fed.values())
+            read = max(tally.prompt_fed.values(), default=0)
             whole = f" of {self._start.prompt_tokens}" if self._start else ""
             parts = [f"reading the prompt: {read}{whole}"]
         line = SEPARATOR.join([one_line(tally.strategy), *parts])

@@ -220,7 +220,7 @@ def test_every_option_reaches_the_run(
         frame = inspect.currentframe()
         assert frame is not None and frame.f_back is not None
         own = frame.f_back.f_locals
-        seen.append(repr((choice, own["question"], own["machine"], own["wishes"], own["verbose"])))
+        seen.append(repr((choice, own["question"], own["machine"], own["flags"], own["verbose"])))
         raise AdecError("seen")
 
     monkeypatch.setattr("adec.answering.plan.plan", spy)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adec.display import Several
-from adec.display.choose import ColourWish, Wishes, choose_display, colour_wanted, is_terminal
+from adec.display.choose import ColourWish, DisplayFlags, choose_display, colour_wanted, is_terminal
 from adec.errors import UsageError
 
 
@@ -27,43 +27,43 @@ class Stream(io.StringIO):
 
 
 def names(
-    wishes: Wishes, out: bool, err: bool, *, term: str = "xterm", encoding: str = "utf-8"
+    flags: DisplayFlags, out: bool, err: bool, *, term: str = "xterm", encoding: str = "utf-8"
 ) -> list[str]:
     display = choose_display(
-        wishes, stdout=Stream(out, encoding), stderr=Stream(err), environment={"TERM": term}
+        flags, stdout=Stream(out, encoding), stderr=Stream(err), environment={"TERM": term}
     )
     assert isinstance(display, Several)
     return [type(d).__name__.replace("Display", "") for d in display.displays]
 
 
 @pytest.mark.parametrize(
-    ("wishes", "out", "err", "chosen"),
+    ("flags", "out", "err", "chosen"),
     [
-        (Wishes(), True, True, ["Live", "Summary"]),
-        (Wishes(), True, False, ["Live", "Summary"]),
-        (Wishes(), False, True, ["Plain", "StatusLine", "Summary"]),
-        (Wishes(), False, False, ["Plain"]),
-        (Wishes(plain=True), True, True, ["Plain", "Summary"]),
-        (Wishes(quiet=True), True, True, ["Live"]),
-        (Wishes(quiet=True), False, True, ["Plain"]),
-        (Wishes(jsonl=True), True, True, ["JsonLines"]),
-        (Wishes(json=True), False, True, ["Json", "StatusLine"]),
-        (Wishes(trace=Path("t")), False, False, ["TraceWriter", "Plain"]),
+        (DisplayFlags(), True, True, ["Live", "Summary"]),
+        (DisplayFlags(), True, False, ["Live", "Summary"]),
+        (DisplayFlags(), False, True, ["Plain", "StatusLine", "Summary"]),
+        (DisplayFlags(), False, False, ["Plain"]),
+        (DisplayFlags(plain=True), True, True, ["Plain", "Summary"]),
+        (DisplayFlags(quiet=True), True, True, ["Live"]),
+        (DisplayFlags(quiet=True), False, True, ["Plain"]),
+        (DisplayFlags(jsonl=True), True, True, ["JsonLines"]),
+        (DisplayFlags(json=True), False, True, ["Json", "StatusLine"]),
+        (DisplayFlags(trace=Path("t")), False, False, ["TraceWriter", "Plain"]),
     ],
 )
-def test_choice(wishes: Wishes, out: bool, err: bool, chosen: list[str]) -> None:
-    assert names(wishes, out, err) == chosen
+def test_choice(flags: DisplayFlags, out: bool, err: bool, chosen: list[str]) -> None:
+    assert names(flags, out, err) == chosen
 
 
 def test_terminals_that_cannot_show_it() -> None:
-    assert names(Wishes(), True, True, term="dumb") == ["Plain", "Summary"]
-    assert names(Wishes(), False, True, term="dumb") == ["Plain", "Summary"]
-    assert names(Wishes(), True, True, encoding="ascii") == ["Plain", "Summary"]
+    assert names(DisplayFlags(), True, True, term="dumb") == ["Plain", "Summary"]
+    assert names(DisplayFlags(), False, True, term="dumb") == ["Plain", "Summary"]
+    assert names(DisplayFlags(), True, True, encoding="ascii") == ["Plain", "Summary"]
 
 
 def test_flags_that_exclude_each_other() -> None:
     with pytest.raises(UsageError):
-        choose_display(Wishes(json=True, jsonl=True))
+        choose_display(DisplayFlags(json=True, jsonl=True))
 
 
 @pytest.mark.parametrize(

@@ -222,10 +222,10 @@ def test_summary_of_nonsense(junk: object) -> None:
 
 PROGRAM = """
 import sys
-from adec.display.choose import Wishes, choose_display
+from adec.display.choose import DisplayFlags, choose_display
 from tests.display.fakes import events_of
 try:
-    with choose_display(Wishes()) as display:
+    with choose_display(DisplayFlags()) as display:
         for event in events_of("word\\n" * 20000):
             display.show(event)
     print("rich" in sys.modules, file=sys.stderr)
