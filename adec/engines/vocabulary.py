@@ -70,6 +70,38 @@ class Vocabulary:
         return repr(piece.decode("utf-8", errors="backslashreplace"))
 
 
+def byte_to_unicode() -> dict[int, str]:
+    """GPT-2's byte-level alphabet: the printable character that stands for each byte."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    table = {byte: chr(byte) for byte in printable}
+    for byte in range(256):
+        if byte not in table:
+            table[byte] = chr(256 + len(table) - len(printable))
+    return table
+
+
+_TO_BYTES = {ord(char): chr(byte) for byte, char in byte_to_unicode().items()} | {
+    # other characters stand for themselves: Latin-1 beside the alphabet is two bytes of UTF-8
+    code: chr(code).encode().decode("latin-1")
+    for code in (*range(0x80, 0xA1), 0xAD)
+}
+
+
+def from_byte_level(name: str) -> bytes:
+    """The bytes that a byte-level token adds to a text.
+
+    Characters outside the alphabet stand for themselves, in UTF-8.
+    """
+    text = name.translate(_TO_BYTES)
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return b"".join(
+            char.encode("latin-1" if char < "\u0100" else "utf-8", errors="replace")
+            for char in text
+        )
+
+
 def end_tokens(declared: set[int], tokens: Sequence[bytes]) -> set[int]:
     """`declared` and every token whose name (as the file writes it, UTF-8) ends an answer."""
     by_name = {name: token for token, name in enumerate(tokens) if name in END_NAMES}

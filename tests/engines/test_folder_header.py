@@ -16,9 +16,9 @@ import pytest
 from adec.engines.torch.folder_header import read_folder_header
 from adec.engines.torch.folder_vocabulary import (
     FolderTokenizer,
-    byte_to_unicode,
     looks_like_control,
 )
+from adec.engines.vocabulary import byte_to_unicode
 from adec.errors import ModelFileError
 from tests.engines.tiny_folder import CHAT_TEMPLATE, CONTROL, write_tokenizer
 

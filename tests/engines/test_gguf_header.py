@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adec.engines.llama.gguf_header import read_gguf_header
 from adec.engines.llama.gguf_reader import MAX_ELEMENTS, read_gguf
+from adec.engines.vocabulary import byte_to_unicode, from_byte_level
 from adec.errors import ModelFileError
 from tests.engines.tiny_gguf import CONTROL, RawGguf, byte_level_vocabulary, write_tiny_gguf
 
@@ -359,17 +360,14 @@ def test_a_large_vocabulary_is_read_quickly(tmp_path: Path) -> None:
     assert min(times) < 0.75
 
 
-@settings(max_examples=100)
-@given(
-    st.lists(st.text(st.characters(exclude_categories=["Cs"], max_codepoint=0x200)), max_size=30),
-    st.booleans(),
-)
-def test_byte_level_tokens_are_read_by_arrays_as_one_by_one(texts: list[str], odd: bool) -> None:
-    """Also where a token holds what no alphabet has, or the very character that parts tokens."""
-    from adec.engines.llama import gguf_vocabulary as vocabulary
-
-    table = vocabulary._byte_level_table()
-    tokens = tuple(text.encode() for text in [*texts, "Ġa", "漢", *(["\U0010ffff"] if odd else [])])
-    one_by_one = [vocabulary._unmap(token, table) for token in tokens]
-    assert list(vocabulary._unmapped(tokens)) == one_by_one
-    assert vocabulary._unmap("Ġa".encode(), table) == b" a"
+@given(st.binary(max_size=40), st.text(st.characters(min_codepoint=0x144)))
+def test_byte_level_names_stand_for_their_bytes(raw: bytes, foreign: str) -> None:
+    """Any bytes come back from the alphabet, and what no alphabet has stands for itself."""
+    alphabet = byte_to_unicode()
+    name = "".join(alphabet[byte] for byte in raw)
+    assert from_byte_level(name) == raw
+    own = foreign.encode("utf-8", errors="replace")
+    assert from_byte_level(foreign) == own
+    assert from_byte_level(name + foreign + name) == raw + own + raw
+    outside = "".join(chr(code) for code in range(0x100) if chr(code) not in alphabet.values())
+    assert from_byte_level(outside) == outside.encode()

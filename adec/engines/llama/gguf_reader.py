@@ -14,7 +14,7 @@ import struct
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn, TypeVar
 
 from adec.errors import ModelFileError
 
@@ -76,6 +76,7 @@ class Array:
 
 
 Value = int | float | bool | str | Array
+T = TypeVar("T", int, bool, str, Array)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,32 +106,26 @@ class GgufFile:
         raise ModelFileError(f"{self.path} {what}", hint=hint)
 
     def text(self, key: str) -> str | None:
-        """A string, or None. Raises ModelFileError when the value is of another type."""
-        value = self.values.get(key)
-        if value is not None and not isinstance(value, str):
-            self.fail(f"has a {key} that is not a string")
-        return value
+        """A string, or None. Raises ModelFileError when the value is of another type, as all do."""
+        return self._value(key, str, "a string")
 
     def integer(self, key: str) -> int | None:
-        """An integer, or None. Raises ModelFileError when the value is of another type."""
-        value = self.values.get(key)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-            self.fail(f"has a {key} that is not an integer")
-        return value
+        """An integer, or None."""
+        return self._value(key, int, "an integer")
 
     def flag(self, key: str) -> bool | None:
-        """A boolean, or None. Raises ModelFileError when the value is of another type."""
-        value = self.values.get(key)
-        if value is not None and not isinstance(value, bool):
-            self.fail(f"has a {key} that is not a boolean")
-        return value
+        """A boolean, or None."""
+        return self._value(key, bool, "a boolean")
 
     def array(self, key: str) -> Array | None:
-        """An array, or None. Raises ModelFileError when the value is of another type."""
+        """An array, or None."""
+        return self._value(key, Array, "an array")
+
+    def _value(self, key: str, kind: type[T], what: str) -> T | None:
         value = self.values.get(key)
-        if value is not None and not isinstance(value, Array):
-            self.fail(f"has a {key} that is not an array")
-        return value
+        if value is None or type(value) is kind:  # a bool is no integer here
+            return value
+        self.fail(f"has a {key} that is not {what}")
 
 
 def shown(text: str | bytes) -> str:

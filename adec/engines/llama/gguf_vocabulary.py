@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 from typing import cast
 
-import numpy as np
-from numpy.typing import NDArray
-
 from adec.engines.llama.gguf_reader import STRING, GgufFile, shown
-from adec.engines.vocabulary import SHOWN_NAMES, Vocabulary, end_tokens
+from adec.engines.vocabulary import SHOWN_NAMES, Vocabulary, end_tokens, from_byte_level
 
 TOKENS = "tokenizer.ggml.tokens"
 _PREFIX = "tokenizer.ggml."
@@ -29,12 +25,6 @@ _KINDS = ("gpt2", "llama", "gemma4")
 _MARKED = frozenset({"llama", "gemma4"})
 """Kinds that write a space as U+2581 and a single byte as <0xNN>."""
 _BYTE_LEVEL = "gpt2"
-_NO_BYTE = 0xFFFF
-_ALPHABET_END = 0x180
-"""GPT-2's alphabet ends before this code point."""
-_BETWEEN = b"\xff"
-"""Separates tokens that are converted together; no UTF-8 text contains it."""
-_AT_ONCE = 16384
 _BEGIN_BY_DEFAULT = frozenset(
     [
         "llama3",
@@ -186,7 +176,7 @@ def _pieces(
     if kind in _MARKED or pre in ("gemma4", "sarvam-moe"):
         pieces = [token.replace(_SPACE_MARK, b" ") for token in tokens]
     else:
-        pieces = _unmapped(tokens)
+        pieces = [token if token.isascii() else from_byte_level(token.decode()) for token in tokens]
     for token, type_ in enumerate(types):
         if type_ == _NORMAL:
             continue
@@ -197,62 +187,3 @@ def _pieces(
         elif type_ == _BYTE:
             pieces[token] = bytes([int(tokens[token][3:5], 16)])
     return tuple(pieces)
-
-
-def _unmapped(tokens: tuple[bytes, ...]) -> list[bytes]:
-    """The bytes that byte-level tokens stand for.
-
-    Done on arrays, since a loop over the tokens of a large vocabulary takes a quarter of a second.
-    A character of the alphabet has one or two bytes in UTF-8, so its lead byte and the low six bits
-    of the next byte identify it.
-    """
-    table = _byte_level_table()
-    byte_of = _table_by_lead(table)
-    pieces: list[bytes] = []
-    for start in range(0, len(tokens), _AT_ONCE):
-        some = tokens[start : start + _AT_ONCE]
-        data = np.frombuffer(_BETWEEN.join(some) + _BETWEEN, dtype=np.uint8)
-        leads = np.flatnonzero((data & 0xC0) != 0x80)[:-1]
-        values = byte_of[(data[leads].astype(np.uint16) << 6) | (data[leads + 1] & 0x3F)]
-        cuts = np.flatnonzero(data[leads] == _BETWEEN[0])
-        strange = set(np.searchsorted(cuts, np.flatnonzero(values == _NO_BYTE)).tolist())
-        raw, ends = values.astype(np.uint8).tobytes(), [*cuts.tolist(), len(values)]
-        part = [raw[a + 1 : b] for a, b in pairwise([-1, *ends])]
-        for at in strange:
-            part[at] = _unmap(some[at], table)
-        pieces += part
-    return pieces
-
-
-def _table_by_lead(table: dict[int, int]) -> NDArray[np.uint16]:
-    """From lead byte times 64 plus the low six bits of the next to the byte meant."""
-    found = np.full(256 * 64, _NO_BYTE, dtype=np.uint16)
-    for point in range(_ALPHABET_END):
-        byte = table.get(point, point)
-        if byte < 256:
-            lead, *rest = chr(point).encode()
-            first = lead * 64
-            if rest:
-                found[first + (rest[0] & 0x3F)] = byte
-            else:
-                found[first : first + 64] = byte
-    found[_BETWEEN[0] * 64 :] = 0
-    return found
-
-
-def _unmap(token: bytes, table: dict[int, int]) -> bytes:
-    """The bytes of one token; a character outside the alphabet stands for itself."""
-    return b"".join(
-        bytes([byte]) if (byte := table.get(ord(char), ord(char))) < 256 else char.encode("utf-8")
-        for char in token.decode("utf-8")
-    )
-
-
-def _byte_level_table() -> dict[int, int]:
-    """GPT-2's alphabet: printable Latin-1 stands for itself, U+0100 and up for other bytes."""
-    plain = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = [byte for byte in range(256) if byte not in plain]
-    # a Latin-1 character outside the alphabet must not be taken for a byte
-    table = {byte: _NO_BYTE for byte in others}
-    table.update({0x100 + i: byte for i, byte in enumerate(others)})
-    return table

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adec.engines.torch.folder_files import parse_json, read_bounded, read_json
-from adec.engines.vocabulary import SHOWN_NAMES, Vocabulary, end_tokens
+from adec.engines.vocabulary import SHOWN_NAMES, Vocabulary, end_tokens, from_byte_level
 from adec.errors import EngineError, ModelFileError
 
 TOKENIZER_LIMIT = 64 << 20
@@ -23,19 +23,6 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _CONTROL_NAME = re.compile(
     r"<\|.*\|>|<\uff5c.*\uff5c>|<unused.*>|<pad>|<mask>|<2mass>|\[@BOS@\]", re.DOTALL
 )
-
-
-def byte_to_unicode() -> dict[int, str]:
-    """GPT-2's byte-level alphabet: the printable character that stands for each byte."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    table = {byte: chr(byte) for byte in printable}
-    for byte in range(256):
-        if byte not in table:
-            table[byte] = chr(256 + len(table) - len(printable))
-    return table
-
-
-_UNICODE_TO_BYTE = {char: bytes([byte]) for byte, char in byte_to_unicode().items()}
 
 
 def looks_like_control(name: str) -> bool:
@@ -171,7 +158,7 @@ def _added(path: Path, tokenizer: dict[str, Any], size: int) -> Iterator[tuple[i
 
 def _piece(kind: str, name: str) -> bytes:
     if kind == "gpt2":
-        return b"".join(_UNICODE_TO_BYTE.get(char) or _utf8(char) for char in name)
+        return from_byte_level(name)
     if kind in ("llama", "t5"):
         match = _BYTE_TOKEN.fullmatch(name)
         if match:
