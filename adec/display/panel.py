@@ -12,7 +12,16 @@ from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from adec.display.marks import CHOSEN, LARGE, LEGEND, SMALL, Mark, mark_of
+from adec.display.marks import (
+    CHOSEN,
+    LARGE,
+    LEGEND,
+    SMALL,
+    Mark,
+    legend_name,
+    mark_of,
+    mark_of_source,
+)
 from adec.display.sanitise import one_line
 from adec.display.tree_line import tree_line
 from adec.display.wording import SEPARATOR, count, percent, promise, saved, times_plain
@@ -180,7 +189,7 @@ class PanelState:
             ends.append(ends[-1] + self.tally.tokens_by_source[source])
         for index, (begin, end) in enumerate(pairwise(ends)):
             first, last = ((columns - solid) * edge // (ends[-1] or 1) for edge in (begin, end))
-            bar.append("░▒▓"[index % 3] * (last - first))
+            bar.append("░▒▓"[index % 3] * (last - first), mark_of_source(source).colour)
         bar.append("░" * (columns - solid - len(bar)))
         return bar.append("█" * solid, LARGE.colour)
 
@@ -232,9 +241,10 @@ class PanelState:
         for mark in LEGEND:
             if mark in self.marks:
                 gap = "  " if row else ""
-                if cell_len(row.plain) + len(gap) + len(mark.name) > width:
+                name = legend_name(mark, self.tally.tokens_by_source)
+                if row.cell_len + len(gap) + cell_len(name) > width:
                     break
-                row.append(gap).append(mark.name, style=mark.style())
+                row.append(gap).append(name, style=mark.style())
         return row
 
 

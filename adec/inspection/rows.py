@@ -11,7 +11,7 @@ from adec.display.panel import ABOVE, block
 from adec.display.sanitise import sanitise
 from adec.events.records import Step, Token
 
-LETTERS = dict(zip(LEGEND, "safLcbho", strict=True))
+LETTERS = dict(zip(LEGEND, "safLcbhopqr", strict=True))
 """Sources where nothing can be underlined: a row of letters under the text."""
 FULL = 2.0
 """Nats at which a column is full where there is no threshold."""

@@ -165,12 +165,15 @@ class Survey:
     def data(self) -> dict[str, Any]:
         """As plain data."""
         closing = self.closing
+        sources: Counter[str] = Counter()
+        for mark, count in self.marks.items():
+            sources[mark.name] += count
         start = None if self.start is None else dict(vars_of(self.start))
         return {
             "start": start,
             "steps": self.steps,
             "kinds": dict(self.kinds),
-            "sources": {mark.name: count for mark, count in self.marks.items()},
+            "sources": dict(sources),
             "summary": self.summary,
             "closed_by": None
             if closing is None

@@ -15,7 +15,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from adec.display.marks import LEGEND, mark_of
+from adec.display.marks import LEGEND, OTHERS, legend_name, mark_of
 from adec.display.sanitise import one_line, sanitise
 from adec.display.wording import count, many
 from adec.errors import TraceError
@@ -120,7 +120,10 @@ class Page:
         style = (folder / "page.css").read_text(encoding="utf-8")
         script = (folder / "page.js").read_text(encoding="utf-8")
         data = {
-            "marks": [mark.name for mark in LEGEND],
+            "marks": [
+                f"other{OTHERS.index(mark)}" if mark in OTHERS else mark.name for mark in LEGEND
+            ],
+            "labels": [legend_name(mark, self._sources) for mark in LEGEND],
             "sources": list(self._sources),
             "steps": self._steps,
             "tokens": self._tokens,

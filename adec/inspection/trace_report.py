@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from adec.display.marks import LEGEND
+from adec.display.marks import LEGEND, legend_name
 from adec.display.summary_line import summary_lines
 from adec.display.wording import count, many, milliseconds, number, promise, share
 from adec.errors import TraceError
@@ -105,7 +105,7 @@ def foot(survey: Survey) -> Iterator[Block]:
         ("source", "sign", "letter", "tokens", "share"),
         [
             (
-                mark.name,
+                legend_name(mark, survey.tally.tokens_by_source),
                 mark.sign or "none",
                 LETTERS[mark],
                 many(survey.marks[mark]),

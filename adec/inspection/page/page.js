@@ -42,7 +42,7 @@
     text.append(all);
     const used = new Set(tokens.map((token) => token[MARK]));
     const legend = document.getElementById("legend");
-    for (const mark of [...used].sort()) legend.append(make("span", data.marks[mark], data.marks[mark]));
+    for (const mark of [...used].sort((one, other) => one - other)) legend.append(make("span", data.marks[mark], data.labels[mark]));
   }
 
   // The chart: two paths of bars, the threshold, a cursor.
