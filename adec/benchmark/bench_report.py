@@ -1,49 +1,56 @@
-"""The figures of a bench as every page of it shows them: terminal, JSON, CSV and HTML read this and nothing else."""
+"""The figures of a bench, which all its outputs read: terminal, JSON, CSV and HTML."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
+from adec.benchmark.formats import percent, short
 from adec.benchmark.samples import PLAIN, Difference, RowHeader
 from adec.benchmark.statistics import Gain, Interval, Share, median_interval
 from adec.benchmark.totals import Counted, RowTotals, Totals
+from adec.display.plot import Plot, PlotPoint, letters
 
 
 @dataclass(frozen=True)
 class RowReport:
-    """One line of the table. None is "not known": a peer does not tell all, and a strategy may have nothing to tell.
-
-    *speed*: committed tokens per second of wall time, from the question to the last token, the prompt included;
-    median over prompts. *ratio*: speed as a multiple of plain's on the same prompt, median over prompts.
-    *per_forward*: tokens after the first, per forward of the large model while decoding. *wrote*: share of the tokens
-    that the large model wrote. *read*: tokens that it was fed while decoding, catch-up and rejected drafts included, per
-    token after the first. *work*: parameters times tokens fed, prompts included, per token, as a multiple of
-    plain's. *overhead*: share of the wall time outside forwards. *same*: answers whose tokens are all plain's.
-    *leading*: tokens before the first difference, as a share of plain's tokens, over all prompts. *gain*: accuracy less
-    plain's on the same prompts. *fed*, *time*: tokens fed while decoding, and wall time, as multiples of plain's on the same prompts.
-    """
+    """One line of the table. None stands for what is unknown, since a peer does not tell all."""
 
     header: RowHeader
     answers: int
     speed: Interval | None
+    """Committed tokens per second of wall time, from the question to the last token; median over
+    prompts."""
     ratio: Interval | None
+    """Speed as a multiple of plain's on the same prompt; median over prompts."""
     first_ms: Interval | None
+    """Wall time to the first token."""
     per_forward: float | None
+    """Tokens after the first, per forward of the large model while decoding."""
     wrote: float | None
+    """Share of the tokens that the large model wrote."""
     read: float | None
+    """Tokens fed to the large model while decoding, per token after the first."""
     work: float | None
+    """Parameters times tokens fed, prompts included, per token, as a multiple of plain's."""
     overhead: float | None
+    """Share of the wall time outside forwards."""
     accuracy: Share | None
     same: Share | None
+    """Answers whose tokens are all plain's."""
     leading: float | None
+    """Tokens before the first difference, as a share of plain's tokens over all prompts."""
     peak_bytes: int | None
     gain: Gain | None
+    """Accuracy minus plain's on the same prompts."""
     fed: float | None
+    """Tokens fed while decoding, as a multiple of plain's on the same prompts."""
     time: float | None
+    """Wall time as a multiple of plain's on the same prompts."""
     won: int
     lost: int
     unlike: int
+    """Answers of an exact row that are not plain's."""
     errors: int
     error: str
     differences: tuple[tuple[int, Difference], ...]
@@ -74,7 +81,7 @@ class BenchReport:
 
     @property
     def unlike(self) -> int:
-        """Answers of exact rows that are not plain's: what `--check` is about."""
+        """Answers of exact rows that are not plain's; `--check` fails where there are any."""
         return sum(row.unlike for row in self.rows)
 
 
@@ -125,3 +132,29 @@ def _work(row: RowTotals, plain: RowTotals | None) -> float | None:
 
 def _share(part: int, count: int) -> Share | None:
     return Share(part, count) if count else None
+
+
+def quality_plot(report: BenchReport) -> Plot | None:
+    """Quality against time a token, for the rows of which both are known; None for fewer than two.
+
+    Quality is accuracy, or the share of answers equal to plain's where no answer can be judged.
+    """
+    judged = any(row.accuracy is not None for row in report.rows)
+    known = []
+    for row in report.rows:
+        quality = row.accuracy if judged else row.same
+        if row.speed is not None and quality is not None and row.speed.middle > 0:
+            known.append((row.name, 1000 / row.speed.middle, quality.value))
+    if len(known) < 2:
+        return None
+    marks = letters(name for name, _, _ in known)
+    points = [
+        PlotPoint(
+            ms, quality, name, marks[name],
+            front=not any(m <= ms and q >= quality and (m, q) != (ms, quality) for _, m, q in known),
+            about=f"{name}: {short(ms)} ms a token, {percent(quality)}",
+        )
+        for name, ms, quality in known
+    ]  # fmt: skip
+    title = "right answers" if judged else "answers equal to plain's"
+    return Plot("ms a token (left is fast)", title, points)

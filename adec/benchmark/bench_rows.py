@@ -1,28 +1,29 @@
-"""Which rows a bench has: strategies with their settings, the small model alone, peers. Picklable, opened where it runs."""
+"""Which rows a bench has, from the words of --strategies and --peers: found possible, then opened."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adec import __version__
 from adec.answering.choice import Choice
 from adec.answering.plan import Plan, plan
 from adec.answering.session import open_session
-from adec.benchmark.decoders import Contestant, StrategyContestant
+from adec.benchmark.decoders import BenchDecoder, StrategyDecoder
 from adec.benchmark.peers.offered import PeerChoice, find_peers, open_peer, peer_header
 from adec.benchmark.runner import Bench, BenchSettings
 from adec.benchmark.samples import PLAIN, RowHeader
 from adec.decoding.registry import METHODS
-from adec.decoding.search.adadec import AdaDecSettings
 from adec.engines.base import OpenOptions
 from adec.errors import PairError, UsageError
 
 BEST_OF_N = "best-of-n"
-"""Whole answers, the likeliest of which counts, as many as an adadec row's tokens are enough for: one round of iad."""
+"""Sampled answers of which the likeliest counts; their number follows from the tokens that the
+searching row before it was fed on the same prompt."""
 SMALL = "small"
 """The row of the small model alone: the floor of both time and quality."""
 AUTO = "auto"
@@ -30,8 +31,8 @@ AUTO = "auto"
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One strategy row: its name in the table, the strategy, its settings."""
+class StrategyRow:
+    """One row of a strategy: its name in the table, the strategy, its settings."""
 
     name: str
     strategy: str
@@ -41,108 +42,120 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Lineup:
-    """Everything that opening the rows needs."""
+class BenchPlan:
+    """The rows of a bench, found possible with nothing loaded. Picklable, for other processes."""
 
     choice: Choice
-    entries: tuple[Entry, ...]
+    strategies: tuple[StrategyRow, ...]
+    peers: tuple[PeerChoice, ...]
     options: OpenOptions
     settings: BenchSettings
-    peers: tuple[PeerChoice, ...] = ()
+    rows: tuple[RowHeader, ...]
+    """Of strategies and peers, in the table's order."""
+    about: dict[str, Any]
+    """Models, settings and options as plain data."""
+    remarks: tuple[str, ...] = ()
 
     def open(self) -> Bench:
         """Load the models once for all rows. Raises AdecError."""
         base = _base(self.choice)
         session = open_session(base, self.options)
         try:
-            rows: list[Contestant] = [
-                StrategyContestant(
-                    entry.name,
-                    base.with_strategy(entry.strategy, entry.assignments),
+            decoders: list[BenchDecoder] = [
+                StrategyDecoder(
+                    row.name,
+                    base.with_strategy(row.strategy, row.assignments),
                     session.engines,
                     self.settings.runs,
-                    follows=entry.follows,
+                    follows=row.follows,
                 )
-                for entry in self.entries
+                for row in self.strategies
             ]
-            rows += [open_peer(peer, session.engines, self.options) for peer in self.peers]
+            decoders += [open_peer(peer, session.engines, self.options) for peer in self.peers]
         except BaseException:
             session.close()
             raise
-        return Bench(rows, self.settings, engines=session.engines, close=session.close)
+        return Bench(decoders, self.settings, engines=session.engines, close=session.close)
+
+    def key(self, identity: str) -> str:
+        """A digest of what must be equal for a stopped bench to go on.
+
+        That is models, rows, settings, adec's version, and the `identity` of the tasks.
+        """
+        parts = [
+            __version__,
+            identity,
+            self.about,
+            [_plain_data(row) for row in self.strategies],
+            [_plain_data(peer) for peer in self.peers],
+        ]
+        text = json.dumps(parts, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-@dataclass(frozen=True)
-class Checked:
-    """A line-up found possible, with nothing loaded."""
-
-    lineup: Lineup
-    rows: tuple[RowHeader, ...]
-    about: dict[str, Any] = field(default_factory=dict)
-    remarks: tuple[str, ...] = ()
-
-
-def make_lineup(
+def plan_bench(
     choice: Choice,
     strategies: str | None,
     options: OpenOptions,
     settings: BenchSettings,
     peers: str = "none",
     peer_places: tuple[Path, ...] = (),
-) -> Checked:
-    """Resolve the words of --strategies and --peers on these models. Raises UsageError, PairError, ModelFileError, ProfileError.
+) -> BenchPlan:
+    """Resolve the words of --strategies and --peers on these models.
 
-    `strategies` are names with commas between, each perhaps with settings: "plain,ead:up=0.3+window=1". "all" are
-    those that the models can serve. "best-of-n" is `iad` in one round that is fed as much as the adadec row before it. None: plain, the small model, what the profile recommends, speculate and lookup.
+    `strategies` are names with commas between, each perhaps with settings:
+    "plain,ead:up=0.3+window=1". "all" stands for those that the models can serve, None for plain,
+    the small model, what the profile recommends, and the methods that `bench` shows by default.
+    Raises UsageError, PairError, ModelFileError or ProfileError.
     """
     base = _base(choice)
-    entries, remarks = _entries(strategies, base, choice)
-    rows, beams = [], 0
-    for entry in entries:
-        made = base.with_strategy(entry.strategy, entry.assignments)
-        what = made.method.about if not entry.follows else f"best-of-N, fed as {entry.follows} is"
-        searches = entry.strategy in ("adadec", "iad")
-        rows.append(
-            RowHeader(entry.name, "strategy", what, follows=entry.follows, searches=searches)
+    words, remarks = _words(strategies, base)
+    named: dict[str, StrategyRow] = {}
+    for word in [PLAIN, *words]:
+        row = _strategy_row(word, base, choice, list(named.values()))
+        named.setdefault(row.name, row)
+    found = tuple(named.values())
+    _check_assignments(choice, found)
+    headers, beams = [], 0
+    for row in found:
+        made = base.with_strategy(row.strategy, row.assignments)
+        method = made.method
+        about = f"best-of-N, fed as {row.follows} is" if row.follows else method.about
+        headers.append(
+            RowHeader(row.name, "strategy", about, follows=row.follows, searches=method.looks_ahead)
         )
-        if isinstance(made.settings, AdaDecSettings) and not beams:
-            beams = made.settings.candidates
-    _check_assignments(choice, entries)
-    found = find_peers(
-        peers, peer_places, base.models["large"], base.models.get("small"), beams=beams
-    )
-    lineup = Lineup(choice, tuple(entries), options, settings, found)
-    rows += [peer_header(peer) for peer in found]
-    about = {
+        if method.width is not None and not beams:
+            beams = getattr(made.settings, method.width)
+    offered = find_peers(peers, peer_places, base.models, beams=beams)
+    headers += [peer_header(peer) for peer in offered]
+    about_all = {
         "models": _models(base),
         "settings": _plain_data(settings),
         "options": _plain_data(options),
     }
-    return Checked(lineup, tuple(rows), about, (*base.remarks, *remarks))
-
-
-def key_of(checked: Checked, identity: str) -> str:
-    """What must be equal for a stopped bench to go on: models, rows, tasks, settings, adec itself."""
-    from adec import __version__
-
-    parts = [
-        __version__,
-        identity,
-        checked.about,
-        [_plain_data(entry) for entry in checked.lineup.entries],
-        [_plain_data(peer) for peer in checked.lineup.peers],
-    ]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:24]
+    return BenchPlan(
+        choice, found, offered, options, settings, tuple(headers), about_all,
+        (*base.remarks, *remarks),
+    )  # fmt: skip
 
 
 def _base(choice: Choice) -> Plan:
     return plan(dataclasses.replace(choice, strategy=PLAIN, assignments=()))
 
 
-def _entries(strategies: str | None, base: Plan, choice: Choice) -> tuple[list[Entry], list[str]]:
-    remarks: list[str] = []
+def _words(strategies: str | None, base: Plan) -> tuple[list[str], list[str]]:
+    """The rows that --strategies names, and remarks on those that cannot be."""
+    first = [SMALL] if SMALL in base.models else []
+    if strategies is None:
+        models = "pair" if first else "one model"
+        shown = [m for m in METHODS.values() if m.default_row in ("always", models)]
+        words = [method.name for method in shown]
+        if base.profile is not None and base.profile.recommended is not None:
+            always = [method.name for method in shown if method.default_row == "always"]
+            words = [base.profile.recommended, *always]
+        return first + words, []
     if strategies == "all":
-        words = [PLAIN]
+        words, remarks = [], []
         for name in METHODS:
             try:
                 base.with_strategy(name)
@@ -150,92 +163,88 @@ def _entries(strategies: str | None, base: Plan, choice: Choice) -> tuple[list[E
                 remarks.append(f"{name} is left out: {error.message}")
                 continue
             words.append(name)
-        if "small" in base.models:
-            words.insert(1, SMALL)
-    elif strategies is None:
-        words = _default_words(base)
-    else:
-        words = [word.strip() for word in strategies.split(",") if word.strip()]
-        if not words:
-            raise UsageError("--strategies names none", hint="for example: --strategies ead,lookup")
-    entries: dict[str, Entry] = {}
-    for word in [PLAIN, *words]:
-        entry = _entry(word, base, choice, list(entries.values()))
-        entries.setdefault(entry.name, entry)
-    return list(entries.values()), remarks
+        return first + words, remarks
+    words = [word.strip() for word in strategies.split(",") if word.strip()]
+    if not words:
+        raise UsageError("--strategies names none", hint=f"there are {', '.join(METHODS)}")
+    return words, []
 
 
-def _default_words(base: Plan) -> list[str]:
-    recommended = None if base.profile is None else base.profile.recommended
-    words = [PLAIN, SMALL] if "small" in base.models else [PLAIN]
-    words += [
-        recommended or ("ead" if "small" in base.models else "recycling"),
-        "speculate",
-        "lookup",
-    ]
-    return words
-
-
-def _entry(word: str, base: Plan, choice: Choice, before: list[Entry]) -> Entry:
-    """One word of --strategies. The settings of --set for that strategy come first, its own after them."""
-    name, colon, rest = word.partition(":")
+def _strategy_row(word: str, base: Plan, choice: Choice, before: list[StrategyRow]) -> StrategyRow:
+    """The row of one word. Its settings come after those of --set for that strategy."""
+    name, _, rest = word.partition(":")
+    own = [part.strip() for part in rest.split("+") if part.strip()]
     if name == AUTO:
-        if colon:
+        if own:
             raise UsageError("auto takes no settings: it takes those of the profile")
         return _auto(choice)
     if name == SMALL:
-        if colon:
+        if own:
             raise UsageError("small takes no settings")
-        if "small" not in base.models:
+        if SMALL not in base.models:
             raise UsageError("small is the small model of a pair, and there is none")
-        return Entry(SMALL, PLAIN, ("plain.model=small",))
+        return StrategyRow(SMALL, PLAIN, (f"{PLAIN}.model={SMALL}",))
     if name == BEST_OF_N:
-        return _best_of_n(rest, before, choice)
-    own = tuple(f"{name}.{part.strip()}" for part in rest.split("+") if part.strip())
-    shared = tuple(a for a in choice.assignments if a.strip().startswith(f"{name}."))
+        return _best_of_n(own, before, choice)
+    shared = _shared(choice, name)
     if name == PLAIN and (own or shared):
         raise UsageError(
             "plain is the yardstick and takes no settings",
             hint="the small model alone is the row small",
         )
-    shown = " ".join([name, *(part.removeprefix(f"{name}.") for part in own)])
-    return Entry(shown, name, (*shared, *own))
+    return StrategyRow(" ".join([name, *own]), name, (*shared, *_of(name, own)))
 
 
-def _best_of_n(rest: str, before: list[Entry], choice: Choice) -> Entry:
-    """One round of iad, beside the nearest adadec row; settings are iad's."""
-    followed = next((entry for entry in reversed(before) if entry.strategy == "adadec"), None)
+def _best_of_n(own: list[str], before: list[StrategyRow], choice: Choice) -> StrategyRow:
+    """One round of whole answers, with the budget of the nearest searching row before it."""
+    ahead = [m.name for m in METHODS.values() if m.looks_ahead and not m.whole_answers]
+    followed = next((row for row in reversed(before) if row.strategy in ahead), None)
     if followed is None:
         raise UsageError(
-            "best-of-n is fed as much as an adadec row, and there is none before it",
-            hint="for example: --strategies adadec,best-of-n",
+            f"best-of-n is fed as much as a row of {' or '.join(ahead)}, and there is none before it",
+            hint=f"for example: --strategies {ahead[0]},best-of-n",
         )
+    sampler = next(m for m in METHODS.values() if m.best_of_n)
     # the same model writes
-    model = tuple(a for a in followed.assignments if a.startswith("adadec.model="))
-    words = [a.replace("adadec.", "iad.") for a in model]
-    words += [a for a in choice.assignments if a.strip().startswith("iad.")]
-    own = [part.strip() for part in rest.split("+") if part.strip()]
-    beside = followed.name.removeprefix("adadec").strip()
-    shown = " ".join([BEST_OF_N, *own, *([f"({beside})"] if beside else [])])
-    words += [f"iad.{part}" for part in own]
-    return Entry(shown, "iad", (*words, "iad.rounds=1", "iad.candidates=1000"), followed.name)
+    start = f"{followed.strategy}.model="
+    model = [f"model={a.removeprefix(start)}" for a in followed.assignments if a.startswith(start)]
+    beside = followed.name.removeprefix(followed.strategy).strip()
+    return StrategyRow(
+        " ".join([BEST_OF_N, *own, *([f"({beside})"] if beside else [])]),
+        sampler.name,
+        (
+            *_of(sampler.name, model),
+            *_shared(choice, sampler.name),
+            *_of(sampler.name, [*own, *sampler.best_of_n]),
+        ),
+        followed.name,
+    )
 
 
-def _auto(choice: Choice) -> Entry:
+def _auto(choice: Choice) -> StrategyRow:
     """The row of what `adec run` would do by itself on these models."""
     made = plan(dataclasses.replace(choice, strategy=AUTO, assignments=()))
     settings = {f.name: getattr(made.settings, f.name) for f in dataclasses.fields(made.settings)}
-    words = (f"{made.method.name}.{name}={_word(value)}" for name, value in settings.items())
-    return Entry(AUTO, made.method.name, tuple(words))
+    words = [f"{name}={_typed(value)}" for name, value in settings.items()]
+    return StrategyRow(AUTO, made.method.name, _of(made.method.name, words))
 
 
-def _word(value: Any) -> str:
+def _of(strategy: str, settings: list[str]) -> tuple[str, ...]:
+    return tuple(f"{strategy}.{setting}" for setting in settings)
+
+
+def _shared(choice: Choice, strategy: str) -> list[str]:
+    """What --set says of a strategy."""
+    return [a for a in choice.assignments if a.strip().startswith(f"{strategy}.")]
+
+
+def _typed(value: Any) -> str:
     """A setting's value as it is typed."""
     return str(value).lower() if isinstance(value, bool) or value is None else str(value)
 
 
-def _check_assignments(choice: Choice, entries: list[Entry]) -> None:
-    known = {entry.strategy for entry in entries}
+def _check_assignments(choice: Choice, rows: tuple[StrategyRow, ...]) -> None:
+    known = {row.strategy for row in rows}
     for assignment in choice.assignments:
         strategy = assignment.strip().partition(".")[0]
         if strategy not in known:
@@ -246,18 +255,15 @@ def _check_assignments(choice: Choice, entries: list[Entry]) -> None:
 
 
 def _models(base: Plan) -> dict[str, Any]:
-    found = {}
-    for role, header in (("large", base.models["large"]), ("small", base.models.get("small"))):
-        if header is not None:
-            info = header.info
-            stat = info.path.stat()
-            found[role] = {
-                "name": info.name, "path": str(info.path), "format": info.format,
-                "parameters": info.parameters, "quantisation": info.quantisation,
-                "bytes": info.bytes, "changed": stat.st_mtime,
-                "vocabulary": header.vocabulary.fingerprint,
-            }  # fmt: skip
-    return found
+    return {
+        role: {
+            "name": header.info.name, "path": str(header.info.path), "format": header.info.format,
+            "parameters": header.info.parameters, "quantisation": header.info.quantisation,
+            "bytes": header.info.bytes, "changed": header.info.path.stat().st_mtime,
+            "vocabulary": header.vocabulary.fingerprint,
+        }
+        for role, header in base.models.items()
+    }  # fmt: skip
 
 
 def _plain_data(thing: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a reader must know before believing the table, in words: outliers, a loaded machine, drift, failures."""
+"""What a reader must know before believing the table: outliers, a busy machine, drift, failures."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from adec.benchmark.totals import KEPT, Totals
 from adec.display.wording import count
 
 BUSY = 0.5
-"""Load per core, of other programs, from which the machine counts as loaded."""
+"""Load per core, of other programs, from which the machine counts as busy."""
 SLOW_FIRST = 2.0
-"""First run in medians of the others, from which it counts as slow."""
+"""Time a token of the first prompt, in medians of the others, from which it counts as slow."""
 CUT = 0.05
-"""Share of answers cut off from which it is told."""
+"""Share of answers cut off at --max-tokens that is worth a word."""
 DRIFT = 0.15
-"""Change of plain's speed from the first third to the last from which it is told."""
+"""Change of plain's speed from the first third to the last that is worth a word."""
 
 
-def remarks(
+def caveats(
     totals: Totals,
     rows: tuple[RowReport, ...],
     *,
@@ -28,27 +28,31 @@ def remarks(
     resumed: int = 0,
     jobs: int = 1,
     unjudged: int = 0,
-) -> tuple[str, ...]:
-    """Sentences, most important first."""
+) -> list[str]:
+    """Sentences without their full stop, most important first."""
     found: list[str] = []
     if load_before is not None and load_before > BUSY:
         found.append(
-            f"the machine was busy before the bench began (load {load_before:.1f} per core): close other programs for better figures"
+            f"the machine was busy before the bench began (load {load_before:.1f} per core): "
+            "close other programs for better figures"
         )
     if jobs > 1:
         found.append(
-            f"{jobs} processes shared the machine: the speeds are lower than alone; the ratios compare like with like"
+            f"{jobs} processes shared the machine: speeds are lower than alone; "
+            "ratios compare like with like"
         )
-    for row in rows:
-        if row.errors:
-            found.append(
-                f"{row.name} failed on {count(row.errors, 'answer')}, the first time so: {row.error}"
-            )
-    found += _times(totals)
+    found += [
+        f"{row.name} failed on {count(row.errors, 'answer')}, the first time so: {row.error}"
+        for row in rows
+        if row.errors
+    ]
+    found += [line for name in totals.rows for line in _outliers(name, totals)]
+    found += _drift(totals)
     plain = totals.rows.get(PLAIN)
     if plain is not None and plain.cut > CUT * plain.answers:
         found.append(
-            f"plain was cut off at --max-tokens in {plain.cut} of {plain.answers} answers: with more, accuracy may differ"
+            f"plain was cut off at --max-tokens in {plain.cut} of {plain.answers} answers: "
+            "with more, accuracy may differ"
         )
     for name, sums in totals.rows.items():
         if sums.ties:
@@ -59,45 +63,50 @@ def remarks(
             each = (sums.pause_ms + sums.pause_own_ms) / sums.pauses
             part = 100 * sums.pause_own_ms / sums.pause_ms
             found.append(
-                f"{name}: {count(sums.pauses, 'pause')} of {each:.1f} ms in the mean; adec's own work in them is {part:.1f} % of their forwards"
+                f"{name}: {count(sums.pauses, 'pause')} of {each:.1f} ms on average; "
+                f"adec's own work in them is {part:.1f} % of their forwards"
             )
     if totals.kept < totals.prompts:
         found.append(
-            f"medians and intervals are of {KEPT:,} of the {totals.prompts:,} prompts, drawn at random; counts and shares are of all"
+            f"medians and intervals are of {KEPT:,} of the {totals.prompts:,} prompts, "
+            "drawn at random; counts and shares are of all"
         )
     if resumed:
         found.append(
-            f"{count(resumed, 'prompt')} were run by an earlier, stopped bench, perhaps on another day's machine"
+            f"{count(resumed, 'prompt')} were run by an earlier, stopped bench, "
+            "perhaps under another load"
         )
     if unjudged:
         found.append(
-            f"{count(unjudged, 'prompt')} ask for code or are judged by a command: they are judged with --allow-exec only"
+            f"{count(unjudged, 'prompt')} ask for code or are judged by a command, "
+            "which only --allow-exec runs"
         )
     if 0 < totals.prompts < FEWEST:
         found.append(f"fewer than {FEWEST} prompts give no intervals")
-    return tuple(found)
+    return found
 
 
-def _times(totals: Totals) -> list[str]:
+def _outliers(name: str, totals: Totals) -> list[str]:
+    times, _, _ = totals.values(name)
+    if times.shape[0] < 2 * FEWEST:
+        return []
     found = []
-    for name in totals.rows:
-        times, _, _ = totals.values(name)
-        if times.shape[0] < 2 * FEWEST:
-            continue
-        middle = float(np.median(times))
-        strange = outliers(np.log(times))
-        if totals.kept == totals.prompts and times[0] > SLOW_FIRST * middle:
-            found.append(
-                f"the first answer of {name} took {times[0] / middle:.1f} times as long a token as the others, in spite of the warm-up"
-            )
-            strange = strange[strange != 0]
-        slow = [i for i in strange if times[i] > middle]
-        if slow:
-            worst = max(times[i] for i in slow) / middle
-            found.append(
-                f"{name}: {count(len(slow), 'prompt')} took up to {worst:.1f} times as long a token as the others; was another program at work?"
-            )
-    return found + _drift(totals)
+    middle = float(np.median(times))
+    strange = outliers(np.log(times))
+    if totals.kept == totals.prompts and times[0] > SLOW_FIRST * middle:
+        found.append(
+            f"the first answer of {name} took {times[0] / middle:.1f} times as long a token "
+            "as the others, in spite of the warm-up"
+        )
+        strange = strange[strange != 0]
+    slow = [i for i in strange if times[i] > middle]
+    if slow:
+        worst = max(times[i] for i in slow) / middle
+        found.append(
+            f"{name}: {count(len(slow), 'prompt')} took up to {worst:.1f} times as long a token "
+            "as the others; was another program at work?"
+        )
+    return found
 
 
 def _drift(totals: Totals) -> list[str]:
@@ -112,5 +121,6 @@ def _drift(totals: Totals) -> list[str]:
         return []
     how = f"{100 * change:.0f} % slower" if change > 0 else f"{-100 * change:.0f} % faster"
     return [
-        f"plain was {how} a token in the last third of the prompts than in the first: other prompts, heat, or other programs; the ratios are pair by pair"
+        f"plain was {how} a token in the last third of the prompts than in the first: "
+        "other prompts, heat, or other programs; the ratios are pair by pair"
     ]

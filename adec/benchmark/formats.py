@@ -1,4 +1,4 @@
-"""Figures as words of a table; what is not known is a dash."""
+"""Numbers as text in a table; a dash stands for what is unknown."""
 
 from __future__ import annotations
 
@@ -8,10 +8,6 @@ from adec.benchmark.statistics import Gain, Interval, Share
 from adec.display import wording
 
 UNKNOWN = "-"
-
-
-def number(value: float | None, digits: int) -> str:
-    return UNKNOWN if value is None else f"{value:.{digits}f}"
 
 
 def percent(value: float | None) -> str:

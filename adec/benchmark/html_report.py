@@ -1,4 +1,4 @@
-"""The report as one HTML file that loads nothing: no script, no picture from elsewhere, every text escaped."""
+"""The report as one HTML file that loads nothing and runs nothing; every text is escaped."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from typing import Any, TextIO
 
-from adec.benchmark.bench_report import BenchReport, RowReport
-from adec.benchmark.chart import points, quality_name
-from adec.benchmark.divergence import explain
-from adec.benchmark.formats import percent, short
+from adec.benchmark.bench_report import BenchReport, RowReport, quality_plot
+from adec.benchmark.formats import short
 from adec.benchmark.samples import PromptResult
 from adec.benchmark.text_report import (
     LEGEND,
@@ -17,6 +15,7 @@ from adec.benchmark.text_report import (
     PAIRED_LEGEND,
     QUALITY,
     SPEED,
+    explain,
     is_judged,
     paired_cells,
     quality_cells,
@@ -25,17 +24,17 @@ from adec.benchmark.text_report import (
 from adec.display.sanitise import sanitise
 
 RUNS = 20_000
-"""Answers that the page lists; a browser wants no more, and the JSON has them all."""
+"""Answers that the page lists: a browser takes no more, and the JSON has them all."""
 TEXT = 600
-"""Characters of an answer that are shown."""
-
-WIDTH, HEIGHT = 760, 380
+"""Characters of an answer that the page shows."""
 
 
 def write_page(report: BenchReport, samples: Iterable[PromptResult], stream: TextIO) -> None:
-    """Write the page as it is made: its size does not become memory."""
+    """Write the page piece by piece, so that its size needs no memory."""
     from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
 
+    plot = quality_plot(report)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, finalize=_visible
     )
@@ -53,7 +52,8 @@ def write_page(report: BenchReport, samples: Iterable[PromptResult], stream: Tex
         paired_columns=PAIRED if is_judged(report) else (),
         paired_cells=paired_cells,
         paired_legend=PAIRED_LEGEND,
-        drawing=_drawing(report),
+        plot=None if plot is None else Markup(plot.svg()),
+        plot_title=None if plot is None else f"{plot.y_title} against {plot.x_title}",
         groups=_groups(report),
         facts=list(_facts(about)),
         runs=_runs(samples),
@@ -62,7 +62,7 @@ def write_page(report: BenchReport, samples: Iterable[PromptResult], stream: Tex
 
 
 def _visible(value: Any) -> Any:
-    """Control and invisible characters as marks: a page is no safer from them than a terminal."""
+    """Show control and invisible characters as marks, as on a terminal."""
     return sanitise(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
@@ -84,33 +84,6 @@ def _facts(about: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 value = ", ".join(f"{k} {v}" for k, v in value.items() if v is not None)
             if value not in (None, "", [], ()):
                 yield str(name), str(value)
-
-
-def _drawing(report: BenchReport) -> dict[str, Any] | None:
-    """The chart's places in pixels; None with fewer than two points."""
-    found = points(report)
-    if len(found) < 2:
-        return None
-    low, high = min(p.quality for p in found), max(p.quality for p in found)
-    if high - low < 0.1:
-        low, high = max(0.0, low - 0.05), min(1.0, high + 0.05)
-    slowest = max(p.ms for p in found)
-    marks = [
-        {
-            "x": round(60 + (WIDTH - 200) * p.ms / slowest, 1),
-            "y": round(28 + (HEIGHT - 76) * (high - p.quality) / (high - low), 1),
-            "name": p.row.name,
-            "front": p.front,
-            "words": f"{p.row.name}: {short(p.ms)} ms a token, {percent(p.quality)}",
-        }
-        for p in found
-    ]
-    return {
-        "title": f"{quality_name(report)} against time a token",
-        "width": WIDTH, "height": HEIGHT, "marks": marks,
-        "low": percent(low), "high": percent(high),
-        "slowest": f"{short(slowest * (WIDTH - 80) / (WIDTH - 200))} ms",
-    }  # fmt: skip
 
 
 def _runs(samples: Iterable[PromptResult]) -> Iterator[dict[str, Any]]:

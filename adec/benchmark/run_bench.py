@@ -1,10 +1,10 @@
-"""A whole bench: resume what is there, run the rest, write every prompt down, fold it into a report."""
+"""A whole bench: resume what is there, run the rest, write every prompt down, sum it up."""
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,11 +13,11 @@ from typing import Any
 
 from adec import __version__
 from adec.benchmark.bench_report import BenchReport, make_rows
-from adec.benchmark.bench_rows import Checked, key_of
-from adec.benchmark.caveats import remarks
+from adec.benchmark.bench_rows import BenchPlan
+from adec.benchmark.caveats import caveats
 from adec.benchmark.decoders import Interrupted
 from adec.benchmark.runner import machine_load
-from adec.benchmark.samples import PromptResult, RowHeader, SamplesFile
+from adec.benchmark.samples import RowHeader, SamplesFile
 from adec.benchmark.tasks.task import Task
 from adec.benchmark.tasks.task_sources import TaskSource
 from adec.benchmark.totals import Totals
@@ -26,12 +26,12 @@ from adec.benchmark.workers import Opener, Tell, run_here, run_in_processes
 from adec.places import kept_folder
 
 Watch = Callable[[int, int], None]
-"""Called with prompts done and planned after each."""
+"""Called with the numbers of prompts done and planned after each prompt."""
 
 
 @dataclass(frozen=True)
 class BenchRequest:
-    """What shall be run and how far it goes."""
+    """What shall be run, and how."""
 
     source: TaskSource
     rows: tuple[RowHeader, ...]
@@ -44,22 +44,25 @@ class BenchRequest:
     allow_exec: bool = False
 
 
-def request_of(checked: Checked, source: TaskSource, *, jobs: int, tie_gap: float) -> BenchRequest:
-    """The request of a checked line-up on a source."""
-    settings = checked.lineup.settings
+def request_of(plan: BenchPlan, source: TaskSource, *, jobs: int, tie_gap: float) -> BenchRequest:
+    """The request to run a plan's rows on the tasks of a source."""
     header = {
-        "key": key_of(checked, source.identity),
+        "key": plan.key(source.identity),
         "adec": __version__,
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
         "task": source.name,
         "prompts": source.count,
-        "rows": [row.name for row in checked.rows],
-        "machine": machine(),
-        **checked.about,
+        "rows": [row.name for row in plan.rows],
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+        },
+        **plan.about,
     }
     return BenchRequest(
-        source, checked.rows, checked.lineup.open, header,
-        settings.seed, jobs, tie_gap, settings.allow_exec,
+        source, plan.rows, plan.open, header,
+        plan.settings.seed, jobs, tie_gap, plan.settings.allow_exec,
     )  # fmt: skip
 
 
@@ -92,42 +95,29 @@ def run_bench(
             if not samples.done[task.index]:
                 yield task
 
-    told: list[str] = []
+    lines: list[str] = []
 
-    def remark(line: str) -> None:
-        if line not in told:
-            told.append(line)
+    def tell_once(line: str) -> None:
+        # each process says it
+        if line not in lines:
+            lines.append(line)
             tell(line)
 
-    with closing(_run(request, waiting(), interrupted, remark)) as results:
+    if request.jobs == 1:
+        running = run_here(request.opener, waiting(), interrupted, tell_once)
+    else:
+        running = run_in_processes(request.opener, waiting(), request.jobs, interrupted, tell_once)
+    with closing(running) as results:
         for result in results:
             samples.append(result)
             totals.add(result)
             watch(totals.prompts, request.source.count)
     rows = make_rows(totals, request.seed)
-    said = remarks(
+    notes = [line for line in lines if "left out" in line]
+    notes += caveats(
         totals, rows, load_before=load, resumed=resumed, jobs=request.jobs, unjudged=unjudged
     )
-    left_out = [line for line in told if "left out" in line]
     report = BenchReport(
-        request.header, rows, totals.prompts, request.source.count, totals.kept,
-        (*left_out, *said),
-    )  # fmt: skip
+        request.header, rows, totals.prompts, request.source.count, totals.kept, tuple(notes)
+    )
     return with_verdicts(report, totals)
-
-
-def _run(
-    request: BenchRequest, tasks: Iterator[Task], interrupted: Interrupted, tell: Tell
-) -> Generator[PromptResult, None, None]:
-    if request.jobs == 1:
-        return run_here(request.opener, tasks, interrupted, tell)
-    return run_in_processes(request.opener, tasks, request.jobs, interrupted, tell)
-
-
-def machine() -> dict[str, Any]:
-    """What the figures depend on."""
-    return {
-        "system": f"{platform.system()} {platform.machine()}",
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-    }

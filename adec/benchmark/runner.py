@@ -1,4 +1,4 @@
-"""Every row answers every prompt, one after the other in an order drawn anew for each, so that all see the same machine."""
+"""Every row answers every prompt, in an order drawn anew for each: all see the same machine."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
+import numpy as np
 from msgspec.structs import replace as changed
 
 from adec.answering.prompt import encode_prompt
 from adec.answering.session import Question
-from adec.benchmark.decoders import Contestant, Interrupted, Reply
-from adec.benchmark.divergence import common, first_difference
-from adec.benchmark.samples import PLAIN, BenchAnswer, PromptResult
+from adec.benchmark.decoders import BenchDecoder, Interrupted, Reply
+from adec.benchmark.samples import PLAIN, BenchAnswer, Difference, PromptResult
 from adec.benchmark.tasks.task import Task
+from adec.engines.base import Engine
 from adec.engines.pair import Engines
 from adec.errors import AdecError, UsageError
 from adec.machine import load_average
 from adec.sampling import Sampler
+from adec.signals import Row
 
+FARTHEST = 1e9
+"""The gap to a token at minus infinity: JSON knows no infinity."""
 WARM_TOKENS = 24
 """Tokens of a warm-up answer: enough that caches, threads and kernels are ready."""
 
@@ -43,13 +47,13 @@ class Bench:
 
     def __init__(
         self,
-        contestants: Sequence[Contestant],
+        decoders: Sequence[BenchDecoder],
         settings: BenchSettings,
         *,
         engines: Engines | None = None,
         close: Callable[[], None] = lambda: None,
     ) -> None:
-        self.contestants = list(contestants)
+        self.decoders = list(decoders)
         self.remarks: list[str] = []
         self._settings = settings
         self._engines = engines
@@ -57,50 +61,51 @@ class Bench:
 
     def close(self) -> None:
         """Free every row and the engines."""
-        for contestant in self.contestants:
-            contestant.close()
+        for decoder in self.decoders:
+            decoder.close()
         self._close()
 
     def warm(self, task: Task, interrupted: Interrupted) -> None:
-        """A short answer of every row to the words of `task` in reverse order: nothing in it helps later.
+        """Let every row answer the words of `task` in reverse order, which helps no later answer.
 
         A peer that fails is left out, with a remark. Raises AdecError when a strategy fails.
         """
         question = replace(self._question(task, 0), text=" ".join(task.prompt.split()[::-1]))
         question = replace(question, max_tokens=min(WARM_TOKENS, question.max_tokens), budget=1)
         working = []
-        for contestant in self.contestants:
+        for decoder in self.decoders:
             try:
                 for run in range(self._settings.runs):
                     if not interrupted():
-                        contestant.reply(question, run, interrupted)
+                        decoder.reply(question, run, interrupted)
             except UsageError:
                 pass  # a prompt too long for the context: the run itself will say so
             except AdecError as error:
-                if contestant.header.kind == "strategy":
+                if decoder.header.kind == "strategy":
                     raise
-                self.remarks.append(f"{contestant.header.name} is left out: {error}")
-                contestant.close()
+                self.remarks.append(f"{decoder.header.name} is left out: {error}")
+                decoder.close()
                 continue
-            working.append(contestant)
-        self.contestants = working
+            working.append(decoder)
+        self.decoders = working
 
     def run(self, task: Task, interrupted: Interrupted) -> PromptResult | None:
-        """All rows on one prompt, `runs` times; None when interrupted: a prompt is done wholly or not at all."""
+        """All rows on one prompt, `runs` times; None when interrupted: no prompt is done by half."""
         answers: list[BenchAnswer] = []
         load = machine_load()
         for run in range(self._settings.runs):
-            order = list(self.contestants)
+            order = list(self.decoders)
             Random(f"{self._settings.seed} {task.index} {run}").shuffle(order)
             # a row that may spend what another spent comes after it
-            order.sort(key=lambda contestant: bool(contestant.header.follows))
+            order.sort(key=lambda decoder: bool(decoder.header.follows))
             question = self._question(task, run)
             replies: dict[str, Reply] = {}
-            for contestant in order:
-                name = contestant.header.name
+            for decoder in order:
+                name = decoder.header.name
                 try:
-                    asked = self._with_budget(question, replies.get(contestant.header.follows))
-                    reply = contestant.reply(asked, run, interrupted)
+                    followed = replies.get(decoder.header.follows)
+                    budget = None if followed is None else followed.answer.fed
+                    reply = decoder.reply(replace(question, budget=budget), run, interrupted)
                 except AdecError as error:
                     reply = Reply(BenchAnswer(name, run, 0.0, 0, "", error=str(error)[:300]), None)
                 if reply is None or interrupted():
@@ -108,16 +113,11 @@ class Bench:
                 replies[name] = reply
             answers += [
                 self._judged(task, question, c, replies[c.header.name], replies.get(PLAIN))
-                for c in self.contestants
+                for c in self.decoders
             ]
         return PromptResult(
             task.index, task.group, task.kind, tuple(answers), task.dependence_nats, load
         )
-
-    def _with_budget(self, question: Question, followed: Reply | None) -> Question:
-        """The question to a row that may be fed as many tokens as the one that it follows."""
-        fed = None if followed is None else followed.answer.fed
-        return question if fed is None else replace(question, budget=fed)
 
     def _question(self, task: Task, run: int) -> Question:
         own = self._settings
@@ -136,36 +136,67 @@ class Bench:
         self,
         task: Task,
         question: Question,
-        contestant: Contestant,
+        decoder: BenchDecoder,
         reply: Reply,
         plain: Reply | None,
     ) -> BenchAnswer:
         answer = reply.answer
         if answer.error is not None:
             return answer
-        answer = changed(
-            answer, right=task.judge(answer.text, allow_exec=self._settings.allow_exec)
-        )
+        right = task.judge(answer.text, allow_exec=self._settings.allow_exec)
+        answer = changed(answer, right=right)
         if plain is None or plain.answer.error is not None or plain.ids is None:
             return answer
         if reply.ids is None:
             return changed(answer, same=answer.text.strip() == plain.answer.text.strip())
         same = reply.ids == plain.ids
         answer = changed(answer, same=same, leading=common(plain.ids, reply.ids))
-        if same or not self._must_be_same(contestant) or self._engines is None:
+        # when sampling, exact means an equal distribution, not equal tokens
+        greedy = self._settings.sampler.greedy
+        exact = decoder.header.kind == "strategy" and decoder.header.guarantee == "exact"
+        if same or not (greedy and exact) or self._engines is None:
             return answer
         large = self._engines["large"]
         prompt, _ = encode_prompt(large, question.text, system=question.system, raw=question.raw)
         return changed(answer, difference=first_difference(large, prompt, plain.ids, reply.ids))
-
-    def _must_be_same(self, contestant: Contestant) -> bool:
-        """Greedy answers of an exact strategy; when sampling, exact is a matter of distributions."""
-        header = contestant.header
-        greedy = self._settings.sampler.temperature == 0
-        return greedy and header.kind == "strategy" and header.guarantee == "exact"
 
 
 def machine_load() -> float | None:
     """Processes that want to run, per core; None where the system does not say."""
     load = load_average()
     return None if load is None else load / (os.cpu_count() or 1)
+
+
+def common(first: Sequence[int], second: Sequence[int]) -> int:
+    """Leading tokens that two answers share."""
+    for position, (a, b) in enumerate(zip(first, second, strict=False)):
+        if a != b:
+            return position
+    return min(len(first), len(second))
+
+
+def first_difference(
+    large: Engine, prompt: Sequence[int], plain: Sequence[int], other: Sequence[int]
+) -> Difference | None:
+    """Where `other` leaves the tokens of `plain`; None when they are equal.
+
+    Runs the large model once over what they share. Raises EngineError.
+    """
+    if tuple(plain) == tuple(other):
+        return None
+    position = common(plain, other)
+    ends = [tuple(ids[position : position + 1]) for ids in (plain, other)]
+    names = [large.vocabulary.name(end[0]) if end else "nothing" for end in ends]
+    large.rewind(0)
+    scores = large.forward([*prompt, *plain[:position]], rows=1)
+    row = scores.row(0)
+    best = scores.top(0, 2)
+    gap = _gap(row, ends[0][0], ends[1][0]) if all(ends) else None
+    best_gap = _gap(row, best[0][0], best[1][0]) if len(best) == 2 else None
+    large.rewind(0)
+    return Difference(position, names[0], names[1], gap, best_gap)
+
+
+def _gap(row: Row, one: int, other: int) -> float:
+    """Difference of two logits."""
+    return float(np.clip(row[one] - row[other], -FARTHEST, FARTHEST))

@@ -1,4 +1,4 @@
-"""The report for a terminal: two tables of at most 80 columns, verdicts, a chart, remarks."""
+"""The report for a terminal: tables of at most 80 columns, verdicts, a plot, notes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import io
 from collections.abc import Iterator
 from typing import TextIO
 
-from adec.benchmark.bench_report import BenchReport, RowReport
-from adec.benchmark.chart import chart
-from adec.benchmark.divergence import explain
+from adec.benchmark.bench_report import BenchReport, RowReport, quality_plot
 from adec.benchmark.formats import (
     UNKNOWN,
     agreement,
@@ -16,33 +14,40 @@ from adec.benchmark.formats import (
     interval,
     megabytes,
     multiple,
-    number,
     percent,
     points,
     share,
     short,
 )
-from adec.benchmark.samples import PLAIN
+from adec.benchmark.samples import PLAIN, Difference
+from adec.display.plot import Plot
 from adec.display.sanitise import one_line
 from adec.display.streams import write
-from adec.display.wording import count
+from adec.display.wording import count, number
 
 SPEED = ("tok/s", "speedup", "1st token", "tok/forward", "work", "overhead")
 QUALITY = ("wrote", "read", "right", "same", "leading", "peak MB")
 PAIRED = ("right", "gain in points", "won", "lost", "fed", "time")
 LEGEND = (
-    "tok/s: tokens per second, prompt included, median [95 % interval]. speedup: against plain, pair by pair. tok/forward: per forward of the large "
-    "model. work: parameters times tokens fed, plain = 1. overhead: time outside the models. wrote, read: share of the large model without "
-    "and with catch-up. right: accuracy [95 %]. same: answers equal to plain's; leading: tokens equal before the first difference. "
-    "peak MB: most memory while the row answered; strategies share a process that holds the models of all rows, llama.cpp's programs hold their own."
+    "tok/s: tokens per second, prompt included, median [95 % interval]. speedup: against plain on "
+    "the same prompt. tok/forward: per forward of the large model. work: parameters times tokens "
+    "fed, plain = 1. overhead: time outside the models. wrote, read: share of the tokens that the "
+    "large model wrote, and was fed with catch-up and rejected drafts. right: accuracy [95 %]. "
+    "same: answers equal to plain's; leading: tokens equal before the first difference. peak MB: "
+    "most memory while the row answered; strategies share a process that holds the models of all "
+    "rows, llama.cpp's programs hold their own."
 )
 PAIRED_LEGEND = (
-    "gain: accuracy less plain's on the same prompts [95 % interval, paired]; won, lost: prompts that only this row, or only plain, got right. "
-    "fed: tokens fed to the models while decoding, time: wall time, both as multiples of plain's."
+    "gain: accuracy minus plain's on the same prompts [95 % interval, paired]; won, lost: prompts "
+    "that only this row, or only plain, got right. fed: tokens fed to the models while decoding, "
+    "time: wall time, both as multiples of plain's."
 )
 
 NARROW = 76
 """Columns below which a table would be all ellipses: there each row is a list."""
+NEAR_TIE = 0.05
+"""Gaps of logits below this may be due to rounding in a batch of another size. In float32 they stay
+well below it; half precision and quantised kernels reach it."""
 
 
 def show(report: BenchReport, stream: TextIO, *, width: int, unicode: bool, colour: bool) -> None:
@@ -81,10 +86,10 @@ def show(report: BenchReport, stream: TextIO, *, width: int, unicode: bool, colo
         console.print(table)
     for line in lines(report):
         console.print(Text(line))
-    drawn = chart(report, min(width, 100), unicode=unicode)
-    if drawn:
+    plot = quality_plot(report)
+    if plot is not None:
         console.print()
-        for line in drawn:
+        for line in [*plot.text(min(width, 100), unicode=unicode), *_legend(plot)]:
             console.print(Text(line), soft_wrap=len(line) <= width)
     console.print()
     console.print(Text(f"{LEGEND} {PAIRED_LEGEND}" if judged else LEGEND, style="dim"))
@@ -153,3 +158,22 @@ def paired_cells(row: RowReport) -> tuple[str, ...]:
         multiple(row.fed),
         multiple(row.time),
     )
+
+
+def _legend(plot: Plot) -> list[str]:
+    lines = [f"{p.mark}{'*' if p.front else ' '} {one_line(p.about)}" for p in plot.points]
+    return [*lines, "*: no other row is both faster and better"]
+
+
+def explain(difference: Difference) -> str:
+    """A difference in words."""
+    where = (
+        f"after {difference.position} equal tokens plain writes {difference.plain_token}, "
+        f"this {difference.row_token}"
+    )
+    if difference.gap is None:
+        return f"{where}: one answer ends there"
+    words = f"{where}; logit gap {difference.gap:.4g}"
+    if abs(difference.gap) < NEAR_TIE:
+        return f"{words}: a near tie, which rounding in another batch size explains"
+    return f"{words}: more than rounding explains"

@@ -1,4 +1,4 @@
-"""Who runs the prompts: this process, or several that each load the models and ask for one prompt after the other."""
+"""Runs the prompts: in this process, or in several that each load the models."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ def bench(
       adec bench --strategies speculate,lookup --check --json bench.json --html bench.html
     """
     from adec.answering.choice import Choice
-    from adec.benchmark.bench_rows import make_lineup
+    from adec.benchmark.bench_rows import plan_bench
     from adec.benchmark.run_bench import request_of, run_bench, samples_path
     from adec.benchmark.runner import BenchSettings
     from adec.benchmark.samples import SamplesFile
@@ -222,12 +222,12 @@ def bench(
     )
     options = machine.open_options(threads=share_cores(jobs))
     choice = Choice(pair, small, large, model, None, tuple(assignments or ()))
-    checked = make_lineup(choice, strategies, options, settings, peers, tuple(peer_path or ()))
+    plan = plan_bench(choice, strategies, options, settings, peers, tuple(peer_path or ()))
     source = find_source(task or ["practice"], prompts, sampler.seed)
-    request = request_of(checked, source, jobs=jobs, tie_gap=tie_gap)
+    request = request_of(plan, source, jobs=jobs, tie_gap=tie_gap)
     path = samples or samples_path(request.header["key"])
     if not quiet:
-        for remark in checked.remarks:
+        for remark in plan.remarks:
             report(remark)
     with SamplesFile(path, request.header, fresh=fresh) as kept:
         if kept.found and not quiet:

@@ -58,6 +58,12 @@ class Method:
     """Whether it compares whole answers, which a verifier may score, and ends by itself when interrupted."""
     looks_ahead: bool = False
     """Whether it spends more tokens than it writes, so that a fair comparison counts the tokens fed."""
+    width: str | None = None
+    """The setting that says how many candidates it compares; a beam search beside it gets as many."""
+    best_of_n: tuple[str, ...] = ()
+    """Settings that make best-of-N of it: one round of answers, as many as its budget allows."""
+    default_row: Literal["never", "one model", "pair", "always"] = "never"
+    """On which models `bench` shows it when no strategies are named."""
 
     @property
     def pair(self) -> bool:
@@ -113,6 +119,7 @@ METHODS: dict[str, Method] = {
             needs=_ALONE,
             uses={"small": _REWIND},
             build=speculate.build,
+            default_row="always",
         ),
         Method(
             "ead",
@@ -120,6 +127,7 @@ METHODS: dict[str, Method] = {
             EadSettings,
             needs=_PAIR,
             build=_ead,
+            default_row="pair",
         ),
         Method(
             "dyspec",
@@ -176,6 +184,7 @@ METHODS: dict[str, Method] = {
             recycling.RecyclingSettings,
             needs=_ALONE,
             build=recycling.build,
+            default_row="one model",
         ),
         Method(
             "lookup",
@@ -183,6 +192,7 @@ METHODS: dict[str, Method] = {
             lookup.LookupSettings,
             needs=_ALONE,
             build=lookup.build,
+            default_row="always",
         ),
         Method(
             "adadec",
@@ -192,6 +202,7 @@ METHODS: dict[str, Method] = {
             uses={"small": _TREE},
             build=_adadec,
             looks_ahead=True,
+            width="candidates",
         ),
         Method(
             "iad",
@@ -202,6 +213,7 @@ METHODS: dict[str, Method] = {
             build=_iad,
             whole_answers=True,
             looks_ahead=True,
+            best_of_n=("rounds=1", "candidates=1000"),
         ),
     )
 }

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adec.answering.plan import Plan
-from adec.benchmark.decoders import StrategyContestant
+from adec.benchmark.decoders import StrategyDecoder
 from adec.benchmark.run_bench import BenchRequest
 from adec.benchmark.runner import Bench, BenchSettings
 from adec.benchmark.samples import RowHeader, SamplesFile
@@ -40,7 +40,7 @@ def table_bench(
     small, large = laws.pair(seed, size=6, context=512)
     engines = Engines(large=large, small=small)
     rows = [
-        StrategyContestant(
+        StrategyDecoder(
             name,
             plan_of(engines, name, EXACT_EAD if name == "ead" else None),
             engines,
@@ -49,7 +49,7 @@ def table_bench(
         for name in strategies
     ]
     rows += [
-        StrategyContestant(
+        StrategyDecoder(
             "small", plan_of(engines, "plain", {"model": "small"}), engines, settings.runs
         )
     ]
@@ -64,8 +64,8 @@ def bench_here() -> Bench:
 def liar_here() -> Bench:
     """A row that says it is exact, and is the small model."""
     bench = table_bench(BenchSettings(max_tokens=12), ("plain",))
-    liar = bench.contestants[-1]
-    assert isinstance(liar, StrategyContestant)
+    liar = bench.decoders[-1]
+    assert isinstance(liar, StrategyDecoder)
     liar.header = RowHeader("liar", "strategy", "", Guarantee.EXACT.value)
     return bench
 
@@ -79,9 +79,9 @@ class Nothing(list):
 def forgetful_here(names: Sequence[str] = ("plain",)) -> Bench:
     """Rows without the small model, on engines whose own log, which grows by design, is off."""
     bench = table_bench(BenchSettings(max_tokens=4), names)
-    bench.contestants.pop()
-    first = bench.contestants[0]
-    assert isinstance(first, StrategyContestant)
+    bench.decoders.pop()
+    first = bench.decoders[0]
+    assert isinstance(first, StrategyDecoder)
     for engine in first.engines.values():
         assert isinstance(engine, TableEngine)
         engine.fed = Nothing()

@@ -11,8 +11,8 @@ from adec import practice
 from adec.answering.choice import Choice
 from adec.answering.models import locate
 from adec.answering.session import Question
-from adec.benchmark.bench_rows import make_lineup
-from adec.benchmark.peers.llama_peer import ProgramPeer
+from adec.benchmark.bench_rows import plan_bench
+from adec.benchmark.peers.llama_peer import LlamaPeer
 from adec.benchmark.peers.offered import PROGRAMS, TRANSFORMERS, find_peers, open_peer
 from adec.benchmark.runner import BenchSettings
 from adec.benchmark.samples import RowHeader
@@ -29,7 +29,12 @@ ONE = OpenOptions(threads=1, context=256)
 
 
 def headers(names):
-    return tuple(read_header(locate(name)) for name in names)
+    large, small = (read_header(locate(name)) for name in names)
+    return {"large": large, "small": small}
+
+
+def alone(models):
+    return {"large": models["large"]}
 
 
 def never() -> bool:
@@ -59,31 +64,31 @@ def program(folder: Path, body: str, name: str = "llama-lookup") -> Path:
 def test_what_is_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/no/such/folder")
     gguf, folders = headers(GGUF), headers(FOLDERS)
-    assert find_peers("none", (), *folders) == ()
-    every = find_peers("auto", (), *folders, beams=4)  # beside an adadec row of four candidates
+    assert find_peers("none", (), folders) == ()
+    every = find_peers("auto", (), folders, beams=4)  # beside an adadec row of four candidates
     assert [p.name for p in every] == list(TRANSFORMERS) and every[-1].beams == 4
-    assert [p.name for p in find_peers("auto", (), *folders)] == list(TRANSFORMERS)[:-1]
-    assert find_peers("transformers-beam", (), *folders)[0].beams == 3
-    assert [p.name for p in find_peers("auto", (), folders[0], None)] == [
+    assert [p.name for p in find_peers("auto", (), folders)] == list(TRANSFORMERS)[:-1]
+    assert find_peers("transformers-beam", (), folders)[0].beams == 3
+    assert [p.name for p in find_peers("auto", (), alone(folders))] == [
         "transformers", "transformers-lookup"
     ]  # fmt: skip
-    assert find_peers("auto", (), *gguf) == ()
+    assert find_peers("auto", (), gguf) == ()
     for name in PROGRAMS:
         program(tmp_path, GOOD, name)
-    assert [p.name for p in find_peers("auto", (tmp_path,), *gguf)] == list(PROGRAMS)
-    found = find_peers("llama-lookup", (tmp_path / "llama-lookup",), *gguf)
+    assert [p.name for p in find_peers("auto", (tmp_path,), gguf)] == list(PROGRAMS)
+    found = find_peers("llama-lookup", (tmp_path / "llama-lookup",), gguf)
     assert found[0].program == str(tmp_path / "llama-lookup")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert len(find_peers("auto", (), gguf[0], None)) == 1
+    assert len(find_peers("auto", (), alone(gguf))) == 1
     with pytest.raises(PairError, match="needs a small model"):
-        find_peers("llama-speculative", (), gguf[0], None)
+        find_peers("llama-speculative", (), alone(gguf))
     with pytest.raises(UsageError, match="does not exist"):
-        find_peers("auto", (tmp_path / "nowhere",), *gguf)
+        find_peers("auto", (tmp_path / "nowhere",), gguf)
 
 
-def fake_peer(path: Path) -> ProgramPeer:
+def fake_peer(path: Path) -> LlamaPeer:
     small, large = laws.pair(0)
-    return ProgramPeer(
+    return LlamaPeer(
         RowHeader(path.name, "peer"), str(path), Engines(large=large, small=small), ONE
     )
 
@@ -128,19 +133,19 @@ def test_a_peer_that_fails_in_the_warm_up_is_left_out(tmp_path: Path) -> None:
     from tests.benchmark.rows import table_bench
 
     bench = table_bench(BenchSettings(max_tokens=3))
-    bench.contestants.append(fake_peer(program(tmp_path, "sys.exit(3)")))
+    bench.decoders.append(fake_peer(program(tmp_path, "sys.exit(3)")))
     bench.warm(Task(0, "abc", "g"), never)
-    assert [c.header.name for c in bench.contestants] == ["plain", "ead", "lookup", "small"]
+    assert [c.header.name for c in bench.decoders] == ["plain", "ead", "lookup", "small"]
     assert bench.remarks and "llama-lookup is left out" in bench.remarks[0]
 
 
 def test_transformers_generate_gives_the_large_models_tokens() -> None:
     """Greedy, on the same weights: all three ways agree with plain."""
     choice = Choice(large=str(practice.large_folder()), small=str(practice.small_folder()))
-    checked = make_lineup(
+    planned = plan_bench(
         choice, "plain", ONE, BenchSettings(max_tokens=12), "transformers,transformers-assisted,transformers-lookup"
     )  # fmt: skip
-    bench = checked.lineup.open()
+    bench = planned.open()
     try:
         result = bench.run(Task(0, "Reverse this list: plum fig pear.", "g"), never)
         assert result is not None
@@ -150,8 +155,7 @@ def test_transformers_generate_gives_the_large_models_tokens() -> None:
             assert answer.first_seconds is not None and answer.first_seconds <= answer.seconds
             assert answer.text == result.answers[0].text and answer.tokens <= 12
         assert (
-            bench.contestants[1].reply(Question("Copy: plum.", max_tokens=12), 0, lambda: True)
-            is None
+            bench.decoders[1].reply(Question("Copy: plum.", max_tokens=12), 0, lambda: True) is None
         )
     finally:
         bench.close()
@@ -160,17 +164,17 @@ def test_transformers_generate_gives_the_large_models_tokens() -> None:
 def test_beam_search_has_adadecs_width_and_counts_what_it_is_fed() -> None:
     """Every row of every step counts as fed: a greedy answer of n tokens is fed n - 1, one of four beams 4 a step."""
     choice = Choice(model="practice:small-torch")
-    checked = make_lineup(
+    planned = plan_bench(
         choice, "adadec:candidates=4", ONE, BenchSettings(max_tokens=10), "transformers-beam,transformers"
     )  # fmt: skip
-    bench = checked.lineup.open()
+    bench = planned.open()
     try:
         question = Question("Jonas has 52 plums and gets 19 more. How many plums?", max_tokens=10)
         tokens, fed = {}, {}
-        for contestant in bench.contestants:
-            reply = contestant.reply(question, 0, never)
+        for decoder in bench.decoders:
+            reply = decoder.reply(question, 0, never)
             assert reply is not None and reply.ids is not None
-            name = contestant.header.name
+            name = decoder.header.name
             fed[name], tokens[name] = reply.answer.fed or 0, len(reply.ids)
         assert fed["transformers"] == fed["plain"] == tokens["plain"] - 1
         beam = fed["transformers-beam"]
@@ -226,7 +230,7 @@ def test_llama_cpps_own_programs_give_the_large_models_answer(name: str) -> None
     if shutil.which(name) is None:
         pytest.skip(f"{name} is not on the PATH")
     choice = Choice(large=str(practice.large_gguf()), small=str(practice.small_gguf()))
-    bench = make_lineup(choice, "plain", ONE, BenchSettings(max_tokens=40), name).lineup.open()
+    bench = plan_bench(choice, "plain", ONE, BenchSettings(max_tokens=40), name).open()
     try:
         for prompt in (
             "Reverse this list: plum fig pear.",

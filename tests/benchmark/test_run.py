@@ -18,14 +18,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace as changed
 
 from adec.benchmark.bench_report import make_rows
-from adec.benchmark.divergence import explain, first_difference
 from adec.benchmark.html_report import write_page
 from adec.benchmark.json_csv import write_csv, write_json
 from adec.benchmark.run_bench import run_bench
-from adec.benchmark.runner import Bench, BenchSettings
+from adec.benchmark.runner import Bench, BenchSettings, first_difference
 from adec.benchmark.samples import PLAIN, BenchAnswer, Difference, PromptResult, SamplesFile
 from adec.benchmark.tasks.task import Task
-from adec.benchmark.text_report import show
+from adec.benchmark.text_report import explain, show
 from adec.benchmark.totals import Totals
 from adec.benchmark.workers import run_here
 from adec.engines.pair import Engines
@@ -85,7 +84,7 @@ def test_rows_are_interleaved_and_the_caches_are_cold() -> None:
         def close(self) -> None: ...
 
     bench = table_bench(BenchSettings(max_tokens=4, runs=2))
-    bench.contestants = [Spy(c) for c in bench.contestants]  # type: ignore[misc]
+    bench.decoders = [Spy(c) for c in bench.decoders]  # type: ignore[misc]
     for index in range(12):
         result = bench.run(Task(index, prompt_of(index), "g"), never)
         assert result is not None and len(result.answers) == 8

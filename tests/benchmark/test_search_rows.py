@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import io
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from math import comb
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+import adec.benchmark
 from adec.answering.choice import Choice
 from adec.answering.session import Question
 from adec.benchmark.bench_report import BenchReport, make_rows
-from adec.benchmark.bench_rows import make_lineup
+from adec.benchmark.bench_rows import plan_bench
+from adec.benchmark.decoders import StrategyDecoder
 from adec.benchmark.runner import Bench, BenchSettings
 from adec.benchmark.samples import BenchAnswer, PromptResult, RowHeader
 from adec.benchmark.statistics import Gain
@@ -19,9 +26,15 @@ from adec.benchmark.tasks.task import Task
 from adec.benchmark.text_report import show
 from adec.benchmark.totals import Totals
 from adec.benchmark.verdict import with_verdicts
+from adec.decoding.registry import METHODS
+from adec.decoding.strategy import Limits
 from adec.engines.base import OpenOptions
+from adec.engines.pair import Engines
+from adec.engines.table import TableEngine
 from adec.errors import UsageError
+from adec.events.records import Forward, Guarantee, Step, Token
 from tests.benchmark.rows import plan_of, prompt_of
+from tests.laws import law
 
 ONE = OpenOptions(threads=1, context=256)
 PAIR = Choice(large="practice:large", small="practice:small")
@@ -56,26 +69,21 @@ def test_a_gain_is_symmetric_and_never_without_width() -> None:
 
 def test_best_of_n_follows_the_adadec_row_before_it() -> None:
     words = "adadec:threshold=0.2+model=small,best-of-n:temperature=0.9,adadec:ahead=2,best-of-n"
-    checked = make_lineup(PAIR, words, ONE, BenchSettings())
-    rows = {row.name: row for row in checked.rows}
+    planned = plan_bench(PAIR, words, ONE, BenchSettings())
+    rows = {row.name: row for row in planned.rows}
     first = "best-of-n temperature=0.9 (threshold=0.2 model=small)"
     assert rows[first].follows == "adadec threshold=0.2 model=small"
     assert rows["best-of-n (ahead=2)"].follows == "adadec ahead=2"
-    assert all(row.searches == (row.name != "plain") for row in checked.rows)
-    entry = next(e for e in checked.lineup.entries if e.name == first)
+    assert all(row.searches == (row.name != "plain") for row in planned.rows)
+    entry = next(e for e in planned.strategies if e.name == first)
     assert entry.strategy == "iad"
     assert {"iad.model=small", "iad.temperature=0.9", "iad.rounds=1"} <= set(entry.assignments)
     with pytest.raises(UsageError, match="there is none before it"):
-        make_lineup(PAIR, "best-of-n,adadec", ONE, BenchSettings())
+        plan_bench(PAIR, "best-of-n,adadec", ONE, BenchSettings())
 
 
 def test_it_is_fed_as_much_on_the_same_prompts() -> None:
     """Over 60 prompts the two rows' tokens agree within 15 %: single prompts differ by an answer."""
-    from adec.benchmark.decoders import StrategyContestant
-    from adec.engines.pair import Engines
-    from adec.engines.table import TableEngine
-    from tests.laws import law
-
     engines = Engines(large=TableEngine(law(6, 3, sharpness=1.0), size=6, context=256))
     plans = {
         "plain": plan_of(engines, "plain"),
@@ -83,7 +91,7 @@ def test_it_is_fed_as_much_on_the_same_prompts() -> None:
         "best-of-n": plan_of(engines, "iad", {"rounds": "1", "candidates": "1000"}),
     }
     rows = [
-        StrategyContestant(name, made, engines, 1, follows="adadec" if name == "best-of-n" else "")
+        StrategyDecoder(name, made, engines, 1, follows="adadec" if name == "best-of-n" else "")
         for name, made in plans.items()
     ]
     bench = Bench(rows, BenchSettings(max_tokens=12), engines=engines)
@@ -134,3 +142,52 @@ def test_the_verdict_speaks_of_accuracy(won: int, words: str) -> None:
 
 def test_a_question_has_no_budget_of_its_own() -> None:
     assert Question("a").budget is None
+
+
+def test_the_bench_knows_no_strategy_by_name() -> None:
+    """What it needs to know of a method is a property of the method; plain is the yardstick."""
+    names = set(METHODS) - {"plain"}
+    for path in Path(adec.benchmark.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert node.value not in names, f"{path.name}:{node.lineno} names {node.value}"
+
+
+def test_without_names_a_pair_and_one_model_have_rows_that_fit() -> None:
+    def names(choice: Choice) -> list[str]:
+        return [row.name for row in plan_bench(choice, None, ONE, BenchSettings()).rows]
+
+    assert names(PAIR) == ["plain", "small", "speculate", "ead", "lookup"]
+    alone = names(Choice(model="practice:large"))
+    assert alone == ["plain", "speculate", "recycling", "lookup"]
+
+
+class Three:
+    """A strategy on three models, each of which reads everything."""
+
+    name, paper, guarantee = "three", None, Guarantee.APPROXIMATE
+
+    def __init__(self, engines: Engines) -> None:
+        self._engines = engines
+
+    def generate(self, prompt: Any, limits: Limits) -> Iterator[Step]:
+        yield Step("prompt", (), tuple(Forward(role, "prompt", 4, 1.0) for role in self._engines))
+        forwards = tuple(Forward(role, "write", 2, 1.0) for role in self._engines)
+        yield Step("write", (Token(0, "expert:2"),), forwards)
+
+
+def test_work_is_counted_over_models_of_any_role() -> None:
+    roles = ("large", "small", "expert:2")
+    engines = Engines(
+        **{role: TableEngine(law(6, i), size=6, context=64) for i, role in enumerate(roles)}
+    )
+    base = plan_of(engines, "plain")
+    method = replace(base.method, build=lambda engines, settings, aids: Three(engines))
+    decoder = StrategyDecoder("three", replace(base, method=method), engines, 1)
+    reply = decoder.reply(Question("ab", max_tokens=1), 0, never)
+    assert reply is not None
+    parameters = sum(engine.info.parameters for engine in engines.values())
+    answer = reply.answer
+    assert (answer.fed, answer.large_fed, answer.small_fed) == (6, 2, 2)
+    assert (answer.fed_work, answer.prompt_fed_work) == (2 * parameters, 4 * parameters)
+    assert answer.forward_ms == 6.0 and reply.ids == (0,)

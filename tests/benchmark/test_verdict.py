@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from adec.benchmark.bench_report import BenchReport, make_rows
-from adec.benchmark.caveats import remarks
-from adec.benchmark.chart import chart, points
+from adec.benchmark.bench_report import BenchReport, make_rows, quality_plot
+from adec.benchmark.caveats import caveats
 from adec.benchmark.samples import BenchAnswer, PromptResult, RowHeader
 from adec.benchmark.totals import Totals
 from adec.benchmark.verdict import with_verdicts
@@ -141,7 +140,7 @@ def test_failures_and_few_prompts() -> None:
 
 def told(*per_prompt: list[BenchAnswer], **options: object) -> str:
     report, totals = report_of(*per_prompt)
-    return "\n".join(remarks(totals, report.rows, **options))  # type: ignore[arg-type]
+    return "\n".join(caveats(totals, report.rows, **options))  # type: ignore[arg-type]
 
 
 def test_remarks_name_what_went_wrong() -> None:
@@ -161,18 +160,25 @@ def test_remarks_name_what_went_wrong() -> None:
     assert "--allow-exec" in told(*calm, unjudged=3)
 
 
-def test_the_chart_puts_fast_left_and_good_up() -> None:
+def test_the_plot_puts_fast_left_and_good_up() -> None:
     report, _ = report_of(
         *[
             [answer("plain", 1.0), answer("cheap", 0.25, right=i > 15), answer("slow", 2.0)]
             for i in range(20)
         ]
     )
-    letters = {p.row.name: p for p in points(report)}
-    assert [letters[n].front for n in ("plain", "cheap", "slow")] == [True, True, False]
-    lines = chart(report, 80, unicode=False)
-    assert max(map(len, lines)) <= 80
-    plot = [line for line in lines if "|" in line]
-    place = {c: (y, line.index(c)) for y, line in enumerate(plot) for c in "ABC" if c in line}
-    (ya, xa), (yb, xb), (yc, xc) = (place[c] for c in "ABC")
-    assert xb < xa < xc and ya == yc < yb
+    plot = quality_plot(report)
+    assert plot is not None
+    assert {p.label: p.front for p in plot.points} == {"plain": True, "cheap": True, "slow": False}
+    lines = plot.text(80, unicode=False)
+    grid = [line for line in lines if "|" in line]
+    place = {
+        c: (y, line.index(c, 9)) for y, line in enumerate(grid) for c in "pcs" if c in line[9:]
+    }
+    (yp, xp), (yc, xc), (ys, xs) = (place[c] for c in "pcs")
+    assert xc < xp < xs and yp == ys < yc
+
+
+def test_a_plot_needs_two_rows() -> None:
+    report, _ = report_of(*[[answer("plain", 1.0)] for _ in range(5)])
+    assert quality_plot(report) is None

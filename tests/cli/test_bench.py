@@ -209,7 +209,7 @@ def test_every_option_reaches_the_bench(monkeypatch: pytest.MonkeyPatch, capsys:
         assert frame is not None and frame.f_back is not None
         own = frame.f_back.f_locals
         kept = (
-            "checked",
+            "plan",
             "source",
             "request",
             "path",

@@ -1,7 +1,8 @@
-"""llama.cpp's own programs as rows: one process a prompt, its times as it prints them, loading apart.
+"""llama.cpp's own programs: one process a prompt, timed as the program itself reports.
 
-Each run costs a load of the model, which is why peers make a bench slow although their figures leave it out. Their drafts
-are llama.cpp's defaults. They encode the rendered prompt themselves, so the number of its tokens is compared with ours.
+Each run loads the models anew, which makes a bench with these rows slow although the reported times
+exclude it. Drafts follow llama.cpp's defaults. The programs encode the rendered prompt themselves,
+so the number of its tokens is compared with ours.
 """
 
 from __future__ import annotations
@@ -9,22 +10,20 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 from adec.answering.prompt import encode_prompt
 from adec.answering.session import Question
-from adec.benchmark.decoders import Interrupted, Reply
-from adec.benchmark.memory import peak_bytes
+from adec.benchmark.decoders import Interrupted, Reply, peak_bytes
 from adec.benchmark.samples import BenchAnswer, RowHeader
 from adec.engines.base import OpenOptions
 from adec.engines.pair import Engines
 from adec.errors import EngineError
 
 ATTEMPTS = 4
-"""Runs of a program until it prints its times: llama.cpp writes its log from another thread, and of some 4 runs in 100 it is
-lost when the program ends."""
+"""How often a program is run until it prints its times: llama.cpp writes its log from another thread,
+and loses the end of it in about 4 of 100 runs."""
 SECONDS = 900.0
 """Longest run of one prompt, loading included."""
 _LOOK_SECONDS = 0.02
@@ -35,7 +34,7 @@ _ENCODED = re.compile(_TIMED.format("encoded"))
 _DECODED = re.compile(_TIMED.format("decoded"))
 
 
-class ProgramPeer:
+class LlamaPeer:
     """One program on the GGUF files of a pair."""
 
     def __init__(
@@ -84,7 +83,8 @@ class ProgramPeer:
         return Reply(answer, None)
 
     def _until_end(self, text: str) -> tuple[str, int | None]:
-        """The text before the first end token, which programs print as a word; and the tokens from there on, if there is one."""
+        """The text before the first end token, which programs print as a word, and the number of
+        tokens from there on; None where there is no end token."""
         large = self._engines["large"]
         pieces = (large.vocabulary.pieces[token] for token in large.vocabulary.end)
         names = [piece.decode("utf-8", "replace") for piece in pieces if piece]
@@ -143,9 +143,22 @@ class ProgramPeer:
                 )  # fmt: skip
             except OSError as error:
                 raise EngineError(f"{self._program} cannot be started: {error.strerror}") from error
-            peak = _Peak()
-            if not _wait(process, interrupted, watch=peak.look):
-                return None
+            peak: int | None = None
+            deadline = monotonic() + SECONDS
+            try:
+                while process.poll() is None:
+                    sleep(_LOOK_SECONDS)
+                    # what it takes in its very last moments goes unseen
+                    peak = max(peak_bytes(process.pid) or 0, peak or 0) or None
+                    if interrupted():
+                        return None
+                    if monotonic() > deadline:
+                        raise EngineError(
+                            f"a peer took more than {SECONDS:.0f} seconds for one prompt"
+                        )
+            finally:
+                process.kill()
+                process.wait()
             texts = []
             for file in (out, log):
                 file.seek(0)
@@ -154,46 +167,7 @@ class ProgramPeer:
             raise EngineError(
                 f"{self.header.name} ended with {process.returncode}: {_last_words(texts[1])}"
             )
-        return texts[0], texts[1], peak.bytes
-
-
-class _Peak:
-    """The highest memory of a program, as often as somebody looks: what it took in its last moments is not seen."""
-
-    def __init__(self) -> None:
-        self.bytes: int | None = None
-
-    def look(self, process: int) -> None:
-        found = peak_bytes(process)
-        if found is not None:
-            self.bytes = max(found, self.bytes or 0)
-
-
-def _wait(
-    process: subprocess.Popen[bytes],
-    interrupted: Interrupted,
-    clock: Callable[[], float] = monotonic,
-    watch: Callable[[int], None] = lambda process: None,
-) -> bool:
-    """False when interrupted. Raises EngineError when it takes too long; the process is gone in any case."""
-    deadline = clock() + SECONDS
-    try:
-        while True:
-            try:
-                process.wait(_LOOK_SECONDS)
-                return True
-            except subprocess.TimeoutExpired:
-                watch(process.pid)
-                if interrupted():
-                    return False
-                if clock() > deadline:
-                    raise EngineError(
-                        f"a peer took more than {SECONDS:.0f} seconds for one prompt"
-                    ) from None
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        return texts[0], texts[1], peak
 
 
 def _text(out: str, rendered: str) -> str:

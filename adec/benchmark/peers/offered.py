@@ -1,32 +1,35 @@
-"""Other people's decoders in the same run, on the same models and prompts: which there are, and which can work here."""
+"""Which peers there are, which of them can run these models, and how one is opened."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from adec.benchmark.decoders import Contestant
+from adec.benchmark.decoders import BenchDecoder
 from adec.benchmark.samples import RowHeader
 from adec.engines.base import ModelHeader, OpenOptions
 from adec.engines.pair import Engines
 from adec.errors import PairError, UsageError
+from adec.events.records import Role
 
 TRANSFORMERS: dict[str, str] = {
     "transformers": "transformers' generate, one token a forward",
     "transformers-assisted": "transformers' generate with assistant_model",
     "transformers-lookup": "transformers' generate with prompt_lookup_num_tokens",
-    "transformers-beam": "transformers' generate with num_beams, as many as adadec has candidates",
+    "transformers-beam": "transformers' generate with as many beams as a searching row has candidates",
 }
 PROGRAMS: dict[str, str] = {
     "llama-speculative-simple": "llama.cpp's program, drafts in a chain",
     "llama-speculative": "llama.cpp's program, drafts in a tree",
     "llama-lookup": "llama.cpp's program, drafts from the text so far",
 }
-BEAM, BEAMS = "transformers-beam", 3
-"""Beam search, and its width where no adadec row says one. It answers another question than the other peers, so "auto"
-takes it beside an adadec row only."""
+KNOWN = {**TRANSFORMERS, **PROGRAMS}
 NEEDS_SMALL = ("transformers-assisted", "llama-speculative-simple", "llama-speculative")
+BEAM, BEAMS = "transformers-beam", 3
+"""Beam search, and its width where no row sets one. It trades speed for quality, unlike the other
+peers, so "auto" takes it beside a searching row only."""
 
 
 @dataclass(frozen=True)
@@ -41,88 +44,77 @@ class PeerChoice:
 def find_peers(
     words: str,
     places: tuple[Path, ...],
-    large: ModelHeader,
-    small: ModelHeader | None,
+    models: Mapping[Role, ModelHeader],
     *,
     beams: int = 0,
 ) -> tuple[PeerChoice, ...]:
-    """The peers that --peers names, or with "auto" those that are there and can run these models.
+    """The peers that --peers names; with "auto" all that are installed and can run these models.
 
-    `places` are folders or programs looked at before the PATH. `beams` is the width of an adadec row, 0 without one. Raises UsageError for an unknown or missing one,
-    PairError for one that cannot run these models.
+    `places` are folders or programs to try before the PATH. `beams` is the number of candidates of
+    a searching row, 0 without one. Raises UsageError for an unknown or missing peer, PairError for
+    one that cannot run these models.
     """
     if words == "none":
         return ()
-    known = {**TRANSFORMERS, **PROGRAMS}
     for place in places:
         if not place.exists():
             raise UsageError(f"--peer-path {place} does not exist")
-    if words == "auto":
-        return tuple(
-            _choice(name, program, beams)
-            for name in known
-            if (name != BEAM or beams > 1)
-            and _obstacle(name, large, small) is None
-            and ((program := _program(name, places)) is not None or name in TRANSFORMERS)
-        )
+    named = dict.fromkeys(word.strip() for word in words.split(",") if word.strip())
     chosen = []
-    for name in dict.fromkeys(word.strip() for word in words.split(",") if word.strip()):
-        if name not in known:
+    for name in KNOWN if words == "auto" else named:
+        if name not in KNOWN:
             raise UsageError(
-                f"there is no peer {name!r}", hint=f"there are auto, none, {', '.join(known)}"
+                f"there is no peer {name!r}", hint=f"there are auto, none, {', '.join(KNOWN)}"
             )
-        obstacle = _obstacle(name, large, small)
+        program = _program(name, places) if name in PROGRAMS else None
+        obstacle = _obstacle(name, models)
+        missing = name in PROGRAMS and program is None
+        if words == "auto" and (obstacle or missing or (name == BEAM and beams < 2)):
+            continue
         if obstacle is not None:
             raise PairError(f"{name} cannot run here: {obstacle}")
-        program = _program(name, places)
-        if name in PROGRAMS and program is None:
+        if missing:
             raise UsageError(
                 f"{name} is not on the PATH", hint="say where it lies with --peer-path"
             )
-        chosen.append(_choice(name, program, beams))
+        width = max(2, beams or BEAMS) if name == BEAM else 1
+        chosen.append(PeerChoice(name, program, width))
     return tuple(chosen)
-
-
-def _choice(name: str, program: str | None, beams: int) -> PeerChoice:
-    return PeerChoice(name, program, max(2, beams or BEAMS) if name == BEAM else 1)
 
 
 def peer_header(peer: PeerChoice) -> RowHeader:
     """Its line in the table."""
-    return RowHeader(peer.name, "peer", {**TRANSFORMERS, **PROGRAMS}[peer.name])
+    return RowHeader(peer.name, "peer", KNOWN[peer.name])
 
 
-def open_peer(peer: PeerChoice, engines: Engines, options: OpenOptions) -> Contestant:
-    """Ready to answer on the models of `engines`. Raises EngineError."""
+def open_peer(peer: PeerChoice, engines: Engines, options: OpenOptions) -> BenchDecoder:
+    """A peer that answers on the models of `engines`. Raises EngineError."""
     if peer.program is not None:
-        from adec.benchmark.peers.llama_peer import ProgramPeer
+        from adec.benchmark.peers.llama_peer import LlamaPeer
 
-        return ProgramPeer(peer_header(peer), peer.program, engines, options)
+        return LlamaPeer(peer_header(peer), peer.program, engines, options)
     from adec.benchmark.peers.transformers_peer import TransformersPeer
 
     return TransformersPeer(peer_header(peer), engines, peer.beams)
 
 
-def _obstacle(name: str, large: ModelHeader, small: ModelHeader | None) -> str | None:
+def _obstacle(name: str, models: Mapping[Role, ModelHeader]) -> str | None:
     """Why a peer cannot run these models; None when it can."""
-    if name in NEEDS_SMALL and small is None:
+    if name in NEEDS_SMALL and "small" not in models:
         return "it needs a small model"
     wanted = "gguf" if name in PROGRAMS else "safetensors"
-    formats = {header.info.format for header in (large, small) if header is not None}
-    if formats != {wanted}:
+    if any(header.info.format != wanted for header in models.values()):
         kinds = {"gguf": "GGUF files", "safetensors": "Hugging Face folders"}
         return f"it reads {kinds[wanted]}"
     return None
 
 
 def _program(name: str, places: tuple[Path, ...]) -> str | None:
-    if name not in PROGRAMS:
-        return None
     for place in places:
         if place.is_dir():
             found = shutil.which(name, path=str(place.resolve()))
-        else:
-            found = str(place.resolve()) if place.name == name else None
-        if found is not None:
-            return found
+            if found is not None:
+                return found
+        elif place.name == name:
+            return str(place.resolve())
     return shutil.which(name)

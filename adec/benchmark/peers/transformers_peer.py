@@ -1,4 +1,4 @@
-"""transformers' own `generate` as rows, on the modules that adec's torch engines have loaded."""
+"""transformers' own `generate`, on the modules that adec's torch engines have loaded."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from time import perf_counter
 
 from adec.answering.prompt import encode_prompt
 from adec.answering.session import Question
-from adec.answering.text import TextStream
-from adec.benchmark.decoders import Interrupted, Reply
-from adec.benchmark.memory import peak_bytes, reset_peak
+from adec.answering.text import text_of
+from adec.benchmark.decoders import Interrupted, Reply, peak_bytes, reset_peak
 from adec.benchmark.samples import BenchAnswer, RowHeader
 from adec.engines.pair import Engines
 from adec.errors import UsageError
 
 
 class TransformersPeer:
-    """One way of calling `generate`; which one the row's name says."""
+    """One way of calling `generate`, which the row's name tells."""
 
     def __init__(self, header: RowHeader, engines: Engines, beams: int = 1) -> None:
         self.header = header
@@ -26,20 +25,20 @@ class TransformersPeer:
         from adec.engines.torch.torch_generate import generate
 
         began = perf_counter()
-        large, small = self._engines["large"], self._engines.get("small")
+        large, context = self._engines["large"], self._engines.context
         prompt, _ = encode_prompt(large, question.text, system=question.system, raw=question.raw)
-        if len(prompt) >= self._engines.context:
+        if len(prompt) >= context:
             raise UsageError(
-                f"the prompt has {len(prompt):,} tokens, the context holds {self._engines.context:,}"
+                f"the prompt has {len(prompt):,} tokens, the context holds {context:,}"
             )
         reset_peak()
         way = self.header.name
         made = generate(
             large,
             prompt,
-            min(question.max_tokens, self._engines.context - len(prompt)),
+            min(question.max_tokens, context - len(prompt)),
             question.sampler,
-            assistant=small if way == "transformers-assisted" else None,
+            assistant=self._engines["small"] if way == "transformers-assisted" else None,
             lookup=way == "transformers-lookup",
             beams=self._beams,
             interrupted=interrupted,
@@ -47,7 +46,7 @@ class TransformersPeer:
         if made is None:
             return None
         seconds = perf_counter() - began
-        text = _text(self._engines, made.tokens)
+        text = text_of(large.vocabulary, made.tokens)
         answer = BenchAnswer(
             self.header.name, run, seconds, len(made.tokens), text,
             first_seconds=None if made.first is None else made.first - began,
@@ -57,11 +56,3 @@ class TransformersPeer:
 
     def close(self) -> None:
         """The modules belong to the engines."""
-
-
-def _text(engines: Engines, ids: tuple[int, ...]) -> str:
-    from adec.events.records import Step, Token
-
-    stream = TextStream(engines["large"].vocabulary)
-    steps = stream.read([Step("write", tuple(Token(token, "large") for token in ids))])
-    return "".join(token.text for step in steps for token in step.tokens)
