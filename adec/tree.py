@@ -63,6 +63,23 @@ class TokenTree:
             node = self.parents[node]
         return nodes[::-1]
 
+    def tokens_to(self, node: int) -> list[int]:
+        """Tokens from the top down to `node`; none for ROOT."""
+        tokens: list[int] = []
+        while node != ROOT:
+            tokens.append(self.tokens[node])
+            node = self.parents[node]
+        return tokens[::-1]
+
+    def below(self, stem: Sequence[int]) -> TokenTree:
+        """This tree under a chain of tokens: node i becomes node len(stem) + i."""
+        whole = TokenTree.chain(stem)
+        offset = len(whole)
+        whole.tokens += self.tokens
+        whole.parents += [parent + offset for parent in self.parents]
+        whole.probabilities += self.probabilities
+        return whole
+
     def depths(self) -> list[int]:
         """Depth of each node; top nodes are at 0, so position = trunk length + depth."""
         depths: list[int] = []

@@ -10,7 +10,7 @@ from typing import Any
 from adec.answering.choice import Choice, choose_strategy, is_proved
 from adec.answering.models import locate
 from adec.decoding import settings as setting_values
-from adec.decoding.pair.costs import Curves
+from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import Method, check_method, find_method, shortcoming
 from adec.engines.base import ModelHeader
 from adec.engines.opening import read_header

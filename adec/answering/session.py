@@ -12,7 +12,6 @@ from adec import __version__
 from adec.answering.plan import Plan
 from adec.answering.prompt import encode_prompt
 from adec.answering.text import TextStream, text_of
-from adec.decoding.pair.planner import Clocked
 from adec.decoding.search.iad import Exchange, Iad
 from adec.decoding.strategy import Aids, Limits
 from adec.engines.base import Engine, OpenOptions
@@ -50,9 +49,8 @@ class Session:
         self.plan = plan
         self.engines = engines
         self.load_seconds = load_seconds
-        self._strategy = plan.method.build(engines, plan.settings, Aids(plan.curves))
-        if plan.curves is not None and isinstance(self._strategy, Clocked):
-            self._strategy.measured(plan.curves.large, plan.curves.small)
+        curves = {} if plan.curves is None else plan.curves.by_role
+        self._strategy = plan.method.build(engines, plan.settings, Aids(curves))
 
     def __enter__(self) -> Session:
         return self

@@ -15,8 +15,8 @@ import numpy as np
 
 from adec.calibration.recording import Column, Record
 from adec.calibration.trial import Measured, Point, own_ms_per_round
-from adec.decoding.pair.costs import Curves
-from adec.decoding.pair.rates import expected_tokens
+from adec.decoding.pair.clock.acceptance_rate import expected_tokens
+from adec.decoding.pair.clock.cost_curve import Curves
 
 TRIGGER_RATES = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.18, 0.25, 0.35, 0.5)
 """Shares of positions at which a threshold shall wake the large model: candidates of EAD, and thresholds to be stored."""

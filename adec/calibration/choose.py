@@ -16,7 +16,7 @@ from adec.calibration.simulate import Simulator, forwards_ms, own_ms
 from adec.calibration.trial import Measured, Point, front, point_from
 from adec.decoding import settings as setting_values
 from adec.decoding.pair.bild import BildSettings
-from adec.decoding.pair.costs import Curves
+from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.pair.ead import EadSettings
 from adec.decoding.pair.fly import FlySettings
 

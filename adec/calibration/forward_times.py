@@ -18,8 +18,8 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from adec.decoding.pair.costs import CostCurve
-from adec.decoding.pair.measuring import SIZES
+from adec.decoding.pair.clock.cost_curve import CostCurve
+from adec.decoding.pair.clock.first_use import SIZES
 from adec.engines.base import Engine, ModelHeader, OpenOptions
 from adec.engines.opening import open_engine
 from adec.events.records import Role

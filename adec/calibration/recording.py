@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adec.decoding.pair.acceptance import total_variation
+from adec.decoding.pair.cascade import total_variation
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
 from adec.events.records import Role

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adec.calibration.recording import Record
-from adec.decoding.pair.costs import Curves
-from adec.decoding.pair.ead import EadSettings
-from adec.decoding.pair.switching import EntropyRule
+from adec.decoding.pair.clock.cost_curve import Curves
+from adec.decoding.pair.ead import EadSettings, EntropyRule
 
 
 @dataclass

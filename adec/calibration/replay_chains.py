@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from adec.calibration.recording import Record
 from adec.calibration.replay import Replay
 from adec.decoding.pair.bild import BildSettings
-from adec.decoding.pair.costs import Curves
+from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.pair.fly import FlySettings
 
 Length = Callable[[int, int], tuple[int, int]]

@@ -23,7 +23,7 @@ from adec.calibration.forward_times import CostTable
 from adec.calibration.prompts import Prompt
 from adec.calibration.recording import Column, Record
 from adec.calibration.trial import Measured, Point, Run, Runner, without_outliers
-from adec.decoding.pair.costs import Curves
+from adec.decoding.pair.clock.cost_curve import Curves
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine

@@ -31,7 +31,7 @@ from adec.calibration.result import Result
 from adec.calibration.simulate import Simulator, forecast
 from adec.calibration.trial import Measured, Metric, Runner
 from adec.calibration.tryouts import LEAST_ANSWERS, Trying
-from adec.decoding.pair.costs import Curves
+from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import remaining
 from adec.errors import UsageError
 from adec.events.records import Role

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from adec.engines.base import Engine
-from adec.events.records import Forward, How, Kind, Purpose, Role, Step, Token
+from adec.events.records import Forward, Kind, Purpose, Role, Step, Token
 from adec.signals import Scores
 from adec.tree import TokenTree
 
@@ -103,14 +103,3 @@ class Meter:
         total = 1000 * (perf_counter() - self._began)
         own = max(0.0, total - sum(forward.ms for forward in forwards))
         return Step(kind, tokens, forwards, own, **parts)
-
-
-def describe(
-    scores: Scores, row: int, token: int, source: str, *, signals: bool, how: How = "written"
-) -> Token:
-    """The record of a committed token; entropy, margin and probability cost a pass over the row, so only if wanted."""
-    if not signals:
-        return Token(token, source, how)
-    return Token(
-        token, source, how, scores.entropy(row), scores.margin(row), scores.probability(row, token)
-    )

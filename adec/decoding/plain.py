@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from adec.decoding.meter import Meter, describe
+from adec.decoding.answer import AnswerState
+from adec.decoding.meter import Meter
 from adec.decoding.prompt import read_prompt
 from adec.decoding.strategy import Limits
 from adec.engines.base import Engine
@@ -29,14 +30,15 @@ class Plain:
     def generate(self, prompt: list[int], limits: Limits) -> Iterator[Step]:
         """See `Strategy.generate`."""
         engine, model = self._engine, self._model
+        answer = AnswerState(prompt, limits, engine.context)
         scores = yield from read_prompt(engine, model, prompt, limits.chunk)
         meter = Meter()
-        room = min(limits.max_tokens, engine.context - len(prompt))
-        for position in range(len(prompt), len(prompt) + room):
-            token = limits.sampler.pick(scores, 0, position)
-            record = describe(scores, 0, token, model, signals=limits.signals)
+        while not answer.done:
+            token = limits.sampler.pick(scores, 0, len(answer.sequence))
+            record = answer.describe(scores, 0, token, model)
+            answer.commit([record])
             yield meter.step("write", (record,))
-            if token in limits.end or position + 1 == len(prompt) + room:
+            if answer.done:
                 return
             meter.start()
             scores = meter.forward(engine, model, "write", [token])

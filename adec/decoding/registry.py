@@ -13,13 +13,13 @@ from adec.decoding.pair import (
     bild,
     cascade,
     dyspec,
+    ead,
     fly,
     lookup,
     recycling,
     smartspec,
     speculate,
 )
-from adec.decoding.pair.ead import Ead, EadSettings
 from adec.decoding.plain import Plain
 from adec.decoding.search.adadec import AdaDec, AdaDecSettings
 from adec.decoding.search.iad import Iad, IadSettings
@@ -84,10 +84,6 @@ def _plain(engines: Engines, settings: PlainSettings, aids: Aids) -> Strategy:
     return Plain(engines[settings.model], settings.model)
 
 
-def _ead(engines: Engines, settings: EadSettings, aids: Aids) -> Strategy:
-    return Ead(engines["small"], engines["large"], settings)
-
-
 def _adadec(engines: Engines, settings: AdaDecSettings, aids: Aids) -> Strategy:
     return AdaDec(engines, settings)
 
@@ -124,9 +120,9 @@ METHODS: dict[str, Method] = {
         Method(
             "ead",
             "the small model writes while it is sure, the large one where it is not",
-            EadSettings,
+            ead.EadSettings,
             needs=_PAIR,
-            build=_ead,
+            build=ead.build,
             default_row="pair",
         ),
         Method(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from adec.decoding.pair.costs import Curves
-from adec.events.records import Guarantee, Step
+from adec.decoding.pair.clock.cost_curve import CostCurve
+from adec.events.records import Guarantee, Role, Step
 from adec.sampling import Sampler
 
 
@@ -29,8 +29,8 @@ class Limits:
 class Aids:
     """What a session hands to a strategy as it builds it, beside engines and settings."""
 
-    curves: Curves | None = None
-    """Forward times measured on this machine; None: the strategy measures what it needs."""
+    curves: Mapping[Role, CostCurve] = field(default_factory=dict)
+    """Forward times of models by role, measured on this machine; a strategy measures others it needs."""
 
 
 class Strategy(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from adec.answering.models import locate
-from adec.decoding.pair.costs import Curves
+from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import METHODS, check_method
 from adec.display.wording import many, number, share, short, size
 from adec.engines.base import ModelHeader

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from adec.decoding.pair.costs import CostCurve, Curves
+from adec.decoding.pair.clock.cost_curve import CostCurve, Curves
 
 MOST_COLUMNS = 32
 MOST_SIZES = 256

@@ -18,7 +18,7 @@ from adec.calibration.forward_times import (
     tables_from,
 )
 from adec.calibration.trial import front
-from adec.decoding.pair.costs import CostCurve
+from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.machine import Machine, busy, file_fingerprint
 from tests.laws import pair
 

@@ -18,7 +18,7 @@ from adec.calibration.replay_chains import (
 )
 from adec.calibration.trial import Point, Runner
 from adec.decoding.pair.bild import BildSettings
-from adec.decoding.pair.costs import CostCurve, Curves
+from adec.decoding.pair.clock.cost_curve import CostCurve, Curves
 from adec.decoding.pair.ead import Ead, EadSettings
 from adec.decoding.pair.fly import FlySettings
 from adec.decoding.plain import Plain

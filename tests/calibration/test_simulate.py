@@ -8,7 +8,7 @@ from adec.calibration.forward_times import tables_from
 from adec.calibration.recording import record
 from adec.calibration.simulate import Simulator, forecast
 from adec.calibration.trial import Measured, Point, Runner
-from adec.decoding.pair.costs import Curves
+from adec.decoding.pair.clock.cost_curve import Curves
 from tests.calibration.tables import COSTS, engines, plan_of, prompts
 
 TOKENS = 20

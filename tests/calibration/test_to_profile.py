@@ -14,8 +14,7 @@ from adec.answering.session import Question, Session
 from adec.calibration.printout import chart, sentence, svg, table
 from adec.calibration.stages import Wishes
 from adec.calibration.to_profile import Named, profile_text
-from adec.decoding.pair.costs import CostCurve, Curves
-from adec.decoding.pair.planner import Clocked
+from adec.decoding.pair.clock.cost_curve import CostCurve, Curves
 from adec.decoding.registry import METHODS
 from adec.decoding.settings import build
 from adec.errors import AdecError, ProfileError, UsageError
@@ -245,7 +244,7 @@ def test_what_is_shown_fits_and_names_everything(result) -> None:
 
 @pytest.mark.parametrize("name", ["speculate", "smartspec", "dyspec", "lookup", "adaedl"])
 def test_measured_times_reach_the_strategy(name: str) -> None:
-    """With a profile's curves the planner decides by them from the first round on; what looks at no clock is left alone."""
+    """A chooser decides by a profile's curves from the first round on, unless it looks at no clock."""
     pair = engines(1)
     method = METHODS[name]
     curves = Curves(CostCurve({1: 7.0, 8: 8.0}), CostCurve({1: 0.5}))
@@ -253,14 +252,10 @@ def test_measured_times_reach_the_strategy(name: str) -> None:
         plan_of(pair), method=method, settings=build(method.settings, name), curves=curves
     )
     session = Session(plan, pair, 0.0)
-    planner = session._strategy.planner
     events = list(session.answer(Question("abc", max_tokens=5)))
-    if isinstance(planner, Clocked):
-        fresh = Session(plan, pair, 0.0)._strategy.planner
-        assert fresh.timings.curve.points == {1: 7.0, 8: 8.0}
-        for arm in getattr(fresh, "arms", []):
-            if arm.drafter.name == "small":
-                assert arm.drafter.draft_ms() == 0.5
-    else:
-        assert name == "adaedl"
+    fresh = Session(plan, pair, 0.0)._strategy.chooser
+    assert fresh.plain_ms == (None if name == "adaedl" else 7.0)
+    for candidate in getattr(fresh, "candidates", []):
+        if candidate.drafter.runs_a_model:
+            assert candidate.drafter.draft_ms() == 0.5
     assert events[0].plain_ms_per_token == 7.0

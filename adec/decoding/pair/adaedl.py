@@ -1,24 +1,63 @@
 """AdaEDL: early draft stopping by an entropy-based lower bound of acceptance.
 
-Agrawal et al. 2024, "AdaEDL: Early Draft Stopping for Speculative Decoding of Large Language Models via an Entropy-based Lower Bound on Token
-Acceptance Probability", arXiv 2410.18351.
+Agrawal et al. 2024, "AdaEDL: Early Draft Stopping for Speculative Decoding of Large Language Models via
+an Entropy-based Lower Bound on Token Acceptance Probability", arXiv 2410.18351.
 
-What is different here: how lambda starts and moves is not known to us from the paper; the start is ours and the update is
-Draft & Verify's. When the first row already stops the draft, the round is plain.
+What is different here: the paper does not tell us how lambda starts and moves, so its start is ours and
+its update that of Draft & Verify (Zhang et al. 2023, arXiv 2309.08168). If the first row already stops
+the draft, the round is plain.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from adec.decoding.pair.draft_verify import DraftVerify
+from adec.decoding.pair.drafters.drafter import Outcome
 from adec.decoding.pair.drafters.small_model import SmallModel
-from adec.decoding.pair.planner import FixedPlanner
-from adec.decoding.pair.speculation import Speculating
-from adec.decoding.pair.stops import EntropyBoundStop
-from adec.decoding.pair.verifiers import FollowTarget
+from adec.decoding.pair.wiring import one_drafter
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids
 from adec.engines.pair import Engines
+from adec.signals import Signals
+
+
+class EntropyBoundStop:
+    """Stop where a lower bound of acceptance, 1 - sqrt(gamma * H), falls below lambda.
+
+    H is the entropy of the draft row in nats. Lambda rises by `step` while the running acceptance is
+    below `target`, else it falls; both are smoothed.
+    """
+
+    def __init__(self, gamma: float, start: float, target: float, step: float) -> None:
+        self._gamma = gamma
+        self._start = start
+        self._target = target
+        self._step = step
+        self.start()
+
+    def start(self) -> None:
+        self.threshold = self._start
+        self.acceptance = self._target
+        self.signal: tuple[float, float] | None = None
+        self.reason: str | None = None
+
+    def stops(self, signals: Signals, row: int, depth: int) -> bool:
+        if depth == 0:
+            self.reason = None
+        bound = 1 - math.sqrt(self._gamma * signals.entropy(row))
+        self.signal = bound, self.threshold
+        if bound < self.threshold:
+            self.reason = f"acceptance bound {bound:.2f} < {self.threshold:.2f}"
+            return True
+        return False
+
+    def learn(self, outcome: Outcome) -> None:
+        rate = len(outcome.accepted.path) / len(outcome.proposal)
+        self.acceptance = 0.5 * self.acceptance + 0.5 * rate
+        change = self._step if self.acceptance < self._target else -self._step
+        self.threshold = min(1.0, 0.9 * self.threshold + 0.1 * (self.threshold + change))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +71,10 @@ class AdaEdlSettings:
     longest: int = setting(16, "tokens drafted at most", least=1, most=256)
 
 
-def build(engines: Engines, settings: AdaEdlSettings, aids: Aids) -> Speculating:
+def build(engines: Engines, settings: AdaEdlSettings, aids: Aids) -> DraftVerify:
     """AdaEDL on a pair."""
     stop = EntropyBoundStop(settings.gamma, settings.start, settings.target, settings.step)
-    planner = FixedPlanner(SmallModel(engines["small"], stop=stop), settings.longest, chain=True)
-    return Speculating("adaedl", "arXiv 2410.18351", engines["large"], planner, FollowTarget())
+    drafter = SmallModel(engines["small"], stop=stop)
+    return one_drafter(
+        "adaedl", "arXiv 2410.18351", engines, aids, drafter, settings.longest, chain=True
+    )

@@ -1,24 +1,111 @@
-"""Speculative cascades: a deferral rule inside verification decides whose distribution counts, token by token.
+"""Speculative cascades: a deferral rule decides token by token whose distribution counts.
 
 Narasimhan et al. 2024, "Faster Cascades via Speculative Decoding", arXiv 2405.19261 (ICLR 2025).
 
-What is different here: verification follows the mixture instead of rejecting from it, with one number for both models' draws, so a
-draft that is not deferred always stands. The token after the last draft is the large model's: no row of the small model exists there.
-The paper sweeps alpha; ours is one point. `accept=exact` is the yardstick: the same drafts, the large model's law.
+What is different here: verification follows the mixture instead of rejecting from it, with one number
+for both models' draws, so a draft that is not deferred always stands. The token after the last draft is
+the large model's: no row of the small model exists there. The paper sweeps alpha; ours is one point.
+`accept=exact` is the yardstick: the same drafts, the large model's law.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+
+from adec.decoding.pair.accept import FollowTarget, Pick, Verifier, follow_the_target, picks
+from adec.decoding.pair.draft_verify import DraftVerify
+from adec.decoding.pair.drafters.drafter import Accepted, Proposal
 from adec.decoding.pair.drafters.small_model import SmallModel
-from adec.decoding.pair.planner import FixedPlanner
-from adec.decoding.pair.speculation import Speculating
-from adec.decoding.pair.verifiers import Cascade, FollowTarget, Verifier
+from adec.decoding.pair.wiring import one_drafter
 from adec.decoding.settings import setting
-from adec.decoding.strategy import Aids
+from adec.decoding.strategy import Aids, Limits
 from adec.engines.pair import Engines
+from adec.events.records import Guarantee
+from adec.signals import Row, Scores
+from adec.tree import TokenTree
+
+
+def defers(rule: str, alpha: float, small: Scores, row: int, large: Scores, large_row: int) -> bool:
+    """Whether the large model's law p, not the small one's q, counts for the token of two rows.
+
+        chow         max q < 1 - alpha
+        difference   max q < max p - alpha
+        optimal      max q < max p - alpha * TV(p, q)
+
+    Probabilities are at temperature 1, before warpers.
+    """
+    q = small.probability(row, small.argmax(row))
+    if rule == "chow":
+        return q < 1 - alpha
+    p = large.probability(large_row, large.argmax(large_row))
+    if rule == "difference":
+        return q < p - alpha
+    if not p - alpha <= q < p:
+        return q < p  # a total variation lies between 0 and 1: its value makes no difference
+    distance = total_variation(_probabilities(large.row(large_row)), _probabilities(small.row(row)))
+    return q < p - alpha * distance
+
+
+def follow_the_mixture(
+    tree: TokenTree,
+    deferred: Callable[[int], bool],
+    pick: Pick,
+    draft_pick: Pick,
+    end: Collection[int],
+) -> Accepted:
+    """Follow the small model's draw where the rule does not defer, else the large one's.
+
+    Exact for that mixture. `draft_pick` draws from the small model with the number that `pick` would
+    use; a small model that drafted with it is followed wherever it is not deferred. After a leaf there
+    is no row of the small model, so the large one writes.
+    """
+    inner = set(tree.parents)
+
+    def mixed(node: int, depth: int) -> int:
+        if node in inner and not deferred(node):
+            return draft_pick(node, depth)
+        return pick(node, depth)
+
+    return follow_the_target(tree, mixed, end)
+
+
+@dataclass(frozen=True, slots=True)
+class Cascade:
+    """The verifier: `follow_the_mixture` by one of the deferral rules."""
+
+    rule: str
+    alpha: float
+    guarantee: Guarantee = Guarantee.APPROXIMATE
+    chains_only: bool = True
+    in_order: bool = False
+
+    def judge(self, proposal: Proposal, scores: Scores, base: int, limits: Limits) -> Accepted:
+        def deferred(node: int) -> bool:
+            small, row = proposal.rows[node]
+            return defers(self.rule, self.alpha, small, row, scores, node + 1)
+
+        def draft_pick(node: int, depth: int) -> int:
+            small, row = proposal.rows[node]
+            return limits.sampler.pick(small, row, base + depth)
+
+        return follow_the_mixture(
+            proposal.tree, deferred, picks(scores, base, limits), draft_pick, limits.end
+        )
+
+
+def total_variation(first: Any, second: Any) -> float:
+    """Half the sum of absolute differences of two distributions of one length."""
+    return float(np.abs(first - second).sum()) / 2
+
+
+def _probabilities(row: Row) -> Row:
+    weights = np.exp(row - row.max())
+    result: Row = weights / weights.sum()
+    return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +122,11 @@ class CascadeSettings:
     )
 
 
-def build(engines: Engines, settings: CascadeSettings, aids: Aids) -> Speculating:
+def build(engines: Engines, settings: CascadeSettings, aids: Aids) -> DraftVerify:
     """A speculative cascade on a pair."""
-    verifier: Verifier = Cascade(settings.rule, settings.alpha)
-    if settings.accept == "exact":
-        verifier = FollowTarget()
-    planner = FixedPlanner(SmallModel(engines["small"]), settings.drafts, chain=True)
-    return Speculating("cascade", "arXiv 2405.19261", engines["large"], planner, verifier)
+    exact = settings.accept == "exact"
+    verifier: Verifier = FollowTarget() if exact else Cascade(settings.rule, settings.alpha)
+    drafter = SmallModel(engines["small"])
+    return one_drafter(
+        "cascade", "arXiv 2405.19261", engines, aids, drafter, settings.drafts, verifier, chain=True
+    )

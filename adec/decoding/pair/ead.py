@@ -1,30 +1,250 @@
 """Entropy Adaptive Decoding: the small model writes while it is sure, the large one where it is not.
 
-Simonds 2025, "Entropy Adaptive Decoding: Dynamic Model Switching for Efficient Inference", arXiv 2502.06833.
+Simonds 2025, "Entropy Adaptive Decoding: Dynamic Model Switching for Efficient Inference", arXiv
+2502.06833.
 
-What the paper leaves open is a setting here: two thresholds instead of one (hysteresis), whether the window is
-cleared when models change hands, and a dwell down to none. The row that raises the alarm is not used: the token of that
-position is the first one that the large model writes. A model that wakes reads what it missed in one batched forward, which
-is counted. `accept=exact` lets the same forward judge the drafts, which makes the method lossless.
+What the paper leaves open is a setting here: two thresholds instead of one (hysteresis), whether the
+window is cleared when models change hands, and a dwell down to none. The row that raises the alarm is
+not used: the token of that position is the first one that the large model writes. A model that wakes
+reads what it missed in one batched forward, which is counted.
+
+`accept=exact` is ours: the same forward judges the drafts, which makes the method lossless.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from adec.decoding.pair.loop import PairLoop
-from adec.decoding.pair.switching import EntropyRule
+from adec.decoding.answer import AnswerState
+from adec.decoding.meter import Meter
+from adec.decoding.pair.accept import follow_the_target, picks
+from adec.decoding.prompt import read_prompt
 from adec.decoding.settings import setting
-from adec.decoding.strategy import Limits
+from adec.decoding.strategy import Aids, Limits
 from adec.engines.base import Engine
-from adec.events.records import Guarantee, Step
+from adec.engines.pair import Engines
+from adec.events.records import Guarantee, How, Purpose, Signal, Step, Token, TreeRecord
+from adec.signals import RollingMean, Scores, Signals
+from adec.tree import TokenTree
+
+
+class EntropyRule:
+    """The switch: a rolling mean of the active model's entropy against two thresholds.
+
+    Entropies are nats of raw logits, before temperature. A model writes at least `dwell` tokens before
+    it is relieved. `up` > `down` gives hysteresis. With `dwell` 0 and `window` 1 each token is decided
+    on its own. The rule looks at distributions, never at a drawn token.
+    """
+
+    def __init__(self, *, up: float, down: float, window: int, dwell: int, reset: bool) -> None:
+        self._up = up
+        self._down = down
+        self._dwell = dwell
+        self._reset = reset
+        self._mean = RollingMean(window)
+        self._of = "entropy" if window == 1 else f"mean entropy of {window}"
+        self.signal: Signal | None = None
+        """What the last decision rested on."""
+        self.reason = ""
+        """The last change of hands, in words."""
+
+    def start(self) -> None:
+        """Begin a new answer."""
+        self._mean.reset()
+        self.signal = None
+
+    def wake(self, signals: Signals, row: int, written: int) -> bool:
+        """Whether the large model shall write the token of this row, which is the small model's.
+
+        `written`: tokens that the model at work has written since it took over, here and below.
+        """
+        value = self._mean.add(signals.entropy(row))
+        self.signal = Signal(value, self._up)
+        return self._change(
+            value > self._up, written, f"{self._of} {value:.2f} > {self._up:.2f} nats"
+        )
+
+    def hand_back(self, signals: Signals, row: int, written: int) -> bool:
+        """Whether the small model shall go on after the large one wrote the token of this row."""
+        value = self._mean.add(signals.entropy(row))
+        self.signal = Signal(value, self._down)
+        return self._change(
+            value <= self._down, written, f"{self._of} {value:.2f} <= {self._down:.2f} nats"
+        )
+
+    def _change(self, wanted: bool, written: int, reason: str) -> bool:
+        if not wanted or written < self._dwell:
+            return False
+        self.reason = reason
+        if self._reset:
+            self._mean.reset()
+        return True
+
+
+class EadLoop:
+    """One answer of EAD, which trusts every token that the small model is sure of."""
+
+    def __init__(
+        self, small: Engine, large: Engine, rule: EntropyRule, prompt: list[int], limits: Limits
+    ) -> None:
+        self._small = small
+        self._large = large
+        self._rule = rule
+        self._prompt = prompt
+        self._answer = AnswerState(prompt, limits, min(small.context, large.context))
+        self._meter = Meter()
+        self._small_scores: Scores | None = None  # of the next token, where it was read already
+        self._large_row: tuple[Scores, int]
+        self._why: str | None = None  # the small model took over
+
+    def run(self) -> Iterator[Step]:
+        """Yield the steps of the answer."""
+        answer, large, prompt = self._answer, self._large, self._prompt
+        chunk = answer.limits.chunk
+        self._rule.start()
+        large.rewind(0)
+        self._small_scores = yield from read_prompt(self._small, "small", prompt, chunk)
+        while not answer.done:
+            yield from self._small_writes()
+            if answer.done:
+                return
+            if large.length == 0 and len(prompt) > 1:
+                # its first wake: one token stays unread, since the forward below needs one to feed
+                with self._meter.away():
+                    yield from read_prompt(large, "large", prompt[:-1], chunk)
+            yield self._large_wakes()
+            yield from self._large_writes()
+
+    def _small_writes(self) -> Iterator[Step]:
+        """The small model writes until the rule wakes the large one."""
+        answer, rule, meter, written = self._answer, self._rule, self._meter, 0
+        meter.start()
+        while not answer.done:
+            scores = self._read_small()
+            if rule.wake(scores, 0, written):
+                return
+            record = self._pick(scores, "small")
+            answer.commit([record])
+            self._small_scores = None
+            written += 1
+            yield meter.step("draft", (record,), signal=rule.signal, reason=self._why)
+            self._why = None
+            meter.start()
+
+    def _large_wakes(self) -> Step:
+        """The large model reads all that it missed in one forward, and writes a token."""
+        unread = self._answer.unread(self._large)
+        purpose: Purpose = "write" if len(unread) == 1 else "catch_up"
+        scores = self._meter.forward(self._large, "large", purpose, unread)
+        record = self._pick(scores, "large")
+        self._answer.commit([record])
+        self._large_row, self._small_scores = (scores, 0), None
+        return self._meter.step(
+            "wake", (record,), signal=self._rule.signal, reason=self._rule.reason
+        )
+
+    def _large_writes(self) -> Iterator[Step]:
+        """The large model writes on until the rule hands back."""
+        answer, rule, meter, written = self._answer, self._rule, self._meter, 1
+        while not answer.done and not rule.hand_back(*self._large_row, written):
+            meter.start()
+            scores = meter.forward(self._large, "large", "write", answer.sequence[-1:])
+            record = self._pick(scores, "large")
+            answer.commit([record])
+            self._large_row = scores, 0
+            written += 1
+            yield meter.step("write", (record,), signal=rule.signal)
+        self._why = rule.reason
+
+    def _read_small(self, drafts: Sequence[int] = ()) -> Scores:
+        """The small model's row for the next token, after it has read what it has not seen."""
+        if self._small_scores is None:
+            unread = [*self._answer.sequence, *drafts][self._small.length :]
+            purpose: Purpose = "draft" if len(unread) == 1 else "catch_up"
+            self._small_scores = self._meter.forward(self._small, "small", purpose, unread)
+        return self._small_scores
+
+    def _pick(self, scores: Scores, source: str) -> Token:
+        answer = self._answer
+        token = answer.limits.sampler.pick(scores, 0, len(answer.sequence))
+        return answer.describe(scores, 0, token, source)
+
+
+class VerifiedEadLoop(EadLoop):
+    """EAD whose drafts are held back until the large model wakes, which then judges them."""
+
+    def __init__(
+        self,
+        small: Engine,
+        large: Engine,
+        rule: EntropyRule,
+        prompt: list[int],
+        limits: Limits,
+        *,
+        longest: int,
+    ) -> None:
+        """`longest`: drafts at most, so that a rule that never fires still shows text."""
+        super().__init__(small, large, rule, prompt, limits)
+        self._longest = longest
+        self._drafts: list[Token] = []
+
+    def _small_writes(self) -> Iterator[Step]:
+        """The small model drafts until the rule wakes the large one; nothing is committed."""
+        answer, limits = self._answer, self._answer.limits
+        drafts: list[Token] = []
+        self._meter.start()
+        while len(drafts) < min(self._longest, answer.room):
+            scores = self._read_small([draft.id for draft in drafts])
+            if self._rule.wake(scores, 0, len(drafts)):
+                break
+            token = limits.sampler.pick(scores, 0, len(answer.sequence) + len(drafts))
+            drafts.append(answer.describe(scores, 0, token, "small", "accepted"))
+            self._small_scores = None
+            if token in limits.end:
+                break
+        self._drafts = drafts
+        yield from ()
+
+    def _large_wakes(self) -> Step:
+        """The forward that reads what was missed reads the drafts, too, and so judges them."""
+        answer, large, drafts, rule = self._answer, self._large, self._drafts, self._rule
+        if not drafts:
+            return super()._large_wakes()
+        base, tree = len(answer.sequence), TokenTree.chain(draft.id for draft in drafts)
+        fed = [*answer.unread(large), *tree.tokens]
+        scores = self._meter.forward(large, "large", "verify", fed, rows=len(drafts) + 1)
+        accepted = follow_the_target(tree, picks(scores, base, answer.limits), answer.limits.end)
+        count = len(accepted.path)
+        written = drafts[:count]
+        if accepted.token is not None and count < answer.room:
+            how: How = "bonus" if accepted.bonus else "corrected"
+            written.append(answer.describe(scores, count, accepted.token, "large", how))
+        answer.commit(written)
+        answer.settle(self._small)
+        answer.settle(large)
+        self._large_row, self._small_scores = (scores, count), None
+        probabilities = tuple(draft.probability for draft in drafts)
+        return self._meter.step(
+            "wake",
+            tuple(written),
+            drafted=len(drafts),
+            accepted=count,
+            signal=rule.signal,
+            reason=rule.reason,
+            detail=TreeRecord(
+                tuple(tree.tokens), tuple(tree.parents), probabilities, tuple(range(count))
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class EadSettings:
-    """`--set ead.NAME=VALUE`. Window and dwell are the paper's; its threshold is left to the user, ours is one bit."""
+    """`--set ead.NAME=VALUE`.
+
+    Window and dwell are the paper's. It leaves the threshold to the user: ours is one bit.
+    """
 
     up: float = setting(0.693, "nats above which the large model wakes", least=0)
     down: float | None = setting(
@@ -41,6 +261,13 @@ class EadSettings:
     longest: int = setting(
         16, "tokens drafted at most before the large model judges (exact only)", least=1
     )
+
+    def rule(self) -> EntropyRule:
+        """The switch that these settings describe."""
+        down = self.up if self.down is None else self.down
+        return EntropyRule(
+            up=self.up, down=down, window=self.window, dwell=self.dwell, reset=self.reset
+        )
 
 
 class Ead:
@@ -60,21 +287,14 @@ class Ead:
 
     def generate(self, prompt: list[int], limits: Limits) -> Iterator[Step]:
         """See `Strategy.generate`."""
-        chosen = self._settings
-        rule = EntropyRule(
-            up=chosen.up,
-            down=chosen.up if chosen.down is None else chosen.down,
-            window=chosen.window,
-            dwell=chosen.dwell,
-            reset=chosen.reset,
-        )
-        loop = PairLoop(
-            self._small,
-            self._large,
-            rule,
-            verify=chosen.accept == "exact",
-            longest=chosen.longest,
-            prompt=prompt,
-            limits=limits,
-        )
-        return loop.run()
+        settings, rule = self._settings, self._settings.rule()
+        if settings.accept == "none":
+            return EadLoop(self._small, self._large, rule, prompt, limits).run()
+        return VerifiedEadLoop(
+            self._small, self._large, rule, prompt, limits, longest=settings.longest
+        ).run()
+
+
+def build(engines: Engines, settings: EadSettings, aids: Aids) -> Ead:
+    """EAD on a pair."""
+    return Ead(engines["small"], engines["large"], settings)

@@ -1,9 +1,10 @@
-"""Prompt lookup: draft what followed the last few tokens when they stood in the text before, no second model.
+"""Prompt lookup: draft what followed the last few tokens when they stood in the text before.
 
-Saxena 2023, "Prompt Lookup Decoding"; also Yang et al. 2023, "Inference with Reference", arXiv 2304.04487.
+Saxena 2023, "Prompt Lookup Decoding"; also Yang et al. 2023, "Inference with Reference", arXiv
+2304.04487. No second model. The search is that of `drafters/suffix.py`.
 
-What is different here: the output is searched too, and of several places the latest counts, not the first.
-`size=fixed` always drafts the full length, as published.
+What is different here: the output is searched too, and of several places the latest counts, not the
+first. `size=fixed` always drafts the full length, as published.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from adec.decoding.pair.draft_verify import DraftVerify
 from adec.decoding.pair.drafters.suffix import GRAMS, SuffixMatching
-from adec.decoding.pair.free import free_drafting
-from adec.decoding.pair.speculation import Speculating
+from adec.decoding.pair.wiring import one_drafter
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids
 from adec.engines.pair import Engines
 
 PUBLISHED = 10
 """Tokens of a draft in the published program."""
-LONGEST = 63
+LONGEST_COPY = 63
 """With the newest token a forward of 64, where llama.cpp's blocks end."""
 
 
@@ -31,7 +32,7 @@ class LookupSettings:
     least: int = setting(1, "tokens that must match", least=1, most=GRAMS)
     tokens: int = setting(
         0,
-        f"tokens drafted at most; 0: {LONGEST} by time, the published {PUBLISHED} when fixed",
+        f"tokens drafted at most; 0: {LONGEST_COPY} by time, the published {PUBLISHED} when fixed",
         least=0,
         most=256,
     )
@@ -40,8 +41,10 @@ class LookupSettings:
     )
 
 
-def build(engines: Engines, settings: LookupSettings, aids: Aids) -> Speculating:
+def build(engines: Engines, settings: LookupSettings, aids: Aids) -> DraftVerify:
     """Prompt lookup on the large model alone."""
-    tokens = settings.tokens or (PUBLISHED if settings.size == "fixed" else LONGEST)
+    tokens = settings.tokens or (PUBLISHED if settings.size == "fixed" else LONGEST_COPY)
     drafter = SuffixMatching(name="ngram", least=settings.least, latest_only=True)
-    return free_drafting("lookup", None, engines, drafter, tokens, settings.size, chain=True)
+    return one_drafter(
+        "lookup", None, engines, aids, drafter, tokens, size=settings.size, chain=True
+    )

@@ -1,8 +1,9 @@
-"""Speculation that chooses for itself: drafter, shape and size, each round, by measured time; plain where nothing pays.
+"""The default: whatever drafts pay on this machine, chosen each round by the clock, or plain decoding.
 
-No paper's method but the sum of several: SmartSpec's goodput (arXiv 2406.14066) over DySpec's node values (arXiv 2410.11744),
-drafts from the small model where there is one, from suffix matches (SuffixDecoding, arXiv 2411.04975) and from
-Token Recycling (arXiv 2408.08696), and exllamav3's way of giving up and probing. Verification follows the target.
+No paper's method but the sum of several: SmartSpec's goodput (arXiv 2406.14066) over DySpec's node
+values (arXiv 2410.11744); drafts from the small model where there is one, from suffix matches
+(SuffixDecoding, arXiv 2411.04975) and from Token Recycling (arXiv 2408.08696); exllamav3's way of
+giving up and probing. Verification follows the target.
 """
 
 from __future__ import annotations
@@ -10,21 +11,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from adec.decoding.pair.costs import CostCurve
+from adec.decoding.pair.accept import FollowTarget
+from adec.decoding.pair.clock.chooser import ClockChooser
+from adec.decoding.pair.clock.round_costs import RoundCosts
+from adec.decoding.pair.draft_verify import DraftVerify
 from adec.decoding.pair.drafters.drafter import Drafter
-from adec.decoding.pair.drafters.recycling import Recycling
+from adec.decoding.pair.drafters.history import History
 from adec.decoding.pair.drafters.small_model import SmallModel
 from adec.decoding.pair.drafters.suffix import SuffixMatching
-from adec.decoding.pair.history import History
-from adec.decoding.pair.measuring import at_first_use
-from adec.decoding.pair.speculation import Speculation
-from adec.decoding.pair.timed import TimedPlanner
-from adec.decoding.pair.verifiers import FollowTarget
+from adec.decoding.pair.recycling import Recycling
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids, Limits
 from adec.engines.base import Engine
-from adec.engines.pair import Engines, differences
-from adec.events.records import Guarantee, Step
+from adec.engines.pair import Engines
+from adec.events.records import Step
 from adec.places import kept_folder
 
 
@@ -47,55 +47,18 @@ class SpeculateSettings:
     )
 
 
-class Speculate:
-    """The large model, whatever can draft for it, and the clock."""
+class Speculate(DraftVerify):
+    """Draft and verify with all drafters, and answers kept for later runs if the user agrees."""
 
-    name = "speculate"
-    paper = None
-    guarantee = Guarantee.EXACT
-
-    def __init__(self, large: Engine, small: Engine | None, settings: SpeculateSettings) -> None:
-        self._large = large
-        self._settings = settings
-        self._history: History | None = None
-        if settings.history:
-            path = kept_folder("history") / f"{large.vocabulary.fingerprint[:16]}.tokens"
-            self._history = History(path, large.info.vocabulary)
-        self._remark: str | None = None
-        if small is not None and differences(small.vocabulary, large.vocabulary):
-            small = None
-            self._remark = "no shared vocabulary: drafts without the small model"
-        drafters: list[Drafter] = []
-        if settings.suffix:
-            texts = self._history.texts() if self._history is not None else ()
-            remember = settings.history
-            drafters.append(SuffixMatching(least=2, remember=remember, texts=texts))
-        if settings.small and small is not None:
-            drafters.append(SmallModel(small))
-        if settings.recycling:
-            drafters.append(Recycling())
-        self.planner = TimedPlanner(drafters, longest=settings.longest, early=settings.early)
-
-    @property
-    def is_measured(self) -> bool:
-        """See `Clocked`."""
-        return self.planner.is_measured
-
-    def measured(self, curve: CostCurve, small: CostCurve | None = None) -> None:
-        """See `Clocked`."""
-        self.planner.measured(curve, small)
+    def __init__(self, large: Engine, chooser: ClockChooser, history: History | None) -> None:
+        super().__init__("speculate", None, large, chooser, FollowTarget())
+        self._history = history
 
     def generate(self, prompt: list[int], limits: Limits) -> Iterator[Step]:
         """See `Strategy.generate`."""
-        if self._settings.measure:
-            yield from at_first_use(self.planner, self._large)
-        if self._remark is not None:
-            yield Step("prompt", reason=self._remark)
         answer: list[int] = []
         try:
-            for step in Speculation(
-                self._large, self.planner, FollowTarget(), prompt, limits
-            ).run():
+            for step in super().generate(prompt, limits):
                 answer += [token.id for token in step.tokens]
                 yield step
         finally:
@@ -105,4 +68,19 @@ class Speculate:
 
 def build(engines: Engines, settings: SpeculateSettings, aids: Aids) -> Speculate:
     """Speculation on one model or a pair."""
-    return Speculate(engines["large"], engines.get("small"), settings)
+    large = engines["large"]
+    history = None
+    if settings.history:
+        path = kept_folder("history") / f"{large.vocabulary.fingerprint[:16]}.tokens"
+        history = History(path, large.info.vocabulary)
+    drafters: list[Drafter] = []
+    if settings.suffix:
+        texts = () if history is None else history.texts()
+        drafters.append(SuffixMatching(least=2, remember=settings.history, texts=texts))
+    if settings.small and "small" in engines:
+        drafters.append(SmallModel(engines["small"], aids.curves.get("small")))
+    if settings.recycling:
+        drafters.append(Recycling())
+    costs = RoundCosts(large, aids.curves.get("large"), measures=settings.measure)
+    chooser = ClockChooser(drafters, costs, longest=settings.longest, early=settings.early)
+    return Speculate(large, chooser, history)

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from adec.decoding.meter import Meter, describe
-from adec.decoding.pair.drafters.small_model import behind
+from adec.decoding.answer import AnswerState
+from adec.decoding.meter import Meter
 from adec.decoding.prompt import read_prompt
 from adec.decoding.search.looking import Branch, RowAt, log_of, look_ahead
 from adec.decoding.settings import setting
@@ -96,10 +96,8 @@ class _Answer:
         self._settings = settings
         self._prompt = prompt
         self._limits = limits
-        self._sequence = list(prompt)
-        context = engines.context if settings.split else self._writer.context
-        self._context = context
-        self._last = len(prompt) + min(limits.max_tokens, context - len(prompt))
+        self._context = engines.context if settings.split else self._writer.context
+        self._answer = AnswerState(prompt, limits, self._context)
         self._meter = Meter()
         self._at: RowAt | None = None
 
@@ -110,7 +108,7 @@ class _Answer:
             self._other.rewind(0)
         scores = yield from read_prompt(self._writer, self._role, self._prompt, self._limits.chunk)
         self._at = scores, 0
-        while not self._done:
+        while not self._answer.done:
             meter.start()
             scores, row = self._at or self._read_newest()
             entropy = scores.entropy(row)
@@ -126,49 +124,45 @@ class _Answer:
             yield self._pause((scores, row), entropy)
 
     @property
-    def _done(self) -> bool:
-        ended = len(self._sequence) > len(self._prompt) and self._sequence[-1] in self._limits.end
-        return ended or len(self._sequence) >= self._last
-
-    @property
     def _depth(self) -> int:
         """Tokens that there is room to look ahead."""
-        room = (self._context - len(self._sequence)) // self._settings.candidates
+        room = (self._context - len(self._answer.sequence)) // self._settings.candidates
         return min(self._settings.ahead, room)
 
     def _read_newest(self) -> RowAt:
-        return self._meter.forward(self._writer, self._role, "write", self._sequence[-1:]), 0
+        return self._meter.forward(self._writer, self._role, "write", self._answer.sequence[-1:]), 0
 
     def _write(self, at: RowAt, entropy: float) -> Step:
         """The sampler's token, as in plain decoding."""
-        token = self._limits.sampler.pick(*at, len(self._sequence))
-        record = describe(*at, token, self._role, signals=self._limits.signals)
-        self._sequence.append(token)
+        answer = self._answer
+        token = self._limits.sampler.pick(*at, len(answer.sequence))
+        record = answer.describe(*at, token, self._role)
+        answer.commit([record])
         self._at = None
         signal = Signal(entropy, self._settings.threshold)
         return self._meter.step("write", (record,), signal=signal)
 
     def _pause(self, at: RowAt, entropy: float) -> Step:
         """Look into the candidates, write the best one and what is sure of its look-ahead."""
-        limits, threshold = self._limits, self._settings.threshold
+        answer, limits, threshold = self._answer, self._limits, self._settings.threshold
         stem, tree, branches = self._look(at)
         judged = None if self._other is None else self._judge(len(stem), tree, branches, at)
         scores = [branch.score(self._settings.weight) for branch in branches]
         winner = max(range(len(branches)), key=scores.__getitem__)
         best = branches[winner]
         how: How = "chosen" if winner else "written"
-        signals = limits.signals
-        written = [describe(*at, best.tokens[0], self._role, signals=signals, how=how)]
-        base = len(self._sequence)
+        written = [answer.describe(*at, best.tokens[0], self._role, how)]
+        base = len(answer.sequence)
         if self._settings.keep:
             for token, row in zip(best.tokens[1:], best.rows, strict=True):
                 place = base + len(written)
                 sure = row[0].entropy(row[1]) < threshold
-                if not sure or place >= self._last or limits.sampler.pick(*row, place) != token:
+                full = len(written) >= answer.room
+                if not sure or full or limits.sampler.pick(*row, place) != token:
                     break
-                written.append(describe(*row, token, self._role, signals=signals))
+                written.append(answer.describe(*row, token, self._role))
         count = len(written)
-        self._sequence += best.tokens[:count]
+        answer.commit(written)
         self._settle(tree, len(stem), judged, best, count)
         self._at = best.rows[count - 1] if count <= len(best.rows) else None
         return self._meter.step(
@@ -215,7 +209,7 @@ class _Answer:
         if unread or len(comb):
             first = max(0, len(unread) - 1)
             rows = self._meter.forward_tree(
-                large, "large", "verify", behind(unread, comb), first_row=first
+                large, "large", "verify", comb.below(unread), first_row=first
             )
             before = (rows, 0) if unread else at
         shift = len(unread) - max(0, len(unread) - 1) - stem
@@ -231,7 +225,7 @@ class _Answer:
 
     def _unread(self, engine: Engine, role: Role) -> list[int]:
         """What the other model has to read before it can look at this place, so little that it fits beside a tree."""
-        unread = self._sequence[engine.length :]
+        unread = self._answer.unread(engine)
         if len(unread) > BATCH:
             self._meter.forward(engine, role, "catch_up", unread[:-1], rows=0)
             unread = unread[-1:]

@@ -15,7 +15,8 @@ from random import Random
 from time import perf_counter
 from typing import Literal
 
-from adec.decoding.meter import Meter, describe
+from adec.decoding.answer import AnswerState
+from adec.decoding.meter import Meter
 from adec.decoding.prompt import read_prompt
 from adec.decoding.search.looking import log_of
 from adec.decoding.settings import setting
@@ -150,7 +151,7 @@ class Iad:
                 break
             sampler = self._sampler(limits.sampler, len(answers))
             one = self._write(
-                exchange, scores, len(asked), replace(limits, sampler=sampler), judges=judges
+                exchange, scores, asked, replace(limits, sampler=sampler), judges=judges
             )
             one.round = number
             answers.append(one)
@@ -173,20 +174,23 @@ class Iad:
             yield self._step(exchange, one, best_of(answers), 0.0)
 
     def _write(
-        self, exchange: Exchange, scores: Scores, length: int, limits: Limits, *, judges: bool
+        self, exchange: Exchange, scores: Scores, asked: list[int], limits: Limits, *, judges: bool
     ) -> _Answer:
-        """One answer after a prompt of `length` tokens whose last row is `scores`; `judges`: its log-probability is wanted."""
-        engine, meter = self._writer, Meter()
-        engine.rewind(length)
-        room = min(limits.max_tokens, self._context - length)
+        """One answer to the prompt `asked`, whose last row is `scores`.
+
+        `judges`: the writer is the judge, too, so the answer's log-probability is wanted.
+        """
+        engine, meter, answer = self._writer, Meter(), AnswerState(asked, limits, self._context)
+        engine.rewind(len(asked))
         tokens: list[Token] = []
         log = 0.0
-        while len(tokens) < room:
-            token = limits.sampler.pick(scores, 0, length + len(tokens))
-            tokens.append(describe(scores, 0, token, self._role, signals=limits.signals))
+        while not answer.done:
+            token = limits.sampler.pick(scores, 0, len(answer.sequence))
+            tokens.append(answer.describe(scores, 0, token, self._role))
+            answer.commit(tokens[-1:])
             if judges:
                 log += log_of(scores.probability(0, token))
-            if token in limits.end or len(tokens) == room or exchange.interrupted():
+            if answer.done or exchange.interrupted():
                 break
             scores = meter.forward(engine, self._role, "write", [token])
         step = meter.step("attempt")

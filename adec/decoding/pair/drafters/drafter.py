@@ -1,103 +1,117 @@
-"""What a drafter is: it proposes a tree of tokens, and learns from what became of it."""
+"""What a drafter is: it proposes a tree of tokens, and learns what became of it."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from adec.decoding.meter import Meter
-from adec.decoding.pair.acceptance import Verdict
-from adec.decoding.pair.growth import Growth
-from adec.decoding.pair.law import Law
+from adec.decoding.pair.drafters.draws import Law
+from adec.decoding.pair.drafters.growth import Growth
 from adec.decoding.strategy import Limits
 from adec.events.records import Step
 from adec.signals import Scores
-from adec.tree import ROOT, TokenTree
+from adec.tree import TokenTree
 
 
 @dataclass(slots=True)
 class Proposal:
-    """A tree, who wrote each node, and the drafter's rows where there are any."""
+    """A tree, who wrote each node, and the drafter's rows where it has any."""
 
     tree: TokenTree
     sources: list[str] = field(default_factory=list)
     """By node: the name of the drafter that wrote it."""
     chances: list[float] = field(default_factory=list)
-    """By node: how sure the drafter is of it given its parent, in (0, 1]; acceptance is tracked by this."""
+    """By node: the drafter's probability of it given its parent, in (0, 1]. Acceptance is counted
+    by this."""
     rows: dict[int, tuple[Scores, int]] = field(default_factory=dict)
-    """By node (ROOT for the trunk's end): the small model's row that the node's children were chosen from."""
+    """By node (ROOT for the trunk's end): the small model's row that its children were chosen from."""
     laws: dict[int, Law] = field(default_factory=dict)
-    """By node, for trees sampled in order: the law of the node's first child."""
+    """By node, for trees sampled in order: the distribution that its first child was drawn from."""
     stop: str | None = None
     """Why a stop rule ended the draft, in words."""
     signal: tuple[float, float] | None = None
-    """What the stop rule last looked at, and its threshold."""
+    """The last value that the stop rule looked at, and its threshold."""
 
     def __len__(self) -> int:
         return len(self.tree)
 
     def first(self, nodes: int) -> Proposal:
-        """The first `nodes` nodes of a tree that was chosen, not sampled in order."""
+        """The first `nodes` nodes. Not for a tree that was sampled in order."""
         tree = self.tree
         part = TokenTree(tree.tokens[:nodes], tree.parents[:nodes], tree.probabilities[:nodes])
         return replace(self, tree=part, sources=self.sources[:nodes], chances=self.chances[:nodes])
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """What a verifier made of a proposal: a path of the tree and the large model's token after it."""
+
+    path: tuple[int, ...]
+    """The accepted nodes, from the top down."""
+    token: int | None
+    """None when the path ends in an end token."""
+    bonus: bool
+    """Whether the token follows a path that was accepted down to its leaf. If not, it replaces a draft."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a proposal."""
+    """A round, for those who learn from it."""
 
     proposal: Proposal
-    verdict: Verdict
+    accepted: Accepted
     sequence: Sequence[int]
-    """Everything committed, this round's tokens included."""
+    """Everything committed, including this round's tokens."""
     base: int
-    """Committed tokens before this round."""
+    """Tokens committed before this round."""
     scores: Scores
     """The large model's rows: row 0 follows the trunk's end, row 1 + i follows node i."""
 
 
-class Drafter(Protocol):
-    """One way of writing ahead. It may hold an engine, whose cache is a prefix of what is committed after `learn`."""
+class Drafter(ABC):
+    """One way of writing ahead. The defaults are those of a drafter that runs no model.
 
-    @property
-    def name(self) -> str:
-        """The `source` of its tokens."""
-        ...
+    A drafter may hold an engine, whose cache is a prefix of what is committed once it has learnt.
+    """
 
-    @property
-    def sampled_in_order(self) -> bool:
-        """Whether its trees are legal for rejection without replacement."""
-        ...
-
-    @property
-    def streak(self) -> int:
-        """Committed tokens in a row that it would have drafted, as far as it knows without being asked; 0 where it does not."""
-        ...
+    name: str
+    """The `source` of its tokens."""
+    sampled_in_order: bool = False
+    """Whether its trees are legal for rejection without replacement."""
+    runs_a_model: bool = False
+    """Whether a proposal takes forwards. If not, asking costs microseconds."""
+    needs_every_round: bool = True
+    """Whether it must learn from rounds in which it is paused."""
+    streak: int = 0
+    """How many tokens in a row it would have drafted right, as far as it knows without proposing."""
 
     def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
-        """A new answer begins: read the prompt, a step a chunk."""
-        ...
+        """Begin a new answer; a drafter with a model reads the prompt, a step a chunk."""
+        self.limits = limits
+        yield from ()
 
+    @abstractmethod
     def propose(self, sequence: Sequence[int], growth: Growth, meter: Meter) -> Proposal:
         """A tree after `sequence`, as far as `growth` admits nodes. It may be empty."""
-        ...
 
+    @abstractmethod
     def learn(self, outcome: Outcome) -> None:
-        """Take in a round, also one that proposed nothing: its rows, and what is committed now."""
-        ...
+        """Take in a round, whoever proposed in it: the rows, and what is committed now."""
+
+    def unread(self, sequence: Sequence[int]) -> int:
+        """Tokens that its model must read before it can draft."""
+        return 0
+
+    def draft_ms(self, count: int = 1) -> float:
+        """Expected milliseconds of a forward of `count` tokens of its model; 0 while unknown."""
+        return 0.0
+
+    def forget_times(self) -> None:  # noqa: B027 - a drafter without a model has none
+        """Forget what its forwards took; called when they are too old to decide anything."""
 
 
 def empty() -> Proposal:
     """No proposal."""
     return Proposal(TokenTree())
-
-
-def path_tokens(tree: TokenTree, node: int) -> list[int]:
-    """Tokens from the top down to `node`."""
-    tokens: list[int] = []
-    while node != ROOT:
-        tokens.append(tree.tokens[node])
-        node = tree.parents[node]
-    return tokens[::-1]

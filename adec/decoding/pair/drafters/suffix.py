@@ -1,9 +1,10 @@
-"""Suffix matching: where the end of the text stood before, what followed it then is tried again.
+"""Suffix matching: where the end of the text stood before, draft what followed it then.
 
-Oliaro et al. 2024, "SuffixDecoding: Extreme Speculative Decoding for Emerging AI Applications", arXiv 2411.04975; prompt lookup
-(Saxena 2023) is its shallow case. The text is the prompt and the output and, with consent, earlier runs. In place of suffix trees an
-index of n-grams up to three tokens is kept and the longest matches are found by comparing backwards: the same answers for
-the matches compared, in constant time for each new token.
+Oliaro et al. 2024, "SuffixDecoding: Extreme Speculative Decoding for Emerging AI Applications", arXiv
+2411.04975; prompt lookup (Saxena 2023) is its shallow case. The text is the prompt and the output and,
+with consent, earlier runs. In place of suffix trees there is an index of n-grams up to three tokens, and
+the longest matches are found by comparing backwards: the same answers for the places compared, in
+constant time for each new token.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from adec.decoding.meter import Meter
-from adec.decoding.pair.drafters.drafter import Outcome, Proposal
-from adec.decoding.pair.growth import Growth
-from adec.decoding.pair.shapes import best_first
+from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal, empty
+from adec.decoding.pair.drafters.growth import Growth
+from adec.decoding.pair.drafters.shapes import best_first
 from adec.decoding.strategy import Limits
 from adec.events.records import Step
 from adec.tree import ROOT, TokenTree
@@ -26,7 +27,7 @@ COMPARED = 32
 LONGEST = 64
 """Tokens compared backwards at most (paper: a suffix tree of depth 64)."""
 SURE = 8
-"""Matches of this length count alike: which of two such places is the longer says little."""
+"""Matches of this length or more count alike: which of two such places is the longer says little."""
 STRETCH = 4
 """Tokens drafted for each token matched, at most (paper: a factor of 1 to 4)."""
 
@@ -40,7 +41,8 @@ class _Match:
     """Index of the token that followed."""
     length: int
     period: int = 0
-    """How far back of the end of the text it stands, where it is of the same text: what goes on past the end begins again there."""
+    """If it is a place of the text itself, its distance from the end: a copy that runs past the end goes
+    on there."""
 
     def after(self) -> _Match | None:
         """The same place one token on."""
@@ -52,10 +54,8 @@ class _Match:
         return _Match(self.text, following, self.length, self.period)
 
 
-class SuffixMatching:
-    """Drafts what followed earlier. Needs no model."""
-
-    sampled_in_order = False
+class SuffixMatching(Drafter):
+    """Drafts what followed earlier."""
 
     def __init__(
         self,
@@ -66,15 +66,14 @@ class SuffixMatching:
         remember: bool = False,
         texts: Sequence[Sequence[int]] = (),
     ) -> None:
-        """`least`: tokens that a match needs. `latest_only`: prompt lookup, one place, the latest.
+        """`least`: tokens that a match needs. `latest_only`: prompt lookup, with one place, the latest.
 
-        `remember`: keep earlier answers of this object; `texts`: those of earlier runs.
+        `remember`: search earlier answers of this object, too; `texts`: those of earlier runs.
         """
         self.name = name
         self._least = least
         self._latest_only = latest_only
         self._remember = remember
-        self._limits = Limits(0)
         self._texts: list[Sequence[int]] = []
         self._old: dict[tuple[int, ...], list[tuple[int, int]]] = {}
         self._new: dict[tuple[int, ...], list[int]] = {}
@@ -87,16 +86,15 @@ class SuffixMatching:
     def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
         if self._remember and self._text:
             self._archive(self._text)
-        self._limits = limits
         self._text, self._new = [], {}
-        self._extend(prompt)
+        self.extend(prompt)
         self.streak, self._follows = 0, None
-        yield from ()
+        yield from super().start(prompt, limits)
 
     def propose(self, sequence: Sequence[int], growth: Growth, meter: Meter) -> Proposal:
         matches = self._matches()
         if not matches:
-            return Proposal(TokenTree())
+            return empty()
         longest = matches[0].length
         sure = longest / (longest + 1)
         deepest = STRETCH * longest if not self._latest_only else growth.room.depth
@@ -124,13 +122,14 @@ class SuffixMatching:
             ranked = sorted(counts.items(), key=lambda item: -item[1])
             return [(token, sure * count / len(here)) for token, count in ranked]
 
-        grown = best_first(growth, successors, self._limits.end)
+        grown = best_first(growth, successors, self.limits.end)
         return Proposal(grown.tree, [self.name] * len(grown.tree), grown.chances)
 
     def learn(self, outcome: Outcome) -> None:
-        self._extend(outcome.sequence[len(self._text) :])
+        self.extend(outcome.sequence[len(self._text) :])
 
-    def _extend(self, tokens: Sequence[int]) -> None:
+    def extend(self, tokens: Sequence[int]) -> None:
+        """Append tokens to the text."""
         text = self._text
         for token in tokens:
             text.append(token)
@@ -139,7 +138,7 @@ class SuffixMatching:
             self._follow(token)
 
     def _follow(self, token: int) -> None:
-        """Count how long the text has gone on as it once did before: one comparison a token."""
+        """Count for how long the text has repeated an earlier place, with one comparison a token."""
         if self._follows is not None:
             text, place = self._follows
             if place < len(text) and text[place] == token:
@@ -164,7 +163,7 @@ class SuffixMatching:
                 self._old.setdefault(key, []).append((number, end))
 
     def _matches(self) -> list[_Match]:
-        """Earlier places of the longest suffix, the latest first; all those of at least `SURE` tokens count as longest."""
+        """Earlier places of the longest suffix, latest first; matches of `SURE` tokens count as longest."""
         text = self._text
         for size in range(min(GRAMS, len(text)), 0, -1):
             key = tuple(text[-size:])
@@ -200,7 +199,7 @@ class SuffixMatching:
 
 
 def _backwards(text: Sequence[int], earlier: Sequence[int], end: int, known: int) -> int:
-    """How many tokens before `end` in `earlier` equal the end of `text`; the first `known` are known to."""
+    """How many tokens before `end` in `earlier` equal the end of `text`; `known` of them are known."""
     length, size = known, len(text)
     most = min(end, size, LONGEST)
     while length < most and earlier[end - 1 - length] == text[size - 1 - length]:

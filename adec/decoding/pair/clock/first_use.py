@@ -1,4 +1,4 @@
-"""The forward-time curve of a model on this machine: measured once in a few seconds, then kept in the cache directory."""
+"""The forward-time curve of a model on this machine: measured once in a few seconds, then kept on disk."""
 
 from __future__ import annotations
 
@@ -6,33 +6,35 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from time import perf_counter
 
-from adec.decoding.pair.costs import CostCurve
-from adec.decoding.pair.planner import Clocked
+from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.engines.base import Engine
 from adec.events.records import Step
 from adec.places import kept_folder
 from adec.whole_file import whole_file
 
 SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 17, 20, 24, 28, 31, 32, 33, 48, 64)
-"""Tokens of the forwards measured: dense where kernels have their steps (about 4, 8, 16 and 32), sparse beyond."""
+"""Tokens of the forwards measured: dense where kernels have their steps (about 4, 8, 16 and 32), sparse
+beyond."""
 OFTEN = 17
-"""Sizes up to this one are measured again, as drafts of such sizes are what is decided about most."""
+"""Sizes up to this one are measured several times: most decisions are about drafts of such sizes."""
 REPEATS = 3
 SECONDS = 6.0
-"""Time that a measurement may take: about; the forward under way is finished."""
+"""About how long a measurement may take; the forward under way is finished."""
 FILE_BYTES = 64 * 1024
 
 _SCHEMA = 2
 
 
 def measure(engine: Engine, seconds: float = SECONDS) -> CostCurve:
-    """Time forwards of `SIZES` tokens on an empty sequence, sizes interleaved so that a slow moment hits all alike.
+    """Time forwards of `SIZES` tokens on an empty sequence, which is empty again afterwards.
 
-    The engine's sequence is empty afterwards. The least of up to `REPEATS` forwards, since other work on the machine only adds; every size up to 4 at least once.
+    Sizes are interleaved, so that a slow moment hits all alike. Of up to `REPEATS` forwards of a size
+    the fastest counts, since other work on the machine only adds. Every size up to 4 is measured at
+    least once. Raises EngineError.
     """
     seen: dict[int, list[float]] = {}
     began = perf_counter()
@@ -57,7 +59,7 @@ def measure(engine: Engine, seconds: float = SECONDS) -> CostCurve:
 
 
 def kept_curve(engine: Engine, folder: Path) -> CostCurve | None:
-    """The curve kept for this model on this machine; None when there is none or it is not what it should be."""
+    """The curve kept for this model on this machine; None if there is none or it is unreadable."""
     try:
         with (folder / f"{_key(engine)}.json").open("rb") as file:
             data = json.loads(file.read(FILE_BYTES))
@@ -69,7 +71,7 @@ def kept_curve(engine: Engine, folder: Path) -> CostCurve | None:
 
 
 def keep_curve(engine: Engine, curve: CostCurve, folder: Path) -> None:
-    """Keep it for later runs; one that cannot be kept is measured again."""
+    """Keep it for later runs. One that cannot be written is measured again."""
     try:
         points = {str(size): round(ms, 4) for size, ms in curve.points.items()}
         folder.mkdir(parents=True, exist_ok=True)
@@ -79,10 +81,13 @@ def keep_curve(engine: Engine, curve: CostCurve, folder: Path) -> None:
         return
 
 
-def at_first_use(clocked: Clocked, engine: Engine) -> Iterator[Step]:
-    """Give `clocked` the curve of the large model's engine, unless it has one; a step says so if that took time."""
-    if clocked.is_measured or engine.info.format == "table":
-        return
+def curve_at_first_use(engine: Engine) -> Generator[Step, None, CostCurve | None]:
+    """The curve kept for this engine, or else a new one; steps say so while it is measured.
+
+    None for an engine that is only a table: its times say nothing.
+    """
+    if engine.info.format == "table":
+        return None
     folder = kept_folder("cost")
     curve = kept_curve(engine, folder)
     if curve is None:
@@ -91,11 +96,11 @@ def at_first_use(clocked: Clocked, engine: Engine) -> Iterator[Step]:
         curve = measure(engine)
         keep_curve(engine, curve, folder)
         yield Step("prompt", reason=f"measured forward times in {perf_counter() - began:.1f} s")
-    clocked.measured(curve)
+    return curve
 
 
 def _key(engine: Engine) -> str:
-    """What a curve depends on, as far as it is known: the model, the machine, and the cores this process may use."""
+    """What a curve depends on, as far as known: the model, the machine, the cores we may use."""
     info = engine.info
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parts = (

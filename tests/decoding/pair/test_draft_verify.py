@@ -10,11 +10,10 @@ from adec.decoding.pair.adaedl import AdaEdlSettings
 from adec.decoding.pair.aded import AdedSettings
 from adec.decoding.pair.bild import BildSettings
 from adec.decoding.pair.cascade import CascadeSettings
-from adec.decoding.pair.costs import CostCurve
+from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.dyspec import DySpecSettings
 from adec.decoding.pair.fly import FlySettings
 from adec.decoding.pair.lookup import LookupSettings
-from adec.decoding.pair.planner import Clocked
 from adec.decoding.pair.recycling import RecyclingSettings
 from adec.decoding.pair.smartspec import SmartSpecSettings
 from adec.decoding.pair.speculate import SpeculateSettings
@@ -103,15 +102,14 @@ samplers = st.builds(
 capabilities = st.sampled_from([frozenset({"rewind"}), frozenset({"rewind", "tree"})])
 
 
-KNOWN = CostCurve({1: 10.0, 64: 73.0}), CostCurve({1: 1.0, 16: 4.0})
+KNOWN = {"large": CostCurve({1: 10.0, 64: 73.0}), "small": CostCurve({1: 1.0, 16: 4.0})}
 
 
 def steps_of(named, clock, small, large, prompt, limits, *, known=False, answers=1):
     """Of the last of some answers to one prompt. `known`: forward times are given beforehand, as a profile does."""
     name, chosen = named
-    strategy = find_method(name).build(Engines(large=large, small=small), chosen, Aids())
-    if known and isinstance(strategy, Clocked):
-        strategy.measured(*KNOWN)
+    aids = Aids(curves=KNOWN if known else {})
+    strategy = find_method(name).build(Engines(large=large, small=small), chosen, aids)
     for _ in range(answers - 1):
         with clock.installed():
             list(strategy.generate(list(prompt), limits))
@@ -331,21 +329,6 @@ def test_who_wrote_what_is_on_record() -> None:
             assert all(t.entropy is not None and t.probability is not None for t in step.tokens)
 
 
-def test_a_pair_without_a_shared_vocabulary_drafts_without_the_small_model() -> None:
-    large, small = TableEngine(law(6, 3), size=6), TableEngine(law(9, 3), size=9)
-    strategy = find_method("speculate").build(
-        Engines(large=large, small=small), SpeculateSettings(), Aids()
-    )
-    steps = list(strategy.generate([0, 1], Limits(40)))
-    assert [t.id for s in steps for t in s.tokens] == [
-        t.id
-        for s in Plain(TableEngine(law(6, 3), size=6)).generate([0, 1], Limits(40))
-        for t in s.tokens
-    ]
-    assert small.fed == []
-    assert steps[0].reason == "no shared vocabulary: drafts without the small model"
-
-
 def test_earlier_answers_are_kept_with_consent_only(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("ADEC_HOME", str(tmp_path))
 
@@ -368,9 +351,8 @@ def early(likeness, **chosen):
     clock = Clock()
     small, large = timed_pair(clock, 3, likeness=likeness, sharpness=8.0)
     strategy = find_method("speculate").build(
-        Engines(large=large, small=small), SpeculateSettings(**chosen), Aids()
+        Engines(large=large, small=small), SpeculateSettings(**chosen), Aids(curves=KNOWN)
     )
-    strategy.measured(*KNOWN)
     with clock.installed():
         return [list(strategy.generate(list(range(5)), Limits(24))) for _ in range(12)]
 

@@ -1,9 +1,10 @@
 """What a forward of n tokens costs on this machine: a curve through measured points, steps and all.
 
-Verification is neither flat nor linear in n: kernels work in blocks, so a curve has steps, and the cheapest place to
-stop is just before one. It even falls: a block that is nearly full may take longer than a full one (15 tokens 200 ms and
-16 tokens 143 ms, a model of a billion parameters in Q4_0 on two cores). A forward may be filled up with tokens that nobody asked for, so what n tokens
-cost is the least that any m >= n cost. Nothing is fitted: points are medians, with straight lines between them.
+Verification is neither flat nor linear in n: kernels work in blocks, so a curve has steps, and the
+cheapest place to stop is just before one. It even falls: a block that is nearly full may take longer
+than a full one (15 tokens 200 ms and 16 tokens 143 ms, a model of a billion parameters in Q4_0 on two
+cores). A forward may be filled up with tokens that nobody needs, so n tokens cost the least that any
+m >= n cost. Nothing is fitted: points are medians, with straight lines between them.
 """
 
 from __future__ import annotations
@@ -14,27 +15,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 
+from adec.events.records import Role
+
 SLOPE_UNSEEN = 0.15
-"""Cost of a further token beyond what was measured, as a share of the cost per forward, while only one size is known.
-Between 0 (bound by memory) and 1 (bound by arithmetic); on the low side, so that a first draft is tried and measured."""
+"""Cost of a further token beyond what was measured, as a share of the cost of one, while only one size
+is known. Between 0 (bound by memory) and 1 (bound by arithmetic), and low, so that a first draft is
+tried and measured."""
 
 FILL = 8
-"""Tokens that a forward is filled up with at most, or as many as it has if that is more: attention on a CPU changes its way at 64."""
+"""Tokens that a forward is filled up with at most, or as many as it has if that is more: attention on
+a CPU changes its method at 64."""
 WORTH = 0.95
-"""A larger forward is taken for a smaller one when it costs less than this share: medians of a few differ by chance."""
+"""A larger forward replaces a smaller one if it costs less than this share of it: medians of a few
+differ by chance."""
 
 WINDOW = 9
-"""Forwards of a size whose median counts. Odd and small: the context grows during an answer, and cost with it."""
+"""Forwards of a size whose median counts. Odd and small: the context grows during an answer, and cost
+with it."""
 
 REDRAWN = 16
-"""Forwards of sizes well known after which the curve is drawn again."""
+"""Forwards of well-known sizes after which the curve is drawn again."""
 
 
 class CostCurve:
-    """Milliseconds of a forward by its number of tokens, which may be filled up."""
+    """Milliseconds of a forward by its number of tokens."""
 
     def __init__(self, points: Mapping[int, float]) -> None:
-        """`points`: size (at least 1) to milliseconds (at least 0); at least one point."""
+        """`points`: size (at least 1) to milliseconds (at least 0); at least one point.
+
+        Raises ValueError for any other points.
+        """
         if not points or min(points) < 1 or min(points.values()) < 0:
             raise ValueError("a cost curve needs points (size >= 1, ms >= 0)")
         self._sizes = sorted(points)
@@ -51,7 +61,7 @@ class CostCurve:
         return self._best(size)[0]
 
     def filled(self, size: int) -> int:
-        """Tokens that a forward of `size` tokens is best filled up to."""
+        """How many tokens to feed instead of `size`: more where a fuller forward is cheaper."""
         return self._best(size)[1]
 
     def _best(self, size: int) -> tuple[float, int]:
@@ -85,7 +95,7 @@ class CostCurve:
         return costs[place - 1] + share * (costs[place] - costs[place - 1])
 
     def _slope(self) -> float:
-        """Milliseconds a token outside the measured range."""
+        """Milliseconds per token outside the measured range."""
         sizes, costs = self._sizes, self._ms
         if len(sizes) == 1:
             return SLOPE_UNSEEN * costs[0] / (1 + SLOPE_UNSEEN * (sizes[0] - 1))
@@ -99,27 +109,39 @@ class Curves:
     large: CostCurve
     small: CostCurve | None = None
 
+    @property
+    def by_role(self) -> dict[Role, CostCurve]:
+        """The curves that there are."""
+        curves = {"large": self.large}
+        return curves if self.small is None else {**curves, "small": self.small}
 
-class Timings:
-    """A curve that learns from the run's own forwards. A measured curve, if there is one, fills the sizes not yet seen."""
+
+class LearnedCurve:
+    """A curve that learns from the run's own forwards.
+
+    A curve that was measured beforehand fills the sizes not seen yet, scaled to the machine's speed
+    today.
+    """
 
     def __init__(self, measured: CostCurve | None = None) -> None:
+        self.is_measured = measured is not None
+        """Whether a curve was given."""
         self._measured = measured
         self._seen: dict[int, deque[float]] = {}
         self._curve = measured
         self._newer = 0
 
     def record(self, size: int, ms: float) -> None:
-        """A forward of `size` tokens took `ms`."""
+        """Learn that a forward of `size` tokens took `ms`."""
         seen = self._seen.setdefault(size, deque(maxlen=WINDOW))
         seen.append(ms)
         self._newer += 1
-        # a curve takes tens of microseconds to draw: once a size is well known it need not be at once
+        # drawing a curve takes tens of microseconds: once a size is well known it can wait
         if len(seen) < WINDOW or self._newer >= REDRAWN:
             self._curve = None
 
     def forget(self) -> None:
-        """Keep only what was measured beforehand: the run's own times are of long ago."""
+        """Drop the run's own times, and keep what was measured beforehand."""
         self._seen.clear()
         self._curve = self._measured
 
@@ -142,7 +164,7 @@ class Timings:
         if self._curve is None and self._seen:
             points = {size: median(values) for size, values in self._seen.items()}
             if self._measured is not None:
-                # what the run sees of sizes that both know says how fast the machine is today
+                # sizes that both know say how fast the machine is today
                 shared = [
                     points[n] / self._measured.ms(n) for n in points if self._measured.ms(n) > 0
                 ]

@@ -8,19 +8,17 @@ from fractions import Fraction
 
 import pytest
 
-from adec.decoding.pair.acceptance import (
-    follow_the_mixture,
-    follow_the_target,
-    match_loosely,
-    reject_without_replacement,
-    roll_back,
-)
-from adec.decoding.pair.costs import CostCurve
-from adec.decoding.pair.dyspec import DySpecSettings
-from adec.decoding.pair.growth import FixedGrowth, Room, TimedGrowth
-from adec.decoding.pair.law import Law
-from adec.decoding.pair.rates import Rates
-from adec.decoding.pair.shapes import best_first, layered_tree, ordered_tree
+from adec.decoding.pair.accept import follow_the_target, reject_without_replacement
+from adec.decoding.pair.bild import roll_back
+from adec.decoding.pair.cascade import follow_the_mixture
+from adec.decoding.pair.clock.acceptance_rate import Rates
+from adec.decoding.pair.clock.cost_curve import CostCurve
+from adec.decoding.pair.clock.timed_growth import TimedGrowth
+from adec.decoding.pair.drafters.draws import Law
+from adec.decoding.pair.drafters.growth import FixedGrowth, Room
+from adec.decoding.pair.drafters.shapes import best_first
+from adec.decoding.pair.dyspec import DySpecSettings, layered_tree, ordered_tree
+from adec.decoding.pair.fly import match_loosely
 from adec.decoding.registry import find_method
 from adec.decoding.strategy import Aids, Limits
 from adec.engines.pair import Engines
@@ -87,9 +85,9 @@ def sampled_tree(shape: str, draft, prefix, grow, chance, end) -> tuple[TokenTre
     return grown.tree, grown.laws
 
 
-def committed(tree, verdict) -> tuple[int, ...]:
-    path = tuple(tree.tokens[node] for node in verdict.path)
-    return path if verdict.token is None else (*path, verdict.token)
+def committed(tree, accepted) -> tuple[int, ...]:
+    path = tuple(tree.tokens[node] for node in accepted.path)
+    return path if accepted.token is None else (*path, accepted.token)
 
 
 CASES = [
@@ -118,14 +116,14 @@ def test_rejection_without_replacement_has_the_targets_law(
         def program(chance):
             grow = growth(budget, nodes, depth, leaves)
             tree, by_node = sampled_tree(shape, draft, prefix, grow, chance, end)
-            verdict = reject_without_replacement(
+            accepted = reject_without_replacement(
                 tree,
                 by_node,
                 lambda node: vector(target((*prefix, *prefix_of(tree, node)))),
                 chance,
                 end,
             )
-            return committed(tree, verdict)
+            return committed(tree, accepted)
 
         return outcomes(program)
 
@@ -139,10 +137,10 @@ def test_rejection_accepts_everything_where_the_laws_agree() -> None:
 
     def program(chance):
         tree, by_node = sampled_tree("greedy", draft, (), growth("fixed", 3, 3, 1), chance, end)
-        verdict = reject_without_replacement(
+        accepted = reject_without_replacement(
             tree, by_node, lambda node: vector(draft(prefix_of(tree, node))), chance, end
         )
-        return len(verdict.path), verdict.bonus
+        return len(accepted.path), accepted.bonus
 
     assert outcomes(program) == {(3, True): 1}
 
@@ -153,10 +151,10 @@ def test_a_token_that_the_target_forbids_is_never_accepted() -> None:
 
     def program(chance):
         tree, by_node = sampled_tree("greedy", draft, (), growth("fixed", 2, 1, 2), chance, end)
-        verdict = reject_without_replacement(
+        accepted = reject_without_replacement(
             tree, by_node, lambda node: vector(target(())), chance, end
         )
-        return committed(tree, verdict)
+        return committed(tree, accepted)
 
     assert outcomes(program) == {(2,): 1}
 
@@ -187,10 +185,10 @@ def test_the_refusal_is_needed() -> None:
     by_node = {n: sparse(draft(prefix_of(tree, n))) for n in (ROOT, *range(len(tree)))}
 
     def program(chance):
-        verdict = reject_without_replacement(
+        accepted = reject_without_replacement(
             tree, by_node, lambda node: vector(target(prefix_of(tree, node))), chance, frozenset()
         )
-        return committed(tree, verdict)[0]
+        return committed(tree, accepted)[0]
 
     found, wanted = outcomes(program), target(())
     distance = sum(abs(found.get(t, 0) - p) for t, p in enumerate(wanted)) / 2
@@ -208,12 +206,12 @@ def all_trees(nodes: int, size: int):
 
 def following(tree, target, prefix, end):
     def program(chance):
-        verdict = follow_the_target(
+        accepted = follow_the_target(
             tree,
             lambda node, depth: chance.draw(vector(target((*prefix, *prefix_of(tree, node))))),
             end,
         )
-        return committed(tree, verdict)
+        return committed(tree, accepted)
 
     return outcomes(program)
 
@@ -257,14 +255,14 @@ def test_a_cascade_has_the_law_of_its_mixture(trusted) -> None:
         for _ in range(drafts):
             tokens.append(chance.draw(vector(small(tuple(tokens)))))
         tree = TokenTree.chain(tokens)
-        verdict = follow_the_mixture(
+        accepted = follow_the_mixture(
             tree,
             lambda node: defers(prefix_of(tree, node)),
             lambda node, depth: chance.draw(vector(large(prefix_of(tree, node)))),
             lambda node, depth: tokens[depth],  # one number for both draws: the draft's own token
             end,
         )
-        return committed(tree, verdict)
+        return committed(tree, accepted)
 
     def by_definition(prefix=()):
         if len(prefix) == drafts:
@@ -306,12 +304,12 @@ def test_a_lone_mismatch_stands_when_what_follows_agrees() -> None:
 
 def test_only_a_grave_disagreement_rolls_back() -> None:
     surprises = [0.1, 1.9, 2.1, 0.0]
-    verdict = roll_back([1, 2, 3, 4], surprises.__getitem__, 2.0, at([0, 0, 8, 0, 0]), frozenset())
-    assert (verdict.path, verdict.token, verdict.bonus) == ((0, 1), 8, False)
-    verdict = roll_back([1, 2], surprises.__getitem__, 2.0, at([0, 0, 8]), frozenset())
-    assert (verdict.path, verdict.token, verdict.bonus) == ((0, 1), 8, True)
-    verdict = roll_back([1, 2], surprises.__getitem__, 2.0, at([0, 0, 8]), frozenset({1}))
-    assert (verdict.path, verdict.token) == ((0,), None)
+    accepted = roll_back([1, 2, 3, 4], surprises.__getitem__, 2.0, at([0, 0, 8, 0, 0]), frozenset())
+    assert (accepted.path, accepted.token, accepted.bonus) == ((0, 1), 8, False)
+    accepted = roll_back([1, 2], surprises.__getitem__, 2.0, at([0, 0, 8]), frozenset())
+    assert (accepted.path, accepted.token, accepted.bonus) == ((0, 1), 8, True)
+    accepted = roll_back([1, 2], surprises.__getitem__, 2.0, at([0, 0, 8]), frozenset({1}))
+    assert (accepted.path, accepted.token) == ((0,), None)
 
 
 CHI_SQUARE_SEEDS = 2500

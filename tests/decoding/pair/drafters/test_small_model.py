@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from adec.decoding.meter import Meter
-from adec.decoding.pair.acceptance import Verdict
-from adec.decoding.pair.chance import place
-from adec.decoding.pair.drafters.drafter import Outcome, empty
+from adec.decoding.pair.clock.acceptance_rate import Rates
+from adec.decoding.pair.drafters.drafter import Accepted, Outcome, empty
+from adec.decoding.pair.drafters.draws import place
+from adec.decoding.pair.drafters.growth import FixedGrowth, Room
 from adec.decoding.pair.drafters.small_model import SmallModel
-from adec.decoding.pair.growth import FixedGrowth, Room
-from adec.decoding.pair.rates import Rates
+from adec.decoding.pair.dyspec import SampledTree
 from adec.decoding.strategy import Limits
 from adec.engines.table import TableEngine
 from adec.sampling import Sampler
@@ -35,7 +35,11 @@ class Drafting(RuleBasedStateMachine):
     )
     def begin(self, shape, temperature, prompt, context) -> None:
         self.engine = TableEngine(LAW, size=SIZE, context=context)
-        self.drafter = SmallModel(self.engine, shape, threshold=0.05)
+        self.drafter = {
+            "likeliest": lambda: SmallModel(self.engine),
+            "ordered": lambda: SampledTree(self.engine),
+            "layers": lambda: SampledTree(self.engine, threshold=0.05),
+        }[shape]()
         self.sampler = Sampler(temperature, seed=3)
         self.answer(prompt)
 
@@ -83,8 +87,8 @@ class Drafting(RuleBasedStateMachine):
         self.sequence += [proposal.tree.tokens[node] for node in path]
         if token is not None:
             self.sequence.append(token)
-        verdict = Verdict(tuple(path), token, False)
-        self.drafter.learn(Outcome(proposal, verdict, self.sequence, base, None))
+        accepted = Accepted(tuple(path), token, False)
+        self.drafter.learn(Outcome(proposal, accepted, self.sequence, base, None))
 
     @invariant()
     def the_cache_is_a_prefix_of_what_is_committed(self) -> None:

@@ -1,7 +1,8 @@
-"""Answers of earlier runs, kept with consent: what a person asks a second time is drafted from the first answer.
+"""Answers of earlier runs, kept with consent: a question repeated is drafted from the first answer.
 
-One file a vocabulary, token ids alone: little-endian int32, each answer closed by -1. The file is the user's own
-(mode 600) and is read as hostile: bounded, and ids outside the vocabulary end it.
+There is one file a vocabulary, of token ids alone: little-endian int32, each answer closed by -1. It is
+the user's own (mode 600) and is read as hostile: reading is bounded, and ends at an id outside the
+vocabulary.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 KEPT = 60_000
-"""Latest tokens that are read: indexing them takes a quarter of a second."""
+"""How many of the latest tokens are read: indexing them takes a quarter of a second."""
 FILE_TOKENS = 4 * KEPT
-"""Tokens at which the file is cut to the latest KEPT."""
+"""Length in tokens at which the file is cut to the latest KEPT."""
 
 _SEPARATOR = -1
 
@@ -59,7 +60,7 @@ class History:
             return
 
     def _read(self) -> list[int]:
-        """The latest KEPT entries that are valid, from the start of an answer on."""
+        """The latest KEPT entries, as far as they are valid."""
         try:
             with self._path.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)

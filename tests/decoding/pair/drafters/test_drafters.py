@@ -8,19 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adec.decoding.meter import Meter
-from adec.decoding.pair.acceptance import Verdict
-from adec.decoding.pair.chance import SeededChance
-from adec.decoding.pair.drafters.combined import FirstOf, Merged
-from adec.decoding.pair.drafters.drafter import Outcome, empty
-from adec.decoding.pair.drafters.recycling import KEPT, Recycling
+from adec.decoding.pair.aded import MOST, REINFORCE, TriGrams, TriGramSearch
+from adec.decoding.pair.clock.acceptance_rate import Rates
+from adec.decoding.pair.drafters.drafter import Accepted, Outcome, empty
+from adec.decoding.pair.drafters.draws import HEAD, SeededChance, law_of
+from adec.decoding.pair.drafters.growth import FixedGrowth, Room
+from adec.decoding.pair.drafters.history import KEPT as KEPT_TOKENS
+from adec.decoding.pair.drafters.history import History
 from adec.decoding.pair.drafters.small_model import SmallModel
 from adec.decoding.pair.drafters.suffix import STRETCH, SuffixMatching
-from adec.decoding.pair.drafters.trigram import MOST, REINFORCE, TriGrams, TriGramSearch
-from adec.decoding.pair.growth import FixedGrowth, Room
-from adec.decoding.pair.history import KEPT as KEPT_TOKENS
-from adec.decoding.pair.history import History
-from adec.decoding.pair.law import HEAD, law_of
-from adec.decoding.pair.rates import Rates
+from adec.decoding.pair.dyspec import SampledTree
+from adec.decoding.pair.recycling import KEPT, Recycling
 from adec.decoding.strategy import Limits
 from adec.engines.table import TableEngine
 from adec.sampling import Sampler
@@ -46,7 +44,7 @@ def grows(drafter, sequence, committed) -> None:
     """Tell a drafter that tokens were committed without its help."""
     whole = [*sequence, *committed]
     scores = ArrayScores(np.zeros((1, 10), dtype=np.float32))
-    drafter.learn(Outcome(empty(), Verdict((), 0, True), whole, len(sequence), scores))
+    drafter.learn(Outcome(empty(), Accepted((), 0, True), whole, len(sequence), scores))
 
 
 # ---- laws of rows
@@ -144,7 +142,7 @@ def test_rows_of_rejected_branches_are_recycled_too() -> None:
     rows = np.full((2, 20), -9.0, dtype=np.float32)
     rows[0, [5, 6]] = 3.0, 2.0
     rows[1, [7, 8]] = 3.0, 2.0
-    outcome = Outcome(first, Verdict((), 5, False), [0, 1, 0, 5], 3, ArrayScores(rows))
+    outcome = Outcome(first, Accepted((), 5, False), [0, 1, 0, 5], 3, ArrayScores(rows))
     drafter.learn(outcome)
     after_zero = drafter.propose([0, 1, 0, 0], fixed(20, depth=2), Meter())
     assert {(5,), (6,)} <= paths(after_zero.tree)
@@ -225,6 +223,36 @@ def test_a_draft_goes_on_as_the_text_once_did_and_past_its_end_as_the_draft(
         )
 
 
+def test_a_text_that_repeats_itself_is_drafted_past_its_end() -> None:
+    drafter = SuffixMatching(latest_only=True)
+    list(drafter.start([5, 7, 1, 2, 3, 1, 2, 3, 1, 2], Limits(0)))
+    growth = FixedGrowth(8, Room(8, 1, 8), Rates())
+    assert drafter.propose([], growth, None).tree.tokens == [3, 1, 2, 3, 1, 2, 3, 1]
+
+
+@given(st.lists(st.integers(0, 2), max_size=60))
+def test_the_streak_is_what_a_copy_has_run_for(tokens) -> None:
+    drafter = SuffixMatching()
+    list(drafter.start([], Limits(0)))
+    for place in range(len(tokens)):
+        drafter.extend(tokens[place : place + 1])
+        text = tokens[: place + 1]
+        longest = max(
+            (
+                n
+                for n in range(place + 1)
+                if any(text[i : i + n] == text[place + 1 - n :] for i in range(place + 1 - n))
+            ),
+            default=0,
+        )
+        assert drafter.streak <= longest
+    again = [0, 1, 2, 0, 2, 1, 1, 0, 2, 2]
+    list(drafter.start(again, Limits(0)))
+    for count, token in enumerate(again):
+        drafter.extend([token])
+        assert drafter.streak == max(0, count - 1)
+
+
 def test_history_is_bounded_and_survives_rubbish(tmp_path) -> None:
     path = tmp_path / "kept" / "v.tokens"
     history = History(path, 10)
@@ -244,43 +272,23 @@ def test_history_is_bounded_and_survives_rubbish(tmp_path) -> None:
     History(tmp_path / "v.tokens" / "x", 10).add([1])
 
 
-# ---- combinations
-
-
-def test_the_first_that_has_something_wins() -> None:
-    text = [1, 2, 3, 1, 2]
-    drafter = started(FirstOf([SuffixMatching(least=3), Recycling()]), text)
-    assert set(drafter.propose(text, fixed(3), Meter()).sources) == {"recycling"}
-    text = [1, 2, 3, 4, 1, 2, 3]
-    drafter = started(FirstOf([SuffixMatching(least=3), Recycling()]), text)
-    assert set(drafter.propose(text, fixed(3), Meter()).sources) == {"suffix"}
-    assert drafter.name == "suffix+recycling" and not drafter.sampled_in_order
-
-
-def test_a_merged_tree_has_every_drafters_nodes_once() -> None:
-    text = [1, 2, 3, 1, 4, 1, 2]
-    parts = [started(SuffixMatching(), text), started(Recycling(), text)]
-    merged = Merged(parts)
-    started(merged, text)
-    offered = [paths(part.propose(text, fixed(), Meter()).tree) for part in parts]
-    proposal = merged.propose(text, fixed(), Meter())
-    found = paths(proposal.tree)
-    assert len(found) == len(proposal.tree)
-    assert offered[0] <= found
-    assert found <= offered[0] | offered[1]
-    assert set(proposal.sources) == {"suffix", "recycling"}
-
-
 # ---- the small model
 
 
-@pytest.mark.parametrize("shape", ["likeliest", "ordered", "layers"])
+DRAFTERS = {
+    "likeliest": SmallModel,
+    "ordered": SampledTree,
+    "layers": lambda engine: SampledTree(engine, threshold=0.02),
+}
+
+
+@pytest.mark.parametrize("shape", DRAFTERS)
 @pytest.mark.parametrize("temperature", [0.0, 0.9])
 def test_a_tree_of_the_small_model_is_read_with_the_right_prefixes(shape, temperature) -> None:
     """Every row kept is the row of its node's own prefix, however the engine moved in between."""
     distribution = law(8, 4, sharpness=2.0)
     engine = TableEngine(distribution, size=8)
-    drafter = SmallModel(engine, shape, threshold=0.02)
+    drafter = DRAFTERS[shape](engine)
     prompt = [0, 1, 2]
     started(drafter, prompt, Limits(0, sampler=Sampler(temperature, seed=5)))
     meter = Meter()
@@ -299,7 +307,7 @@ def test_a_tree_of_the_small_model_is_read_with_the_right_prefixes(shape, temper
 
 def test_layers_cost_one_forward_each() -> None:
     engine = TableEngine(law(8, 4, sharpness=2.0), size=8)
-    drafter = SmallModel(engine, "layers", threshold=0.05)
+    drafter = SampledTree(engine, threshold=0.05)
     started(drafter, [0, 1], Limits(0, sampler=Sampler(1.0)))
     meter = Meter()
     proposal = drafter.propose([0, 1], fixed(14, leaves=8, depth=3), meter)

@@ -1,0 +1,70 @@
+"""What every loop shares: the tokens committed so far, the room that is left, and when to stop.
+
+An engine's `length` says how much of the sequence it has read. Between two steps every cache is a
+prefix of the sequence, and the newest token is unread, so that the next forward has one to feed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from adec.decoding.strategy import Limits
+from adec.engines.base import Engine
+from adec.events.records import How, Token
+from adec.signals import Scores
+
+
+class AnswerState:
+    """One answer in progress."""
+
+    def __init__(self, prompt: Sequence[int], limits: Limits, context: int) -> None:
+        """`context`: tokens that every engine at work can hold."""
+        self.sequence = list(prompt)
+        """Prompt and answer."""
+        self.limits = limits
+        self._start = len(prompt)
+        self._last = len(prompt) + min(limits.max_tokens, context - len(prompt))
+
+    @property
+    def room(self) -> int:
+        """Tokens that may still be committed, as far as the limit and the context go."""
+        return self._last - len(self.sequence)
+
+    @property
+    def done(self) -> bool:
+        """Whether the answer is full or has ended in an end token."""
+        sequence = self.sequence
+        ended = len(sequence) > self._start and sequence[-1] in self.limits.end
+        return ended or len(sequence) >= self._last
+
+    def unread(self, engine: Engine) -> list[int]:
+        """Committed tokens that the engine has not read yet."""
+        return self.sequence[engine.length :]
+
+    def describe(
+        self, scores: Scores, row: int, token: int, source: str, how: How = "written"
+    ) -> Token:
+        """The record of a token that was chosen from a row.
+
+        Entropy, margin and probability cost a pass over the row: they are left out where
+        `limits.signals` says that nobody needs them.
+        """
+        if not self.limits.signals:
+            return Token(token, source, how)
+        return Token(
+            token,
+            source,
+            how,
+            scores.entropy(row),
+            scores.margin(row),
+            scores.probability(row, token),
+        )
+
+    def commit(self, tokens: Iterable[Token]) -> None:
+        """Append tokens to the answer."""
+        self.sequence += [token.id for token in tokens]
+
+    def settle(self, engine: Engine) -> None:
+        """Take drafts that do not stand back out of a cache, and the newest token with them."""
+        if engine.length >= len(self.sequence):
+            engine.rewind(len(self.sequence) - 1)

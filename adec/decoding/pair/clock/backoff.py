@@ -1,0 +1,146 @@
+"""Whether a drafter pays at all: give up within a few rounds, probe rarely, come back when it pays.
+
+The measure is committed tokens per millisecond of whole rounds, against the large model alone.
+Acceptance cannot decide: at an acceptance of 0.9 drafting was seen to gain 23 % and to lose 16 %
+(vLLM, PR 26504). The probing window is that of exllamav3's controller; its waits double, as vLLM's
+measurements advise: probe rarely once settled.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Literal
+
+TRIES = 3
+"""Rounds before a judgement: three at a third of plain speed show what a fourth would."""
+TRIES_FREE = 8
+"""The same for drafters without a model, whose every draft was valued before it was tried."""
+RECENT = 8
+"""Rounds that are judged together. A wrong verdict on so few is cheap: it costs the gain of `WAIT`
+rounds."""
+RECENT_FREE = 32
+"""The same for drafters without a model."""
+DOUBT = 0.4
+"""After n rounds a shortfall of DOUBT / sqrt(n) is forgiven: the tokens of a round scatter by about 0.4
+of their mean."""
+STREAK = 5
+"""Losing rounds in a row after which drafting pauses, however much was won before. A drafter worth
+having, which loses three rounds of ten, does so once in 400."""
+WAIT = 16
+"""Plain rounds before the first probe after giving up (exllamav3)."""
+WAIT_MOST = 128
+"""The longest wait, unless a probe is dear."""
+PROBING = 0.02
+"""Share of the time that probes in vain may take: after a probe that lost ten plain rounds comes a wait
+of 500."""
+PROBES = 2
+"""Rounds of a probe: one alone is a coin toss. If the first draft is rejected whole, one is enough."""
+CONVINCING = 8
+"""Tokens in a row that a paused drafter would have had right, after which it drafts again at once.
+Doubled each time that it has to be paused again."""
+MARGIN = 1.05
+"""Speed that a probe must reach: at break-even the drafts are not worth the heat."""
+
+State = Literal["drafting", "paused", "probing"]
+
+
+class Backoff:
+    """Decides when one drafter pauses and when it is tried again.
+
+    It drafts at first: most answers are over before a drafter could have proved itself. One without a
+    model (`free`) is judged over a longer time: its drafts cost little when they fail, and it wins by
+    rare long matches.
+    """
+
+    def __init__(self, *, free: bool = False) -> None:
+        self.state: State = "drafting"
+        self.speed: float | None = None
+        """Speed of the rounds last judged, as a multiple of plain decoding's."""
+        self._free = free
+        self._tries = TRIES_FREE if free else TRIES
+        self._streak = RECENT_FREE if free else STREAK
+        self._rounds: deque[tuple[int, float]] = deque(maxlen=RECENT_FREE if free else RECENT)
+        """(tokens, plain rounds that would have taken as long) of each round under judgement."""
+        self._losing = 0  # the latest rounds in a row that lost
+        self._idle = 0  # rounds since the last in which it was used
+        self._wait = WAIT
+        self._lost = 0.0  # plain rounds that the probes since the pause have cost
+        self._convincing = CONVINCING
+
+    def new_answer(self) -> None:
+        """Draft again: the last answer may have been another kind of text."""
+        if self.state != "drafting":
+            self.state, self._wait = "drafting", WAIT
+            self._forget()
+
+    def sat_out(self) -> None:
+        """Count a round in which this drafter was not used."""
+        self._idle += 1
+        # a free drafter is valued in every round while it drafts; a model only by a forecast,
+        # which may be wrong, so one that is never used is probed, too
+        unseen = self.state == "paused" or (self.state == "drafting" and not self._free)
+        if self._idle >= self._wait and unseen:
+            self.state = "probing"
+            self._wait_longer()
+            self._forget()
+
+    def pause_if_idle(self) -> None:
+        """Pause a drafter that was not used for a while, where even asking it takes time that shows."""
+        if self.state == "drafting" and self._idle >= WAIT:
+            self._wait_longer()
+            self._pause()
+
+    def resume_if_convinced(self, streak: int) -> None:
+        """Draft again if the last `streak` tokens are what the drafter would have drafted."""
+        if self.state != "drafting" and streak >= self._convincing:
+            self.state = "drafting"
+            self._convincing *= 2
+            self._forget()
+
+    def record(self, tokens: int, ms: float, plain_ms: float, once_ms: float = 0.0) -> bool:
+        """Judge by a round of this drafter, which committed `tokens` in `ms`.
+
+        `plain_ms`: what plain decoding takes for a token. `once_ms`: time spent besides, once for all
+        rounds to follow, such as reading what was missed during a pause.
+
+        Returns whether drafting has just been resumed by a probe: what is known of acceptance may then
+        be out of date.
+        """
+        self._idle = 0
+        plain = max(ms / plain_ms, 1e-9)
+        if self.state == "probing":
+            self._lost += plain + once_ms / plain_ms - tokens
+        self._rounds.append((tokens, plain))
+        self._losing = self._losing + 1 if tokens < plain else 0
+        count = len(self._rounds)
+        speed = sum(t for t, _ in self._rounds) / sum(p for _, p in self._rounds)
+        if self.state == "drafting":
+            self._wait = WAIT
+            if speed >= MARGIN and count >= PROBES:
+                self._convincing = CONVINCING
+            allowed = 1 - DOUBT / count**0.5
+            if self._losing >= self._streak or (count >= self._tries and speed < allowed):
+                self.speed = speed
+                self._pause()
+            return False
+        if count < PROBES and tokens > 1:
+            return False
+        self.speed = speed
+        if speed >= MARGIN:
+            self.state = "drafting"
+            return True
+        self._wait = max(self._wait, round(self._lost / PROBING))
+        self._pause()
+        return False
+
+    def _wait_longer(self) -> None:
+        self._wait = max(self._wait, min(2 * self._wait, WAIT_MOST))
+
+    def _pause(self) -> None:
+        self.state = "paused"
+        self._forget()
+
+    def _forget(self) -> None:
+        self._idle = self._losing = 0
+        self._lost = 0.0
+        self._rounds.clear()

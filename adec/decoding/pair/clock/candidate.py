@@ -1,0 +1,106 @@
+"""A drafter with all that is known of it: how often it was right, whether it pays, how far to go."""
+
+from __future__ import annotations
+
+from adec.decoding.pair.clock.acceptance_rate import Rates, expected_tokens
+from adec.decoding.pair.clock.backoff import Backoff
+from adec.decoding.pair.clock.cost_curve import CostCurve
+from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal
+from adec.decoding.pair.drafters.growth import Room
+from adec.events.records import Step
+
+FORECAST_DEPTH = 16
+"""Depths that a forecast of a small model's worth looks at."""
+FIRST_REACH = 6
+"""Depth that a first draft is taken to reach. How sure the drafter is ends most drafts before."""
+OWN_MS = 0.4
+"""The strategy's own time in a round, until it is measured: rounds of three drafts took 0.3 to 0.7 ms
+on two cores. It matters where forwards take less than a millisecond."""
+KEPT_TRIALS = 3.0
+"""Trials that the acceptance counted in earlier answers weighs at most."""
+LONGEST = 64
+"""Nodes of a proposal at most; past that a round's own time shows."""
+SHRINK = 1 / 3
+"""What is left of the reach after a round in which nothing stood. It grows at once (exllamav3: up fast,
+down slow)."""
+LONGEST_REST = 16
+"""Rounds at most for which a small model that had nothing to propose is not run again."""
+
+
+class CandidateDrafter:
+    """One drafter among those that the clock chooses from."""
+
+    def __init__(self, drafter: Drafter) -> None:
+        self.drafter = drafter
+        self.rates = Rates()
+        self.backoff = Backoff(free=not drafter.runs_a_model)
+        self.own_ms = OWN_MS
+        """Running mean of the strategy's own time in this drafter's rounds."""
+        self.reach: float = FIRST_REACH
+        """Depth accepted lately. Drafts go to twice that and two more: counted acceptance forgets too
+        slowly to keep a text that stops being predictable from costing several very long drafts."""
+        self.offer: Proposal | None = None
+        """What a drafter without a model has for this round, and a little more, to learn from."""
+        self.rest = 0
+        """Rounds for which a small model is not run, since the last runs in a row gave nothing."""
+        self._in_vain = 0
+
+    def new_answer(self) -> None:
+        """Keep what was learnt, but let another kind of text outvote it at once."""
+        self.rates.soften(KEPT_TRIALS)
+        self.backoff.new_answer()
+        self.reach = max(self.reach, FIRST_REACH)
+        self.rest = self._in_vain = 0
+
+    def count_run(self, proposal: Proposal) -> None:
+        """The small model was run. Rest the longer, the more runs in a row gave nothing to verify."""
+        self._in_vain = 0 if len(proposal) else self._in_vain + 1
+        self.rest = min(LONGEST_REST, 2 ** (self._in_vain - 2)) if self._in_vain > 1 else 0
+
+    def learn_judged(self, outcome: Outcome, *, in_order: bool) -> None:
+        """Learn from the verdict on a proposal of this drafter."""
+        proposal, path = outcome.proposal, outcome.accepted.path
+        self.rates.observe_judged(proposal.tree, proposal.chances, path, in_order=in_order)
+        self.update_reach(len(path), 1 + max(proposal.tree.depths()))
+
+    def learn_untried(self, outcome: Outcome) -> None:
+        """Learn what an offer would have been worth in a round that another drafter had."""
+        if self.offer is not None:
+            committed = outcome.sequence[outcome.base :]
+            self.rates.observe_untried(self.offer.tree, self.offer.chances, committed)
+
+    def update_reach(self, accepted: int, deepest: int) -> None:
+        """A draft `deepest` nodes deep was accepted down to depth `accepted`."""
+        if accepted == deepest:
+            # the end of the draft censors how far it would have gone, and cost alone may have set it
+            self.reach = min(LONGEST, max(accepted + 1, 2 * self.reach))
+        else:
+            self.reach = max(accepted, SHRINK * self.reach)
+
+    def judge_round(self, step: Step, plain_ms: float) -> None:
+        """Learn whether a round of this drafter paid; `plain_ms`: what a plain round takes."""
+        self.own_ms += 0.2 * (step.own_ms - self.own_ms)
+        # a small model's catching up after a pause is paid once, for many rounds
+        once = sum(
+            max(0.0, forward.ms - self.drafter.draft_ms())
+            for forward in step.forwards
+            if forward.model == "small" and forward.purpose == "catch_up"
+        )
+        ms = step.ms() + step.own_ms - once
+        if self.backoff.record(len(step.tokens), ms, plain_ms, once):
+            self.rates.soften()
+
+    def forecast_rate(self, curve: CostCurve, *, behind: int, unread: int, room: Room) -> float:
+        """Tokens per millisecond of the best chain that the small model can be expected to write.
+
+        `curve` is the large model's. `behind`: tokens that the small model must read first; `unread`:
+        tokens that the large one reads in any case.
+        """
+        draft_ms = self.drafter.draft_ms
+        most = min(FORECAST_DEPTH, room.nodes, room.depth)
+        tokens = expected_tokens([self.rates.at_depth(depth) for depth in range(most)])
+        spent = self.own_ms + draft_ms(behind) - draft_ms()
+        return max(
+            tokens[k] / max(spent + k * draft_ms() + curve.ms(unread + k), 1e-6)
+            for k in range(1, len(tokens))
+        )

@@ -1,0 +1,310 @@
+"""Draft and verify: a drafter writes a tree ahead, one forward of the large model judges it whole.
+
+A round has five steps (Leviathan et al. 2023, arXiv 2211.17192; trees: SpecInfer, arXiv 2305.09781):
+
+    1. propose   the chooser's drafter writes a tree after what is committed, or nothing
+    2. verify    the large model reads the newest token and the tree in one forward
+    3. accept    the verifier finds the path that stands, and the large model's token after it
+    4. settle    caches keep what stands; the newest token stays unread
+    5. learn     drafters and chooser see the rows, and what the round cost
+
+A round without a proposal is a plain step. Ten recipes are made of this loop: each is a chooser (who
+drafts, and how far) and a verifier (what stands, `accept.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from adec.decoding.answer import AnswerState
+from adec.decoding.meter import Meter
+from adec.decoding.pair.accept import Verifier
+from adec.decoding.pair.clock.acceptance_rate import Rates
+from adec.decoding.pair.drafters.drafter import Accepted, Drafter, Outcome, Proposal, empty
+from adec.decoding.pair.drafters.growth import FixedGrowth, Room
+from adec.decoding.prompt import read_prompt
+from adec.decoding.strategy import Limits
+from adec.engines.base import Engine
+from adec.events.records import Guarantee, How, Kind, Purpose, Signal, Step, Token, TreeRecord
+from adec.signals import Scores
+from adec.tree import ROOT
+
+NODES = 256
+"""Nodes of a tree at most: well within what every backend takes in one batch."""
+
+
+class DraftChooser:
+    """Who drafts in a round, and how far. By itself it never drafts anything.
+
+    `sequence` is what is committed, `room` bounds the proposal, and `unread` counts the tokens that
+    the large model reads in any case.
+    """
+
+    reason: str | None = None
+    """Why this round is as it is, if that has changed."""
+    early: bool = False
+    """Whether a first draft may ride along with the forward that reads the end of the prompt."""
+
+    @property
+    def plain_ms(self) -> float | None:
+        """What a one-token forward of the large model takes now, as far as known."""
+        return None
+
+    def prepare(self) -> Iterator[Step]:
+        """Called before the prompt is read."""
+        yield from ()
+
+    def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
+        """Begin a new answer. Called once the first token is written, or before if `early`."""
+        yield from ()
+
+    def propose(self, sequence: Sequence[int], room: Room, unread: int, meter: Meter) -> Proposal:
+        """This round's proposal; empty for a plain step."""
+        return empty()
+
+    def first_draft(
+        self, sequence: Sequence[int], room: Room, unread: int, meter: Meter
+    ) -> Proposal:
+        """The chain to verify behind the last `unread` tokens of the prompt; empty if none pays."""
+        return empty()
+
+    def filled(self, size: int) -> int:
+        """How many tokens to feed instead of `size` where a fuller forward is the cheaper one."""
+        return size
+
+    def learn(self, outcome: Outcome) -> None:
+        """Learn from the verdict on a round."""
+
+    def account(self, step: Step) -> None:
+        """Learn from what a round took."""
+
+
+class FixedDraft(DraftChooser):
+    """One drafter, always, with a number of nodes that does not depend on time: as most papers do."""
+
+    def __init__(self, drafter: Drafter, nodes: int, *, chain: bool = False) -> None:
+        """`nodes`: at most. `chain`: no branches, even if the verifier could judge them."""
+        self.drafter = drafter
+        self._nodes = nodes
+        self._chain = chain
+        self._rates = Rates()  # stays empty: a node's value is then the drafter's own probability
+
+    def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
+        yield from self.drafter.start(prompt, limits)
+
+    def propose(self, sequence: Sequence[int], room: Room, unread: int, meter: Meter) -> Proposal:
+        if min(self._nodes, room.nodes, room.depth) < 1:
+            return empty()
+        if self._chain:
+            room = replace(room, leaves=1)
+        growth = FixedGrowth(self._nodes, room, self._rates)
+        return self.drafter.propose(sequence, growth, meter)
+
+    def learn(self, outcome: Outcome) -> None:
+        self.drafter.learn(outcome)
+
+
+class DraftVerify:
+    """The strategy that a chooser and a verifier make."""
+
+    def __init__(
+        self,
+        name: str,
+        paper: str | None,
+        large: Engine,
+        chooser: DraftChooser,
+        verifier: Verifier,
+    ) -> None:
+        self.name = name
+        self.paper = paper
+        self.chooser = chooser
+        self._large = large
+        self._verifier = verifier
+
+    @property
+    def guarantee(self) -> Guarantee:
+        return self._verifier.guarantee
+
+    def generate(self, prompt: list[int], limits: Limits) -> Iterator[Step]:
+        """See `Strategy.generate`."""
+        yield from self.chooser.prepare()
+        yield from _Rounds(self._large, self.chooser, self._verifier, prompt, limits).run()
+
+
+class _Rounds:
+    """The rounds of one answer."""
+
+    def __init__(
+        self,
+        large: Engine,
+        chooser: DraftChooser,
+        verifier: Verifier,
+        prompt: list[int],
+        limits: Limits,
+    ) -> None:
+        self._large = large
+        self._chooser = chooser
+        self._verifier = verifier
+        self._prompt = prompt
+        self._limits = limits
+        self._answer = AnswerState(prompt, limits, large.context)
+        self._meter = Meter()
+        branching = "tree" in large.capabilities and not verifier.chains_only
+        self._leaves = large.branches if branching else 1
+
+    def run(self) -> Iterator[Step]:
+        """Yield the steps of the answer."""
+        yield from self._begin_with_draft() if self._chooser.early else self._begin()
+        while not self._answer.done:
+            yield self._round()
+
+    def _round(self) -> Step:
+        self._meter.start()
+        # 1. propose
+        unread = self._answer.unread(self._large)
+        room = self._room(self._leaves)
+        sequence = self._answer.sequence
+        proposal = self._chooser.propose(sequence, room, len(unread), self._meter)
+        return self._judge(proposal, unread)
+
+    def _judge(self, proposal: Proposal, unread: list[int]) -> Step:
+        """Steps 2 to 5 of a round."""
+        answer, chooser, base = self._answer, self._chooser, len(self._answer.sequence)
+        # 2. verify
+        scores = self._verify(proposal, unread)
+        # 3. accept
+        accepted = self._verifier.judge(proposal, scores, base, self._limits)
+        written = self._written(proposal, scores, accepted)
+        answer.commit(written)
+        # 4. settle
+        if len(proposal) and not proposal.tree.is_chain:
+            self._large.keep([*range(len(unread)), *(node + len(unread) for node in accepted.path)])
+        answer.settle(self._large)
+        # 5. learn
+        chooser.learn(Outcome(proposal, accepted, answer.sequence, base, scores))
+        kind: Kind = "wake" if len(proposal) else "write"
+        step = self._meter.step(
+            kind,
+            tuple(written),
+            drafted=len(proposal),
+            accepted=len(accepted.path),
+            detail=_record(proposal, accepted) if len(proposal) else None,
+            signal=None if proposal.signal is None else Signal(*proposal.signal),
+            reason=proposal.stop or chooser.reason,
+            plain_ms=chooser.plain_ms,
+        )
+        chooser.account(step)
+        return step
+
+    def _room(self, leaves: int) -> Room:
+        nodes = min(NODES, self._large.context - len(self._answer.sequence))
+        # a token of the large model's own follows every path
+        return Room(nodes=nodes, leaves=leaves, depth=self._answer.room - 1)
+
+    def _verify(self, proposal: Proposal, unread: list[int]) -> Scores:
+        """The large model's rows after the trunk's end and after every node, in one forward.
+
+        Where a fuller forward is the cheaper one, tokens that nobody judges are added at the end.
+        """
+        large, tree, meter = self._large, proposal.tree, self._meter
+        if len(tree) == 0:
+            purpose: Purpose = "write" if len(unread) == 1 else "catch_up"
+            return meter.forward(large, "large", purpose, unread)
+        size = len(unread) + len(tree)
+        fill = min(self._chooser.filled(size), large.context - large.length) - size
+        if tree.is_chain:
+            fed = [*unread, *tree.tokens]
+            fed += fed[-1:] * fill
+            prompt = max(0, len(self._prompt) - large.length)
+            return meter.forward(
+                large, "large", "verify", fed, rows=len(tree) + 1 + fill, prompt=prompt
+            )
+        whole = tree.below(unread)
+        for _ in range(fill):
+            whole.add(len(whole) - 1, whole.tokens[-1], 0.0)
+        return meter.forward_tree(large, "large", "verify", whole, first_row=len(unread) - 1)
+
+    def _written(self, proposal: Proposal, scores: Scores, accepted: Accepted) -> list[Token]:
+        """Records of the accepted drafts and of the token after them.
+
+        A small model's draft is described by that model's row, any other by the large model's.
+        """
+        answer = self._answer
+        written: list[Token] = []
+        above = ROOT
+        for node in accepted.path:
+            rows, row = proposal.rows.get(above, (scores, above + 1))
+            token, source = proposal.tree.tokens[node], proposal.sources[node]
+            written.append(answer.describe(rows, row, token, source, "accepted"))
+            above = node
+        if accepted.token is not None:
+            how: How = (
+                "written" if not len(proposal) else "bonus" if accepted.bonus else "corrected"
+            )
+            written.append(answer.describe(scores, above + 1, accepted.token, "large", how))
+        return written
+
+    # ---- how an answer begins
+
+    def _begin(self) -> Iterator[Step]:
+        """Read the prompt and write the first token; the drafters start only then."""
+        large, chooser = self._large, self._chooser
+        scores = yield from read_prompt(large, "large", self._prompt, self._limits.chunk)
+        if self._answer.done:
+            return
+        step, outcome = self._first_token(scores)
+        yield step
+        if self._answer.done:
+            return
+        yield from chooser.start(self._prompt, self._limits)
+        chooser.learn(outcome)
+
+    def _begin_with_draft(self) -> Iterator[Step]:
+        """The same with a first draft behind the prompt, where that pays.
+
+        The last forward over the prompt is made in any case, and a few drafts more in it cost less
+        than a round of their own.
+        """
+        large, chooser, prompt, meter = self._large, self._chooser, self._prompt, self._meter
+        yield from chooser.start(prompt, self._limits)
+        whole = (len(prompt) - 1) // self._limits.chunk * self._limits.chunk
+        large.rewind(0)
+        if whole:
+            yield from read_prompt(large, "large", prompt[:whole], self._limits.chunk)
+        if self._answer.done:
+            return
+        meter.start()
+        unread = prompt[whole:]
+        room = self._room(leaves=1)
+        # one batch as large as those that the engine was opened for
+        room = replace(room, nodes=min(room.nodes, self._limits.chunk - len(unread)))
+        proposal = chooser.first_draft(self._answer.sequence, room, len(unread), meter)
+        if len(proposal):
+            yield self._judge(proposal, unread)
+            return
+        scores = meter.forward(large, "large", "prompt", unread)
+        yield meter.step("prompt")
+        step, outcome = self._first_token(scores)
+        yield step
+        chooser.learn(outcome)
+
+    def _first_token(self, scores: Scores) -> tuple[Step, Outcome]:
+        """The token that the prompt's last row gives, as in plain decoding."""
+        self._meter.start()
+        base, proposal = len(self._answer.sequence), empty()
+        accepted = self._verifier.judge(proposal, scores, base, self._limits)
+        written = self._written(proposal, scores, accepted)
+        self._answer.commit(written)
+        step = self._meter.step("write", tuple(written))
+        return step, Outcome(proposal, accepted, self._answer.sequence, base, scores)
+
+
+def _record(proposal: Proposal, accepted: Accepted) -> TreeRecord:
+    tree = proposal.tree
+    return TreeRecord(
+        tokens=tuple(tree.tokens),
+        parents=tuple(tree.parents),
+        probabilities=tuple(tree.probabilities),
+        accepted=accepted.path,
+    )

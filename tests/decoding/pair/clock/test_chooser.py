@@ -1,0 +1,166 @@
+"""Whole strategies on a made-up clock: what they draft where it pays, and where it does not."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from adec.decoding.pair.clock.cost_curve import CostCurve
+from adec.decoding.pair.drafters.small_model import SmallModel
+from adec.decoding.pair.lookup import LookupSettings
+from adec.decoding.pair.smartspec import GoodputChooser, SmartSpecSettings
+from adec.decoding.pair.speculate import SpeculateSettings
+from adec.decoding.registry import find_method
+from adec.decoding.strategy import Aids, Limits
+from adec.engines.pair import Engines
+from adec.engines.table import TableEngine
+from tests.decoding.clock import LARGE, SMALL, Clock, TimedTable, cpu
+from tests.laws import law
+
+
+def two_moods(change: int, back: int):
+    """The small model is right before position `change` and after `back`, wrong between."""
+
+    def target(prefix):
+        row = [0.0] * 6
+        row[(prefix[-1] + 1 + len(prefix) // 5 % 3) % 6] = 1.0
+        return row
+
+    def draft(prefix):
+        if change <= len(prefix) < back:
+            row = [0.0] * 6
+            row[(prefix[-1] + 5) % 6] = 1.0
+            return row
+        return target(prefix)
+
+    return draft, target
+
+
+def run(name: str, settings, draft, target, *, small=SMALL, large=LARGE, count=400):
+    clock = Clock()
+    engines = Engines(
+        large=TimedTable(target, clock, large, size=6, name="large"),
+        small=TimedTable(draft, clock, small, size=6, name="small"),
+    )
+    strategy = find_method(name).build(engines, settings, Aids())
+    with clock.installed():
+        steps = list(strategy.generate([0], Limits(count)))
+    return [step for step in steps if step.kind != "prompt"]
+
+
+ONLY_SMALL = SpeculateSettings(suffix=False, recycling=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("speculate", ONLY_SMALL), ("smartspec", SmartSpecSettings())]
+)
+def test_drafting_stops_where_it_cannot_pay_and_comes_back(name, settings) -> None:
+    steps = run(name, settings, *two_moods(150, 450), count=800)
+    position, moods = 1, {"right": [], "wrong": [], "again": []}
+    for step in steps:
+        mood = "right" if position < 150 else "wrong" if position < 450 else "again"
+        moods[mood].append(step)
+        position += len(step.tokens)
+
+    def speed(steps) -> float:
+        return 10 * sum(len(s.tokens) for s in steps) / sum(s.ms() for s in steps)
+
+    assert speed(moods["right"]) > 1.8
+    assert speed(moods["wrong"]) > 0.85
+    drafted = [step.drafted > 0 for step in moods["wrong"]]
+    assert sum(drafted[20:]) <= 0.15 * len(drafted[20:])
+    assert speed(moods["again"]) > 1.3
+    assert speed(moods["again"][-20:]) > 1.8
+
+
+def test_a_small_model_that_costs_too_much_is_left_alone() -> None:
+    """Every draft is right, and still not worth it: acceptance cannot decide."""
+    steps = run("speculate", ONLY_SMALL, *two_moods(0, 0), small=cpu(12, 1))
+    assert sum(step.drafted > 0 for step in steps) <= 16
+    assert 10 * 400 / sum(step.ms() for step in steps) > 0.9
+    assert any(step.reason and "pause" in step.reason for step in steps)
+
+
+def test_a_small_model_is_not_judged_for_ever_by_a_slow_moment() -> None:
+    """Its first two forwards take twenty times as long as all later ones; another drafter pays meanwhile."""
+    began = []
+
+    def slow_at_first(count: int) -> float:
+        began.append(count)
+        return cpu(20.0, 4.0)(count) if len(began) <= 2 else SMALL(count)
+
+    chosen = SpeculateSettings(suffix=False)
+    steps = run("speculate", chosen, *two_moods(0, 0), small=slow_at_first, count=400)
+    late = steps[-12:]
+    assert 10 * sum(len(s.tokens) for s in late) / sum(s.ms() for s in late) > 1.8
+
+
+def test_a_machine_whose_batches_cost_as_much_as_single_tokens_drafts_nothing() -> None:
+    steps = run("speculate", SpeculateSettings(), *two_moods(0, 0), large=lambda n: 10.0 * n)
+    assert 10 * 400 / sum(step.ms() for step in steps) > 0.95
+    assert sum(step.drafted > 0 for step in steps) < 0.1 * len(steps)
+
+
+def test_budgets_end_before_a_step_of_the_machine() -> None:
+    """Verification is free up to four tokens, then doubles: blocks of four, whole or but for one, once that was seen."""
+    steps = run(
+        "speculate",
+        ONLY_SMALL,
+        *two_moods(0, 0),
+        large=lambda n: 10.0 * -(-n // 4),
+        small=cpu(2.5, 0.1),
+    )
+    late = [f.tokens for s in steps[len(steps) // 2 :] for f in s.forwards if f.purpose == "verify"]
+    assert late and sum(tokens % 4 in (3, 0) for tokens in late) >= 0.9 * len(late)
+
+
+def test_goodput_knows_no_draft_and_long_ones() -> None:
+    engine = TableEngine(law(6, 1), size=6)
+    small = SmallModel(engine, CostCurve({1: 1.0}))
+    chooser = GoodputChooser(small, engine, SmartSpecSettings())
+    flat, linear = CostCurve({1: 10.0, 9: 10.0}), CostCurve({1: 10.0, 9: 90.0})
+    best = {}
+    for alpha in (0.1, 0.5, 0.9):
+        chooser.alpha = alpha
+        for name, curve in (("flat", flat), ("linear", linear)):
+            best[alpha, name] = max(range(9), key=lambda k, c=curve: chooser.goodput(k, 1, c))
+    assert [best[a, "linear"] for a in (0.1, 0.5, 0.9)] == [0, 0, 0]
+    assert best[0.1, "flat"] < best[0.5, "flat"] < best[0.9, "flat"] == 8
+
+
+class Repeats:
+    """Says the prompt again, then again."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __call__(self, prefix):
+        token = prefix[-self.length] if len(prefix) >= self.length else 0
+        return [100.0 if t == token else 1.0 for t in range(12)]
+
+
+def copied(cost, count: int = 200):
+    clock = Clock()
+    rng = random.Random(4)
+    prompt = [rng.randrange(12) for _ in range(60)]
+    engine = TimedTable(Repeats(60), clock, cost, size=12, context=600)
+    curve = CostCurve({n: cost(n) for n in range(1, 33)})
+    aids = Aids(curves={"large": curve})
+    strategy = find_method("lookup").build(Engines(large=engine), LookupSettings(), aids)
+    with clock.installed():
+        steps = list(strategy.generate(prompt, Limits(count)))
+    tokens = [token.id for step in steps for token in step.tokens]
+    assert tokens == (prompt * 5)[:count]
+    return steps
+
+
+def test_a_forward_nearly_full_is_filled_up() -> None:
+    filled = 0
+    for count in range(190, 198):  # the answer's limit leaves less than a block at the end
+        steps = copied(lambda n: (3.0 if n % 8 == 0 else 5.0) * n, count)
+        forwards = [f for step in steps for f in step.forwards if f.purpose == "verify"]
+        assert max(len(step.tokens) for step in steps) >= 8
+        assert all(f.tokens % 8 == 0 for f in forwards if f.tokens >= 5)
+        filled += any(s.forwards[0].tokens > s.drafted + 1 for s in steps if s.drafted)
+    assert filled >= 2
