@@ -16,7 +16,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from adec.errors import AdecError, CheckFailed, UsageError
 from adec.profiles.read import read_profile
@@ -39,15 +38,12 @@ class Pick:
 
 def pick_of(path: Path) -> Pick:
     """The choice of a profile that `adec calibrate` wrote. Raises ProfileError, UsageError."""
-    import tomli
-
     profile = read_profile(path)
     budget = profile.budget
     if budget is None:
         raise UsageError(f"{path} has no budget", hint="calibrate with --keep below 1")
-    front: list[dict[str, Any]] = tomli.loads(path.read_text(encoding="utf-8")).get("front", [])
-    label = str(tomli.loads(path.read_text(encoding="utf-8"))["budget"].get("point", ""))
-    point = next((p for p in front if isinstance(p, dict) and p.get("point") == label), None)
+    label = budget.point
+    point = next((p for p in profile.front if p.get("point") == label), None)
     if point is None:
         raise UsageError(f"{path} does not say how the point of its budget ran")
     kept, count = budget.kept, max(1, budget.held_out)

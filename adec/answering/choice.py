@@ -11,8 +11,7 @@ from adec.decoding.registry import Method, remaining
 from adec.engines.base import ModelHeader
 from adec.errors import UsageError
 from adec.events.records import Role
-from adec.profiles.read import Profile
-from adec.profiles.schema import Budget
+from adec.profiles.schema import Budget, Profile
 
 
 @dataclass(frozen=True)

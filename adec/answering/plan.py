@@ -17,7 +17,8 @@ from adec.engines.opening import read_header
 from adec.engines.pair import check_pair
 from adec.errors import PairError, UsageError
 from adec.events.records import Role
-from adec.profiles.read import Profile, find_profile, fitting_profile
+from adec.profiles.find import find_profile, fitting_profile
+from adec.profiles.schema import Profile
 
 DEFAULT_PAIR = "practice"
 
@@ -93,7 +94,7 @@ def plan(choice: Choice) -> Plan:
         remarks.append(
             f"profile {profile.name} is stale: {stale[0]}{more}; {void} not to be trusted, calibrate anew"
         )
-    single, several = profile.machine.get("threads"), profile.machine.get("batch_threads")
+    single, several = profile.machine.threads, profile.machine.batch_threads
     return Plan(
         models,
         method,
@@ -124,10 +125,10 @@ def _models(choice: Choice) -> tuple[Profile | None, str | None, str]:
             )
         return None, choice.small, choice.large
     profile = find_profile(choice.pair or DEFAULT_PAIR)
-    if profile.large is None:
+    large = profile.model_path("large")
+    if large is None:
         raise UsageError(f"profile {profile.name} names no models", hint="give --small and --large")
-    small = None if profile.small is None else profile.model_path(profile.small)
-    return profile, small, profile.model_path(profile.large)
+    return profile, profile.model_path("small"), large
 
 
 def _settings(

@@ -14,7 +14,7 @@ from adec.calibration.forward_times import measure_costs
 from adec.engines.base import OpenOptions
 from adec.errors import CheckFailed, UsageError
 from adec.machine import busy, this_machine
-from adec.profiles.read import find_profile
+from adec.profiles.find import find_profile
 
 SECONDS = 15.0
 TOLERANCE = 0.25
@@ -52,14 +52,12 @@ def check_profile(
         raise UsageError(
             f"profile {profile.name} has no measured times", hint="adec calibrate measures them"
         )
-    single = profile.small is None
-    models = {"model": profile.model_path(profile.large)} if single and profile.large else {}
-    ready = plan(Choice(**({"pair": name} if not single else models), strategy="plain"))  # type: ignore[arg-type]
+    ready = plan(Choice(pair=name, strategy="plain"))
     others = profile.other_models(ready.models)
     if others:
         raise CheckFailed(f"profile {profile.name}: {others[0]}", hint="calibrate anew")
     here = profile.other_machine(ready.models["large"])
-    threads = profile.machine.get("threads"), profile.machine.get("batch_threads")
+    threads = profile.machine.threads, profile.machine.batch_threads
     if options.threads is None and options.batch_threads is None:
         options = dataclasses.replace(options, threads=threads[0], batch_threads=threads[1])
     with open_session(ready, options) as session:

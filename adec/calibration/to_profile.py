@@ -15,7 +15,7 @@ from adec.calibration.result import Result
 from adec.calibration.trial import MEANING, Measured, front
 from adec.engines.base import ModelHeader
 from adec.machine import file_fingerprint
-from adec.profiles.read import SCHEMA
+from adec.profiles.schema import SCHEMA
 from adec.profiles.write import Line, table
 
 SAFE = "speculate"

@@ -129,7 +129,7 @@ def _report(
     thing: Thing, context: int | None, pair: str | None, width: int | None, *, devices: bool
 ) -> Report:
     from adec.inspection.recognise import Model, Pair
-    from adec.profiles.read import Profile
+    from adec.profiles.schema import Profile
 
     if isinstance(thing, Model):
         from adec.inspection.model_report import inspect_model

@@ -16,10 +16,18 @@ T = typing.TypeVar("T")
 
 
 def setting(
-    default: T, meaning: str, *, least: float | None = None, most: float | None = None
+    default: T,
+    meaning: str,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    per_writer: bool = False,
 ) -> T:
-    """A dataclass field with its meaning and its bounds (inclusive)."""
-    metadata = {"meaning": meaning, "least": least, "most": most}
+    """A dataclass field with its meaning and its bounds (inclusive).
+
+    `per_writer`: a profile may hold a value of it for each model that may write.
+    """
+    metadata = {"meaning": meaning, "least": least, "most": most, "per_writer": per_writer}
     field: T = dataclasses.field(default=default, metadata=metadata)
     return field
 
@@ -110,3 +118,9 @@ def _bounded(value: Any, field: dataclasses.Field[Any], where: str) -> Any:
     if most is not None and value is not None and value > most:
         raise UsageError(f"{where} is {value}, above {most}")
     return value
+
+
+def per_writer(kind: type[Any], learned: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a profile's [NAME.ROLE] table are settings; the rest says what they rest on."""
+    names = [f.name for f in dataclasses.fields(kind) if f.metadata["per_writer"]]
+    return {name: learned[name] for name in names if name in learned}

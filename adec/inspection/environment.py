@@ -21,7 +21,8 @@ from adec.errors import AdecError
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
 from adec.machine import load_average, memory, processor, usable_cores
 from adec.places import kept_folder, profile_folders
-from adec.profiles.read import Profile, available, find_profile
+from adec.profiles.find import available, find_profile
+from adec.profiles.schema import Profile
 
 BACKENDS = {
     "llama.cpp (GGUF files)": ("llama-cpp-python", "llama_cpp"),

@@ -14,9 +14,9 @@ from adec.errors import PairError, ProfileError
 from adec.inspection.anatomy import Anatomy, dissect
 from adec.inspection.model_report import describe, memory
 from adec.inspection.profile_evidence import speed_data, speed_lines
-from adec.inspection.profile_report import table_of
 from adec.inspection.sheet import Block, Lines, Report, Table
-from adec.profiles.read import Profile, fitting_profile
+from adec.profiles.find import fitting_profile
+from adec.profiles.schema import Profile
 
 ACCEPTANCE = (0.5, 0.7, 0.8, 0.9, 0.95)
 """Chances that a draft stands, for which the expectation is shown."""
@@ -143,8 +143,8 @@ def _curves(profile: Profile | None) -> Curves | None:
 
 def _agreement(profile: Profile | None) -> float | None:
     """Share of positions where the small model would have written the large one's token, as calibration saw it."""
-    signals = {} if profile is None else table_of(profile).get("signals", {})
-    value = signals.get("agreement") if isinstance(signals, dict) else None
+    signals = {} if profile is None else profile.signals
+    value = signals.get("agreement")
     return value if isinstance(value, float) and 0 < value < 1 else None
 
 

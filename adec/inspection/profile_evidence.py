@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from adec.display.plot import Plot, PlotPoint, letters
 from adec.display.wording import many, milliseconds, number, share
 from adec.engines.base import ModelHeader
 from adec.inspection.sheet import Block, Lines, Table
-from adec.profiles.read import FRONT, Profile
+from adec.profiles.schema import Profile
 
 
 def promise_data(profile: Profile) -> dict[str, Any] | None:
@@ -19,7 +21,7 @@ def promise_data(profile: Profile) -> dict[str, Any] | None:
     budget = profile.budget
     if budget is None:
         return None
-    return {name: getattr(budget, name) for name in budget.__dataclass_fields__}
+    return msgspec.structs.asdict(budget)
 
 
 def speed_data(
@@ -32,7 +34,9 @@ def speed_data(
     choice, costs = profile.choice, profile.costs
     if choice is None and costs is None:
         return None
-    data: dict[str, Any] = {"machine": dict(profile.machine)}
+    measured = msgspec.structs.asdict(profile.machine)
+    machine = {name: value for name, value in measured.items() if value is not None}
+    data: dict[str, Any] = {"machine": machine}
     data["other_machine"] = None if large is None else profile.other_machine(large)
     if choice is not None:
         data["plain_tokens_per_second"] = choice.plain_tokens_per_second or None
@@ -143,12 +147,9 @@ class FrontPoint:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-def front_points(table: Mapping[str, Any]) -> list[FrontPoint]:
-    """The [[front]] of a profile's table. What is no point is left out: nothing but this view reads it."""
-    rows = table.get("front")
-    if not isinstance(rows, list):
-        return []
-    points = (_point(row) for row in rows[:FRONT])
+def front_points(profile: Profile) -> list[FrontPoint]:
+    """The [[front]] of a profile. What is no point is left out: nothing but this view reads it."""
+    points = (_point(row) for row in profile.front)
     return [point for point in points if point is not None]
 
 

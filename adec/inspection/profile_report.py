@@ -16,6 +16,7 @@ from adec.engines.base import ModelHeader
 from adec.engines.opening import read_header
 from adec.engines.pair import differences
 from adec.errors import AdecError
+from adec.events.records import Role
 from adec.inspection.profile_evidence import (
     COLUMNS,
     FrontPoint,
@@ -27,7 +28,7 @@ from adec.inspection.profile_evidence import (
     speed_lines,
 )
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
-from adec.profiles.read import FILE_BYTES, Profile
+from adec.profiles.schema import Profile
 
 COMMENTED_BYTES = 64 * 1024
 """Larger profiles are shown without their comments: telling them takes a slower parser."""
@@ -44,16 +45,12 @@ _EVIDENCE = {
 
 def inspect_profile(profile: Profile, columns: int = COLUMNS) -> Report:
     """Look at a profile that was read. A model that is not there is a finding, not an error. `columns`: of the terminal."""
-    table = table_of(profile)
+    table = profile.tables
     comments = _comments(profile)
-    models = {
-        role: _model(profile, named)
-        for role, named in (("small", profile.small), ("large", profile.large))
-        if named is not None
-    }
+    models = {role: _model(profile, role) for role in profile.models}
     headers = {role: header for role, (_, header) in models.items()}
     large, small = headers.get("large"), headers.get("small")
-    front = front_points(table)
+    front = front_points(profile)
     data: dict[str, Any] = {
         "type": "profile",
         "schema": 1,
@@ -78,17 +75,6 @@ def inspect_profile(profile: Profile, columns: int = COLUMNS) -> Report:
         "comments": comments,
     }
     return Report(data, list(_blocks(profile, data, comments, front, columns)))
-
-
-def table_of(profile: Profile) -> dict[str, Any]:
-    """The file once more, for the tables that `Profile` does not keep. It was read and checked a moment ago."""
-    import tomli
-
-    try:
-        with profile.path.open("rb") as file:
-            return tomli.loads(file.read(FILE_BYTES).decode("utf-8"))
-    except (OSError, ValueError, RecursionError):  # it changed since
-        return {}
 
 
 def _comments(profile: Profile) -> dict[str, str]:
@@ -116,8 +102,8 @@ def _comments(profile: Profile) -> dict[str, str]:
     return found
 
 
-def _model(profile: Profile, named: str) -> tuple[dict[str, Any], ModelHeader | None]:
-    path = profile.model_path(named)
+def _model(profile: Profile, role: Role) -> tuple[dict[str, Any], ModelHeader | None]:
+    named, path = profile.models[role], profile.model_path(role) or ""
     try:
         header = read_header(locate(path))
     except AdecError as error:

@@ -10,7 +10,8 @@ from typing import Literal
 
 from adec.answering.models import PRACTICE
 from adec.errors import UsageError
-from adec.profiles.read import Profile, available, find_profile
+from adec.profiles.find import available, find_profile
+from adec.profiles.schema import Profile
 
 Word = Literal["config", "env"]
 WORDS: tuple[Word, ...] = ("config", "env")
@@ -98,11 +99,12 @@ def _pair_of_options(pair: str | None, small: str | None, large: str | None) -> 
             )
         return Pair(small, large)
     profile = find_profile(pair)
-    if profile.small is None or profile.large is None:
+    small, large = profile.model_path("small"), profile.model_path("large")
+    if small is None or large is None:
         raise UsageError(
             f"profile {profile.name} names no pair of models", hint="give --small and --large"
         )
-    return Pair(profile.model_path(profile.small), profile.model_path(profile.large), profile)
+    return Pair(small, large, profile)
 
 
 def _one(name: str) -> Thing:

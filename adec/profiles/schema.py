@@ -1,38 +1,90 @@
-"""What calibration adds to a profile: forward times, the machine, the proved budget, the recommendation. Checked key by key."""
+"""What a profile holds: the tables of its TOML file as types.
+
+    schema = 1
+    name = "practice"
+    recommended = "ead"
+    [pair]
+    small = "practice:small"
+    large = "practice:large"
+    vocabulary = "0123456789abcdef"
+    [ead]
+    up = 0.3
+
+One table per strategy holds its settings; `[NAME.ROLE]` below it holds those that depend on which
+model writes. `adec calibrate` adds [machine], [cost], [signals], [budget], [choice], [[front]] and
+[history]. A run obeys [cost], [budget] and [choice]; the others are for people, and for telling
+whether the profile is stale.
+"""
 
 from __future__ import annotations
 
-import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
 
 from adec.decoding.pair.clock.cost_curve import CostCurve, Curves
+from adec.decoding.registry import METHODS
+from adec.decoding.settings import per_writer
+from adec.engines.base import ModelHeader
+from adec.errors import ProfileError
+from adec.events.records import Role
+from adec.machine import file_fingerprint, this_machine
 
-MOST_COLUMNS = 32
-MOST_SIZES = 256
+SCHEMA = 1
+MOST_POINTS = 512
+"""Points of a front that are read."""
+
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[float, Meta(ge=0, le=1e300)]
 
 
-class Wrong(Exception):
-    """A key and what is wrong with it; the reader of profiles adds which file."""
+class MeasuredOn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The machine that the profile was made on; None is "not said"."""
+
+    system: str | None = None
+    processor: str | None = None
+    cores: int | None = None
+    threads: int | None = None
+    """Threads for a forward of one token, and below for larger ones, that were fastest."""
+    batch_threads: int | None = None
+    adec: str | None = None
+    backend: str | None = None
+    load: float | None = None
+    """Processes that wanted to run just before it was measured."""
 
 
-@dataclass(frozen=True)
-class Costs:
-    """Milliseconds of forwards: role to context length to size."""
+class CostColumn(msgspec.Struct, frozen=True):
+    """Milliseconds of forwards of `sizes` tokens after `context` others."""
 
-    context: int
+    context: Count
+    sizes: Annotated[list[Annotated[int, Meta(ge=1)]], Meta(min_length=1, max_length=256)]
+    ms: list[Positive]
+
+    def __post_init__(self) -> None:
+        if len(self.sizes) != len(self.ms):
+            raise ValueError("sizes and ms differ in length")
+
+
+class Costs(msgspec.Struct, frozen=True):
+    """Measured milliseconds of forwards, by role and context length."""
+
+    context: Count
     """Tokens before a typical forward of the prompts that were calibrated on."""
-    columns: Mapping[str, Mapping[int, Mapping[int, float]]]
+    columns: Mapping[Role, list[CostColumn]]
 
-    def curve(self, role: str, context: int | None = None) -> CostCurve | None:
+    def curve(self, role: Role, context: int | None = None) -> CostCurve | None:
         """The curve at the context length nearest to `context`, or to the typical one."""
         columns = self.columns.get(role)
         if not columns:
             return None
         wanted = self.context if context is None else context
-        return CostCurve(columns[min(columns, key=lambda known: abs(known - wanted))])
+        nearest = min(columns, key=lambda column: abs(column.context - wanted))
+        return CostCurve(dict(zip(nearest.sizes, nearest.ms, strict=True)))
 
     @property
     def curves(self) -> Curves | None:
@@ -41,138 +93,123 @@ class Costs:
         return None if large is None else Curves(large, self.curve("small"))
 
 
-@dataclass(frozen=True)
-class Budget:
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """What was promised of an approximate strategy, and whether held-out prompts proved it."""
 
     metric: str
-    keep: float
-    confidence: float
+    keep: Share
+    confidence: Share
     strategy: str
-    proved: bool
-    held_out: int = 0
-    kept: float = 0.0
+    proved: bool = False
+    point: str = ""
+    """The settings in words, as a point of the front names them."""
+    held_out: Count = 0
+    kept: Share = 0.0
     """Mean of the metric on the held-out prompts."""
-    proved_keep: float = 0.0
+    proved_keep: Share = 0.0
     """The most that those prompts prove with that confidence."""
 
 
-@dataclass(frozen=True)
-class Recommendation:
-    """The fastest strategy that is exact, and the fastest within the proved budget."""
+class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
+    """[choice]: the fastest strategy that is exact, and the fastest within the proved budget."""
 
     exact: str
-    exact_tokens_per_second: float = 0.0
+    exact_settings: dict[str, Any] = {}
+    """Its settings: a method that is approximate with others, such as EAD, may be it."""
     within_budget: str | None = None
-    within_budget_tokens_per_second: float = 0.0
-    plain_tokens_per_second: float = 0.0
-    exact_settings: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of the exact strategy; a method that is approximate with others, such as EAD, may be it."""
+    exact_tokens_per_second: Positive = 0.0
+    within_budget_tokens_per_second: Positive = 0.0
+    plain_tokens_per_second: Positive = 0.0
 
 
-def thresholds_of(table: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, Any]]:
-    """(thresholds by role, settings) of [adadec]: what calibration learned is in [adadec.large] and [adadec.small]."""
-    found: dict[str, float] = {}
-    settings = dict(table)
-    for role in ("large", "small"):
-        learned = settings.pop(role, None)
-        if learned is None:
-            continue
-        nats = learned.get("threshold") if isinstance(learned, Mapping) else None
-        if isinstance(nats, bool) or not isinstance(nats, int | float) or not 0 <= nats < math.inf:
-            raise Wrong(f"adadec.{role}.threshold is no number of nats")
-        found[role] = float(nats)
-    return found, settings
+class Made(msgspec.Struct, frozen=True):
+    """What identifies a model file: a profile holds for this one only."""
+
+    fingerprint: str | None = None
+    quantisation: str | None = None
+    bytes: int | None = None
 
 
-def costs_of(table: Mapping[str, Any]) -> Costs:
-    """The [cost] table. Raises Wrong."""
-    columns: dict[str, dict[int, dict[int, float]]] = {}
-    for role in ("large", "small"):
-        rows = table.get(role, [])
-        if not isinstance(rows, list) or len(rows) > MOST_COLUMNS:
-            raise Wrong(f"cost.{role} is not a list of at most {MOST_COLUMNS} tables")
-        for row in rows:
-            where = f"cost.{role}"
-            if not isinstance(row, dict):
-                raise Wrong(f"{where} is not a list of tables")
-            context = _whole(row.get("context"), f"{where}.context", least=0)
-            sizes, ms = row.get("sizes"), row.get("ms")
-            if not isinstance(sizes, list) or not isinstance(ms, list) or len(sizes) != len(ms):
-                raise Wrong(f"{where}: sizes and ms are not two lists of one length")
-            if not 1 <= len(sizes) <= MOST_SIZES:
-                raise Wrong(f"{where} has {len(sizes)} sizes, 1 to {MOST_SIZES} may be")
-            columns.setdefault(role, {})[context] = {
-                _whole(size, f"{where}.sizes", least=1): _number(value, f"{where}.ms", least=0)
-                for size, value in zip(sizes, ms, strict=True)
-            }
-    return Costs(_whole(table.get("context", 0), "cost.context", least=0), columns)
+@dataclass(frozen=True)
+class Profile:
+    """A profile as read; it keeps everything that its file says."""
 
+    name: str
+    path: Path
+    about: str = ""
+    recommended: str | None = None
+    models: Mapping[Role, str] = field(default_factory=dict)
+    """By role, as the file names them."""
+    made: Mapping[Role, Made] = field(default_factory=dict)
+    """What the models were when it was made."""
+    vocabulary: str | None = None
+    settings: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    """By strategy, not yet checked against the strategy's bounds."""
+    learned: Mapping[str, Mapping[Role, dict[str, Any]]] = field(default_factory=dict)
+    """By strategy and by the role that writes: settings and what they rest on."""
+    machine: MeasuredOn = field(default_factory=MeasuredOn)
+    costs: Costs | None = None
+    budget: Budget | None = None
+    choice: Recommendation | None = None
+    signals: Mapping[str, Any] = field(default_factory=dict)
+    history: Mapping[str, Any] = field(default_factory=dict)
+    front: tuple[Mapping[str, Any], ...] = ()
+    """The points that were run, as the file has them; whoever shows them checks them."""
+    tables: Mapping[str, Any] = field(default_factory=dict)
+    """The whole file."""
 
-def budget_of(table: Mapping[str, Any]) -> Budget:
-    """The [budget] table. Raises Wrong."""
-    proved = table.get("proved", False)
-    if not isinstance(proved, bool):
-        raise Wrong(f"budget.proved is {proved!r}, not true or false")
-    return Budget(
-        metric=_text(table.get("metric"), "budget.metric"),
-        keep=_number(table.get("keep"), "budget.keep", least=0, most=1),
-        confidence=_number(table.get("confidence"), "budget.confidence", least=0, most=1),
-        strategy=_text(table.get("strategy"), "budget.strategy"),
-        proved=proved,
-        held_out=_whole(table.get("held_out", 0), "budget.held_out", least=0),
-        kept=_number(table.get("kept", 0.0), "budget.kept", least=0, most=1),
-        proved_keep=_number(table.get("proved_keep", 0.0), "budget.proved_keep", least=0, most=1),
-    )
+    def settings_of(self, strategy: str, assigned: Mapping[str, Any]) -> dict[str, Any]:
+        """What the profile sets for a strategy, where `assigned` may say which model writes."""
+        own = self.settings.get(strategy, {})
+        writer = assigned.get("model", own.get("model", "large"))
+        learned = self.learned.get(strategy, {}).get(writer, {})
+        return {**per_writer(METHODS[strategy].settings, learned), **own}
 
+    def model_path(self, role: Role) -> str | None:
+        """The model of a role as `answering.models.locate` takes it; None where none is named.
 
-def recommendation_of(table: Mapping[str, Any]) -> Recommendation:
-    """The [choice] table. Raises Wrong."""
-    within = table.get("within_budget")
-    speeds = {
-        name: _number(table.get(name, 0.0), f"choice.{name}", least=0)
-        for name in (
-            "exact_tokens_per_second",
-            "within_budget_tokens_per_second",
-            "plain_tokens_per_second",
-        )
-    }
-    settings = table.get("exact_settings", {})
-    if not isinstance(settings, dict):
-        raise Wrong("choice.exact_settings is not a table")
-    return Recommendation(
-        exact_settings=settings,
-        exact=_text(table.get("exact"), "choice.exact"),
-        within_budget=None if within is None else _text(within, "choice.within_budget"),
-        **speeds,
-    )
+        Relative paths start at the profile's folder.
+        """
+        named = self.models.get(role)
+        if named is None or named.startswith("practice:"):
+            return named
+        return str(self.path.parent / Path(named).expanduser())
 
+    def check(self, header: ModelHeader) -> None:
+        """Raise ProfileError when the profile was made for another vocabulary."""
+        found = header.vocabulary.fingerprint
+        if self.vocabulary is not None and self.vocabulary != found:
+            raise ProfileError(
+                f"profile {self.name} was made for another vocabulary: pair.vocabulary is "
+                f"{self.vocabulary}, that of {header.info.name} is {found}",
+                hint="its thresholds would mean nothing here; leave --pair out, or calibrate anew",
+            )
 
-def _text(value: Any, where: str) -> str:
-    if not isinstance(value, str):
-        raise Wrong(f"{where} is {shown(value)}, not a text")
-    return value
+    def other_models(self, models: Mapping[Role, ModelHeader]) -> list[str]:
+        """Where model files differ from those that were calibrated, a sentence each that names
+        the key. Thresholds and proof are then void."""
+        found = []
+        for role, header in models.items():
+            made = self.made.get(role)
+            if made is None or header.info.format == "table":
+                continue
+            here = Made(
+                None if made.fingerprint is None else file_fingerprint(header.info.path),
+                header.info.quantisation,
+                header.info.bytes,
+            )
+            found += [
+                f"pair.{role}_{name} is {before}, the file's is {getattr(here, name)}"
+                for name in Made.__struct_fields__
+                if (before := getattr(made, name)) not in (None, getattr(here, name))
+            ]
+        return found
 
-
-def _whole(value: Any, where: str, *, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise Wrong(f"{where} is {shown(value)}, not a whole number from {least}")
-    return value
-
-
-def shown(value: Any) -> str:
-    """A wrong value as an error says it: never a line of thousands of digits."""
-    if isinstance(value, int) and value.bit_length() > 128:
-        return f"an integer of {value.bit_length():,} bits"
-    return repr(value)[:80]
-
-
-def _number(value: Any, where: str, *, least: float, most: float = math.inf) -> float:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool)
-    # an integer beyond every float is told apart by comparison alone
-    if not good or value != value or not least <= value <= min(most, sys.float_info.max):
-        raise Wrong(
-            f"{where} is {shown(value)}, not a number from {least:g}"
-            + (f" to {most:g}" if most < math.inf else "")
-        )
-    return float(value)
+    def other_machine(self, large: ModelHeader) -> list[str]:
+        """Where this machine differs from the one that was measured, likewise. Times are void."""
+        here = this_machine(large.info.format)
+        return [
+            f"machine.{name} is {before}, here it is {getattr(here, name)}"
+            for name in ("system", "processor", "cores", "backend")
+            if (before := getattr(self.machine, name)) not in (None, getattr(here, name))
+        ]

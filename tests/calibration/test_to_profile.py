@@ -7,6 +7,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from adec.answering.choice import Choice, Chosen, choose_strategy, is_proved
@@ -73,7 +74,7 @@ def test_names_and_remarks_of_others_cannot_break_the_file(result, headers, tmp_
     path = tmp_path / "evil.toml"
     write_profile(path, profile_text(replace(result, remarks=[evil]), named, *headers))
     profile = read_profile(path)
-    assert profile.large == evil and profile.name == evil
+    assert profile.models["large"] == evil and profile.name == evil
 
 
 def test_mutated_profiles_are_read_or_refused_in_one_line(result, headers, tmp_path: Path) -> None:
@@ -96,18 +97,36 @@ def test_mutated_profiles_are_read_or_refused_in_one_line(result, headers, tmp_p
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[cost]\nlarge = 3", "cost.large is not a list"),
-        ("[[cost.large]]\ncontext = -1\nsizes = [1]\nms = [1]", "cost.large.context is -1"),
-        ("[[cost.large]]\ncontext = 1\nsizes = [1, 2]\nms = [1]", "two lists of one length"),
-        ("[[cost.large]]\ncontext = 1\nsizes = [0]\nms = [1]", "cost.large.sizes is 0"),
-        ("[[cost.large]]\ncontext = 1\nsizes = [1]\nms = [nan]", "cost.large.ms is nan"),
-        ("[[cost.large]]\ncontext = 1\nsizes = []\nms = []", "has 0 sizes"),
-        ("[budget]\nproved = 1", "budget.proved is 1"),
-        ("[budget]\nmetric = 'a'\nkeep = 2", "budget.keep is 2, not a number from 0 to 1"),
-        ("[choice]\nexact = 5", "choice.exact is 5"),
+        ("[cost]\nlarge = 3", "cost.large: expected a list, got a whole number"),
+        (
+            "[[cost.large]]\ncontext = -1\nsizes = [1]\nms = [1]",
+            "cost.large[0].context: expected a whole number >= 0",
+        ),
+        ("[[cost.large]]\ncontext = 1\nsizes = [1, 2]\nms = [1]", "sizes and ms differ in length"),
+        (
+            "[[cost.large]]\ncontext = 1\nsizes = [0]\nms = [1]",
+            "cost.large[0].sizes[0]: expected a whole number >= 1",
+        ),
+        (
+            "[[cost.large]]\ncontext = 1\nsizes = [1]\nms = [nan]",
+            "cost.large holds a number that is not finite",
+        ),
+        (
+            "[[cost.large]]\ncontext = 1\nsizes = []\nms = []",
+            "cost.large[0].sizes: expected a list of length >= 1",
+        ),
+        (
+            "[budget]\nmetric = 'a'\nkeep = 1\nconfidence = 1\nstrategy = 'ead'\nproved = 1",
+            "budget.proved: expected true or false, got a whole number",
+        ),
+        (
+            "[budget]\nmetric = 'a'\nkeep = 2\nconfidence = 1\nstrategy = 'ead'",
+            "budget.keep: expected a number <= 1.0",
+        ),
+        ("[choice]\nexact = 5", "choice.exact: expected a text, got a whole number"),
         ("[choice]\nexact = 'specualte'", "did you mean speculate"),
         ("[machine]\ncoers = 2", "did you mean machine.cores"),
-        ("front = 3", "front is not a list"),
+        ("front = 3", "front: expected a list"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, said: str) -> None:
@@ -145,10 +164,10 @@ def test_auto_obeys_a_profile_as_far_as_it_is_proved(result, headers, tmp_path: 
     sure = replace(
         profile,
         recommended="ead",
-        choice=replace(profile.choice, exact="dyspec", within_budget="ead"),
-        budget=replace(profile.budget, strategy="ead", keep=0.9, proved=True),
+        choice=msgspec.structs.replace(profile.choice, exact="dyspec", within_budget="ead"),
+        budget=msgspec.structs.replace(profile.budget, strategy="ead", keep=0.9, proved=True),
     )
-    unsure = replace(sure, budget=replace(sure.budget, proved=False))
+    unsure = replace(sure, budget=msgspec.structs.replace(sure.budget, proved=False))
 
     def chosen(known, **wishes):
         return choose_strategy(
@@ -177,14 +196,16 @@ def test_an_exact_choice_brings_its_own_settings(result, headers, tmp_path: Path
     path = tmp_path / "p.toml"
     write_profile(path, profile_text(result, NAMED, *headers))
     exact = {"up": 0.25, "accept": "exact"}
-    known = replace(
+    known = msgspec.structs.replace(
         read_profile(path).choice, exact="ead", exact_settings=exact, within_budget="ead"
     )
     profile = replace(
         read_profile(path),
         recommended="ead",
         choice=known,
-        budget=replace(read_profile(path).budget, strategy="ead", keep=0.9, proved=True),
+        budget=msgspec.structs.replace(
+            read_profile(path).budget, strategy="ead", keep=0.9, proved=True
+        ),
     )
 
     def chosen(known, **wishes):
@@ -194,7 +215,7 @@ def test_an_exact_choice_brings_its_own_settings(result, headers, tmp_path: Path
 
     assert chosen(profile, keep=1) == Chosen("ead", exact)
     assert chosen(profile) == chosen(profile, keep=0.9) == Chosen("ead")
-    alone = replace(profile, choice=replace(known, within_budget=None))
+    alone = replace(profile, choice=msgspec.structs.replace(known, within_budget=None))
     assert chosen(alone) == chosen(alone, keep=1) == Chosen("ead", exact)
     text = path.read_text().replace("[budget]", "[choice.exact_settings]\nup = 0.5\n[budget]", 1)
     if "[choice.exact_settings]" not in path.read_text():

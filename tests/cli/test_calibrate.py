@@ -18,7 +18,9 @@ import pytest
 from adec.calibration.grids import KNOBS
 from adec.cli.calibrate import seconds_of
 from adec.errors import UsageError
-from adec.profiles.read import find_profile, read_profile
+from adec.profiles.find import find_profile
+from adec.profiles.read import read_profile
+from adec.profiles.schema import MeasuredOn
 from tests.cli.command import call, start
 
 Pair = tuple[Path, Path]
@@ -57,7 +59,7 @@ def test_it_prints_a_chart_a_table_and_a_sentence_and_saves_a_profile(
     profile = find_profile("mine")
     assert profile.path == home / "profiles" / "mine.toml"
     assert [p.name for p in profile.path.parent.iterdir()] == ["mine.toml"]
-    assert profile.large == str(tiny_pair[1].resolve())
+    assert profile.models["large"] == str(tiny_pair[1].resolve())
     assert profile.costs is not None and profile.budget is not None
     assert not profile.budget.proved and profile.budget.held_out <= 10
     assert not list((home / "calibration").iterdir())
@@ -157,7 +159,7 @@ def test_a_model_alone_and_a_picture(
     )  # fmt: skip
     assert done.code == 0 and done.err == ""
     profile = read_profile(out)
-    assert profile.small is None and profile.budget is None and profile.choice is not None
+    assert "small" not in profile.models and profile.budget is None and profile.choice is not None
     assert picture.read_text().startswith("<svg")
 
 
@@ -184,7 +186,11 @@ def test_a_portable_profile_holds_nothing_of_this_machine(
     )
     assert done.code == 0
     text, profile = out.read_text(), read_profile(out)
-    assert profile.costs is None and profile.machine == {} and "tokens_per_second" not in text
+    assert (
+        profile.costs is None
+        and profile.machine == MeasuredOn()
+        and "tokens_per_second" not in text
+    )
     assert profile.choice is not None and profile.choice.exact == "speculate"
     assert profile.recommended == "speculate" and profile.budget is not None
     # nothing to go stale: another machine is not told of
@@ -239,7 +245,7 @@ def test_a_busy_machine_is_told_and_noted(
     small, large = tiny_pair
     done = call(capsys, "calibrate", small, large, "--prompts", asked, *FEW, "-o", "mine")
     assert done.code == 0 and "the machine is busy (load 7.5" in done.err
-    assert find_profile("mine").machine["load"] == 7.5
+    assert find_profile("mine").machine.load == 7.5
 
 
 def test_ctrl_c_keeps_what_was_measured_and_the_same_command_goes_on(

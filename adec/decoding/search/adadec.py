@@ -38,7 +38,9 @@ BATCH = 256
 class AdaDecSettings:
     """`--set adadec.NAME=VALUE`. Three candidates and five tokens are the paper's; its thresholds lie between 0.6 and 1.3."""
 
-    threshold: float = setting(1.0, "nats of entropy from which on it pauses", least=0)
+    threshold: float = setting(
+        1.0, "nats of entropy from which on it pauses", least=0, per_writer=True
+    )
     candidates: int = setting(3, "likeliest tokens that are looked into", least=1, most=8)
     ahead: int = setting(5, "tokens looked ahead at most; 0: never pause", least=0, most=32)
     weight: float = setting(

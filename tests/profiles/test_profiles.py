@@ -10,7 +10,9 @@ import pytest
 from adec.answering.choice import Choice
 from adec.answering.plan import plan
 from adec.errors import AdecError, ProfileError
-from adec.profiles.read import available, find_profile, read_profile
+from adec.profiles.find import available, find_profile
+from adec.profiles.read import read_profile
+from adec.profiles.schema import MeasuredOn
 
 GOOD = """
 schema = 1
@@ -38,8 +40,9 @@ def test_a_profile_is_found_by_name_and_by_path(home: Path) -> None:
     profile = find_profile("mine")
     assert profile == read_profile(path) == find_profile(str(path))
     assert profile.settings == {"ead": {"up": 0.3}}
-    assert profile.small is not None and profile.model_path(profile.small) == str(home / "s.gguf")
-    assert profile.large is not None and profile.model_path(profile.large) == "/models/l.gguf"
+    assert profile.model_path("small") == str(home / "s.gguf")
+    assert profile.model_path("large") == "/models/l.gguf"
+    assert profile.model_path("draft") is None
 
 
 def test_the_shipped_profile_is_there_and_a_users_hides_it(home: Path) -> None:
@@ -50,7 +53,7 @@ def test_the_shipped_profile_is_there_and_a_users_hides_it(home: Path) -> None:
 
 def test_the_shipped_profile_fits_the_shipped_models_on_every_machine(home: Path) -> None:
     profile = find_profile("practice")
-    assert profile.costs is None and profile.machine == {}
+    assert profile.costs is None and profile.machine == MeasuredOn()
     ready = plan(Choice(pair="practice"))
     assert ready.remarks == () and ready.curves is None and ready.threads is None
     if profile.budget is not None and profile.budget.proved:
@@ -61,7 +64,7 @@ def test_the_shipped_profile_fits_the_shipped_models_on_every_machine(home: Path
     ("text", "said"),
     [
         ("schema = 2", "has schema 2"),
-        ("name = 1\nschema = 1", "name is 1, not str"),
+        ("name = 1\nschema = 1", "name: expected a text, got a whole number"),
         ("schema = 1\nrecomended = 'x'", "did you mean recommended"),
         ("schema = 1\n[eda]\nup = 1", "unknown key eda"),
         ("schema = 1\npair = 3", "pair is not a table"),
