@@ -222,7 +222,7 @@ def test_an_exact_choice_brings_its_own_settings(result, headers, tmp_path: Path
         path.write_text(text)
         assert read_profile(path).choice.exact_settings == {"up": 0.5}
     path.write_text("schema = 1\n[choice]\nexact = 'ead'\nexact_settings = 3\n")
-    with pytest.raises(ProfileError, match="exact_settings is not a table"):
+    with pytest.raises(ProfileError, match="exact_settings: expected a table"):
         read_profile(path)
 
 
