@@ -145,13 +145,18 @@ def quality_plot(report: BenchReport) -> Plot | None:
         quality = row.accuracy if judged else row.same
         if row.speed is not None and quality is not None and row.speed.middle > 0:
             known.append((row.name, 1000 / row.speed.middle, quality.value))
+
+    def beaten(ms: float, quality: float) -> bool:
+        others = [(m, q) for _, m, q in known if (m, q) != (ms, quality)]
+        return any(m <= ms and q >= quality for m, q in others)
+
     if len(known) < 2:
         return None
     marks = letters(name for name, _, _ in known)
     points = [
         PlotPoint(
             ms, quality, name, marks[name],
-            front=not any(m <= ms and q >= quality and (m, q) != (ms, quality) for _, m, q in known),
+            front=not beaten(ms, quality),
             about=f"{name}: {short(ms)} ms a token, {percent(quality)}",
         )
         for name, ms, quality in known

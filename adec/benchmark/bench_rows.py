@@ -1,4 +1,4 @@
-"""Which rows a bench has, from the words of --strategies and --peers: found possible, then opened."""
+"""Which rows a bench has, by the words of --strategies and --peers; checked, and then opened."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def _best_of_n(own: list[str], before: list[StrategyRow], choice: Choice) -> Str
     followed = next((row for row in reversed(before) if row.strategy in ahead), None)
     if followed is None:
         raise UsageError(
-            f"best-of-n is fed as much as a row of {' or '.join(ahead)}, and there is none before it",
+            f"best-of-n is fed as much as {' or '.join(ahead)}, and there is none before it",
             hint=f"for example: --strategies {ahead[0]},best-of-n",
         )
     sampler = next(m for m in METHODS.values() if m.best_of_n)

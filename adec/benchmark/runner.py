@@ -90,7 +90,7 @@ class Bench:
         self.decoders = working
 
     def run(self, task: Task, interrupted: Interrupted) -> PromptResult | None:
-        """All rows on one prompt, `runs` times; None when interrupted: no prompt is done by half."""
+        """Let all rows answer a prompt, `runs` times each; None when interrupted half way."""
         answers: list[BenchAnswer] = []
         load = machine_load()
         for run in range(self._settings.runs):

@@ -51,7 +51,7 @@ class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
     plain_token: str
     row_token: str
     gap: Finite | None
-    """The large model's logit of its own token minus that of the row's; None where one answer ends."""
+    """The large model's logit of its own token minus the row's; None where one answer ends."""
     best_gap: Finite | None = None
     """The large model's highest logit minus its second highest, at that place."""
 
@@ -144,7 +144,7 @@ class SamplesFile:
         """Prompts that an earlier, stopped bench has left."""
 
     def __enter__(self) -> Self:
-        """Raises UsageError when the file belongs to something else, AdecError when it cannot be written."""
+        """Raises UsageError for a file of something else, AdecError for one it cannot write."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
@@ -220,7 +220,10 @@ class SamplesFile:
             self._write(dumps(to_plain(self._header)))
 
     def _count(self, file: BinaryIO, end: int) -> int:
-        """Mark what is done; the offset behind the last whole line. A torn last line is done again."""
+        """Mark what is done, and return the offset behind the last whole line.
+
+        What a crash tore is done again.
+        """
         for line in iter(lambda: file.readline(LINE_BYTES), b""):
             if not line.endswith(b"\n"):
                 break

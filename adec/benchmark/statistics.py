@@ -1,4 +1,4 @@
-"""Medians with bootstrap intervals, Wilson's interval for a share, outliers by their modified z-score."""
+"""Medians with bootstrap intervals, Wilson's interval for a share, outliers by modified z-score."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ Values = NDArray[np.float64]
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 FEWEST = 5
-"""Values from which an interval is given: of fewer, a resampled median says too little."""
+"""Values that an interval takes: of fewer, a resampled median says too little."""
 OUTLIER = 14.8
-"""Modified z-score from which a value counts as an outlier; hyperfine's threshold, which only gross ones reach."""
+"""Modified z-score above which a value counts as an outlier: hyperfine's threshold, which only
+gross outliers reach."""
 
 NORMAL = 1.959963984540054
 """Normal quantile of (1 + CONFIDENCE) / 2."""
@@ -24,7 +25,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A median with a percentile-bootstrap interval of 95 %; no bounds for fewer than `FEWEST` values."""
+    """A median with a 95 % percentile-bootstrap interval; without bounds for few values."""
 
     middle: float
     low: float | None = None
@@ -64,7 +65,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """Two ways on the same `count` prompts: `won` are right in the second alone, `lost` in the first alone."""
+    """Two rows on `count` prompts: only the second is right on `won`, only the first on `lost`."""
 
     won: int
     lost: int
@@ -77,8 +78,11 @@ class Gain:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % bounds of the difference for paired answers (Agresti and Min 2005): Wald's with a half added to each of the
-        four counts, so that few differences do not give an interval of no width."""
+        """95 % bounds of the difference for paired answers (Agresti and Min 2005).
+
+        Wald's interval with a half added to each of the four counts, so that few differences do
+        not give an interval of no width.
+        """
         size = self.count + 2
         middle = (self.won - self.lost) / size
         spread = self.won + self.lost + 1 - (self.won - self.lost) ** 2 / size
@@ -107,7 +111,7 @@ def median_interval(values: Values, seed: int) -> Interval | None:
 
 
 def outliers(values: Values) -> NDArray[np.int64]:
-    """Indices of values far from the rest: |0.6745 (x - median) / MAD| over `OUTLIER` (Iglewicz and Hoaglin 1993)."""
+    """Indices where |0.6745 (x - median) / MAD| > `OUTLIER` (Iglewicz and Hoaglin 1993)."""
     if values.shape[0] < FEWEST:
         return np.empty(0, dtype=np.int64)
     deviation = np.abs(values - np.median(values))

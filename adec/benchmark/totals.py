@@ -1,8 +1,8 @@
-"""Folds prompts into figures, one at a time, in memory that does not grow with their number.
+"""Sums up prompts one at a time, in memory that does not grow with their number.
 
-Counts and sums are of every prompt. Medians need the values themselves: of more than `KEPT` prompts a random subset
-stands for all, the same prompts for every row, chosen by a hash of their index (bottom-k sampling), so that order,
-resumption and several processes do not change it.
+Counts and sums cover every prompt. Medians need the values themselves: of more than `KEPT` prompts
+a random subset stands for all. It holds the same prompts for every row, chosen by a hash of their
+index (bottom-k sampling), so that order, resumption and several processes do not change it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from adec.benchmark.statistics import Values
 KEPT = 2000
 """Prompts whose values are kept for medians."""
 GROUPS = 64
-"""Groups and kinds of tasks that are told apart; more are lumped together."""
+"""Groups and kinds of tasks that are counted apart; more are lumped together."""
 SHOWN = 5
-"""Differences and errors that are kept in words."""
+"""Differences that are kept, of each row."""
 
 
 @dataclass
@@ -88,7 +88,7 @@ class RowTotals:
 
 @dataclass
 class _Values:
-    """What is kept of one prompt, by row: milliseconds a token, speed against plain, seconds to the first token."""
+    """Of one prompt, by row: (ms a token, speed against plain, seconds to the first token)."""
 
     index: int
     rows: dict[str, tuple[float, float, float]]
@@ -128,7 +128,10 @@ class Totals:
         self._keep(result.index, by_row, plain)
 
     def values(self, name: str) -> tuple[Values, Values, Values]:
-        """Of the kept prompts in their order: (ms a token, speed against plain, seconds to the first token)."""
+        """(ms a token, speed against plain, seconds to the first token) of the kept prompts.
+
+        Each is in the order of the prompts, without those where it is unknown.
+        """
         kept = sorted((entry[2] for entry in self._kept), key=lambda values: values.index)
         table = np.array([v.rows[name] for v in kept if name in v.rows], dtype=np.float64).reshape(
             -1, 3

@@ -12,9 +12,9 @@ from adec.benchmark.statistics import FEWEST, NORMAL, Interval, Share
 from adec.benchmark.totals import Totals
 
 SLIGHT = 1.05
-"""A gain below this is not worth a second model in memory."""
+"""A speedup below this is not worth a second model in memory."""
 TOLERABLE = 0.05
-"""A loss of accuracy up to this may go unseen before an approximate strategy is called worth it."""
+"""An approximate strategy is worth it only when a greater loss of accuracy is ruled out."""
 
 
 def with_verdicts(report: BenchReport, totals: Totals) -> BenchReport:
@@ -33,36 +33,31 @@ def _verdict(row: RowReport, report: BenchReport, totals: Totals) -> str:
     if row.name == PLAIN or plain is None:
         return "the yardstick: the large model alone"
     if row.unlike:
-        return f"broken: it promises plain's tokens and gave others in {row.unlike} of {row.answers} answers"
-    if row.ratio is None:
+        return (
+            "broken: it promises plain's tokens and gave others "
+            f"in {row.unlike} of {row.answers} answers"
+        )
+    ratio = row.ratio
+    if ratio is None:
         return "not comparable: no answer of plain stands beside it"
-    if row.ratio.low is None or row.ratio.high is None:
+    if ratio.low is None or ratio.high is None:
         return f"too few prompts to tell: {FEWEST} at least give an interval"
-    speed = _speed(row.ratio)
+    speed = _speed(ratio)
     if row.header.kind == "peer":
-        alike = row.same is not None and row.same.part == row.same.count
-        return _peer(row, report, speed) + ("" if alike else _gained(row))
+        return _peer(row, ratio.low, report, speed)
     if row.gain is not None and row.gain.interval[0] > 0:
         return f"more often right{_gained(row)}; {speed}"
-    if row.header.searches and row.ratio.low < 1:
+    if row.header.searches and ratio.low < 1:
         return f"it gains nothing that can be told from chance{_gained(row)}; {speed}"
-    if row.ratio.high < 1:
+    if ratio.high < 1:
         return f"not worth it here: {speed}. {_what_would_change(row, totals)}".strip()
-    if row.ratio.low <= 1:
-        return f"no clear difference in speed ({row.ratio.low:.2f} to {row.ratio.high:.2f} times plain): more prompts would tell"
+    if ratio.low <= 1:
+        bounds = f"{ratio.low:.2f} to {ratio.high:.2f} times plain"
+        return f"no clear difference in speed ({bounds}): more prompts would tell"
     if row.header.guarantee == "exact":
-        if row.ratio.middle < SLIGHT:
-            return f"hardly worth it here: {speed}, the same tokens"
-        return f"worth it: {speed}, the same tokens"
-    return _approximate(row, plain, report, speed)
-
-
-def _gained(row: RowReport) -> str:
-    """What its accuracy is against plain's, where the answers can be right or wrong, and what was fed for it."""
-    if row.gain is None:
-        return ""
-    fed = "" if row.fed is None else f" for {multiple(row.fed)} the tokens fed"
-    return f", {points(row.gain)} points against plain{fed}"
+        worth = "hardly worth it here" if ratio.middle < SLIGHT else "worth it"
+        return f"{worth}: {speed}, the same tokens"
+    return _approximate(row, plain, speed) + _exact_rival(ratio, report)
 
 
 def _speed(ratio: Interval) -> str:
@@ -72,71 +67,66 @@ def _speed(ratio: Interval) -> str:
     return f"{100 * (1 - ratio.middle):.0f} % slower than plain{bounds}"
 
 
-def _peer(row: RowReport, report: BenchReport, speed: str) -> str:
-    """A peer is no advice of ours: how fast it is, whether its tokens are plain's, and whether it beats us."""
+def _gained(row: RowReport) -> str:
+    """Its accuracy against plain's, where it is known, and the tokens fed for it."""
+    if row.gain is None:
+        return ""
+    fed = "" if row.fed is None else f" for {multiple(row.fed)} the tokens fed"
+    return f", {points(row.gain)} points against plain{fed}"
+
+
+def _peer(row: RowReport, ratio_low: float, report: BenchReport, speed: str) -> str:
+    """How fast a peer is, whether its tokens are plain's, and whether it beats adec."""
     words = speed
+    alike = row.same is not None and row.same.part == row.same.count
     if row.same is not None:
-        words += (
-            ", the same tokens"
-            if row.same.part == row.same.count
-            else f", with other tokens than plain in {row.same.count - row.same.part} of {row.same.count} answers"
-        )
+        words += ", the same tokens" if alike else f", {_unlike(row.same)}"
     exact = _best_exact(report)
-    if row.ratio is not None and row.ratio.low is not None:
-        if exact is None:
-            words += "; no exact strategy of adec gains anything here"
-        elif exact.ratio is not None and row.ratio.low > (exact.ratio.high or 0.0):
-            words += f"; faster than {exact.name}, adec's best exact one here"
-    return words
+    if exact is None or exact.ratio is None:
+        words += "; no exact strategy of adec gains anything here"
+    elif ratio_low > (exact.ratio.high or 0.0):
+        words += f"; faster than {exact.name}, adec's best exact one here"
+    return words if alike else words + _gained(row)
 
 
-def _approximate(row: RowReport, plain: RowReport, report: BenchReport, speed: str) -> str:
-    exact = _best_exact(report)
-    rival = ""
-    if (
-        exact is not None
-        and exact.ratio is not None
-        and row.ratio is not None
-        and (exact.ratio.middle >= row.ratio.middle or exact.ratio.overlaps(row.ratio))
-    ):
-        rival = f"; {exact.name} is as fast and exact: take that"
+def _approximate(row: RowReport, plain: RowReport, speed: str) -> str:
+    """A row that is faster than plain and promises nothing: what it costs in quality."""
     if row.accuracy is None or plain.accuracy is None:
         if row.same is None:
             return f"{speed}; its quality is not known"
-        return (
-            f"{speed}, with other tokens than plain in {row.same.count - row.same.part} of {row.same.count} answers; "
-            f"whether these are worse only tasks with answers tell{rival}"
-        )
-    both = row.accuracy.count
-    changed = f"{row.lost} of {both} lost and {row.won} won against plain"
+        only = "whether these are worse only tasks with answers tell"
+        return f"{speed}, {_unlike(row.same)}; {only}"
+    count = row.accuracy.count
+    changed = f"{row.lost} of {count} lost and {row.won} won against plain"
     if _worse(row.lost, row.won):
         return (
-            f"{speed}, but {changed}: not worth it here unless such errors are cheap. A lower threshold, or "
-            f"accept=exact, would change that{rival}"
+            f"{speed}, but {changed}: not worth it here unless such errors are cheap. "
+            "A lower threshold, or accept=exact, would change that"
         )
     # nothing lost is no proof: the upper bound says what may have gone unseen
-    unseen = _loss_bound(row.lost, row.won, both)
-    if unseen > TOLERABLE:
-        return f"fast but unproven: {speed}, {changed}; a loss of {100 * unseen:.0f} % is not ruled out, more prompts would tell{rival}"
-    return f"worth it: {speed}, {changed}; a loss above {100 * unseen:.1f} % is ruled out{rival}"
+    unseen = 100 * _loss_bound(row.lost, row.won, count)
+    if unseen > 100 * TOLERABLE:
+        open_loss = f"a loss of {unseen:.0f} % is not ruled out, more prompts would tell"
+        return f"fast but unproven: {speed}, {changed}; {open_loss}"
+    return f"worth it: {speed}, {changed}; a loss above {unseen:.1f} % is ruled out"
 
 
-def _worse(lost: int, won: int) -> bool:
-    """Sign test: this many losses among the prompts that differ would come by chance in less than 1 of 20 cases."""
-    differing = lost + won
-    tail = sum(comb(differing, k) for k in range(lost, differing + 1))
-    return bool(lost > won and 20 * tail < 2**differing)
+def _unlike(same: Share) -> str:
+    return f"with other tokens than plain in {same.count - same.part} of {same.count} answers"
 
 
-def _loss_bound(lost: int, won: int, count: int) -> float:
-    """Upper 95 % bound of the accuracy lost, of paired answers; never below Wilson's for the losses less the wins seen."""
-    net = (lost - won) / count
-    spread = max(0.0, (lost + won - (lost - won) ** 2 / count)) ** 0.5 / count
-    wilson = Share(lost, count).interval[1] - won / count
-    return float(max(net + NORMAL * spread, wilson))
+def _exact_rival(ratio: Interval, report: BenchReport) -> str:
+    """The exact strategy that is no slower, if there is one."""
+    exact = _best_exact(report)
+    if exact is None or exact.ratio is None:
+        return ""
+    if exact.ratio.middle >= ratio.middle or exact.ratio.overlaps(ratio):
+        return f"; {exact.name} is as fast and exact: take that"
+    return ""
 
 
 def _best_exact(report: BenchReport) -> RowReport | None:
+    """The fastest exact row that is surely faster than plain."""
     rows = [
         row
         for row in report.rows
@@ -146,37 +136,51 @@ def _best_exact(report: BenchReport) -> RowReport | None:
     return max(rows, key=lambda row: row.ratio.middle if row.ratio else 0.0, default=None)
 
 
+def _worse(lost: int, won: int) -> bool:
+    """One-sided sign test at 5 % on the prompts that only one of the two got right."""
+    differing = lost + won
+    tail = sum(comb(differing, k) for k in range(lost, differing + 1))
+    return bool(lost > won and 20 * tail < 2**differing)
+
+
+def _loss_bound(lost: int, won: int, count: int) -> float:
+    """Upper 95 % bound of the accuracy lost on paired answers.
+
+    The greater one of Wald's bound, and Wilson's bound for the losses minus the wins seen.
+    """
+    net = (lost - won) / count
+    spread = max(0.0, (lost + won - (lost - won) ** 2 / count)) ** 0.5 / count
+    wilson = Share(lost, count).interval[1] - won / count
+    return float(max(net + NORMAL * spread, wilson))
+
+
 def _what_would_change(row: RowReport, totals: Totals) -> str:
     """Where the time went that plain does not spend, and how far off the break-even is."""
     sums, plain = totals.rows[row.name], totals.rows[PLAIN]
     if not sums.detailed_tokens or not plain.detailed_tokens:
         return ""
-    allowed = sums.detailed_tokens * plain.detailed_seconds / plain.detailed_tokens
     spent = sums.detailed_seconds
+    allowed = sums.detailed_tokens * plain.detailed_seconds / plain.detailed_tokens
     overhead = max(0.0, spent - sums.forward_ms / 1000)
     draft = sums.draft_ms / 1000
     reasons = []
     if row.per_forward is not None and spent > allowed > 0 and row.per_forward > 1.001:
-        needed = row.per_forward * spent / allowed
         reasons.append(
-            f"it would pay at {needed:.1f} tokens per forward of the large model instead of {row.per_forward:.1f}"
+            f"it would pay at {row.per_forward * spent / allowed:.1f} tokens per forward of the "
+            f"large model instead of {row.per_forward:.1f}"
         )
-    if draft > 0:
-        reasons.append(_cheaper(draft, spent, allowed))
+    if draft > 0 and spent - draft >= allowed:
+        reasons.append("even a draft that costs nothing would not make it pay")
+    elif draft > 0:
+        share = 100 * (allowed - spent + draft) / draft
+        reasons.append(
+            f"{'or if' if reasons else 'it would pay if'} "
+            f"a draft cost {share:.0f} % of what it does"
+        )
     if overhead > 0.3 * spent:
         reasons.append(
-            f"{100 * overhead / spent:.0f} % of its time is not spent in a model, which a larger model would make small"
+            f"{100 * overhead / spent:.0f} % of its time is not spent in a model, "
+            "which a larger model would make small"
         )
-    return "; ".join(_capital(reasons)) + "." if reasons else ""
-
-
-def _cheaper(draft: float, spent: float, allowed: float) -> str:
-    rest = spent - draft
-    if rest >= allowed:
-        return "even a draft that costs nothing would not make it pay"
-    return f"or if a draft cost {100 * (allowed - rest) / draft:.0f} % of what it does"
-
-
-def _capital(reasons: list[str]) -> list[str]:
-    first = reasons[0].removeprefix("or ")
-    return [first[0].upper() + first[1:], *reasons[1:]]
+    text = "; ".join(reasons)
+    return f"{text[0].upper()}{text[1:]}." if text else ""

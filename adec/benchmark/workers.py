@@ -48,9 +48,10 @@ def run_here(
 def run_in_processes(
     opener: Opener, tasks: Iterator[Task], jobs: int, interrupted: Interrupted, tell: Tell
 ) -> Generator[PromptResult, None, None]:
-    """The same in `jobs` processes; `opener` must be picklable. Each has one prompt at a time, so memory stays bounded.
+    """The same in `jobs` processes; `opener` must be picklable.
 
-    When interrupted, prompts under way are dropped. Raises AdecError when a process fails.
+    Each process has one prompt at a time, which bounds memory. When interrupted, prompts under way
+    are dropped. Raises AdecError when a process fails.
     """
     context = multiprocessing.get_context("spawn")
     workers: list[tuple[Any, Connection]] = []
@@ -89,7 +90,7 @@ def run_in_processes(
 
 
 def _start_deaf(process: Any) -> None:
-    """Start it with Ctrl-C ignored from its first instruction: a terminal sends that to the whole group."""
+    """Start it with Ctrl-C ignored from its first instruction: terminals send it to the group."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process.start()

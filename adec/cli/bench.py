@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +18,7 @@ from adec.interrupts import Interrupts
 if TYPE_CHECKING:
     from adec.benchmark.bench_report import BenchReport
 
-TASKS = "Tasks and runs"
+tasks = functools.partial(typer.Option, rich_help_panel="Tasks and runs")
 
 
 @shared.grouped
@@ -28,163 +29,115 @@ def bench(
     model: shared.Model = None,
     strategies: Annotated[
         str | None,
-        typer.Option(
+        shared.models(
             "--strategies",
             metavar="NAMES",
-            help="all, or names with commas between, auto among them; settings after a colon, such as ead:up=0.3+window=1; best-of-n after adadec.",
-            rich_help_panel=shared.MODELS,
+            help="all, or names with commas between, such as auto,ead:up=0.3+window=1. "
+            "best-of-n follows adadec.",
         ),
     ] = None,
     assignments: shared.Assignments = None,
     peers: Annotated[
         str,
-        typer.Option(
+        shared.models(
             "--peers",
             metavar="NAMES",
             help="auto: those that are there; none; or names with commas between.",
-            rich_help_panel=shared.MODELS,
         ),
     ] = "auto",
     peer_path: Annotated[
         list[Path] | None,
-        typer.Option(
+        shared.models(
             "--peer-path",
             metavar="PATH",
             help="Where llama.cpp's programs lie, besides the PATH. May be repeated.",
-            rich_help_panel=shared.MODELS,
         ),
     ] = None,
     task: Annotated[
         list[str] | None,
-        typer.Option(
+        tasks(
             "--task",
             metavar="FILE",
-            help="practice, one of its families, dependence, or a file of prompts. May be repeated.",
-            rich_help_panel=TASKS,
+            help="practice, a family of it, dependence, or a file of prompts. May be repeated.",
         ),
     ] = None,
     prompts: Annotated[
         int | None,
-        typer.Option(
+        tasks(
             "--prompts",
             min=1,
             max=10_000_000,
             help="Prompts of each task at most. Default: 50; all of a file.",
-            rich_help_panel=TASKS,
         ),
     ] = None,
     runs: Annotated[
-        int,
-        typer.Option(
-            "--runs",
-            min=1,
-            max=1000,
-            help="Times that each row answers a prompt.",
-            rich_help_panel=TASKS,
-        ),
+        int, tasks("--runs", min=1, max=1000, help="Times that each row answers a prompt.")
     ] = 1,
     jobs: Annotated[
-        int,
-        typer.Option(
-            "--jobs", min=1, max=256, help="Processes that share the work.", rich_help_panel=TASKS
-        ),
+        int, tasks("--jobs", min=1, max=256, help="Processes that share the work.")
     ] = 1,
     allow_exec: Annotated[
         bool,
-        typer.Option(
+        tasks(
             "--allow-exec",
             help="Run code that models wrote, and commands of a task file, to judge replies.",
-            rich_help_panel=TASKS,
         ),
     ] = False,
     system: Annotated[
         str | None,
-        typer.Option(
-            "--system",
-            metavar="TEXT",
-            help="System message, for models that take one.",
-            rich_help_panel=TASKS,
-        ),
+        tasks("--system", metavar="TEXT", help="System message, for models that take one."),
     ] = None,
     raw: Annotated[
-        bool,
-        typer.Option(
-            "--raw",
-            help="Feed prompts as they are, without the chat template.",
-            rich_help_panel=TASKS,
-        ),
+        bool, tasks("--raw", help="Feed prompts as they are, without the chat template.")
     ] = False,
     check: Annotated[
         bool,
-        typer.Option(
-            "--check",
-            help="Fail (exit code 4) if an exact strategy's tokens are not plain's.",
-            rich_help_panel=TASKS,
-        ),
+        tasks("--check", help="Fail (exit code 4) if an exact strategy's tokens are not plain's."),
     ] = False,
     tie_gap: Annotated[
         float,
-        typer.Option(
+        tasks(
             "--tie-gap",
             min=0.0,
             max=10.0,
             help="Differences of logits up to this count as ties, not as failures.",
-            rich_help_panel=TASKS,
         ),
     ] = 0.0,
     sampling: shared.Sampling = shared.SEEDED,
     json: Annotated[
         str | None,
-        typer.Option(
+        shared.output(
             "--json",
             metavar="FILE",
             help="Write everything, each sample too; - for standard output.",
-            rich_help_panel=shared.OUTPUT,
         ),
     ] = None,
     csv: Annotated[
         str | None,
-        typer.Option(
-            "--csv",
-            metavar="FILE",
-            help="Write the table; - for standard output.",
-            rich_help_panel=shared.OUTPUT,
-        ),
+        shared.output("--csv", metavar="FILE", help="Write the table; - for standard output."),
     ] = None,
     html: Annotated[
         Path | None,
-        typer.Option(
-            "--html",
-            metavar="FILE",
-            help="Write one page with chart, table and every run.",
-            rich_help_panel=shared.OUTPUT,
+        shared.output(
+            "--html", metavar="FILE", help="Write one page with chart, table and every run."
         ),
     ] = None,
     samples: Annotated[
         Path | None,
-        typer.Option(
+        shared.output(
             "--samples",
             metavar="FILE",
             help="Keep the samples there; a stopped bench goes on from it.",
-            rich_help_panel=shared.OUTPUT,
         ),
     ] = None,
     fresh: Annotated[
-        bool,
-        typer.Option(
-            "--fresh",
-            help="Start over instead of going on with a stopped bench.",
-            rich_help_panel=shared.OUTPUT,
-        ),
+        bool, shared.output("--fresh", help="Start over instead of going on with a stopped bench.")
     ] = False,
-    color: Annotated[
-        ColourWish,
-        typer.Option("--color", help="Colour the table.", rich_help_panel=shared.OUTPUT),
-    ] = "auto",
+    color: Annotated[ColourWish, shared.output("--color", help="Colour the table.")] = "auto",
     quiet: shared.Quiet = False,
     machine: shared.Machine = shared.ANY_MACHINE,
 ) -> int:
-    """Measure strategies on your machine and your prompts: time, quality, and whether they are worth it.
+    """Measure strategies on your machine and your prompts: time, quality, and what is worth it.
 
     \b
     Examples:

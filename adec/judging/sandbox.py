@@ -1,4 +1,4 @@
-"""Runs commands and code that judge a reply: a process with limits on time, memory, files and output.
+"""Runs commands and code that judge a reply, with limits on time, memory, files and output.
 
 The limits hold for everything that the process starts. On Linux it also has no network, where the
 system lets a process without rights give it up. This keeps an honest but wrong program from
@@ -30,7 +30,8 @@ try:
     import resource
 except ImportError:
     resource = None
-for name, most in (("AS", memory), ("CPU", seconds), ("FSIZE", size), ("NOFILE", files), ("CORE", 0)):
+limits = {"AS": memory, "CPU": seconds, "FSIZE": size, "NOFILE": files, "CORE": 0}
+for name, most in limits.items():
     try:
         resource.setrlimit(getattr(resource, "RLIMIT_" + name), (most, most))
     except (AttributeError, ValueError, OSError):
@@ -143,7 +144,7 @@ def _output(process: subprocess.Popen[bytes], deadline: float, limits: Confineme
 
 
 def succeeds(command: str, reply: str, *, seconds: float = COMMAND.seconds) -> bool:
-    """Whether a command, split as a shell would, reads `reply` and exits with 0 within the limits."""
+    """Whether a command, split as a shell would, reads `reply` and exits with 0 in the sandbox."""
     limits = replace(COMMAND, seconds=seconds)
     try:
         status, _ = run_confined(shlex.split(command), reply.encode("utf-8", "replace"), limits)

@@ -67,7 +67,14 @@ class CommandVerifier:
             return Rating(None, f"the verifier {error}")
         if status == NOT_STARTED and not output:
             return Rating(None, f"the verifier {self.words[0]} cannot be started")
-        return read_score(output)
+        rating = read_score(output)
+        if status and rating.score is None:
+            # it may have needed more than the sandbox gives
+            limits_in_words = f"{limits.memory_bytes >> 30} GiB of memory and no network"
+            return Rating(
+                None, f"{rating.feedback}; it ended with {status}, with {limits_in_words}"
+            )
+        return rating
 
 
 def read_score(output: bytes) -> Rating:

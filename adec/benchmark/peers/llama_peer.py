@@ -22,8 +22,8 @@ from adec.engines.pair import Engines
 from adec.errors import EngineError
 
 ATTEMPTS = 4
-"""How often a program is run until it prints its times: llama.cpp writes its log from another thread,
-and loses the end of it in about 4 of 100 runs."""
+"""Runs of a program until it prints its times. llama.cpp writes its log from another thread, and
+loses the end of it in about 4 of 100 runs."""
 SECONDS = 900.0
 """Longest run of one prompt, loading included."""
 _LOOK_SECONDS = 0.02
@@ -139,8 +139,12 @@ class LlamaPeer:
         with (folder / "out").open("w+b") as out, (folder / "log").open("w+b") as log:
             try:
                 process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=log, start_new_session=True
-                )  # fmt: skip
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=log,
+                    start_new_session=True,
+                )
             except OSError as error:
                 raise EngineError(f"{self._program} cannot be started: {error.strerror}") from error
             peak: int | None = None

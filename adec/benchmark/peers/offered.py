@@ -18,7 +18,7 @@ TRANSFORMERS: dict[str, str] = {
     "transformers": "transformers' generate, one token a forward",
     "transformers-assisted": "transformers' generate with assistant_model",
     "transformers-lookup": "transformers' generate with prompt_lookup_num_tokens",
-    "transformers-beam": "transformers' generate with as many beams as a searching row has candidates",
+    "transformers-beam": "transformers' generate with num_beams, as many as adadec's candidates",
 }
 PROGRAMS: dict[str, str] = {
     "llama-speculative-simple": "llama.cpp's program, drafts in a chain",

@@ -1,10 +1,13 @@
-"""List tasks whose dependence between the answer's words is known, after ParallelBench (arXiv 2510.04767).
+"""List tasks whose answers have words that depend on each other to a known degree.
 
-The measure is the conditional total correlation of the answer Y given the prompt X, C(Y|X) = sum_i H(Y_i|X) - H(Y|X),
-for a model that spreads its probability evenly over all right answers. Even a perfect model that writes all words at
-once is wrong by at least C nats; at C = 0 nothing is lost by parallel decoding. One-by-one decoders do not feel it.
+After ParallelBench (arXiv 2510.04767). The measure is the conditional total correlation of the
+answer Y given the prompt X, C(Y|X) = sum_i H(Y_i|X) - H(Y|X), for a model that spreads its
+probability evenly over all right answers. Even a perfect model that writes all words at once is
+wrong by at least C nats; at C = 0 parallel decoding loses nothing. Decoders that write one word at
+a time do not feel it.
 
-Different here: own wording and words, C computed by enumeration for each list, and `sort` means what it says.
+Different here: own wording and words, C computed by enumeration for each list, and `sort` means
+what it says.
 """
 
 from __future__ import annotations
@@ -55,9 +58,8 @@ def _task(index: int, kind: str, rng: Random) -> Task:
     text = " ".join(words)
     prompt = PROMPTS[kind].format(list=text, new=new, place=place + 1)
     match, answer = _expected(kind, words, new, place)
-    return Task(
-        index, prompt, GROUP, kind, match, answer, new, dependence_nats=total_correlation(kind, size)
-    )  # fmt: skip
+    nats = total_correlation(kind, size)
+    return Task(index, prompt, GROUP, kind, match, answer, new, dependence_nats=nats)
 
 
 def _expected(kind: str, words: list[str], new: str, place: int) -> tuple[Match, str]:

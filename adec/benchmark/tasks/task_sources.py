@@ -1,4 +1,4 @@
-"""Where tasks come from: the practice families, the dependence lists, or a user's file, by the words of `--task`."""
+"""Where tasks come from, by the words of `--task`: generated families, or a user's file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from adec.errors import UsageError
 from adec.practice.tasks import FAMILIES, problems
 
 GENERATED = 50
-"""Prompts of a generated task where none are asked for."""
+"""Prompts of a generated task where --prompts does not say how many."""
 
 
 @dataclass(frozen=True)
 class TaskSource:
-    """A stream of tasks that can be begun again, its length known."""
+    """A stream of tasks of known length that can be started anew."""
 
     name: str
     count: int
@@ -31,7 +31,7 @@ class TaskSource:
 
 
 def names() -> list[str]:
-    """The words that `--task` knows, beside files."""
+    """The words that `--task` knows, apart from files."""
     return [
         "practice",
         *(_word(family) for family in FAMILIES),
@@ -41,7 +41,10 @@ def names() -> list[str]:
 
 
 def find_source(words: Sequence[str], prompts: int | None, seed: int) -> TaskSource:
-    """The tasks that `words` name, one after the other; of each `prompts` at most. Raises UsageError."""
+    """The tasks that `words` name, one after the other, each with at most `prompts` prompts.
+
+    Raises UsageError.
+    """
     parts = [_source(word, prompts, seed) for word in words]
     if len(parts) == 1:
         return parts[0]
@@ -102,7 +105,7 @@ def _practice(seed: int, families: list[str]) -> Iterator[Task]:
 
 
 def _file(path: Path, prompts: int | None) -> TaskSource:
-    """Reads the whole file once: a broken line is told before anything runs."""
+    """Reads the whole file once, so that a broken line is reported before anything runs."""
     count = sum(1 for _ in islice(read_tasks(path), prompts))
     if not count:
         raise UsageError(f"the task file {path} has no prompts")
