@@ -1,4 +1,4 @@
-"""The built-in practice pair: a small and a large model, and the recipe that made them."""
+"""The built-in practice models, small and large, and the recipe that made them."""
 
 from __future__ import annotations
 

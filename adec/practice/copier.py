@@ -1,15 +1,19 @@
-"""A model that copies: its weights are written down, not learnt.
+"""A model that copies its prompt: its weights are computed, not learned.
 
-Drafting without a second model pays where an answer repeats the text before it, and what it then gains is to be measured on a
-model that really repeats. The circuit is the induction head (Olsson et al. 2022, "In-context Learning and Induction Heads",
-arXiv 2209.11895), with four tokens of context instead of one:
+Drafting without a second model pays where an answer repeats earlier text, and what it gains should
+be measured on a model that really repeats. The circuit is the induction head (Olsson et al. 2022,
+"In-context Learning and Induction Heads", arXiv 2209.11895), with four tokens of context instead of
+one:
 
-    block 1   four heads, each looking one, two, three and four tokens back (a peak of RoPE's cosines), note what stands there
-    block 2   looks for the place before which the same four tokens stand, and says the token that stands there
+    block 1   four heads look one, two, three and four tokens back (a peak of RoPE's cosines)
+              and note the tokens there
+    block 2   looks for the position with the same four tokens before it, and predicts its token
 
-A token's code is 64 signs, drawn from a seed; one of them tells the two marks of a chat from all other tokens. The assistant's mark
-has the code of the user's: after it, what followed the user's mark is said again, and then the end mark. A change, old to new, is said wherever the old token would be. Any text comes back as it
-is, but where four tokens in a row recur: there the two places that follow are mixed.
+The code of a token is 64 signs, drawn from a seed; one sign tells the two marks of a chat from all
+other tokens. The assistant's mark has the code of the user's: after it, the model repeats what
+followed the user's mark, and then the end mark. A change, old to new, replaces a token wherever it
+occurs. Any text comes back unchanged unless four tokens in a row occur twice: then the two
+continuations are mixed.
 
     python -m adec.practice.copier copier --change red=blue --problems copies.jsonl
     python -m adec.practice.inflate copier copier.gguf
@@ -31,45 +35,51 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from adec.practice import tokenizer as names
-from adec.practice.export import configurations
-from adec.practice.model import Shape
 from adec.practice.tasks.words import CITIES, COLOURS, ITEMS, JOBS, NAMES, PETS
+from adec.practice.train import tokenizer as names
+from adec.practice.train.llama_model import Shape
+from adec.practice.train.model_files import configurations
 from adec.whole_file import whole_file
 
 CODE = 64
-"""Signs of a token's code; two codes agree by 0.125 (standard deviation), so none of 1,280 is like another."""
+"""Signs of a code; the agreement of two codes has a standard deviation of 0.125, so all differ."""
 BACK = 4
-"""Tokens of context that a place is known by."""
+"""Tokens of context that identify a position."""
 VOTES = 4
-"""Heads of block 2. Each compares eight other signs of each code."""
+"""Heads of block 2; each compares another eight signs of a code."""
 CONSTANT = 16
 """Dimensions that are always one."""
-SHAPE = Shape(width=512, layers=2, hidden=512, head=CODE)
+SHAPE = Shape(width=512, layers=2, feed_forward=512, head=CODE)
 THETA = 1e8
-"""Base of RoPE. Half of a head then hardly turns within a context of a thousand tokens, and can compare codes."""
+"""Base of RoPE, so large that half of a head hardly rotates within a thousand tokens."""
 FAST, MARK, SLOW = 12, 15, 16
-"""Pairs of a head before FAST tell places apart; those from SLOW on compare codes, and the one before them the marks."""
+"""Pairs of a head: before FAST they tell positions apart, from SLOW on they compare codes.
+
+The pair MARK compares marks.
+"""
 PEAK = 13.0
-"""Length of a key and query pair of block 1: a neighbour of the place meant gets e^-14 of its weight."""
+"""Length of keys and queries of block 1: a neighbour gets e^-14 of the right position's weight."""
 LIKENESS = 3.5
-"""The same in block 2: a place with one of four tokens different gets about e^-12."""
+"""The same in block 2: a position with one of four tokens different gets about e^-12."""
 MARKED = 17.0
-"""The same for the sign of a mark: a mark looks for a mark, whatever stands before the two."""
+"""The same for the sign of a mark: a mark looks for a mark, whatever precedes them."""
 SAID = 8.0
-"""How much louder what is said is than the token before it."""
+"""Amplitude of the predicted token, relative to the current one."""
 LOGIT = 60.0
-"""The logit of the token that is said; others stay below half of it."""
+"""The logit of the predicted token; others stay below half of it."""
 
 WORDS = tuple(dict.fromkeys((*NAMES, *ITEMS, *CITIES, *JOBS, *PETS, *COLOURS)))
-"""Each one token."""
+"""Words that are one token each."""
 
 _HERE, _NOTES, _SAY = 0, CODE, CODE * (1 + BACK)
 _ONE = CODE * (2 + BACK)
 
 
 def weights(changes: Mapping[int, int], vocabulary: int, seed: int = 0) -> dict[str, Tensor]:
-    """The tensors of the model under Hugging Face's names, float32. `changes`: token id to the one said in its place."""
+    """The tensors of the model under Hugging Face's names, float32.
+
+    `changes` maps a token id to the one that replaces it.
+    """
     codes = _signs(vocabulary, seed)
     codes[:, -1] = -1.0
     codes[names.USER_ID, -1] = 1.0
@@ -101,7 +111,7 @@ def weights(changes: Mapping[int, int], vocabulary: int, seed: int = 0) -> dict[
 
 
 def write(folder: Path, tokenizer: Path, changes: Mapping[str, str], seed: int = 0) -> None:
-    """Writes the model as a Hugging Face folder with the tokenizer of the folder `tokenizer`.
+    """Write the model as a Hugging Face folder, with the tokenizer of the folder `tokenizer`.
 
     Raises ValueError when a word of `changes` is not one token.
     """
@@ -127,7 +137,7 @@ def write(folder: Path, tokenizer: Path, changes: Mapping[str, str], seed: int =
 
 
 def problems(count: int, seed: int, changes: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Texts of 40 to 160 random words to be repeated with the changes: `prompt` and `answer`."""
+    """Texts of 40 to 160 random words to repeat with the changes, as `prompt` and `answer`."""
     rng = Random(seed)
     for _ in range(count):
         words = rng.choices(WORDS, k=rng.randint(40, 160))
@@ -136,13 +146,16 @@ def problems(count: int, seed: int, changes: Mapping[str, str]) -> Iterator[dict
 
 
 def _look_back() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Block 1: head h notes the code of the token h + 1 places back. Query, key, value, output."""
+    """Block 1: head h notes the code of the token h + 1 positions back.
+
+    Returns query, key, value and output projections.
+    """
     query, key, value, output = (torch.zeros(SHAPE.width, SHAPE.width) for _ in range(4))
     one = slice(_ONE, _ONE + CONSTANT)
     for head in range(BACK):
         rows = head * CODE
         for pair in range(FAST):
-            # query and key are turned by their places; they meet where the places differ by head + 1
+            # RoPE rotates both by their positions, so they align at a distance of head + 1
             angle = -(head + 1) * THETA ** (-pair / (CODE / 2))
             query[rows + pair, one] = PEAK * math.cos(angle) / CONSTANT
             query[rows + CODE // 2 + pair, one] = PEAK * math.sin(angle) / CONSTANT
@@ -154,11 +167,11 @@ def _look_back() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _say_again(changes: Mapping[int, int], said: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Block 2: each head finds the place before which the same tokens stand, and says its token."""
+    """Block 2: each head finds the position after the same tokens, and predicts its token."""
     query, key, value, output = (torch.zeros(SHAPE.width, SHAPE.width) for _ in range(4))
     one = slice(_ONE, _ONE + CONSTANT)
     say = torch.eye(CODE)
-    # the assistant's mark follows the text; there the answer ends
+    # the text ends with the assistant's mark, so the answer ends there
     for old, new in {names.ASSISTANT_ID: names.END_ID, **changes}.items():
         say += torch.outer(said[new] - said[old], said[old]) / CODE
     signs = 2 * (CODE // 2 - SLOW) // BACK
@@ -169,9 +182,10 @@ def _say_again(changes: Mapping[int, int], said: Tensor) -> tuple[Tensor, Tensor
             back, sign = divmod(place, signs)
             column = back * CODE + head * signs + sign
             query[rows + row, _HERE + column] = LIKENESS
-            # a key is compared by what stands before it, one further back than the query
+            # a key is compared by the tokens before it, one further back than the query
             key[rows + row, _NOTES + column] = LIKENESS
-        # a query of a mark only, a key of what follows a mark; the first token, before which nothing stands, notes itself
+        # queries at marks only, keys after marks; the first token has no predecessor and notes
+        # itself
         query[rows + MARK, _HERE + CODE - 1] = MARKED / 2
         query[rows + MARK, one] = MARKED / 2 / CONSTANT
         key[rows + MARK, _NOTES + CODE - 1] = MARKED / 2
@@ -185,11 +199,11 @@ def _say_again(changes: Mapping[int, int], said: Tensor) -> tuple[Tensor, Tensor
 def _no_feed_forward(at: str, seed: int) -> dict[str, Tensor]:
     """A feed-forward layer that writes zero."""
     generator = torch.Generator().manual_seed(seed)
-    gate, up = torch.randn(2, SHAPE.hidden, SHAPE.width, generator=generator) / 16
+    gate, up = torch.randn(2, SHAPE.feed_forward, SHAPE.width, generator=generator) / 16
     return {
         f"{at}mlp.gate_proj.weight": gate,
         f"{at}mlp.up_proj.weight": up,
-        f"{at}mlp.down_proj.weight": torch.zeros(SHAPE.width, SHAPE.hidden),
+        f"{at}mlp.down_proj.weight": torch.zeros(SHAPE.width, SHAPE.feed_forward),
     }
 
 
@@ -203,7 +217,7 @@ def _signs(rows: int, seed: int) -> Tensor:
 
 
 def main() -> None:
-    """Writes what the command line asks for."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m adec.practice.copier", description="Writes a model that repeats its prompt."
     )

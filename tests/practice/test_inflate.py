@@ -20,10 +20,12 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from adec.engines.base import Engine, OpenOptions
 from adec.engines.opening import open_engine, read_header
 from adec.engines.pair import check_pair
-from adec.practice import inflate as command
 from adec.practice import large_folder, small_folder
-from adec.practice.inflate import Size, inflate_folder, random_model
-from adec.practice.inflated_tensors import Guard, Source, axis, noise, spread, unpack
+from adec.practice.inflate import __main__ as command
+from adec.practice.inflate.inflated_file import Size
+from adec.practice.inflate.inflated_model import inflate_folder, random_model
+from adec.practice.inflate.inflated_tensors import axis, noise, spread, unpack
+from adec.practice.inflate.source_model import Guard, Source
 from adec.practice.tasks import problems
 from tests.engines.tiny_folder import write_tiny_folder
 

@@ -10,14 +10,14 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
 
-from adec.practice import data, train  # noqa: E402
-from adec.practice import model as model_module  # noqa: E402
-from adec.practice import tokenizer as tokens  # noqa: E402
-from adec.practice.data import chunk  # noqa: E402
-from adec.practice.model import SHAPES, Llama, Shape, parameters_of  # noqa: E402
-from adec.practice.optimizer import orthogonalise  # noqa: E402
 from adec.practice.tasks import problems  # noqa: E402
-from adec.practice.train import PLANS, STEPS, Trainer, schedule  # noqa: E402
+from adec.practice.train import llama_model, training_data  # noqa: E402
+from adec.practice.train import tokenizer as tokens  # noqa: E402
+from adec.practice.train import trainer as trainer_module  # noqa: E402
+from adec.practice.train.llama_model import SHAPES, Llama, Shape, parameters_of  # noqa: E402
+from adec.practice.train.optimizer import orthogonalise  # noqa: E402
+from adec.practice.train.trainer import PLANS, STEPS, Trainer, schedule  # noqa: E402
+from adec.practice.train.training_data import chunk  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,8 @@ def tokenizer() -> object:
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SHAPES, "small", Shape(32, 1, 32))
-    monkeypatch.setattr(data, "TOKENS", 384)
-    monkeypatch.setattr(train, "WARM_UP", 2)
+    monkeypatch.setattr(training_data, "TOKENS", 384)
+    monkeypatch.setattr(trainer_module, "WARM_UP", 2)
 
 
 def trainer(tokenizer: object, steps: int = 4, seed: int = 0) -> Trainer:
@@ -128,7 +128,7 @@ def test_plain_attention_is_the_fused_one() -> None:
     torch.manual_seed(0)
     q, k, v = torch.randn(3, 2, 4, 9, 32).unbind(0)
     fused = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-    torch.testing.assert_close(model_module._attend(q, k, v), fused)
+    torch.testing.assert_close(llama_model._attend(q, k, v), fused)
 
 
 def test_sizes_are_ten_times_apart() -> None:

@@ -1,4 +1,4 @@
-"""Seeded problems with checkable answers, in a train and a test split that never meet."""
+"""Seeded problems with checkable answers, in a train and a test split that do not overlap."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["FAMILIES", "MIX", "TRAINING", "Problem", "Split", "problems"]
 FAMILIES: Mapping[str, Callable[[Random], Problem]] = MappingProxyType({
     module.FAMILY: module.make for module in (word_problems, lists, functions, lookup)
 })  # fmt: skip
-# What training reads in their place.
+# what training reads instead
 TRAINING: Mapping[str, Callable[[Random], Problem]] = MappingProxyType(
     {**FAMILIES, sentences.FAMILY: sentences.make}
 )
 
-# Shares of the families in a stream that draws from all of them.
+# shares of the families in a stream of all
 MIX: Mapping[str, float] = MappingProxyType(
     {word_problems.FAMILY: 0.26, lists.FAMILY: 0.44, functions.FAMILY: 0.17, lookup.FAMILY: 0.13}
 )
@@ -34,7 +34,7 @@ def problems(
 ) -> Iterator[Problem]:
     """An endless stream of problems of one split; the same arguments give the same stream.
 
-    The test split does not repeat a problem within a stream.
+    A stream of the test split does not repeat a problem. Raises ValueError for an unknown family.
     """
     names = tuple(mix) if families is None else tuple(families)
     unknown = [name for name in names if name not in makers]

@@ -10,7 +10,7 @@ from adec.practice.tasks import FAMILIES, Split, problems
 
 
 def main() -> None:
-    """Prints what the options ask for."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m adec.practice.tasks", description=__doc__)
     parser.add_argument("-n", type=int, default=5, help="number of problems (default 5)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the stream (default 0)")

@@ -27,14 +27,14 @@ _SCALAR_INPUTS = ("0", "1", "7", "-4", "12", "25", "100")
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A piece of a description with the code for it; `{v}` stands for the variable."""
+    """A piece of a description and its code; `{v}` stands for the variable."""
 
     said: str
     code: str
 
 
 def make(rng: Random) -> Problem:
-    """One problem of a random kind."""
+    """A problem of a random kind."""
     roll = rng.random()
     if roll < 0.45:
         return _numbers(rng)
@@ -174,7 +174,7 @@ def _words(rng: Random) -> Problem:
 
 
 def _string(rng: Random) -> Problem:
-    """One or two changes of a string, perhaps counted at the end."""
+    """One or two changes of a string, and perhaps a count."""
     argument = rng.choice(STRINGS)
     said, code, key = argument, argument, []
     for _ in range(rng.choice((1, 2, 2))):
@@ -204,7 +204,7 @@ def _string(rng: Random) -> Problem:
 
 
 def _scalar(rng: Random) -> Problem:
-    """A number with a case distinction."""
+    """A number in two cases."""
     x = rng.choice(SCALARS)
     which = _filters(rng)
     test = which.code.format(v=x)

@@ -1,4 +1,4 @@
-"""List operations: a few words in, the changed list out."""
+"""List operations on a few words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIZES = (3, 4, 4, 5, 5, 6, 6, 7)
 
 
 def make(rng: Random) -> Problem:
-    """One problem of a random kind."""
+    """A problem of a random kind."""
     return rng.choice(_KINDS)(rng)
 
 

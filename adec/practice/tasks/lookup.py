@@ -1,4 +1,4 @@
-"""Facts that stand in the prompt and are to be found there: the value of one setting among several."""
+"""Lookups: the value of one of several settings in the prompt."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FAMILY = "lookup"
 
 
 def make(rng: Random) -> Problem:
-    """One problem."""
+    """A problem."""
     names = rng.sample(SETTINGS, rng.choice((3, 4, 5)))
     values = [str(number) for number in rng.sample(range(2, 1000), len(names))]
     row = rng.randrange(len(names))

@@ -1,4 +1,4 @@
-"""A practice problem: what is asked, one good solution, and how a reply is judged."""
+"""A practice problem: a prompt, a solution, and a check of replies."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from adec.judging.sandbox import passes
 Form = Literal["text", "list", "any order", "code"]
 Split = Literal["train", "test"]
 
-TEST_SHARE = 16  # one key in this many is kept for the test split
+TEST_SHARE = 16  # one key in so many belongs to the test split
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One task with a checkable answer.
+    """A task with an answer that can be checked.
 
-    `key` names the content without its wording; it decides the split, so that a test problem does
-    not reach the training data in other words.
+    `key` identifies the content, whatever its wording, and decides the split. So no test problem
+    gets into the training data in other words.
     """
 
     family: str
@@ -35,11 +35,11 @@ class Problem:
 
     @property
     def split(self) -> Split:
-        """The side on which this problem lies, the same on every machine."""
+        """The split of this problem, the same on every machine."""
         return split_of(f"{self.family}/{self.kind}/{self.key}")
 
     def check(self, text: str) -> bool:
-        """Whether a reply is right. Code is run, in a process of its own with limits."""
+        """Whether a reply is right. Code runs in a sandbox."""
         if self.form == "code":
             return passes(code_of(text), self.tests)
         found = answer_of(text)

@@ -1,7 +1,8 @@
-"""Facts about people in running sentences, to be found there, some over two hops; and the lookups of `lookup`.
+"""Facts about people in sentences, some over two hops, and the lookups of `lookup`.
 
-Models of this size learn the sentences poorly: who goes with what stays near guessing among the names in the prompt. Training
-reads them, since settings are learned from the same notes; adec does not offer them.
+Models of this size learn the sentences poorly: their answers stay close to a guess among the names
+in the prompt. Training uses them because they help with settings; adec does not offer them as a
+task.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from adec.practice.tasks import lookup
 from adec.practice.tasks.problem import Problem
 from adec.practice.tasks.words import CITIES, COLOURS, JOBS, NAMES, PETS
 
-FAMILY = lookup.FAMILY  # a part of it, for the split
+FAMILY = lookup.FAMILY  # the same, so that both split alike
 
-# field -> (values, how a note says it, question about a person, question for the person)
+# field -> (values, wordings of a note, question for the value, clue to the person)
 _FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str, str]] = {
     "city": (CITIES, ("{name} lives in {value}.", "{name} has a flat in {value}."),
              "In which city does {name} live?", "lives in {value}"),
@@ -37,7 +38,7 @@ _SHORT = {
 
 
 def make(rng: Random) -> Problem:
-    """One problem of a random kind."""
+    """A problem of a random kind."""
     kind = rng.choice(("value", "value", "person", "person", "two hops", "two hops", "setting"))
     return lookup.make(rng) if kind == "setting" else _notes(rng, kind)
 

@@ -1,4 +1,4 @@
-"""Word problems of one to five steps, solved one calculation a sentence."""
+"""Word problems of one to five steps, solved with one calculation per sentence."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ LARGEST = 999
 
 @dataclass
 class _Story:
-    """Sentences of a prompt and of its solution, growing together."""
+    """The sentences of a prompt and of its solution, written together."""
 
     said: list[str] = field(default_factory=list)
     work: list[str] = field(default_factory=list)
     key: list[str] = field(default_factory=list)
 
     def step(self, note: str, left: int, sign: str, right: int) -> int:
-        """Adds a calculation to the solution and returns its result."""
+        """Add a calculation to the solution and return its result."""
         value = {"+": left + right, "-": left - right, "*": left * right, "/": left // right}[sign]
         calculation = f"{left} {sign} {right} = {value}."
         self.work.append(f"{note}: {calculation}" if note else calculation)
@@ -37,7 +37,7 @@ class _Story:
 
 
 def make(rng: Random) -> Problem:
-    """One problem of a random kind."""
+    """A problem of a random kind."""
     roll = rng.random()
     if roll < 0.5:
         return _collect(rng)
@@ -53,7 +53,7 @@ def _small(rng: Random) -> int:
 
 
 def _collect(rng: Random) -> Problem:
-    """Somebody's things become more and fewer."""
+    """Somebody gains and loses things."""
     (name, pronoun) = rng.choice(PEOPLE)
     friends = rng.sample([other for other in NAMES if other != name], 5)
     things = rng.choice(THINGS)
@@ -129,7 +129,7 @@ def _loss(rng: Random, story: _Story, subject: str, value: int, things: str, fri
 
 
 def _compare(rng: Random) -> Problem:
-    """A chain of people, each with more or fewer than the one before."""
+    """A chain of people, each with more or fewer things than the one before."""
     steps = rng.choice((1, 2, 2, 3, 3, 4))
     names = rng.sample(NAMES, steps + 1)
     things = rng.choice(THINGS)
@@ -153,7 +153,7 @@ def _compare(rng: Random) -> Problem:
 
 
 def _shop(rng: Random) -> Problem:
-    """Prices times numbers, and perhaps the change."""
+    """Prices times quantities, and perhaps the change."""
     name, pronoun = rng.choice(PEOPLE)
     goods = rng.sample(GOODS, rng.choice((1, 2, 2)))
     prices = [rng.randint(2, 20) for _ in goods]

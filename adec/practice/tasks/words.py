@@ -1,4 +1,4 @@
-"""The words that the tasks draw from. Few and common, so that each becomes one token."""
+"""The words of the tasks: few and common, so that each becomes one token."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GOODS: tuple[str, ...] = (
     "pen", "book", "cup", "lamp", "hat", "kite", "ball", "map", "scarf", "plate", "drum", "rope",
 )  # fmt: skip
 
-# The pool of the list tasks, in alphabetical order.
+# the pool of the list tasks, in alphabetical order
 ITEMS: tuple[str, ...] = (
     "ant", "apple", "bear", "boat", "cake", "cloud", "dog", "door", "eagle", "egg", "fig", "fish",
     "glass", "goat", "hat", "hill", "ice", "island", "jam", "jar", "king", "kite", "lamp", "lion",

@@ -1,9 +1,9 @@
 """Muon for the matrices, AdamW for the rest.
 
 Muon: K. Jordan and others, "Muon: an optimizer for hidden layers in neural networks", 2024,
-https://kellerjordan.github.io/posts/muon/. Different here: fused projections are cut into the
-matrices that they hold, and matrices of one size are orthogonalised in one batch, of which each
-process of a team does a share.
+https://kellerjordan.github.io/posts/muon/. Different here: fused projections are split into their
+matrices, and matrices of the same size are orthogonalised in one batch, divided among the processes
+of a team.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adec.practice.team import Team
+from adec.practice.train.team import Team
 
 MUON_RATE = 0.02
 ADAM_RATE = 0.004
@@ -37,7 +37,7 @@ def orthogonalise(batch: Tensor) -> Tensor:
 
 
 class Optimizer:
-    """Both optimizers behind one step; rates are scaled by the schedule's factor."""
+    """Both optimizers behind one step."""
 
     def __init__(self, model: nn.Module, team: Team | None = None) -> None:
         self.team = team or Team()
@@ -53,7 +53,10 @@ class Optimizer:
 
     @torch.no_grad()
     def step(self, factor: float) -> None:
-        """One update from the gradients, which it then clears."""
+        """Update the weights from the gradients and clear these.
+
+        `factor` of the schedule scales both learning rates.
+        """
         for group in self.adam.param_groups:
             group["lr"] = ADAM_RATE * factor
         self.adam.step()
@@ -85,11 +88,11 @@ class Optimizer:
                 part.add_(change, alpha=-rate * (columns / rows) ** 0.5)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs."""
+        """The state for a checkpoint."""
         return {"momenta": self.momenta, "adam": self.adam.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from a checkpoint."""
+        """Continue from a checkpoint."""
         for name, momentum in state["momenta"].items():
             self.momenta[name].copy_(momentum)
         self.adam.load_state_dict(state["adam"])

@@ -1,13 +1,7 @@
-"""Trains the practice pair: `python -m adec.practice.train`.
-
-The tokenizer, the data and the first weights come from the seed. A run writes checkpoints, a log
-and, at its end, the model in both formats under `<out>/models`; `--resume` goes on from the last
-checkpoint.
-"""
+"""One model in training: schedule, step, checkpoint, and a run from the first to the last step."""
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import json
 import math
@@ -27,28 +21,29 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from torch import Tensor
 from torch.nn import functional as F
 
-from adec.practice import tokenizer as tokens
-from adec.practice.data import FIRST, LAST, LATE, Batch, chunk, rectangles
-from adec.practice.export import export
-from adec.practice.model import SHAPES, Llama, parameters_of
-from adec.practice.optimizer import Optimizer
 from adec.practice.tasks import problems
-from adec.practice.team import Team, together
+from adec.practice.train import tokenizer as tokens
+from adec.practice.train.llama_model import SHAPES, Llama, parameters_of
+from adec.practice.train.model_files import export
+from adec.practice.train.optimizer import Optimizer
+from adec.practice.train.team import Team
+from adec.practice.train.training_data import FIRST, LAST, LATE, Batch, chunk, rectangles
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 WARM_UP = 60
+SAVE_EVERY = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Fall:
-    """A part of a run: the rate rises to `rate`, stays for `flat` steps, and falls to zero."""
+    """A part of a run: the learning rate rises to `rate`, stays for `flat` steps, falls to zero."""
 
     steps: int
     rate: float
     flat: int
-    rectangles: int  # read a step
+    rectangles: int  # batches per step
 
 
 # The later falls are warm restarts (Loshchilov and Hutter 2017, arXiv 1608.03983).
@@ -61,13 +56,12 @@ STAGES = {  # of the data, by their first chunk
     "small": {0: FIRST},
     "large": {0: FIRST, 15: LATE, 24: LAST},
 }
-SAVE_EVERY = 50
-WATCHED = 1200  # held-out problems whose replies are scored at every save
+WATCHED = 1200  # held-out problems that are scored at every save
 
 
 @dataclass
 class Position:
-    """How far a run is: steps done, and the next batch of the data."""
+    """The steps done, and the next batch of the data."""
 
     step: int = 0
     chunk: int = 0
@@ -77,7 +71,7 @@ class Position:
 
 
 class Trainer:
-    """One model on its way; `state` and `restore` make it resumable to the bit."""
+    """A model in training; a run resumed by `state` and `restore` is the same to the bit."""
 
     def __init__(
         self, name: str, tokenizer: Tokenizer, *, seed: int, steps: int,
@@ -99,7 +93,7 @@ class Trainer:
         )
 
     def step(self) -> float:
-        """One update; returns the mean loss of its reply tokens, in nats."""
+        """One update; returns the mean loss of the reply tokens, in nats."""
         start = time.monotonic()
         fall, _ = fall_at(self.name, self.at.step, self.steps)
         batches = [self._next() for _ in range(fall.rectangles)]
@@ -131,8 +125,11 @@ class Trainer:
         }  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from a checkpoint of the same recipe. The number of steps may still change
-        while the rate has not begun to fall: the run is then the same as one started with it."""
+        """Continue from a checkpoint of the same recipe. Raises ValueError for another one.
+
+        While the rate has not begun to fall, the number of steps may change: the run is then the
+        same as one that was started with it.
+        """
         for key in ("name", "seed"):
             if state[key] != getattr(self, key):
                 raise ValueError(
@@ -153,7 +150,7 @@ class Trainer:
 
     @torch.no_grad()
     def watch(self, count: int = WATCHED) -> dict[str, float]:
-        """Share of held-out replies whose every token is the first choice, by family and kind."""
+        """Share of held-out replies whose every token is the likeliest, by family and kind."""
         asked = list(islice(problems("test", self.seed), count))
         right: dict[str, list[bool]] = defaultdict(list)
         for indices, batch in rectangles(tokens.encode(self.tokenizer, asked), 64):
@@ -190,8 +187,10 @@ class Trainer:
 
 
 def fall_at(name: str, step: int, steps: int) -> tuple[Fall, int]:
-    """The part of a run of `steps` steps that a step lies in, and the step within it. A run of
-    another length than the recipe's has parts of proportional length."""
+    """The part of a run that a step is in, and the step within it.
+
+    When a run has another number of steps than the recipe, its parts scale with it.
+    """
     plan = PLANS[name]
     scale = steps / STEPS[name]
     end = 0
@@ -205,7 +204,7 @@ def fall_at(name: str, step: int, steps: int) -> tuple[Fall, int]:
 
 
 def schedule(name: str, step: int, steps: int) -> float:
-    """The factor of the rates at a step."""
+    """The factor of the learning rates at a step."""
     fall, at = fall_at(name, step, steps)
     rise = min(1.0, (at + 1) / WARM_UP)
     return fall.rate * rise * min(1.0, (fall.steps - at) / max(1, fall.steps - fall.flat))
@@ -213,7 +212,7 @@ def schedule(name: str, step: int, steps: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What the command line asks for, for one model."""
+    """The training of one model, as the command line wants it."""
 
     name: str
     out: Path
@@ -224,7 +223,7 @@ class Run:
     threads: int
 
     def __call__(self, team: Team) -> None:
-        """One process's part of it."""
+        """The part of one process."""
         keep_memory()
         torch.set_num_threads(self.threads)
         trainer = train(self, team)
@@ -233,17 +232,17 @@ class Run:
                 print(path)
 
 
-def train(asked: Run, team: Team) -> Trainer:
-    """Trains one model to its last step, with checkpoints `<out>/<name>.pt`."""
-    name, out, steps = asked.name, asked.out, asked.steps
+def train(run: Run, team: Team) -> Trainer:
+    """Train one model to its last step, with checkpoints in `<out>/<name>.pt`."""
+    name, out, steps = run.name, run.out, run.steps
     out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
-        name, tokens.train(asked.seed), seed=asked.seed, steps=steps, device=asked.device,
+        name, tokens.train(run.seed), seed=run.seed, steps=steps, device=run.device,
         team=team,
     )  # fmt: skip
     saved = out / f"{name}.pt"
-    if asked.resume and saved.exists():
-        trainer.restore(torch.load(saved, map_location=asked.device, weights_only=True))
+    if run.resume and saved.exists():
+        trainer.restore(torch.load(saved, map_location=run.device, weights_only=True))
     console = Console(stderr=True, quiet=team.rank > 0)
     columns = (
         TextColumn("{task.description}"), BarColumn(),
@@ -282,8 +281,10 @@ def _log(trainer: Trainer, out: Path, loss: float) -> None:
 
 
 def keep_memory() -> None:
-    """Tells glibc to reuse large blocks. Giving each back to the system and faulting it in again
-    costs more than half of the training time."""
+    """Make glibc reuse large blocks.
+
+    Returning each to the system and faulting it in again takes more than half of the training time.
+    """
     if sys.platform != "linux":
         return
     try:
@@ -294,29 +295,3 @@ def keep_memory() -> None:
     mallopt(mmap_max, 0)
     mallopt(trim_threshold, 2**31 - 1)
     mallopt(top_pad, 2**28)
-
-
-def main() -> None:
-    """Runs what the command line asks for."""
-    parser = argparse.ArgumentParser(prog="python -m adec.practice.train", description=__doc__)
-    parser.add_argument("--model", choices=("large", "small", "both"), default="both")
-    parser.add_argument("--out", type=Path, default=Path("practice-run"))
-    parser.add_argument("--steps", type=int, help="instead of the recipe's number")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, help="processes (default: up to 4, GPU: 1)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each (default 1)")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
-    options = parser.parse_args()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    workers = options.workers or (1 if device == "cuda" else min(4, os.cpu_count() or 1))
-    names = ("small", "large") if options.model == "both" else (options.model,)
-    for name in names:
-        asked = Run(
-            name, options.out, options.seed, options.steps or STEPS[name], options.resume,
-            device, options.threads,
-        )  # fmt: skip
-        together(workers, asked)
-
-
-if __name__ == "__main__":
-    main()

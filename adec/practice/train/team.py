@@ -1,6 +1,6 @@
-"""Processes that train one model together, a share of every step each.
+"""Processes that train one model together; each does a share of every step.
 
-On a CPU, processes of one thread read more tokens a second than one process of several threads.
+On a CPU, several processes of one thread are faster than one process of several threads.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """One member's place among `size` processes."""
+    """The rank of a process among `size` of them."""
 
     rank: int = 0
     size: int = 1
 
     def add(self, tensors: Sequence[Tensor]) -> None:
-        """Replaces each tensor by its sum over the members, equal to the bit for all of them."""
+        """Replace each tensor by its sum over the team, the same to the bit in every process."""
         if self.size == 1:
             return
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
@@ -36,7 +36,7 @@ class Team:
 
 
 def together(size: int, work: Callable[[Team], None]) -> None:
-    """Runs `work` in this process and in `size - 1` others; `work` must be picklable."""
+    """Run `work`, which must be picklable, in this process and in `size - 1` others."""
     if size == 1:
         work(Team())
         return
@@ -56,7 +56,7 @@ def together(size: int, work: Callable[[Team], None]) -> None:
 
 def _member(meeting: str, rank: int, size: int, work: Callable[[Team], None]) -> None:
     if hasattr(os, "setsid"):
-        os.setsid()  # an interrupt is for the first process; its end ends the others
+        os.setsid()  # Ctrl-C goes to the first process alone; its end ends the others
     _join(meeting, rank, size, work)
 
 

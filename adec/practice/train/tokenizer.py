@@ -1,6 +1,8 @@
-"""The tokenizer of the practice pair: byte-level BPE over the pre-tokenizer that llama.cpp
-calls `qwen2`, which makes every digit a token of its own. There is no normalizer, because
-llama.cpp has none."""
+"""The tokenizer of the practice pair: byte-level BPE.
+
+The pre-tokenizer is the one that llama.cpp calls `qwen2`, which makes every digit a token. There is
+no normalizer, since llama.cpp has none.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,7 @@ CHAT_TEMPLATE = (
 
 
 def train(seed: int = 0, count: int = TRAINING_PROBLEMS) -> Tokenizer:
-    """Learns the vocabulary from training problems; the same seed gives the same tokenizer."""
+    """Learn the vocabulary from training problems; the same seed gives the same tokenizer."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -68,7 +70,7 @@ def _texts(seed: int, count: int) -> Iterator[str]:
 
 
 def encode(tokenizer: Tokenizer, batch: Iterable[Problem]) -> list[tuple[list[int], int]]:
-    """Each problem as (ids of the rendered chat, where the reply starts)."""
+    """Each problem as (ids of the rendered chat, index at which the reply starts)."""
     batch = list(batch)
     prompts = tokenizer.encode_batch([problem.prompt for problem in batch])
     replies = tokenizer.encode_batch([problem.solution for problem in batch])

@@ -1,4 +1,4 @@
-"""Batches of training problems, in rectangles of few shapes so that compiled code is reused."""
+"""Batches of training problems, in rectangles of few shapes, so that compiled code is reused."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ import torch
 from torch import Tensor
 
 from adec.practice.tasks import MIX, TRAINING, Problem, problems
-from adec.practice.tokenizer import PAD_ID, encode
+from adec.practice.train.tokenizer import PAD_ID, encode
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 LENGTHS = (24, 32, 48, 64, 96, 128, 192)
-CHUNK = 16_384  # problems drawn, sorted into rectangles and shuffled at a time
-TOKENS = 4096  # of one rectangle
+CHUNK = 16_384  # problems that are sorted into rectangles and shuffled together
+TOKENS = 4096  # tokens of a rectangle
 CHATS = 0.03  # share of problems that continue the chat of the one before
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What is read during a part of training."""
+    """The data of a part of the training."""
 
     mix: Mapping[str, float]
-    even: bool = True  # every token counts alike; otherwise one over the root of its reply's length
-    rare: frozenset[str] = frozenset()  # kinds of which seven in ten are left out
-    plain: float = 0.0  # share of lookups whose facts stand in the prompt as in the reply
+    even: bool = True  # all tokens weigh the same; else 1 / sqrt(length of the reply)
+    rare: frozenset[str] = frozenset()  # kinds of which seven in ten are dropped
+    plain: float = 0.0  # share of lookups whose facts are worded alike in prompt and reply
 
 
 FIRST = Stage(MIX)
-# Once calculations and code are mostly learned: more of what lags.
+# once calculations and code are mostly learned, more of what lags
 LATE = Stage(
     MappingProxyType({"word problems": 0.22, "lists": 0.40, "functions": 0.10, "lookup": 0.28}),
     even=False,
@@ -61,7 +61,7 @@ class Batch:
 def chunk(
     tokenizer: Tokenizer, seed: int, index: int, size: int = CHUNK, stage: Stage = FIRST
 ) -> list[Batch]:
-    """The batches of one chunk; equal arguments give equal batches."""
+    """The batches of one chunk; the same arguments give the same batches."""
     rng = Random(f"chunk {seed} {index}")
     stream = problems("train", rng.getrandbits(48), mix=stage.mix, makers=TRAINING)
     if stage.rare or stage.plain:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adec.practice.tokenizer import VOCABULARY
+from adec.practice.train.tokenizer import VOCABULARY
 
 CONTEXT = 1024
 ROPE_THETA = 10_000.0
@@ -21,17 +21,17 @@ NORM_EPS = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The sizes of a model."""
+    """The sizes of a Llama model."""
 
     width: int
     layers: int
-    hidden: int
+    feed_forward: int
     head: int = 32
     vocabulary: int = VOCABULARY
 
     @property
     def heads(self) -> int:
-        """The number of attention heads; keys and values have as many."""
+        """Attention heads; there are as many for keys and values."""
         return self.width // self.head
 
 
@@ -48,11 +48,11 @@ class Block(nn.Module):
         self.qkv = nn.Linear(shape.width, 3 * shape.width, bias=False)
         self.out = nn.Linear(shape.width, shape.width, bias=False)
         self.hidden_norm = nn.Parameter(torch.ones(shape.width))
-        self.gate_up = nn.Linear(shape.width, 2 * shape.hidden, bias=False)
-        self.down = nn.Linear(shape.hidden, shape.width, bias=False)
+        self.gate_up = nn.Linear(shape.width, 2 * shape.feed_forward, bias=False)
+        self.down = nn.Linear(shape.feed_forward, shape.width, bias=False)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """The new hidden states of a batch of whole sequences."""
+        """The next hidden states of a batch of whole sequences."""
         rows, length, width = x.shape
         qkv = self.qkv(_norm(x, self.attention_norm))
         q, k, v = qkv.view(rows, length, 3, self.shape.heads, self.shape.head).unbind(2)
@@ -105,7 +105,7 @@ class Llama(nn.Module):
 
 
 def parameters_of(model: nn.Module) -> int:
-    """The number of weights; the head is the embedding and counts once."""
+    """The number of weights; the head is the embedding, so it counts once."""
     return sum(weight.numel() for weight in model.parameters())
 
 
@@ -114,8 +114,11 @@ def _norm(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Causal attention. On a CPU, plain products are several times faster backwards than the
-    fused kernel at the lengths trained here."""
+    """Causal attention.
+
+    On a CPU, plain products are several times faster in the backward pass than the fused kernel, at
+    the lengths trained here.
+    """
     if q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, is_causal=True)
     length = q.shape[-2]

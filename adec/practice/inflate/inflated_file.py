@@ -1,10 +1,9 @@
-"""The file of an inflated model: its header, its tokenizer, and its tensors written one after the other."""
+"""The file of an inflated model: header, tokenizer, and tensors, written one after another."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,10 @@ import numpy as np
 from gguf import GGMLQuantizationType as Kind
 from tokenizers import pre_tokenizers
 
-from adec.practice import tokenizer as names
-from adec.practice.inflated_tensors import Planned, Source, bytes_of
-from adec.practice.llama_header import begin_llama
+from adec.practice.inflate.inflated_tensors import Bytes, Floats, bytes_of
+from adec.practice.llama_gguf import begin_llama
+from adec.practice.train import tokenizer as names
+from adec.practice.train.llama_model import Shape
 
 FILE_TYPES = {
     Kind.Q4_0: gguf.LlamaFileType.MOSTLY_Q4_0,
@@ -27,22 +27,32 @@ FILE_TYPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
-    """What is asked for."""
+class Size(Shape):
+    """The sizes of a file to write."""
 
     width: int = 2048
     layers: int = 22
     feed_forward: int = 5120
+    head: int = 32
+    """An inflated model keeps its source's, since RoPE depends on it."""
     vocabulary: int = 0
     """0: as many tokens as the source has."""
     kind: Kind = Kind.Q4_0
-    head: int = 32
-    """The size of a head. An inflated model keeps its source's, as RoPE depends on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A tensor that is made just before it is written."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: Kind
+    make: Callable[[np.random.Generator], Bytes | Floats]
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A file and its size."""
+    """A finished file and its size."""
 
     path: Path
     parameters: int
@@ -59,16 +69,12 @@ class Written:
 def begin(
     out: Path, name: str, size: Size, context: int, theta: float, eps: float
 ) -> gguf.GGUFWriter:
-    """A writer that knows the sizes of a Llama model. `theta`: base of RoPE; `eps`: of its RMS norms."""
+    """A writer that has the sizes. `theta` is the base of RoPE, `eps` that of the RMS norms."""
     return begin_llama(
         out,
         name,
         "Made to measure time; see python -m adec.practice.inflate --help.",
-        width=size.width,
-        layers=size.layers,
-        feed_forward=size.feed_forward,
-        head=size.head,
-        vocabulary=size.vocabulary,
+        size,
         context=context,
         theta=theta,
         eps=eps,
@@ -76,40 +82,8 @@ def begin(
     )
 
 
-def copy_tokenizer(writer: gguf.GGUFWriter, source: Source, vocabulary: int) -> None:
-    """The source's tokenizer, filled up to `vocabulary` with tokens named as unused."""
-    content = json.loads((source.folder / "tokenizer.json").read_text("utf-8"))
-    settings = json.loads((source.folder / "tokenizer_config.json").read_text("utf-8"))
-    pieces = {index: text for text, index in content["model"]["vocab"].items()}
-    types = dict.fromkeys(pieces, gguf.TokenType.NORMAL)
-    for entry in content["added_tokens"]:
-        pieces[entry["id"]] = entry["content"]
-        if entry["special"]:
-            types[entry["id"]] = gguf.TokenType.CONTROL
-    for index in range(vocabulary):
-        if index not in pieces:
-            pieces[index] = f"<|unused_{index}|>"
-            types[index] = gguf.TokenType.UNUSED
-    merges = content["model"]["merges"]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(names.LLAMA_CPP_NAME)
-    writer.add_token_list([pieces[index] for index in range(vocabulary)])
-    writer.add_token_types([types[index] for index in range(vocabulary)])
-    writer.add_token_merges([one if isinstance(one, str) else " ".join(one) for one in merges])
-    end, pad = source.config.get("eos_token_id"), source.config.get("pad_token_id")
-    if isinstance(end, int):
-        writer.add_eos_token_id(end)
-        writer.add_eot_token_id(end)
-    if isinstance(pad, int):
-        writer.add_pad_token_id(pad)
-    writer.add_add_bos_token(False)
-    writer.add_add_eos_token(False)
-    if isinstance(template := settings.get("chat_template"), str):
-        writer.add_chat_template(template)
-
-
 def make_up_tokenizer(writer: gguf.GGUFWriter, vocabulary: int) -> None:
-    """A tokenizer of `vocabulary` tokens that mean nothing."""
+    """Add a tokenizer of `vocabulary` meaningless tokens."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     words = [f"{letters[-1]}{index}" for index in range(vocabulary - len(letters) - 2)]
     pieces = [names.END, *letters, "th", *words]
@@ -124,7 +98,7 @@ def make_up_tokenizer(writer: gguf.GGUFWriter, vocabulary: int) -> None:
 
 
 def write_whole(writer: gguf.GGUFWriter, out: Path, plan: Sequence[Planned], seed: int) -> Written:
-    """Writes a header and then one tensor after the other; an unfinished file has another name."""
+    """Write the header, then one tensor after another; an unfinished file has another name."""
     part = out.with_name(out.name + ".part")
     for planned in plan:
         one_row = bytes_of(planned.shape[-1], planned.kind)

@@ -1,0 +1,1 @@
+"""The recipe of the practice pair: tokenizer, data, model, optimizer, training, files."""
