@@ -1,4 +1,4 @@
-"""Ctrl-C: the first one asks the answer to end after the step at hand, the second one leaves at once."""
+"""Ctrl-C: the first one ends the answer after the current step, the second one leaves at once."""
 
 from __future__ import annotations
 

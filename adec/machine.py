@@ -1,4 +1,5 @@
-"""This machine: its processor, what of it this process may use, how busy it is, and what measured times depend on."""
+"""This machine: its processor, the share that this process may use, its load, and what measured
+times depend on."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from pathlib import Path
 from adec import __version__
 
 BUSY = 0.25
-"""Load per core, by others, from which a machine counts as busy."""
+"""Load per core from which a machine counts as busy."""
 
 _ENDS = 1 << 20
 _BACKENDS = {"gguf": "llama-cpp-python", "safetensors": "torch"}
@@ -20,7 +21,7 @@ _BACKENDS = {"gguf": "llama-cpp-python", "safetensors": "torch"}
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a profile was made. Field for field the keys of its [machine] table."""
+    """Where times were measured. The fields are the keys of a profile's [machine] table."""
 
     system: str
     processor: str
@@ -28,10 +29,10 @@ class Machine:
     adec: str
     backend: str
     threads: int | None = None
-    """Threads for one token and for batches; None: the engine's own choice."""
+    """Threads for forwards of one token, and below for larger ones; None: the engine's choice."""
     batch_threads: int | None = None
     load: float | None = None
-    """Load of the machine just before measuring, in running processes; None where the system does not say."""
+    """Processes that wanted to run just before measuring; None where the system does not say."""
 
 
 def this_machine(model_format: str) -> Machine:
@@ -47,7 +48,7 @@ def this_machine(model_format: str) -> Machine:
 
 
 def busy(machine: Machine) -> str | None:
-    """A sentence when others use this machine, so that times cannot be trusted; None when it is quiet."""
+    """A warning that times cannot be trusted since others use this machine; None if it is quiet."""
     if machine.load is None or machine.load <= BUSY * machine.cores:
         return None
     cores = "core" if machine.cores == 1 else "cores"
@@ -58,7 +59,7 @@ def busy(machine: Machine) -> str | None:
 
 
 def file_fingerprint(path: Path) -> str:
-    """Sixteen hex digits over a model's size, beginning and end: enough to notice another file, quick for any size.
+    """Sixteen hex digits over a model's size, beginning and end: quick, and enough to notice a change.
 
     Of a folder all weight files count. Raises OSError.
     """
@@ -98,7 +99,7 @@ def processor() -> str:
 
 
 def load_average() -> float | None:
-    """Processes that wanted to run in the last minute, on average; None where the system does not say."""
+    """Mean number of processes that wanted to run in the last minute; None where it is not known."""
     try:
         return os.getloadavg()[0]
     except (AttributeError, OSError):

@@ -8,7 +8,7 @@ from typing import Literal
 
 
 def user_profiles() -> Path:
-    """Folder of the user's own profiles. ADEC_HOME moves it, as it moves everything that adec keeps."""
+    """Folder of the user's own profiles. ADEC_HOME moves this and all else that adec keeps."""
     home = os.environ.get("ADEC_HOME")
     if home:
         return Path(home).expanduser() / "profiles"
@@ -28,7 +28,7 @@ def user_config() -> Path:
 
 
 def kept_folder(what: Literal["cost", "history", "calibration", "bench"]) -> Path:
-    """A folder of what adec keeps for itself: a history is the user's data, the others are made again when lost."""
+    """A folder of adec's own. A history is the user's data; the others are made again when lost."""
     home = os.environ.get("ADEC_HOME")
     if home:
         return Path(home).expanduser() / what

@@ -13,9 +13,9 @@ from typing import TextIO
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[TextIO]:
-    """A stream that takes the place of `path` when the block ends; a failure in it leaves `path` as it was.
+    """A stream that replaces `path` when the block ends. If the block fails, `path` stays as it was.
 
-    What is no regular file (`/dev/stdout`, a pipe) is written to as it is. Raises OSError.
+    Anything but a regular file (`/dev/stdout`, a pipe) is written to directly. Raises OSError.
     """
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
         with path.open("w", encoding="utf-8", errors="replace") as stream:

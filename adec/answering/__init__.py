@@ -1,1 +1,1 @@
-"""From names to an answer: what was chosen, what is possible, loaded models, and text at both ends."""
+"""From names to an answer: the choice, the plan, loaded models, and text at both ends."""

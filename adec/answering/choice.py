@@ -1,4 +1,5 @@
-"""The automatic choice of a strategy: a profile's recommendation, as far as it is proved; without one, exact speculation."""
+"""Which strategy runs when none is named: what a profile recommends and has proved, else an exact
+one."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adec.decoding import settings as setting_values
-from adec.decoding.registry import Method, remaining
+from adec.decoding.registry import Method, default_method
 from adec.engines.base import ModelHeader
 from adec.errors import UsageError
 from adec.events.records import Role
@@ -16,28 +17,28 @@ from adec.profiles.schema import Budget, Profile
 
 @dataclass(frozen=True)
 class Choice:
-    """Which models and which strategy, as a person names them. Nothing named means the built-in pair."""
+    """Models and strategy as a person names them. Naming nothing means the built-in pair."""
 
     pair: str | None = None
     small: str | None = None
     large: str | None = None
     model: str | None = None
     strategy: str | None = None
-    """None or "auto": as the profile recommends, or as an assignment names it."""
+    """None or "auto": the one that the profile recommends, or that an assignment names."""
     assignments: tuple[str, ...] = ()
     keep: float | None = None
-    """The least quality that an automatic choice must have proved; 1: exact."""
+    """Quality that an automatic choice must have proved, 0 to 1; 1 means exact."""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A strategy by name."""
+    """The strategy that was chosen, by name."""
 
     strategy: str
     settings: Mapping[str, Any] | None = None
-    """Its settings, where they are not those of the profile's table of that name."""
+    """Its settings; None: those in the profile's table of that name."""
     remark: str | None = None
-    """Why it is not what was asked for."""
+    """Why it is not what the user wanted."""
     hint: str | None = None
     """Advice for a person at a terminal."""
 
@@ -45,10 +46,11 @@ class Chosen:
 def choose_strategy(
     choice: Choice, profile: Profile | None, models: Mapping[Role, ModelHeader]
 ) -> Chosen:
-    """The strategy, and what is worth saying about the choice.
+    """Choose a strategy and say what is worth saying about the choice.
 
-    A strategy that is named counts, in `--strategy` or in a setting. Else a profile decides, as far as it has proved what `--keep`
-    asks for. Without one it is exact speculation, which stops by itself where it does not pay. Raises UsageError.
+    A strategy named by `--strategy` or by a setting wins. Otherwise a profile decides, as far as it
+    has proved what `--keep` demands. Without one it is the registry's default, which is exact. Raises
+    UsageError.
     """
     if choice.keep is not None and not 0 < choice.keep <= 1:
         raise UsageError(f"--keep {choice.keep} is not above 0 and at most 1", hint="1 means exact")
@@ -61,7 +63,7 @@ def choose_strategy(
         return Chosen(choice.strategy)
     if len(named) == 1 and choice.strategy is None and choice.keep is None:
         return Chosen(named[0])
-    exact = "speculate" if "speculate" in remaining(models) else "plain"
+    exact = default_method(models).name
     if profile is None or (profile.recommended is None and profile.choice is None):
         words = "SMALL LARGE" if "small" in models else "MODEL"
         missing = (
@@ -95,7 +97,7 @@ def choose_strategy(
 
 
 def is_proved(profile: Profile, method: Method, settings: Any) -> bool:
-    """Whether the profile's budget was proved for this strategy with these very settings."""
+    """Whether the profile proved its budget for this strategy with exactly these settings."""
     budget = profile.budget
     if budget is None or not budget.proved or budget.strategy != method.name:
         return False

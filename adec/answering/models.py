@@ -1,4 +1,4 @@
-"""From a person's word for a model to its path."""
+"""Finds the model that a name on the command line means."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from adec import practice
 from adec.errors import ModelFileError
 
 PRACTICE = "practice:"
-"""Prefix of the built-in models: practice:small, practice:large, and the same with -torch for the folders."""
+"""Prefix of the built-in models: practice:small and practice:large, with -torch for the folders."""
 
 
 def locate(name: str) -> Path:
-    """The path that a user's word for a model means. Raises ModelFileError when nothing is there."""
+    """The path that `name` means. Raises ModelFileError when nothing is there."""
     if name.startswith(PRACTICE):
         shipped: Mapping[str, Path] = {
             "small": practice.small_gguf(),

@@ -1,4 +1,5 @@
-"""What a person names, resolved and found possible before any weights are loaded: models, strategy, settings, profile."""
+"""Turns what a person names into a plan: models, strategy, settings and profile, all checked before
+any weights are loaded."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ DEFAULT_PAIR = "practice"
 
 @dataclass(frozen=True)
 class Plan:
-    """A choice, resolved and found possible, with no weights loaded yet."""
+    """A choice that was resolved and can run. No weights are loaded yet."""
 
     models: Mapping[Role, ModelHeader]
     """By role; "large" is always there."""
@@ -33,18 +34,18 @@ class Plan:
     settings: Any
     profile: Profile | None
     remarks: tuple[str, ...]
-    """Lines worth showing: what differs but does not hinder."""
+    """Things worth a line that do not keep it from running."""
     hint: str | None = None
     """Advice for a person at a terminal."""
     curves: Curves | None = None
-    """Forward times that a profile measured on this machine; None: a strategy measures what it needs."""
+    """Forward times that a profile measured here; None: the strategy measures what it needs."""
     bounded: bool = False
-    """Whether the strategy runs with the very settings, and on the very models, for which a budget was proved."""
+    """Whether a budget was proved for this strategy with these settings and these models."""
     threads: tuple[int, int] | None = None
-    """For one token and for several, as a profile found them best on this machine."""
+    """Threads for forwards of one token and of several, as a profile found them fastest here."""
 
     def with_strategy(self, name: str, assignments: tuple[str, ...] = ()) -> Plan:
-        """The same models with another strategy; nothing is read again. Raises UsageError or PairError."""
+        """The same models with another strategy. Raises UsageError or PairError."""
         method = find_method(name)
         check_method(method, self.models)
         choice = Choice(strategy=name, assignments=assignments)
@@ -56,7 +57,7 @@ class Plan:
 def plan(choice: Choice) -> Plan:
     """Find the models, read their headers, and check that the strategy can run on them.
 
-    Raises UsageError, ProfileError, ModelFileError or PairError, each before any weights are loaded.
+    Raises UsageError, ProfileError, ModelFileError or PairError.
     """
     profile, small_name, large_name = _models(choice)
     models = {"large": read_header(locate(large_name))}
@@ -75,8 +76,8 @@ def plan(choice: Choice) -> Plan:
         try:
             remarks += check_pair(models["small"], models["large"])
         except PairError as error:
-            # whoever named two models and no strategy wants both of them
-            if method.pair or method.name == "plain" or choice.strategy in (None, "auto"):
+            # a user who names two models and no strategy wants both of them
+            if method.pair or method.yardstick or choice.strategy in (None, "auto"):
                 raise
             del models["small"]
             remarks.append(f"going on without the small model: {error.message}")
@@ -92,7 +93,8 @@ def plan(choice: Choice) -> Plan:
         void = "its thresholds and times are" if others else "its times are"
         more = f" (and {len(stale) - 1} more)" if len(stale) > 1 else ""
         remarks.append(
-            f"profile {profile.name} is stale: {stale[0]}{more}; {void} not to be trusted, calibrate anew"
+            f"profile {profile.name} is stale: {stale[0]}{more}; "
+            f"{void} not to be trusted, calibrate anew"
         )
     single, several = profile.machine.threads, profile.machine.batch_threads
     return Plan(
@@ -109,7 +111,7 @@ def plan(choice: Choice) -> Plan:
 
 
 def _models(choice: Choice) -> tuple[Profile | None, str | None, str]:
-    """(profile, small model, large model) as names."""
+    """The profile, and the names of the small and the large model."""
     given = [choice.pair is not None, bool(choice.small or choice.large), choice.model is not None]
     if sum(given) > 1:
         raise UsageError(
@@ -137,7 +139,7 @@ def _settings(
     profile: Profile | None,
     chosen: Mapping[str, Any] | None = None,
 ) -> Any:
-    """The method's settings: those `chosen`, else those that the profile fitted, with what was assigned over them."""
+    """`chosen`, or else what the profile fitted, overridden by the user's assignments."""
     assigned = setting_values.parse_assignments(choice.assignments)
     idle = [name for name in assigned if name != method.name]
     if idle:

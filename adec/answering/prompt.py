@@ -1,8 +1,8 @@
-"""From what a person typed to the ids that a model reads: chat templates, rendered in a sandbox, and encoding.
+"""Turns what a person typed into the ids that a model reads.
 
-A chat template comes with the model file and is hostile input: it sees nothing but the messages, its loops and its
-repetitions are bounded. What the person typed is hostile to the template: a control token's name inside it stays plain
-text.
+A chat template comes with the model file and is hostile input: it is rendered in a sandbox, sees
+nothing but the messages, and its loops and repetitions are bounded. The user's text is hostile to
+the template: the name of a control token in it stays plain text.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from adec.engines.vocabulary import Vocabulary
 from adec.errors import UsageError
 
 TEMPLATE_BYTES = 512 * 1024
-"""Longest chat template that is rendered; the longest in use are a tenth of it."""
+"""Longest chat template that is rendered, ten times the longest in use."""
 
 LOOP_ROUNDS = 100_000
-"""Rounds of all `range` loops of one rendering together."""
+"""Rounds of `range` loops in one rendering, all loops together."""
 
 
 def encode_prompt(
     engine: Engine, text: str, *, system: str | None = None, raw: bool = False
 ) -> tuple[list[int], str]:
-    """(ids, the text they stand for). With a chat template and not `raw`, the text becomes a user's message.
+    """Encode a prompt; returns the ids and the text that they stand for.
 
-    Raises UsageError when the template refuses or misbehaves, when --system has no place to go, or when nothing
+    Unless `raw`, a model with a chat template gets `text` as a user's message. Raises UsageError
+    when the template refuses or misbehaves, when `system` has no place to go, or when nothing
     is left to read.
     """
     text = printable(text)
@@ -50,18 +51,19 @@ def encode_prompt(
 
 
 def printable(text: str) -> str:
-    """The text with lone surrogates, which no encoder takes, replaced by U+FFFD."""
+    """Replace lone surrogates, which no encoder takes, by U+FFFD."""
     return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
 
 
 def render_chat(template: str, messages: list[dict[str, str]], vocabulary: Vocabulary) -> str:
-    """The template's text for `messages` and the start of an answer. Raises UsageError."""
+    """Render `messages` and the start of an answer. Raises UsageError."""
     from jinja2 import TemplateError
     from jinja2.exceptions import SecurityError
 
     if len(template) > TEMPLATE_BYTES:
         raise UsageError(
-            f"the model's chat template has {len(template):,} characters, {TEMPLATE_BYTES:,} at most",
+            f"the model's chat template has {len(template):,} characters, "
+            f"{TEMPLATE_BYTES:,} at most",
             hint="use --raw",
         )
     try:
@@ -102,7 +104,7 @@ def _encode_chat(
     names = [vocabulary.pieces[token].decode("utf-8", "replace") for token in vocabulary.control]
     if not any(name and name in content for name in names for _, content in contents):
         return engine.tokenizer.encode(rendered, special=True), rendered
-    # a control token's name in what the person typed: encode the template's parts and the contents apart
+    # the user typed a control token's name: encode the template's parts apart from the contents
     marks = {f"\u2063adec{i}\u2063": content for i, (_, content) in enumerate(contents)}
     messages = [
         {"role": role, "content": mark} for (role, _), mark in zip(contents, marks, strict=True)
@@ -117,7 +119,7 @@ def _encode_chat(
 
 
 def _split(text: str, marks: list[str]) -> Iterator[str]:
-    """The text's parts between marks, and the marks."""
+    """Split a text at marks; the marks are yielded, too."""
     while text:
         found = [(text.index(mark), mark) for mark in marks if mark in text]
         if not found:
@@ -155,7 +157,7 @@ def _environment() -> Any:
             return super().call_binop(context, operator, left, right)
 
     class Generation(Extension):
-        """`{% generation %}`, with which some templates mark the answer for training: its body, as it is."""
+        """`{% generation %}`, by which templates mark the answer for training: its body as is."""
 
         tags = {"generation"}  # noqa: RUF012
 

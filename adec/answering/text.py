@@ -21,7 +21,7 @@ _UNKNOWN = "\N{REPLACEMENT CHARACTER}".encode()
 
 
 class TextStream:
-    """Fills `Token.text`, and the texts of drafted trees and of candidates that were compared, in the steps of one answer.
+    """Fills in the texts of one answer's steps: of tokens, drafted trees and candidates.
 
     Control and end tokens add no text; bytes that cannot become valid UTF-8 become U+FFFD at once,
     those still incomplete at the end in `finish`. Of several stop strings the one that is complete
@@ -80,14 +80,14 @@ class TextStream:
         return self._release()
 
     def _is_single(self, step: Step) -> bool:
-        """Whether this is the usual case, in which nothing has to wait: one token, no stop strings."""
+        """Whether nothing can have to wait: one token, no stop strings. This is the usual case."""
         waits = self._waiting or self._stop or step.detail is not None
         return not waits and len(step.tokens) == 1
 
     def _add_single(self, step: Step) -> list[Step]:
         """`add` for the usual case, in a fifth of the time.
 
-        A large model's forward leaves no cache warm, so that every object touched between two forwards costs.
+        A large model's forward leaves no cache warm, so every object touched between two counts.
         """
         (token,) = step.tokens
         if token.id in self._silent:
@@ -126,7 +126,7 @@ class TextStream:
         return b"".join(pieces).decode("utf-8", "replace")
 
     def _named(self, step: Step) -> Step:
-        """The step with its tree's texts: each node's own bytes, since a node may lie on no path that is ever read."""
+        """Add its tree's texts. Each node is decoded alone, as it may lie on no path ever read."""
         tree = step.detail
         if not isinstance(tree, TreeRecord) or tree.texts:
             return step
@@ -202,7 +202,7 @@ def text_of(vocabulary: Vocabulary, tokens: Iterable[int], stop: Sequence[str] =
 
 
 class _Waiting:
-    """A step and the texts of its tokens so far; tokens beyond them were never read and are
+    """A step and the texts of its tokens so far. Tokens without a text were never read: they are
     dropped."""
 
     __slots__ = ("step", "texts")

@@ -54,6 +54,8 @@ class Method:
     build: Callable[[Engines, Any, Aids], Strategy]
     uses: Needs = field(default_factory=dict)
     """Models that it uses where they are there and capable."""
+    yardstick: bool = False
+    """Whether it is what every other method is measured against."""
     whole_answers: bool = False
     """Whether it compares whole answers, which a verifier may score, and ends by itself when interrupted."""
     looks_ahead: bool = False
@@ -107,6 +109,7 @@ METHODS: dict[str, Method] = {
             needs={"large": frozenset()},
             uses={"small": frozenset()},
             build=_plain,
+            yardstick=True,
         ),
         Method(
             "speculate",
@@ -222,6 +225,11 @@ def find_method(name: str) -> Method:
     near = difflib.get_close_matches(name, METHODS, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(METHODS)}"
     raise UsageError(f"there is no strategy {name!r}", hint=hint)
+
+
+def default_method(models: Mapping[Role, ModelHeader]) -> Method:
+    """What runs when nothing says otherwise: exact speculation, plain where drafts cannot be undone."""
+    return METHODS["speculate" if "speculate" in remaining(models) else "plain"]
 
 
 def check_method(method: Method, models: Mapping[Role, ModelHeader]) -> None:

@@ -16,7 +16,7 @@ from adec.profiles.schema import Profile
 
 
 def fitting_profile(models: Mapping[Role, ModelHeader]) -> Profile | None:
-    """The user's own profile that was made for exactly these model files; None when there is none."""
+    """The user's own profile that was made for exactly these model files; None if there is none."""
     folder = user_profiles()
     if not folder.is_dir() or models["large"].info.format == "table":
         return None

@@ -27,7 +27,7 @@ def write_profile(path: Path, text: str) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raise ProfileError when `path` could not be written: better before minutes of measuring than after."""
+    """Raise ProfileError if `path` cannot be written: better before measuring than after."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
