@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from adec.answering.choice import Choice
+from adec.benchmark.bench_rows import plan_bench
+from adec.benchmark.runner import BenchSettings
+from adec.cli.completion import commands as command_tree
 from adec.decoding.registry import METHODS
+from adec.engines.base import OpenOptions
 from tests.test_rooms import PACKAGE, ROOMS
 from tools.strategies_page import PAGE, page
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    ROOT / "profiles" / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
@@ -61,6 +69,28 @@ def test_no_link_leads_nowhere(file: Path) -> None:
         there = (file.parent / path).resolve() if path else file
         assert there.exists(), target
         assert not anchor or anchor in _anchors(there), target
+
+
+def commands() -> list[str]:
+    """The commands in fenced blocks of the pages for developers, each on one line."""
+    blocks = "".join("".join(FENCED.findall(file.read_text(encoding="utf-8"))) for file in PAGES)
+    lines = re.sub(r" *\\\n *", " ", blocks).splitlines()
+    return [line.strip() for line in lines if re.match(r" *(adec|python -m) ", line)]
+
+
+@pytest.mark.parametrize("line", dict.fromkeys(commands()))
+def test_a_command_that_a_page_shows_is_one_that_there_is(line: str) -> None:
+    words = shlex.split(line.split(" | ")[0].split(" > ")[0], comments=True)
+    if words[0] == "python":
+        assert importlib.util.find_spec(words[2]) is not None
+        return
+    known = {command.name: command for command in command_tree()}
+    flags = {name for option in known[words[1]].options for name in option.names}
+    given = {word.split("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+    assert given <= flags
+    if words[1] == "bench" and "--strategies" in words:
+        rows = words[words.index("--strategies") + 1]
+        plan_bench(Choice(), rows, OpenOptions(), BenchSettings(max_tokens=1))
 
 
 def _anchors(file: Path) -> set[str]:
