@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
+from adec.decoding.strategy import Prompt
 from adec.engines.table import TableEngine
 
 
@@ -36,3 +38,8 @@ def pair(seed: int = 0, *, size: int = 6, likeness: float = 0.7, context: int = 
         TableEngine(draft, size=size, name="small", context=context),
         TableEngine(target, size=size, name="large", context=context),
     )
+
+
+def prompt_of(ids: Iterable[int]) -> Prompt:
+    """The prompt of these ids."""
+    return Prompt(tuple(ids))

@@ -20,7 +20,7 @@ from adec.answering.prompt import encode_prompt
 from adec.answering.session import open_session
 from adec.cli.failures import exit_code_of, leave
 from adec.decoding.search.adadec import AdaDec, AdaDecSettings
-from adec.decoding.strategy import Limits
+from adec.decoding.strategy import Aids, Limits, Prompt
 from adec.engines.base import Engine, OpenOptions
 from adec.engines.pair import Engines
 from adec.events.records import Pause
@@ -58,7 +58,9 @@ def cells(engine: Engine, prompt: list[int], width: int, depth: int, pauses: int
     limits = Limits(10**6, frozenset(), Sampler(), signals=False)
     whole, bare, own = [], [], []
     left = pauses + 2
-    for step in AdaDec(Engines(large=engine), settings).generate(prompt, limits):
+    for step in AdaDec(Engines(large=engine), settings, Aids()).generate(
+        Prompt(tuple(prompt)), limits
+    ):
         if not isinstance(step.detail, Pause):
             continue
         left -= 1

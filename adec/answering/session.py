@@ -12,8 +12,8 @@ from adec import __version__
 from adec.answering.plan import Plan
 from adec.answering.prompt import encode_prompt
 from adec.answering.text import TextStream, text_of
-from adec.decoding.search.iad import Exchange, Iad
-from adec.decoding.strategy import Aids, Limits
+from adec.decoding.meter import Meter
+from adec.decoding.strategy import Aids, Exchange, Limits, Prompt
 from adec.engines.base import Engine, OpenOptions
 from adec.engines.opening import open_engines
 from adec.engines.pair import Engines
@@ -45,12 +45,23 @@ class Question:
 class Session:
     """Loaded engines and a strategy on them."""
 
-    def __init__(self, plan: Plan, engines: Engines, load_seconds: float) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        engines: Engines,
+        load_seconds: float,
+        *,
+        meter: Callable[[], Meter] = Meter,
+    ) -> None:
+        """`meter`: makes what times the forwards; a simulator has its own."""
         self.plan = plan
         self.engines = engines
         self.load_seconds = load_seconds
         curves = {} if plan.curves is None else plan.curves.by_role
-        self._strategy = plan.method.build(engines, plan.settings, Aids(curves))
+        self._meter = meter
+        self._exchange: Exchange | None = None
+        aids = Aids(curves, lambda: self._exchange)
+        self._strategy = plan.method.build(engines, plan.settings, aids)
 
     def __enter__(self) -> Session:
         return self
@@ -87,15 +98,18 @@ class Session:
         strategy = self._strategy
         yield self._start(question, prompt, rendered)
         end = tokenizing.vocabulary.end
-        limits = Limits(question.max_tokens, end, question.sampler, question.signals)
+        limits = Limits(
+            question.max_tokens,
+            end,
+            question.sampler,
+            question.signals,
+            interrupted=interrupted,
+            meter=self._meter,
+        )
         tally = Tally(strategy.name, self._guarantee(question), plain_ms=self._plain_ms)
         stream = TextStream(tokenizing.vocabulary, question.stop)
-        if isinstance(strategy, Iad):
-            # it works on whole answers, so texts and Ctrl-C are handed in: it ends with the best answer so far
-            exchange = self._exchange(question, interrupted)
-            steps = strategy.answer(exchange, prompt, limits)
-        else:
-            steps = strategy.generate(prompt, limits)
+        self._exchange = self._exchange_on(question)
+        steps = strategy.generate(Prompt(tuple(prompt)), limits)
         stopped: Finish | None = None
         last = -1
         try:
@@ -103,7 +117,7 @@ class Session:
                 for step in stream.add(raw):
                     last = _count(tally, step, began, last)
                     yield step
-                if stream.stopped or (interrupted() and not isinstance(strategy, Iad)):
+                if stream.stopped or (interrupted() and not self.plan.method.whole_answers):
                     stopped = "stop" if stream.stopped else "interrupted"
                     break
             if stopped is None and interrupted():
@@ -122,7 +136,7 @@ class Session:
         summary = tally.summary(perf_counter() - began)
         yield End({**summary, "load_seconds": self.load_seconds})
 
-    def _exchange(self, question: Question, interrupted: Callable[[], bool]) -> Exchange:
+    def _exchange_on(self, question: Question) -> Exchange:
         engine = self.engines["large"]
 
         def encode(text: str) -> list[int]:
@@ -131,7 +145,7 @@ class Session:
         def text(tokens: Sequence[int]) -> str:
             return text_of(engine.vocabulary, tokens, question.stop)
 
-        return Exchange(question.text, encode, text, question.verify, interrupted, question.budget)
+        return Exchange(question.text, encode, text, question.verify, question.budget)
 
     def _guarantee(self, question: Question) -> str:
         """What the strategy promises here; a budget is proved for greedy decoding only."""

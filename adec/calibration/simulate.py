@@ -23,19 +23,19 @@ from adec.calibration.forward_times import CostTable
 from adec.calibration.prompts import Prompt
 from adec.calibration.recording import Column, Record
 from adec.calibration.trial import Measured, Point, Run, Runner, without_outliers
+from adec.decoding.meter import Meter
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
 from adec.events.records import Role
 from adec.signals import ListedScores, Scores
-from adec.tree import TokenTree
 
 
 class RecordedEngine(TableEngine):
-    """One model of a pair as a record has it. `stated_ms` is what the last forward would have taken."""
+    """One model of a pair as a record has it."""
 
-    def __init__(self, engine: Engine, role: Role, costs: CostTable) -> None:
+    def __init__(self, engine: Engine, role: Role) -> None:
         super().__init__(
             lambda prefix: (),
             size=len(engine.vocabulary),
@@ -46,9 +46,7 @@ class RecordedEngine(TableEngine):
         )
         self.tokenizer = engine.tokenizer
         self.branches = engine.branches
-        self.stated_ms = 0.0
         self._role = role
-        self._costs = costs
         self._prompt = 0
         self._entropies: Column = np.zeros(0)
         self._ids: Column = np.zeros((0, 1))
@@ -64,15 +62,6 @@ class RecordedEngine(TableEngine):
         self._ids = record.large_ids if own else record.small_ids
         self._chances = record.large_list if own else record.small_list
 
-    def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
-        self.stated_ms = self._costs.ms(len(tokens), self.length)
-        return super().forward(tokens, rows=rows)
-
-    def forward_tree(self, tree: TokenTree, *, first_row: int = 0) -> Scores:
-        known = 0 if self._tree is None else len(self._tree)
-        self.stated_ms = self._costs.ms(len(tree) - known, self.length)
-        return super().forward_tree(tree, first_row=first_row)
-
     def _scores(self, prefixes: Sequence[tuple[int, ...]]) -> Scores:
         # a prompt's inner rows and what lies past the end are nobody's business: the nearest row will do
         last = len(self._entropies) - 1
@@ -83,6 +72,17 @@ class RecordedEngine(TableEngine):
             self._chances[places],
             size=len(self.vocabulary),
         )
+
+
+class TableMeter(Meter):
+    """Takes what a forward costs from tables by role."""
+
+    def __init__(self, tables: Mapping[Role, CostTable]) -> None:
+        self._tables = tables
+        super().__init__()
+
+    def stated_ms(self, engine: Engine, model: Role, count: int) -> float:
+        return self._tables[model].ms(count, engine.length)
 
 
 class Simulator:
@@ -98,13 +98,12 @@ class Simulator:
         max_tokens: int,
     ) -> None:
         """`curves`: what strategies that look at the clock are told beforehand, as a profile would."""
-        self._engines = {
-            role: RecordedEngine(engine, role, tables[role]) for role, engine in engines.items()
-        }
+        self._engines = {role: RecordedEngine(engine, role) for role, engine in engines.items()}
         self._runner = Runner(
             dataclasses.replace(plan, curves=curves),
             Engines(**self._engines),
             max_tokens=max_tokens,
+            meter=lambda: TableMeter(tables),
         )
 
     def run(self, point: Point, prompt: Prompt, record: Record) -> Run:

@@ -19,6 +19,7 @@ from adec.calibration.forward_times import OUTLIER
 from adec.calibration.prompts import Prompt
 from adec.calibration.recording import Answer, own_nats, score
 from adec.decoding import settings as setting_values
+from adec.decoding.meter import Meter
 from adec.decoding.registry import find_method
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
@@ -90,11 +91,14 @@ class Runner:
         *,
         max_tokens: int,
         interrupted: Callable[[], bool] = lambda: False,
+        meter: Callable[[], Meter] = Meter,
     ) -> None:
+        """`meter`: makes what times the forwards."""
         self.plan = plan
         self.engines = engines
         self._max_tokens = max_tokens
         self._interrupted = interrupted
+        self._meter = meter
 
     def encode(self, prompt: Prompt) -> list[int]:
         """The prompt's ids. Raises UsageError."""
@@ -109,7 +113,7 @@ class Runner:
         tokens: list[int] = []
         text: list[str] = []
         summary: dict[str, Any] = {}
-        session = Session(plan, self.engines, 0.0)
+        session = Session(plan, self.engines, 0.0, meter=self._meter)
         for event in session.answer(question, interrupted=self._interrupted):
             if isinstance(event, Step):
                 tokens += [token.id for token in event.tokens]
@@ -118,7 +122,7 @@ class Runner:
                 summary = event.summary
         if summary["finish"] == "interrupted":
             raise Interrupted
-        parts = ("draft_ms", "verify_ms", "catch_up_ms", "write_ms", "own_ms")
+        parts = ("draft_ms", "verify_ms", "catch_up_ms", "write_ms", "rewind_ms", "own_ms")
         written = "".join(text)
         return Run(
             tokens=tuple(tokens),

@@ -6,24 +6,25 @@ prefix of the sequence, and the newest token is unread, so that the next forward
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 
-from adec.decoding.strategy import Limits
+from adec.decoding.meter import Meter
+from adec.decoding.strategy import Limits, Prompt
 from adec.engines.base import Engine
-from adec.events.records import How, Token
+from adec.events.records import How, Role, Step, Token
 from adec.signals import Scores
 
 
 class AnswerState:
     """One answer in progress."""
 
-    def __init__(self, prompt: Sequence[int], limits: Limits, context: int) -> None:
+    def __init__(self, prompt: Prompt, limits: Limits, context: int) -> None:
         """`context`: tokens that every engine at work can hold."""
-        self.sequence = list(prompt)
+        self.sequence = list(prompt.ids)
         """Prompt and answer."""
         self.limits = limits
-        self._start = len(prompt)
-        self._last = len(prompt) + min(limits.max_tokens, context - len(prompt))
+        self._start = len(prompt.ids)
+        self._last = min(self._start + limits.max_tokens, context)
 
     @property
     def room(self) -> int:
@@ -64,7 +65,23 @@ class AnswerState:
         """Append tokens to the answer."""
         self.sequence += [token.id for token in tokens]
 
-    def settle(self, engine: Engine) -> None:
+    def settle(self, meter: Meter, engine: Engine, model: Role) -> None:
         """Take drafts that do not stand back out of a cache, and the newest token with them."""
         if engine.length >= len(self.sequence):
-            engine.rewind(len(self.sequence) - 1)
+            meter.rewind(engine, model, len(self.sequence) - 1)
+
+
+def read_prompt(
+    engine: Engine, model: Role, ids: Sequence[int], limits: Limits
+) -> Generator[Step, None, Scores]:
+    """Empty the engine's sequence and feed `ids`, a step a chunk; returns the last row's scores."""
+    engine.rewind(0)
+    meter = limits.meter()
+    while True:
+        meter.start()
+        part = ids[engine.length : engine.length + limits.chunk]
+        last = engine.length + len(part) == len(ids)
+        scores = meter.forward(engine, model, "prompt", part, rows=int(last))
+        yield meter.step("prompt")
+        if last:
+            return scores

@@ -1,4 +1,4 @@
-"""Times the forwards of one step and the strategy's own work between them."""
+"""Times the forwards of one step, and the strategy's own work between them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from adec.tree import TokenTree
 class Meter:
     """Between `start` and `step`, wall time is either a forward's or the strategy's own.
 
-    The consumer of steps works between a `step` and the next `start`; that time is nobody's here.
+    Between a `step` and the next `start` the consumer of steps works: that time is nobody's here.
     """
 
     def __init__(self) -> None:
@@ -29,12 +29,19 @@ class Meter:
 
     @contextmanager
     def away(self) -> Iterator[None]:
-        """Time inside is not this step's: a model reads its prompt, say, in steps of its own."""
+        """Leave the time inside out of this step: a model reads its prompt in steps of its own, say."""
         left = perf_counter()
         try:
             yield
         finally:
             self._began += perf_counter() - left
+
+    def stated_ms(self, engine: Engine, model: Role, count: int) -> float | None:
+        """What a forward of `count` tokens takes, asked before it; None: it is timed.
+
+        A simulator overrides this. The clock then follows what is stated.
+        """
+        return None
 
     def forward(
         self,
@@ -48,19 +55,18 @@ class Meter:
     ) -> Scores:
         """`engine.forward`, timed and counted.
 
-        The first `prompt` tokens are the end of a prompt: their share of the forward, by their number, is counted as reading it.
+        The first `prompt` tokens are the end of a prompt: their share of the forward, by number, is
+        counted as reading it.
         """
         began = perf_counter()
+        count = len(tokens)
+        stated = self.stated_ms(engine, model, count)
         scores = engine.forward(tokens, rows=rows)
-        self._note(engine, model, purpose, len(tokens), 1000 * (perf_counter() - began))
+        ms = self._ms(began, stated)
         if prompt:
-            whole = self._forwards.pop()
-            shares: tuple[tuple[Purpose, int], ...]
-            shares = ("prompt", prompt), (purpose, len(tokens) - prompt)
-            self._forwards += [
-                Forward(model, share, count, whole.ms * count / len(tokens))
-                for share, count in shares
-            ]
+            self._forwards.append(Forward(model, "prompt", prompt, ms * prompt / count))
+            ms, count = ms * (count - prompt) / count, count - prompt
+        self._forwards.append(Forward(model, purpose, count, ms))
         return scores
 
     def forward_tree(
@@ -73,29 +79,37 @@ class Meter:
         first_row: int = 0,
         known: int = 0,
     ) -> Scores:
-        """`engine.forward_tree`, timed and counted; `known`: nodes of a pending tree, which are not run again."""
+        """`engine.forward_tree`, timed and counted.
+
+        The first `known` nodes are those of the pending tree, which are not run again.
+        """
         began = perf_counter()
+        count = len(tree) - known
+        stated = self.stated_ms(engine, model, count)
         scores = engine.forward_tree(tree, first_row=first_row)
-        self._note(engine, model, purpose, len(tree) - known, 1000 * (perf_counter() - began))
+        self._forwards.append(Forward(model, purpose, count, self._ms(began, stated)))
         return scores
 
-    def _note(self, engine: Engine, model: Role, purpose: Purpose, count: int, ms: float) -> None:
-        stated: float | None = getattr(engine, "stated_ms", None)
-        if stated is not None:
-            # an engine that replays a record says what the forward would take; the clock follows it
-            self._began -= (stated - ms) / 1000
-            ms = stated
-        self._forwards.append(Forward(model, purpose, count, ms))
+    def rewind(self, engine: Engine, model: Role, length: int) -> None:
+        """`engine.rewind`; timed and noted as a forward where it runs the model again."""
+        if not engine.rewinds_by_reading:
+            engine.rewind(length)
+            return
+        began = perf_counter()
+        engine.rewind(length)
+        self._forwards.append(Forward(model, "rewind", 0, self._ms(began, None)))
+
+    def _ms(self, began: float, stated: float | None) -> float:
+        ms = 1000 * (perf_counter() - began)
+        if stated is None:
+            return ms
+        self._began -= (stated - ms) / 1000
+        return stated
 
     @property
     def forwards(self) -> list[Forward]:
         """The forwards of the step so far."""
         return self._forwards
-
-    @property
-    def elapsed_ms(self) -> float:
-        """Wall time since `start`."""
-        return 1000 * (perf_counter() - self._began)
 
     def step(self, kind: Kind, tokens: tuple[Token, ...] = (), **parts: Any) -> Step:
         """The step that ends here; `parts` are further fields of `Step`."""

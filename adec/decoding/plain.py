@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from adec.decoding.answer import AnswerState
-from adec.decoding.meter import Meter
-from adec.decoding.prompt import read_prompt
-from adec.decoding.strategy import Limits
+from adec.decoding.answer import AnswerState, read_prompt
+from adec.decoding.strategy import Limits, Prompt
 from adec.engines.base import Engine
 from adec.events.records import Guarantee, Role, Step
 
@@ -27,12 +25,12 @@ class Plain:
         """Exact for the large model; the small one alone promises nothing about the large one's tokens."""
         return Guarantee.EXACT if self._model == "large" else Guarantee.APPROXIMATE
 
-    def generate(self, prompt: list[int], limits: Limits) -> Iterator[Step]:
+    def generate(self, prompt: Prompt, limits: Limits) -> Iterator[Step]:
         """See `Strategy.generate`."""
         engine, model = self._engine, self._model
         answer = AnswerState(prompt, limits, engine.context)
-        scores = yield from read_prompt(engine, model, prompt, limits.chunk)
-        meter = Meter()
+        scores = yield from read_prompt(engine, model, prompt.ids, limits)
+        meter = limits.meter()
         while not answer.done:
             token = limits.sampler.pick(scores, 0, len(answer.sequence))
             record = answer.describe(scores, 0, token, model)

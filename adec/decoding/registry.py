@@ -86,14 +86,6 @@ def _plain(engines: Engines, settings: PlainSettings, aids: Aids) -> Strategy:
     return Plain(engines[settings.model], settings.model)
 
 
-def _adadec(engines: Engines, settings: AdaDecSettings, aids: Aids) -> Strategy:
-    return AdaDec(engines, settings)
-
-
-def _iad(engines: Engines, settings: IadSettings, aids: Aids) -> Strategy:
-    return Iad(engines, settings)
-
-
 _REWIND: frozenset[Capability] = frozenset({"rewind"})
 _TREE: frozenset[Capability] = frozenset({"rewind", "tree"})
 _ALONE: Needs = {"large": _REWIND}
@@ -199,7 +191,7 @@ METHODS: dict[str, Method] = {
             AdaDecSettings,
             needs={"large": _TREE},
             uses={"small": _TREE},
-            build=_adadec,
+            build=AdaDec,
             looks_ahead=True,
             width="candidates",
         ),
@@ -209,7 +201,7 @@ METHODS: dict[str, Method] = {
             IadSettings,
             needs=_ALONE,
             uses={"small": _REWIND},
-            build=_iad,
+            build=Iad,
             whole_answers=True,
             looks_ahead=True,
             best_of_n=("rounds=1", "candidates=1000"),

@@ -1,36 +1,70 @@
-"""What a strategy is: a generator that reads engines and yields steps. It prints nothing and knows no text."""
+"""What a strategy is: a generator that reads engines and yields steps. It prints nothing, and knows no text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from adec.decoding.meter import Meter
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.events.records import Guarantee, Role, Step
+from adec.judging.verifiers import Rating
 from adec.sampling import Sampler
 
 
 @dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a strategy continues."""
+
+    ids: tuple[int, ...]
+    """Token ids, at least one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
-    """When to stop and how to choose, the same for every strategy."""
+    """When to stop, how to choose and how to keep time: the same for every strategy."""
 
     max_tokens: int
     end: frozenset[int] = frozenset()
     """Ids that end the answer. The end token itself is committed as the last one."""
     sampler: Sampler = field(default_factory=Sampler)
     signals: bool = True
-    """Whether steps must carry entropy, margin and probability even where the strategy itself does not need them."""
+    """Whether steps must carry entropy, margin and probability even if the strategy does not need them."""
     chunk: int = 256
-    """Tokens of the prompt in one forward: between two of them progress is shown and Ctrl-C is heard."""
+    """Tokens of the prompt in one forward: between two of them progress shows and Ctrl-C is heard."""
+    interrupted: Callable[[], bool] = lambda: False
+    """Whether to end early with what there is. Only a strategy of whole answers has to look at it:
+    from any other the caller just takes no more steps."""
+    meter: Callable[[], Meter] = Meter
+    """Makes what times the forwards; a simulator hands in its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """The words around a question, for strategies that compare whole answers: decoding itself sees ids."""
+
+    question: str
+    encode: Callable[[str], list[int]]
+    """From a question to the ids of its prompt."""
+    text: Callable[[Sequence[int]], str]
+    """From the ids of an answer to its text."""
+    verify: Callable[[str], Rating] | None = None
+    """Scores the text of an answer; None: its mean log-probability under the large model."""
+    budget: int | None = None
+    """Tokens fed for answers, on average over many questions; None: as the settings say. Unlike
+    `iad.budget` it is not overshot: an answer that needs more than what is left is begun with the
+    probability that is the rest's share of the mean length so far, drawn by the sampler's seed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Aids:
-    """What a session hands to a strategy as it builds it, beside engines and settings."""
+    """What a session hands to a strategy when it builds it, beside engines and settings."""
 
     curves: Mapping[Role, CostCurve] = field(default_factory=dict)
-    """Forward times of models by role, measured on this machine; a strategy measures others it needs."""
+    """Forward times measured on this machine, by role. A strategy measures others that it needs."""
+    exchange: Callable[[], Exchange | None] = lambda: None
+    """The words around the question under way; None if there are none."""
 
 
 class Strategy(Protocol):
@@ -45,9 +79,10 @@ class Strategy(Protocol):
     @property
     def guarantee(self) -> Guarantee: ...
 
-    def generate(self, prompt: list[int], limits: Limits) -> Iterator[Step]:
+    def generate(self, prompt: Prompt, limits: Limits) -> Iterator[Step]:
         """Yield steps until an end token, `max_tokens`, or the end of the context.
 
-        The engines' sequences are emptied or cut to what they share with `prompt` first. Closing the generator early leaves the engines usable. Raises EngineError.
+        The engines' sequences are emptied first. Closing the generator early leaves the engines
+        usable. Raises EngineError.
         """
         ...

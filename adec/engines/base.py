@@ -124,6 +124,11 @@ class Engine(LoadedModel, Protocol):
         """Most leaves of a tree."""
         ...
 
+    @property
+    def rewinds_by_reading(self) -> bool:
+        """Whether a rewind runs the model again, as where a recurrent state is restored and fed."""
+        ...
+
     def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
         """Append `tokens` (at least one); scores after each of the last `rows` of them.
 

@@ -24,6 +24,8 @@ class SequenceEngine(ABC):
     `_tree`.
     """
 
+    rewinds_by_reading = False
+
     def __init__(
         self, header: ModelHeader, tokenizer: Tokenizer, *, context: int, branches: int
     ) -> None:

@@ -27,7 +27,10 @@ candidates were looked into before one was written. attempt: a whole answer was 
 Role = str
 """What a model is for in a run: "large", "small", "draft", "expert:2", …"""
 
-Purpose = Literal["prompt", "draft", "verify", "catch_up", "write", "look_ahead"]
+Purpose = Literal["prompt", "draft", "verify", "catch_up", "write", "look_ahead", "rewind"]
+"""What a forward was for. rewind: a model that cannot just cut its cache read again what stays; this
+counts as time alone, with 0 tokens."""
+
 How = Literal["written", "accepted", "corrected", "bonus", "chosen"]
 """written: by the model at work. accepted: drafted by `source`, confirmed by the large model. corrected: by the large
 model in place of a draft. bonus: by the large model after a draft that it confirmed whole. chosen: at a pause, in place of the

@@ -100,6 +100,8 @@ class Tally:
         shared = bool(step.tokens) and any(f.purpose == "prompt" for f in step.forwards)
         for forward in step.forwards:
             self.ms[forward.purpose] += forward.ms
+            if forward.purpose == "rewind":
+                continue
             if forward.purpose == "prompt":
                 _count(self.prompt_fed, forward.model, forward.tokens)
                 continue
@@ -208,6 +210,7 @@ class Tally:
             "catch_up_ms": self.ms["catch_up"],
             "write_ms": self.ms["write"],
             "look_ahead_ms": self.ms["look_ahead"],
+            "rewind_ms": self.ms["rewind"],
             "own_ms": self.own_ms,
             "plain_ms_per_token": self._plain()[0],
             "plain_ms_from": self._plain()[1],

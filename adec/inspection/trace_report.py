@@ -142,6 +142,7 @@ def _time(summary: dict[str, Any]) -> Block:
         "catch_up_ms": "catch-up",
         "write_ms": "write",
         "look_ahead_ms": "look-ahead",
+        "rewind_ms": "rewinding",
         "own_ms": "own overhead",
     }
     whole = sum(summary[key] for key in names)

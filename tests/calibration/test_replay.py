@@ -25,6 +25,7 @@ from adec.decoding.plain import Plain
 from adec.decoding.strategy import Limits
 from adec.events.tally import Tally
 from tests.calibration.tables import engines, plan_of, prompts
+from tests.laws import prompt_of
 
 CURVES = Curves(CostCurve({1: 10.0, 2: 11.0, 8: 17.0}), CostCurve({1: 1.0, 8: 3.0}))
 TOKENS = 24
@@ -33,7 +34,7 @@ TOKENS = 24
 def path_of(pair, prompt, tokens=TOKENS):
     """The large model's own answer, and the record of it."""
     limits = Limits(tokens, frozenset({5}))
-    steps = Plain(pair["large"]).generate(prompt, limits)
+    steps = Plain(pair["large"]).generate(prompt_of(prompt), limits)
     answer = [token.id for step in steps for token in step.tokens]
     return answer, record(pair, prompt, answer)
 
@@ -62,7 +63,9 @@ def test_ead_replayed_is_ead_run(seed, up, share, window, dwell, reset) -> None:
     chosen = EadSettings(up=up, down=up * share, window=window, dwell=dwell, reset=reset)
     replay = replay_ead([kept], chosen, CURVES)
     run = list(
-        Ead(pair["small"], pair["large"], chosen).generate(prompt, Limits(TOKENS, frozenset({5})))
+        Ead(pair["small"], pair["large"], chosen).generate(
+            prompt_of(prompt), Limits(TOKENS, frozenset({5}))
+        )
     )
     written = [token for step in run for token in step.tokens]
     same = next(
@@ -155,7 +158,7 @@ def test_exact_ead_replayed_needs_as_many_wakes_as_run(window: int, dwell: int) 
             settled += 1
             run = list(
                 Ead(pair["small"], pair["large"], chosen).generate(
-                    runner.encode(asked), Limits(TOKENS, frozenset({5}))
+                    prompt_of(runner.encode(asked)), Limits(TOKENS, frozenset({5}))
                 )
             )
             assert replay.ms == pytest.approx(costs(run))

@@ -7,7 +7,7 @@ from adec.decoding.strategy import Limits
 from adec.engines.table import TableEngine
 from adec.events.records import Guarantee
 from adec.sampling import Sampler
-from tests.laws import law
+from tests.laws import law, prompt_of
 
 
 def tokens_of(steps) -> list[int]:
@@ -36,13 +36,13 @@ def test_it_is_argmax_after_argmax_and_draw_after_draw() -> None:
         ):
             distribution = law(6, seed)
             engine = TableEngine(distribution, size=6)
-            steps = Plain(engine).generate([0, 1], Limits(20, frozenset({5}), sampler))
+            steps = Plain(engine).generate(prompt_of([0, 1]), Limits(20, frozenset({5}), sampler))
             assert tokens_of(steps) == by_definition(distribution, [0, 1], 20, 5, sampler)
 
 
 def test_a_long_prompt_is_read_in_chunks_and_counted_apart() -> None:
     engine = TableEngine(law(6, 1), size=6)
-    steps = list(Plain(engine).generate([0] * 10, Limits(3, chunk=4)))
+    steps = list(Plain(engine).generate(prompt_of([0] * 10), Limits(3, chunk=4)))
     assert [step.kind for step in steps[:3]] == ["prompt"] * 3
     assert [len(fed) for fed in engine.fed[:3]] == [4, 4, 2]
     assert sum(step.fed("large", prompt=True) for step in steps) == 10
@@ -51,13 +51,17 @@ def test_a_long_prompt_is_read_in_chunks_and_counted_apart() -> None:
 
 def test_the_context_ends_it() -> None:
     engine = TableEngine(law(6, 2), size=6, context=8)
-    assert len(tokens_of(Plain(engine).generate([0] * 5, Limits(100)))) == 3
+    assert len(tokens_of(Plain(engine).generate(prompt_of([0] * 5), Limits(100)))) == 3
 
 
 def test_signals_can_be_left_out() -> None:
     engine = TableEngine(law(6, 2), size=6)
-    with_signals = [t for s in Plain(engine).generate([0], Limits(4)) for t in s.tokens]
-    without = [t for s in Plain(engine).generate([0], Limits(4, signals=False)) for t in s.tokens]
+    with_signals = [t for s in Plain(engine).generate(prompt_of([0]), Limits(4)) for t in s.tokens]
+    without = [
+        t
+        for s in Plain(engine).generate(prompt_of([0]), Limits(4, signals=False))
+        for t in s.tokens
+    ]
     assert [t.id for t in with_signals] == [t.id for t in without]
     assert all(t.entropy is not None for t in with_signals)
     assert all(t.entropy is None for t in without)

@@ -70,13 +70,14 @@ def test_every_source_and_model_is_counted_as_what_it_is(
         assert summary[f"{role}_fed"] == summary["fed_by_model"].get(role, 0)
         assert summary[f"{role}_prompt_fed"] == summary["prompt_fed_by_model"].get(role, 0)
         assert summary[f"{role}_forwards"] == summary["forwards_by_model"].get(role, 0)
-    decoding = [(m, n) for m, p, n in forwards if p != "prompt"]
+    decoding = [(m, n) for m, p, n in forwards if p not in ("prompt", "rewind")]
     for model in {m for m, _, _ in forwards}:
         fed = sum(n for m, n in decoding if m == model)
         read = sum(n for m, p, n in forwards if m == model and p == "prompt")
         assert summary["fed_by_model"].get(model, 0) == fed
         assert summary["prompt_fed_by_model"].get(model, 0) == read
         assert summary["forwards_by_model"].get(model, 0) == [m for m, _ in decoding].count(model)
+    assert summary["rewind_ms"] == [p for _, p, _ in forwards].count("rewind")
     assert set(summary["forwards_by_model"]) == {m for m, _ in decoding}
 
 

@@ -18,6 +18,7 @@ from adec.engines.opening import open_engine, read_header
 from adec.practice import copier, large_folder
 from adec.practice.inflate.inflated_file import Size
 from adec.practice.inflate.inflated_model import inflate_folder
+from tests.laws import prompt_of
 
 CHANGES = {"blue": "grey"}
 TEXTS = ["ant blue bee.", "def f(x): return x + 17\n\nWhat now?", "blue red 4 2 4 blue fig"]
@@ -33,7 +34,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reply(engine: Engine, prompt: str) -> str:
     ids, _ = encode_prompt(engine, prompt, system=None, raw=False)
     limits = Limits(400, engine.vocabulary.end, signals=False)
-    tokens = [token.id for step in Plain(engine).generate(ids, limits) for token in step.tokens]
+    tokens = [
+        token.id for step in Plain(engine).generate(prompt_of(ids), limits) for token in step.tokens
+    ]
     return text_of(engine.vocabulary, tokens)
 
 

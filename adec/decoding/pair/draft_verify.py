@@ -17,14 +17,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from adec.decoding.answer import AnswerState
+from adec.decoding.answer import AnswerState, read_prompt
 from adec.decoding.meter import Meter
 from adec.decoding.pair.accept import Verifier
 from adec.decoding.pair.clock.acceptance_rate import Rates
 from adec.decoding.pair.drafters.drafter import Accepted, Drafter, Outcome, Proposal, empty
 from adec.decoding.pair.drafters.growth import FixedGrowth, Room
-from adec.decoding.prompt import read_prompt
-from adec.decoding.strategy import Limits
+from adec.decoding.strategy import Limits, Prompt
 from adec.engines.base import Engine
 from adec.events.records import Guarantee, How, Kind, Purpose, Signal, Step, Token, TreeRecord
 from adec.signals import Scores
@@ -126,7 +125,7 @@ class DraftVerify:
     def guarantee(self) -> Guarantee:
         return self._verifier.guarantee
 
-    def generate(self, prompt: list[int], limits: Limits) -> Iterator[Step]:
+    def generate(self, prompt: Prompt, limits: Limits) -> Iterator[Step]:
         """See `Strategy.generate`."""
         yield from self.chooser.prepare()
         yield from _Rounds(self._large, self.chooser, self._verifier, prompt, limits).run()
@@ -140,16 +139,16 @@ class _Rounds:
         large: Engine,
         chooser: DraftChooser,
         verifier: Verifier,
-        prompt: list[int],
+        prompt: Prompt,
         limits: Limits,
     ) -> None:
         self._large = large
         self._chooser = chooser
         self._verifier = verifier
-        self._prompt = prompt
+        self._prompt = prompt.ids
         self._limits = limits
         self._answer = AnswerState(prompt, limits, large.context)
-        self._meter = Meter()
+        self._meter = limits.meter()
         branching = "tree" in large.capabilities and not verifier.chains_only
         self._leaves = large.branches if branching else 1
 
@@ -168,7 +167,7 @@ class _Rounds:
         proposal = self._chooser.propose(sequence, room, len(unread), self._meter)
         return self._judge(proposal, unread)
 
-    def _judge(self, proposal: Proposal, unread: list[int]) -> Step:
+    def _judge(self, proposal: Proposal, unread: Sequence[int]) -> Step:
         """Steps 2 to 5 of a round."""
         answer, chooser, base = self._answer, self._chooser, len(self._answer.sequence)
         # 2. verify
@@ -180,9 +179,9 @@ class _Rounds:
         # 4. settle
         if len(proposal) and not proposal.tree.is_chain:
             self._large.keep([*range(len(unread)), *(node + len(unread) for node in accepted.path)])
-        answer.settle(self._large)
+        answer.settle(self._meter, self._large, "large")
         # 5. learn
-        chooser.learn(Outcome(proposal, accepted, answer.sequence, base, scores))
+        chooser.learn(Outcome(proposal, accepted, answer.sequence, base, scores, self._meter))
         kind: Kind = "wake" if len(proposal) else "write"
         step = self._meter.step(
             kind,
@@ -202,7 +201,7 @@ class _Rounds:
         # a token of the large model's own follows every path
         return Room(nodes=nodes, leaves=leaves, depth=self._answer.room - 1)
 
-    def _verify(self, proposal: Proposal, unread: list[int]) -> Scores:
+    def _verify(self, proposal: Proposal, unread: Sequence[int]) -> Scores:
         """The large model's rows after the trunk's end and after every node, in one forward.
 
         Where a fuller forward is the cheaper one, tokens that nobody judges are added at the end.
@@ -250,7 +249,7 @@ class _Rounds:
     def _begin(self) -> Iterator[Step]:
         """Read the prompt and write the first token; the drafters start only then."""
         large, chooser = self._large, self._chooser
-        scores = yield from read_prompt(large, "large", self._prompt, self._limits.chunk)
+        scores = yield from read_prompt(large, "large", self._prompt, self._limits)
         if self._answer.done:
             return
         step, outcome = self._first_token(scores)
@@ -271,7 +270,7 @@ class _Rounds:
         whole = (len(prompt) - 1) // self._limits.chunk * self._limits.chunk
         large.rewind(0)
         if whole:
-            yield from read_prompt(large, "large", prompt[:whole], self._limits.chunk)
+            yield from read_prompt(large, "large", prompt[:whole], self._limits)
         if self._answer.done:
             return
         meter.start()
@@ -297,7 +296,8 @@ class _Rounds:
         written = self._written(proposal, scores, accepted)
         self._answer.commit(written)
         step = self._meter.step("write", tuple(written))
-        return step, Outcome(proposal, accepted, self._answer.sequence, base, scores)
+        sequence = self._answer.sequence
+        return step, Outcome(proposal, accepted, sequence, base, scores, self._meter)
 
 
 def _record(proposal: Proposal, accepted: Accepted) -> TreeRecord:

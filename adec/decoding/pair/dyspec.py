@@ -225,7 +225,7 @@ class SampledTree(SmallModel):
             return None
         known = 0 if self._pending is None else len(self._pending)
         if known == 0 and engine.length > len(sequence):
-            engine.rewind(len(sequence))
+            draft.meter.rewind(engine, "small", len(sequence))
         stem = sequence[engine.length :]
         whole = tree.below(stem)
         scores = draft.meter.forward_tree(

@@ -17,12 +17,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from adec.decoding.answer import AnswerState
-from adec.decoding.meter import Meter
+from adec.decoding.answer import AnswerState, read_prompt
 from adec.decoding.pair.accept import follow_the_target, picks
-from adec.decoding.prompt import read_prompt
 from adec.decoding.settings import setting
-from adec.decoding.strategy import Aids, Limits
+from adec.decoding.strategy import Aids, Limits, Prompt
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
 from adec.events.records import Guarantee, How, Purpose, Signal, Step, Token, TreeRecord
@@ -87,14 +85,14 @@ class EadLoop:
     """One answer of EAD, which trusts every token that the small model is sure of."""
 
     def __init__(
-        self, small: Engine, large: Engine, rule: EntropyRule, prompt: list[int], limits: Limits
+        self, small: Engine, large: Engine, rule: EntropyRule, prompt: Prompt, limits: Limits
     ) -> None:
         self._small = small
         self._large = large
         self._rule = rule
-        self._prompt = prompt
+        self._prompt = prompt.ids
         self._answer = AnswerState(prompt, limits, min(small.context, large.context))
-        self._meter = Meter()
+        self._meter = limits.meter()
         self._small_scores: Scores | None = None  # of the next token, where it was read already
         self._large_row: tuple[Scores, int]
         self._why: str | None = None  # the small model took over
@@ -102,10 +100,10 @@ class EadLoop:
     def run(self) -> Iterator[Step]:
         """Yield the steps of the answer."""
         answer, large, prompt = self._answer, self._large, self._prompt
-        chunk = answer.limits.chunk
+        limits = answer.limits
         self._rule.start()
         large.rewind(0)
-        self._small_scores = yield from read_prompt(self._small, "small", prompt, chunk)
+        self._small_scores = yield from read_prompt(self._small, "small", prompt, limits)
         while not answer.done:
             yield from self._small_writes()
             if answer.done:
@@ -113,7 +111,7 @@ class EadLoop:
             if large.length == 0 and len(prompt) > 1:
                 # its first wake: one token stays unread, since the forward below needs one to feed
                 with self._meter.away():
-                    yield from read_prompt(large, "large", prompt[:-1], chunk)
+                    yield from read_prompt(large, "large", prompt[:-1], limits)
             yield self._large_wakes()
             yield from self._large_writes()
 
@@ -180,7 +178,7 @@ class VerifiedEadLoop(EadLoop):
         small: Engine,
         large: Engine,
         rule: EntropyRule,
-        prompt: list[int],
+        prompt: Prompt,
         limits: Limits,
         *,
         longest: int,
@@ -222,8 +220,8 @@ class VerifiedEadLoop(EadLoop):
             how: How = "bonus" if accepted.bonus else "corrected"
             written.append(answer.describe(scores, count, accepted.token, "large", how))
         answer.commit(written)
-        answer.settle(self._small)
-        answer.settle(large)
+        answer.settle(self._meter, self._small, "small")
+        answer.settle(self._meter, large, "large")
         self._large_row, self._small_scores = (scores, count), None
         probabilities = tuple(draft.probability for draft in drafts)
         return self._meter.step(
@@ -285,7 +283,7 @@ class Ead:
     def guarantee(self) -> Guarantee:
         return Guarantee.EXACT if self._settings.accept == "exact" else Guarantee.APPROXIMATE
 
-    def generate(self, prompt: list[int], limits: Limits) -> Iterator[Step]:
+    def generate(self, prompt: Prompt, limits: Limits) -> Iterator[Step]:
         """See `Strategy.generate`."""
         settings, rule = self._settings, self._settings.rule()
         if settings.accept == "none":

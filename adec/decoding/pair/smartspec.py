@@ -112,7 +112,7 @@ class GoodputChooser(DraftChooser):
 
     def account(self, step: Step) -> None:
         for forward in step.forwards:
-            if forward.model == "large" and forward.purpose != "prompt":
+            if forward.model == "large" and forward.purpose not in ("prompt", "rewind"):
                 self.times.record(forward.tokens, forward.ms)
 
 

@@ -21,7 +21,7 @@ from adec.decoding.pair.drafters.small_model import SmallModel
 from adec.decoding.pair.drafters.suffix import SuffixMatching
 from adec.decoding.pair.recycling import Recycling
 from adec.decoding.settings import setting
-from adec.decoding.strategy import Aids, Limits
+from adec.decoding.strategy import Aids, Limits, Prompt
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
 from adec.events.records import Step
@@ -54,7 +54,7 @@ class Speculate(DraftVerify):
         super().__init__("speculate", None, large, chooser, FollowTarget())
         self._history = history
 
-    def generate(self, prompt: list[int], limits: Limits) -> Iterator[Step]:
+    def generate(self, prompt: Prompt, limits: Limits) -> Iterator[Step]:
         """See `Strategy.generate`."""
         answer: list[int] = []
         try:

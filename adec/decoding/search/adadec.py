@@ -17,12 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from adec.decoding.answer import AnswerState
-from adec.decoding.meter import Meter
-from adec.decoding.prompt import read_prompt
+from adec.decoding.answer import AnswerState, read_prompt
 from adec.decoding.search.looking import Branch, RowAt, log_of, look_ahead
 from adec.decoding.settings import setting
-from adec.decoding.strategy import Limits
+from adec.decoding.strategy import Aids, Limits, Prompt
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
 from adec.errors import UsageError
@@ -59,7 +57,7 @@ class AdaDec:
     name = "adadec"
     guarantee = Guarantee.APPROXIMATE
 
-    def __init__(self, engines: Engines, settings: AdaDecSettings) -> None:
+    def __init__(self, engines: Engines, settings: AdaDecSettings, aids: Aids) -> None:
         """Raises UsageError when a setting asks for a small model that is not there."""
         if "small" not in engines and (settings.split or settings.model == "small"):
             asked = "split" if settings.split else "model=small"
@@ -74,7 +72,7 @@ class AdaDec:
         """None for our own variant."""
         return None if self._settings.split else "arXiv 2506.08980"
 
-    def generate(self, prompt: list[int], limits: Limits) -> Iterator[Step]:
+    def generate(self, prompt: Prompt, limits: Limits) -> Iterator[Step]:
         """See `Strategy.generate`."""
         return _Answer(self._engines, self._settings, prompt, limits).run()
 
@@ -83,7 +81,7 @@ class _Answer:
     """One answer. Whenever a token is to be decided, the writer has read all that is committed, and `_at` is its row."""
 
     def __init__(
-        self, engines: Engines, settings: AdaDecSettings, prompt: list[int], limits: Limits
+        self, engines: Engines, settings: AdaDecSettings, prompt: Prompt, limits: Limits
     ) -> None:
         small, large = engines.get("small"), engines["large"]
         self._large = large
@@ -96,11 +94,11 @@ class _Answer:
             self._other = large if self._small_writes else small
         self._looker = self._writer if self._small_writes else self._other or self._writer
         self._settings = settings
-        self._prompt = prompt
+        self._prompt = prompt.ids
         self._limits = limits
         self._context = engines.context if settings.split else self._writer.context
         self._answer = AnswerState(prompt, limits, self._context)
-        self._meter = Meter()
+        self._meter = limits.meter()
         self._at: RowAt | None = None
 
     def run(self) -> Iterator[Step]:
@@ -108,7 +106,7 @@ class _Answer:
         chosen, meter = self._settings, self._meter
         if self._other is not None:
             self._other.rewind(0)
-        scores = yield from read_prompt(self._writer, self._role, self._prompt, self._limits.chunk)
+        scores = yield from read_prompt(self._writer, self._role, self._prompt, self._limits)
         self._at = scores, 0
         while not self._answer.done:
             meter.start()
@@ -121,7 +119,7 @@ class _Answer:
                 # the other model's first pause: it reads the prompt in steps of its own, all but the last token
                 yield meter.step("write")
                 role: Role = "large" if self._small_writes else "small"
-                yield from read_prompt(self._other, role, self._prompt[:-1], self._limits.chunk)
+                yield from read_prompt(self._other, role, self._prompt[:-1], self._limits)
                 meter.start()
             yield self._pause((scores, row), entropy)
 

@@ -35,6 +35,7 @@ from tests.decoding.enumeration import (
     warped,
 )
 from tests.laws import law as float_law
+from tests.laws import prompt_of
 
 WARPERS = {
     "none": {},
@@ -335,7 +336,9 @@ def test_dyspec_samples_the_targets_law(shape) -> None:
     judged = 0
     for seed in range(CHI_SQUARE_SEEDS):
         sampler = Sampler(0.8, top_k=4, seed=seed)
-        steps = list(strategy.generate(prompt, Limits(3, sampler=sampler, signals=False)))
+        steps = list(
+            strategy.generate(prompt_of(prompt), Limits(3, sampler=sampler, signals=False))
+        )
         judged += sum(step.drafted for step in steps)
         counts[tuple(t.id for s in steps for t in s.tokens)[:2]] += 1
     assert judged > CHI_SQUARE_SEEDS

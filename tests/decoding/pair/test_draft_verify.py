@@ -25,7 +25,7 @@ from adec.engines.table import TableEngine
 from adec.events.records import Guarantee, TreeRecord
 from adec.sampling import Sampler
 from tests.decoding.clock import Clock, timed_pair
-from tests.laws import law
+from tests.laws import law, prompt_of
 
 END = frozenset({5})
 
@@ -112,16 +112,16 @@ def steps_of(named, clock, small, large, prompt, limits, *, known=False, answers
     strategy = find_method(name).build(Engines(large=large, small=small), chosen, aids)
     for _ in range(answers - 1):
         with clock.installed():
-            list(strategy.generate(list(prompt), limits))
+            list(strategy.generate(prompt_of(prompt), limits))
         small.fed.clear()
         large.fed.clear()
     with clock.installed():
-        yield from strategy.generate(list(prompt), limits)
+        yield from strategy.generate(prompt_of(prompt), limits)
 
 
 def plain(seed, prompt, limits, **options):
     _, large = timed_pair(Clock(), seed, **options)
-    return [t.id for s in Plain(large).generate(list(prompt), limits) for t in s.tokens]
+    return [t.id for s in Plain(large).generate(prompt_of(prompt), limits) for t in s.tokens]
 
 
 @settings(max_examples=300, deadline=None)
@@ -285,9 +285,11 @@ def test_one_model_is_enough(name) -> None:
     engine = TableEngine(law(6, 3, sharpness=20.0), size=6)
     strategy = method.build(Engines(large=engine), method.settings(), Aids())
     limits = Limits(60)
-    committed = [t.id for s in strategy.generate([0, 1], limits) for t in s.tokens]
+    committed = [t.id for s in strategy.generate(prompt_of([0, 1]), limits) for t in s.tokens]
     again = TableEngine(law(6, 3, sharpness=20.0), size=6)
-    assert committed == [t.id for s in Plain(again).generate([0, 1], limits) for t in s.tokens]
+    assert committed == [
+        t.id for s in Plain(again).generate(prompt_of([0, 1]), limits) for t in s.tokens
+    ]
 
 
 @pytest.mark.parametrize("name", sorted(FOLLOWING))
@@ -299,11 +301,11 @@ def test_closing_early_leaves_the_engines_usable(name) -> None:
     limits = Limits(30, END)
     with clock.installed():
         for stop in range(1, 12):
-            steps = strategy.generate([0, 1], limits)
+            steps = strategy.generate(prompt_of([0, 1]), limits)
             for _, _step in zip(range(stop), steps, strict=False):
                 pass
             steps.close()
-        committed = [t.id for s in strategy.generate([0, 1], limits) for t in s.tokens]
+        committed = [t.id for s in strategy.generate(prompt_of([0, 1]), limits) for t in s.tokens]
     assert committed == plain(3, [0, 1], limits, sharpness=8.0)
 
 
@@ -336,7 +338,7 @@ def test_earlier_answers_are_kept_with_consent_only(tmp_path, monkeypatch) -> No
         engine = TableEngine(law(6, 3, order=40), size=6)
         chosen = SpeculateSettings(history=history, recycling=False)
         strategy = find_method("speculate").build(Engines(large=engine), chosen, Aids())
-        steps = list(strategy.generate([0, 1, 2], Limits(30)))
+        steps = list(strategy.generate(prompt_of([0, 1, 2]), Limits(30)))
         return sum(s.accepted for s in steps)
 
     drafted(False)
@@ -354,7 +356,7 @@ def early(likeness, **chosen):
         Engines(large=large, small=small), SpeculateSettings(**chosen), Aids(curves=KNOWN)
     )
     with clock.installed():
-        return [list(strategy.generate(list(range(5)), Limits(24))) for _ in range(12)]
+        return [list(strategy.generate(prompt_of(range(5)), Limits(24))) for _ in range(12)]
 
 
 def test_a_first_draft_rides_along_with_the_prompt() -> None:

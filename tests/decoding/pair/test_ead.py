@@ -15,7 +15,7 @@ from adec.engines.table import TableEngine
 from adec.events.records import Guarantee
 from adec.sampling import Sampler
 from tests.decoding.clock import Clock, timed_pair
-from tests.laws import blend, law, pair
+from tests.laws import blend, law, pair, prompt_of
 
 END = frozenset({5})
 
@@ -43,7 +43,7 @@ def run(
 ):
     small, large = pair(seed, likeness=likeness, context=context)
     steps = []
-    for step in Ead(small, large, settings).generate(list(prompt), limits or Limits(30, END)):
+    for step in Ead(small, large, settings).generate(prompt_of(prompt), limits or Limits(30, END)):
         steps.append(step)
     committed = [token.id for step in steps for token in step.tokens]
     return steps, committed, small, large
@@ -51,7 +51,7 @@ def run(
 
 def plain(seed, prompt, limits, context=4096):
     _, large = pair(seed, context=context)
-    steps = Plain(large).generate(list(prompt), limits)
+    steps = Plain(large).generate(prompt_of(prompt), limits)
     return [token.id for step in steps for token in step.tokens]
 
 
@@ -77,7 +77,7 @@ def test_engines_hold_what_was_committed_and_nothing_else(
     prompt = [0, 1, 2]
     sequence = list(prompt)
     fed = {"small": 0, "large": 0}
-    for step in Ead(small, large, chosen).generate(prompt, Limits(count, END, sampler)):
+    for step in Ead(small, large, chosen).generate(prompt_of(prompt), Limits(count, END, sampler)):
         sequence += [token.id for token in step.tokens]
         for engine, role in ((small, "small"), (large, "large")):
             if not (chosen.accept == "exact" and step.kind == "prompt"):
@@ -93,7 +93,7 @@ def test_engines_hold_what_was_committed_and_nothing_else(
 def test_a_rule_that_never_fires_is_the_small_model_alone() -> None:
     steps, committed, _, large = run(EadSettings(up=99.0))
     again, _ = pair(0)
-    alone = Plain(again, "small").generate([0, 1, 2], Limits(30, END))
+    alone = Plain(again, "small").generate(prompt_of([0, 1, 2]), Limits(30, END))
     assert committed == [t.id for s in alone for t in s.tokens]
     assert large.fed == []
     assert {step.kind for step in steps} == {"prompt", "draft"}
@@ -142,7 +142,7 @@ def test_the_waking_model_reads_what_it_missed_in_one_forward() -> None:
 
     small, large = TableEngine(cycle, size=6), TableEngine(always_zero, size=6)
     chosen = EadSettings(up=0.5, window=1, dwell=0)
-    steps = list(Ead(small, large, chosen).generate([0], Limits(12)))
+    steps = list(Ead(small, large, chosen).generate(prompt_of([0]), Limits(12)))
     wakes = [step for step in steps if step.kind == "wake"]
     assert [step.fed("large") for step in wakes] == [4, 4, 4]
     assert all(
@@ -168,7 +168,7 @@ def test_forced_rejections_at_every_position() -> None:
 
         small, large = TableEngine(draft, size=6), TableEngine(target, size=6)
         chosen = EadSettings(up=5.0, accept="exact", dwell=0, longest=3)
-        steps = list(Ead(small, large, chosen).generate([0], Limits(24)))
+        steps = list(Ead(small, large, chosen).generate(prompt_of([0]), Limits(24)))
         committed = [token.id for step in steps for token in step.tokens]
         assert committed == [(i + 1) % 5 for i in range(24)]
         rounds = [step for step in steps if step.kind == "wake"]
@@ -187,7 +187,7 @@ def test_an_end_token_inside_an_accepted_draft_ends_it() -> None:
 
     small, large = TableEngine(target, size=6), TableEngine(target, size=6)
     chosen = EadSettings(up=9.0, accept="exact", dwell=0, longest=8)
-    steps = list(Ead(small, large, chosen).generate([0, 1], Limits(50, END)))
+    steps = list(Ead(small, large, chosen).generate(prompt_of([0, 1]), Limits(50, END)))
     assert [token.id for step in steps for token in step.tokens] == [1, 1, 5]
 
 
@@ -200,12 +200,14 @@ def test_guarantees() -> None:
 def test_closing_early_leaves_the_engines_usable() -> None:
     small, large = pair(3)
     strategy = Ead(small, large, EadSettings(up=0.5, window=1, dwell=0))
-    steps = strategy.generate([0, 1], Limits(30))
+    steps = strategy.generate(prompt_of([0, 1]), Limits(30))
     for _ in range(6):
         next(steps)
     steps.close()
-    committed = [t.id for s in strategy.generate([0, 1], Limits(30)) for t in s.tokens]
-    fresh = Ead(*pair(3), EadSettings(up=0.5, window=1, dwell=0)).generate([0, 1], Limits(30))
+    committed = [t.id for s in strategy.generate(prompt_of([0, 1]), Limits(30)) for t in s.tokens]
+    fresh = Ead(*pair(3), EadSettings(up=0.5, window=1, dwell=0)).generate(
+        prompt_of([0, 1]), Limits(30)
+    )
     assert committed == [t.id for s in fresh for t in s.tokens]
 
 
@@ -228,7 +230,7 @@ def test_reading_the_prompt_is_not_the_wakes_own_time() -> None:
     with clock.installed():
         small, large = timed_pair(clock, seed=3)
         strategy = Ead(small, large, EadSettings(up=0.0, window=1, dwell=0))
-        for step in strategy.generate([0, 1, 2, 3, 4], Limits(8)):
+        for step in strategy.generate(prompt_of([0, 1, 2, 3, 4]), Limits(8)):
             clock.now += 0.5
             assert step.own_ms < 1e-6
         assert large.length > 0

@@ -18,7 +18,7 @@ from adec.engines.table import TableEngine
 from adec.errors import UsageError
 from adec.events.records import Guarantee, Pause, Step
 from adec.sampling import Sampler
-from tests.laws import law, pair
+from tests.laws import law, pair, prompt_of
 
 A, B, C, D, Z = range(5)
 END = frozenset({Z})
@@ -46,7 +46,9 @@ def engine(distribution=book, size: int = 5, context: int = 64, **options) -> Ta
 
 def run(chosen: AdaDecSettings, *, count: int = 20, on: TableEngine | None = None) -> list[Step]:
     on = on or engine()
-    return list(AdaDec(Engines(large=on), chosen).generate([A], Limits(count, END)))
+    return list(
+        AdaDec(Engines(large=on), chosen, Aids()).generate(prompt_of([A]), Limits(count, END))
+    )
 
 
 def tokens_of(steps: list[Step]) -> list[int]:
@@ -120,7 +122,9 @@ def test_splitting_by_hand() -> None:
         small, large = engine(small_book), engine(large_book)
         chosen = AdaDecSettings(threshold=1.2, candidates=2, ahead=1, model=writer, split=True)
         steps = list(
-            AdaDec(Engines(large=large, small=small), chosen).generate([A], Limits(1, END))
+            AdaDec(Engines(large=large, small=small), chosen, Aids()).generate(
+                prompt_of([A]), Limits(1, END)
+            )
         )
         step = steps[-1]
         assert isinstance(step.detail, Pause)
@@ -151,7 +155,9 @@ samplers = st.builds(Sampler, temperature=st.sampled_from([0.0, 0.0, 0.9]), seed
 def answer(chosen, seed, prompt, limits, context=4096):
     small, large = pair(seed, context=context)
     steps = list(
-        AdaDec(Engines(large=large, small=small), chosen).generate(list(range(prompt)), limits)
+        AdaDec(Engines(large=large, small=small), chosen, Aids()).generate(
+            prompt_of(range(prompt)), limits
+        )
     )
     return steps, small, large
 
@@ -159,7 +165,7 @@ def answer(chosen, seed, prompt, limits, context=4096):
 def plain(chosen, seed, prompt, limits, context=4096) -> list[int]:
     small, large = pair(seed, context=context)
     writer = small if chosen.model == "small" else large
-    return tokens_of(list(Plain(writer).generate(list(range(prompt)), limits)))
+    return tokens_of(list(Plain(writer).generate(prompt_of(range(prompt)), limits)))
 
 
 @settings(max_examples=150, deadline=None)
@@ -188,8 +194,8 @@ def test_without_look_ahead_or_pauses_it_is_plain(chosen, sampler, seed, prompt,
 def test_caches_hold_what_is_committed(chosen, sampler, seed, prompt, count, context) -> None:
     """After every step: a prefix of it, at most the newest token unread; one more unread for a judge that does not write."""
     small, large = pair(seed, context=context)
-    steps = AdaDec(Engines(large=large, small=small), chosen).generate(
-        list(range(prompt)), Limits(count, frozenset({5}), sampler)
+    steps = AdaDec(Engines(large=large, small=small), chosen, Aids()).generate(
+        prompt_of(range(prompt)), Limits(count, frozenset({5}), sampler)
     )
     committed = list(range(prompt))
     writer, other = (small, large) if chosen.model == "small" else (large, small)
@@ -260,7 +266,9 @@ def test_a_pause_feeds_a_token_a_candidate_and_level() -> None:
         for depth in range(1, 6):
             on = TableEngine(law(8, 1), size=8)
             chosen = AdaDecSettings(threshold=0.0, candidates=width, ahead=depth, keep=False)
-            steps = list(AdaDec(Engines(large=on), chosen).generate([0], Limits(3)))
+            steps = list(
+                AdaDec(Engines(large=on), chosen, Aids()).generate(prompt_of([0]), Limits(3))
+            )
             for step in steps:
                 if isinstance(step.detail, Pause):
                     fed = [f.tokens for f in step.forwards if f.purpose == "look_ahead"]
@@ -287,9 +295,9 @@ def test_names_and_promises() -> None:
 
 def test_closing_early_leaves_the_engine_usable() -> None:
     on = TableEngine(law(6, 3), size=6)
-    strategy = AdaDec(Engines(large=on), AdaDecSettings(threshold=0.2))
-    whole = tokens_of(list(strategy.generate([0], Limits(12))))
-    steps = strategy.generate([0], Limits(12))
+    strategy = AdaDec(Engines(large=on), AdaDecSettings(threshold=0.2), Aids())
+    whole = tokens_of(list(strategy.generate(prompt_of([0]), Limits(12))))
+    steps = strategy.generate(prompt_of([0]), Limits(12))
     next(steps), next(steps)
     steps.close()
-    assert tokens_of(list(strategy.generate([0], Limits(12)))) == whole
+    assert tokens_of(list(strategy.generate(prompt_of([0]), Limits(12)))) == whole

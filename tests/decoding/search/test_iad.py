@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 
 from adec.answering.text import text_of
 from adec.decoding.plain import Plain
-from adec.decoding.search.iad import Exchange, Iad, IadSettings, Rating, with_feedback
-from adec.decoding.strategy import Limits
+from adec.decoding.search.iad import Iad, IadSettings, with_feedback
+from adec.decoding.strategy import Aids, Exchange, Limits
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
 from adec.errors import AdecError, UsageError
 from adec.events.records import Attempt, Guarantee, Step
+from adec.judging.verifiers import Rating
 from adec.sampling import Sampler
-from tests.laws import law, pair
+from tests.laws import law, pair, prompt_of
 
 END = frozenset({5})
 PROMPT = [0, 1, 2]
@@ -40,11 +41,23 @@ def exchange(on: TableEngine, verify, *, asked: list[str] | None = None, **more)
     return Exchange("abc", encode, lambda ids: text_of(on.vocabulary, ids), verify, **more)
 
 
-def run(chosen: IadSettings, verify, *, seed: int = 1, bounds: Limits | None = None, **more):
+def with_texts(on: TableEngine, chosen: IadSettings, texts: Exchange) -> Iad:
+    return Iad(Engines(large=on), chosen, Aids(exchange=lambda: texts))
+
+
+def run(
+    chosen: IadSettings,
+    verify,
+    *,
+    seed: int = 1,
+    bounds: Limits | None = None,
+    interrupted=lambda: False,
+    **more,
+):
     on = TableEngine(law(6, seed, sharpness=1.0), size=6)
     steps = list(
-        Iad(Engines(large=on), chosen).answer(
-            exchange(on, verify, **more), list(PROMPT), bounds or limits()
+        with_texts(on, chosen, exchange(on, verify, **more)).generate(
+            prompt_of(PROMPT), replace(bounds or limits(), interrupted=interrupted)
         )
     )
     return steps, on
@@ -66,7 +79,9 @@ def test_best_of_n() -> None:
     steps, on = run(IadSettings(rounds=1, candidates=6), lengths)
     tried = attempts_of(steps)
     assert len(tried) == 6 and len({attempt.tokens for attempt in tried}) > 2
-    greedy = Plain(TableEngine(law(6, 1, sharpness=1.0), size=6)).generate(list(PROMPT), limits())
+    greedy = Plain(TableEngine(law(6, 1, sharpness=1.0), size=6)).generate(
+        prompt_of(PROMPT), limits()
+    )
     assert tried[0].tokens == committed(list(greedy))
     best = max(tried, key=lambda attempt: attempt.score)
     assert committed(steps) == best.tokens and [s.kind for s in steps][-1] == "write"
@@ -139,7 +154,9 @@ def test_the_large_models_likelihood_by_hand() -> None:
         small, large = pair(3)
         chosen = IadSettings(rounds=2, candidates=3, model=writer)
         steps = list(
-            Iad(Engines(large=large, small=small), chosen).generate(list(PROMPT), limits(6))
+            Iad(Engines(large=large, small=small), chosen, Aids()).generate(
+                prompt_of(PROMPT), limits(6)
+            )
         )
         tried = attempts_of(steps)
         assert len(tried) == 6
@@ -177,7 +194,7 @@ def test_a_budget_is_spent_on_average_and_no_more(share: float) -> None:
         texts = Exchange("", lambda _: PROMPT, lambda _: "", budget=given)
         chosen = IadSettings(rounds=1, candidates=1000)
         bounds = replace(nothing, sampler=Sampler(seed=seed))
-        steps = list(Iad(Engines(large=on), chosen).answer(texts, list(PROMPT), bounds))
+        steps = list(with_texts(on, chosen, texts).generate(prompt_of(PROMPT), bounds))
         fed.append(sum(step.fed("large") for step in steps))
     wanted = max(5, given)  # the greedy answer is written whatever the budget
     assert {amount for amount in fed if not wanted - 5 < amount < wanted + 5} == set()
@@ -213,8 +230,8 @@ def test_feedback_that_leaves_no_room_is_left_out(both: int, one: int, read: int
 
     texts = Exchange("abc", encode, lambda ids: text_of(on.vocabulary, ids), lengths)
     steps = list(
-        Iad(Engines(large=on), IadSettings(rounds=2, candidates=2)).answer(
-            texts, list(PROMPT), limits()
+        with_texts(on, IadSettings(rounds=2, candidates=2), texts).generate(
+            prompt_of(PROMPT), limits()
         )
     )
     assert len({attempt.score for attempt in attempts_of(steps)[:2]}) == 2
@@ -258,7 +275,7 @@ def test_an_interruption_ends_with_the_best_so_far() -> None:
 
 def test_names_and_promises() -> None:
     small, large = pair()
-    assert Iad(Engines(large=large), IadSettings()).guarantee is Guarantee.APPROXIMATE
+    assert Iad(Engines(large=large), IadSettings(), Aids()).guarantee is Guarantee.APPROXIMATE
     with pytest.raises(UsageError, match="needs a pair"):
-        Iad(Engines(large=large), IadSettings(model="small"))
-    Iad(Engines(large=large, small=small), IadSettings(model="small"))
+        Iad(Engines(large=large), IadSettings(model="small"), Aids())
+    Iad(Engines(large=large, small=small), IadSettings(model="small"), Aids())

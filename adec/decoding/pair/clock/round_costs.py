@@ -61,7 +61,7 @@ class RoundCosts:
         """Learn from a round; `plain`: nothing was drafted in it."""
         self._since_plain += 1
         for forward in step.forwards:
-            if forward.model != "large":
+            if forward.model != "large" or forward.purpose == "rewind":
                 continue
             size, last = forward.tokens, self._last_size
             # the first single token after a batch is slow, as the backend sets up for another size

@@ -68,6 +68,8 @@ class Outcome:
     """Tokens committed before this round."""
     scores: Scores
     """The large model's rows: row 0 follows the trunk's end, row 1 + i follows node i."""
+    meter: Meter = field(default_factory=Meter)
+    """Times what the drafters do to their caches."""
 
 
 class Drafter(ABC):

@@ -8,13 +8,13 @@ from typing import Protocol
 
 import numpy as np
 
+from adec.decoding.answer import read_prompt
 from adec.decoding.meter import Meter
 from adec.decoding.pair.clock.cost_curve import CostCurve, LearnedCurve
 from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal, empty
 from adec.decoding.pair.drafters.draws import law_of, place
 from adec.decoding.pair.drafters.growth import Growth
 from adec.decoding.pair.drafters.shapes import Grown, best_first
-from adec.decoding.prompt import read_prompt
 from adec.decoding.strategy import Limits
 from adec.engines.base import Engine
 from adec.events.records import Purpose, Step
@@ -90,7 +90,7 @@ class SmallModel(Drafter):
         self.engine.rewind(0)
         if len(prompt) > 1:
             # the last token stays unread: the first draft's forward needs one to feed
-            yield from read_prompt(self.engine, "small", prompt[:-1], limits.chunk)
+            yield from read_prompt(self.engine, "small", prompt[:-1], limits)
 
     def unread(self, sequence: Sequence[int]) -> int:
         return len(sequence) - self.engine.length
@@ -131,13 +131,14 @@ class SmallModel(Drafter):
         self._path = []
         if self.engine.length >= len(outcome.sequence):
             # the newest token stays unread: the next draft's forward needs one to feed
-            self.engine.rewind(len(outcome.sequence) - 1)
+            outcome.meter.rewind(self.engine, "small", len(outcome.sequence) - 1)
 
     def keep_standing(self, outcome: Outcome) -> None:
         """Take drafts that were not committed out of the cache."""
         if self.engine.length > outcome.base:
             standing = _common(self._path, outcome.sequence[outcome.base :])
-            self.engine.rewind(min(self.engine.length, outcome.base + standing))
+            length = min(self.engine.length, outcome.base + standing)
+            outcome.meter.rewind(self.engine, "small", length)
 
     def _successors(self, draft: Drafting, tree: TokenTree, node: int) -> list[tuple[int, float]]:
         path = tree.tokens_to(node)
@@ -175,7 +176,7 @@ class SmallModel(Drafter):
             return None
         keep = base + len(path) - self._missing(base, path)
         if keep < engine.length:
-            engine.rewind(keep)
+            draft.meter.rewind(engine, "small", keep)
         fed = [*sequence[engine.length :], *path] if keep < base else path[keep - base :]
         purpose: Purpose = "catch_up" if base - keep > 1 else "draft"
         scores = draft.meter.forward(engine, "small", purpose, fed)

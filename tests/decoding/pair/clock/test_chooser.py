@@ -16,7 +16,7 @@ from adec.decoding.strategy import Aids, Limits
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
 from tests.decoding.clock import LARGE, SMALL, Clock, TimedTable, cpu
-from tests.laws import law
+from tests.laws import law, prompt_of
 
 
 def two_moods(change: int, back: int):
@@ -45,7 +45,7 @@ def run(name: str, settings, draft, target, *, small=SMALL, large=LARGE, count=4
     )
     strategy = find_method(name).build(engines, settings, Aids())
     with clock.installed():
-        steps = list(strategy.generate([0], Limits(count)))
+        steps = list(strategy.generate(prompt_of([0]), Limits(count)))
     return [step for step in steps if step.kind != "prompt"]
 
 
@@ -149,7 +149,7 @@ def copied(cost, count: int = 200):
     aids = Aids(curves={"large": curve})
     strategy = find_method("lookup").build(Engines(large=engine), LookupSettings(), aids)
     with clock.installed():
-        steps = list(strategy.generate(prompt, Limits(count)))
+        steps = list(strategy.generate(prompt_of(prompt), Limits(count)))
     tokens = [token.id for step in steps for token in step.tokens]
     assert tokens == (prompt * 5)[:count]
     return steps
