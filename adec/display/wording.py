@@ -83,3 +83,18 @@ def _scaled(count: int, units: tuple[str, ...], gap: str) -> str:
     sign = "-" if count < 0 else ""
     digits = 0 if unit == 0 or value >= 99.95 else 1
     return f"{sign}{value:.{digits}f}{gap}{units[unit]}"
+
+
+def value_text(value: object, longest: int = 200) -> str:
+    """A value of a setting or a TOML key as one would write it there, cut short where it is long."""
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        shown = ", ".join(value_text(item) for item in value[:16])
+        return f"{shown}, … ({many(len(value))} in all)" if len(value) > 16 else shown
+    text = str(value)
+    return text if len(text) <= longest else f"{text[:longest]} …"

@@ -1,7 +1,9 @@
-"""A model from its header: what it is, what it needs, and which strategies it can serve."""
+"""A model from its header: what it is, how much memory it needs, which strategies it can serve."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from adec.answering.models import locate
@@ -13,12 +15,12 @@ from adec.inspection.anatomy import Anatomy, dissect
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
 
 DEFAULT_CONTEXT = 8192
-"""What `adec run` reserves at most when --ctx is not given."""
+"""The most that `adec run` reserves when --ctx is not given."""
 _TEMPLATE_SHOWN = 300
 
 
 def inspect_model(name: str, context: int | None = None) -> Report:
-    """Look at one model without loading it. `context`: tokens for the memory estimate.
+    """Look at one model without loading it; memory is estimated for `context` tokens.
 
     Raises ModelFileError when it is broken or missing, UsageError when it has no context so long.
     """
@@ -33,18 +35,9 @@ def inspect_model(name: str, context: int | None = None) -> Report:
         "type": "model",
         "schema": 1,
         **describe(header),
-        "groups": [
-            {
-                "name": group.name,
-                "tensors": group.tensors,
-                "parameters": group.parameters,
-                "bytes": group.bytes,
-                "types": group.types,
-            }
-            for group in anatomy.groups
-        ],
+        "groups": [dataclasses.asdict(group) for group in anatomy.groups],
         "memory": memory(anatomy, context),
-        "strategies": [strategy_for(method, header) for method in METHODS.values()],
+        "strategies": [_strategy(method, header) for method in METHODS.values()],
         "chat_template": header.vocabulary.chat_template,
     }
     return Report(data, _blocks(data, anatomy))
@@ -76,40 +69,51 @@ def describe(header: ModelHeader) -> dict[str, Any]:
 
 
 def memory(anatomy: Anatomy, context: int | None = None) -> dict[str, Any]:
-    """Bytes that a run needs: weights plus the key-value cache at `context` tokens (what a run reserves by default).
+    """Bytes that a run needs: weights, and the KV cache at `context` tokens (default: a run's).
 
-        weights    GGUF: as stored, mapped from the file; folder: 4 bytes a parameter (float32, the default on a CPU)
-        cache      tokens x sum over layers of (shared heads x (key width + value width)) x bytes a number
-                   GGUF: 2 bytes (f16), tokens rounded up to 256, reserved at loading; folder: 4 bytes, grows
+        weights    GGUF: as stored, mapped from the file
+                   folder: 4 bytes a parameter (float32, the default on a CPU)
+        cache      tokens x sum over layers of (KV heads x (key width + value width)) x bytes
+                   GGUF: 2 bytes (f16), tokens rounded up to 256, reserved at loading
+                   folder: 4 bytes, grows with the text
 
-    The backend's working buffers come on top, and a recurrent layer's state, which does not grow with the context.
+    The backend's working buffers come on top, and the state of recurrent layers, which does not
+    grow with the context.
     """
-    limit = anatomy.header.info.context_limit
-    tokens = context or min(limit, DEFAULT_CONTEXT)
+    tokens = context or min(anatomy.header.info.context_limit, DEFAULT_CONTEXT)
     cache = anatomy.cache
     kv = None if cache is None else cache.bytes_at(tokens)
+    each = None if cache is None else cache.numbers_per_token * cache.bytes_per_number
     return {
         "context": tokens,
         "weight_bytes": anatomy.weight_bytes,
         "kv_bytes": kv,
-        "kv_bytes_per_token": None
-        if cache is None
-        else cache.numbers_per_token * cache.bytes_per_number,
+        "kv_bytes_per_token": each,
         "total_bytes": None if kv is None else anatomy.weight_bytes + kv,
         "kv_reserved_at_start": cache is not None and cache.reserved,
     }
 
 
-def strategy_for(method: Method, header: ModelHeader) -> dict[str, Any]:
+def _strategy(method: Method, header: ModelHeader) -> dict[str, Any]:
     """Whether a model can serve a strategy: alone, in a pair, or not, and why not."""
-    shortcomings = (shortcoming(header, needed) for needed in method.needs.values())
-    why = next((found for found in shortcomings if found is not None), None)
-    serves = "no" if why is not None else "in a pair" if method.pair else "alone"
-    return {"name": method.name, "serves": serves, "why": why or method.about}
+    lacks = [why for needed in method.needs.values() if (why := shortcoming(header, needed))]
+    serves = "no" if lacks else "in a pair" if method.pair else "alone"
+    return {"name": method.name, "serves": serves, "why": lacks[0] if lacks else method.about}
+
+
+def strategies_table(strategies: Sequence[dict[str, Any]]) -> Table:
+    """Strategies, whether they can be served, and what they do or why not."""
+    rows = [(row["name"], row["serves"], row["why"]) for row in strategies]
+    return Table("Strategies", ("name", "serves", "what it does, or why not"), rows)
 
 
 def _blocks(data: dict[str, Any], anatomy: Anatomy) -> list[Block]:
-    recurrent = "rewind" not in data["capabilities"]
+    begin = f"{data['begin'] or 'none'}{'' if data['adds_begin'] else ', not put before a text'}"
+    rules = f", split by {data['pre_tokenizer']}" if data["pre_tokenizer"] else ""
+    vocabulary = (
+        f"{many(data['vocabulary'])} tokens ({data['tokenizer']}{rules}), "
+        f"fingerprint {data['vocabulary_fingerprint']}"
+    )
     facts = [
         ("file", data["path"]),
         ("format", data["format"]),
@@ -119,49 +123,28 @@ def _blocks(data: dict[str, Any], anatomy: Anatomy) -> list[Block]:
         ("quantisation", data["quantisation"]),
         ("size", size(data["bytes"])),
         ("context", f"{many(data['context_limit'])} tokens"),
-        ("vocabulary", _vocabulary(data)),
-        (
-            "begin",
-            f"{data['begin'] or 'none'}{'' if data['adds_begin'] else ', not put before a text'}",
-        ),
+        ("vocabulary", vocabulary),
+        ("begin", begin),
         ("end", ", ".join(data["end"]) or "none: a run ends at its limit of tokens"),
     ]
     rows = [
         (
-            group["name"],
-            many(group["tensors"]),
-            short(group["parameters"]),
-            size(group["bytes"]),
-            _types(group["types"], group["parameters"]),
+            group.name,
+            many(group.tensors),
+            short(group.parameters),
+            size(group.bytes),
+            _types(group.types, group.parameters),
         )
-        for group in data["groups"]
+        for group in anatomy.groups
     ]
-    kinds = Table(
-        "Tensors",
-        ("group", "tensors", "parameters", "size", "types"),
-        rows,
-        frozenset({1, 2, 3}),
-    )
-    strategies = Table(
-        "Strategies",
-        ("name", "serves", "what it does, or why not"),
-        [(s["name"], s["serves"], s["why"]) for s in data["strategies"]],
-    )
+    header = ("group", "tensors", "parameters", "size", "types")
     return [
         Facts(data["name"], facts),
-        kinds,
-        _memory_block(data["memory"], anatomy, recurrent),
-        Lines("Chat template", _template(data["chat_template"])),
-        strategies,
+        Table("Tensors", header, rows, frozenset({1, 2, 3})),
+        _memory_block(data["memory"], anatomy, recurrent="rewind" not in data["capabilities"]),
+        Lines("Chat template", [_template(data["chat_template"])]),
+        strategies_table(data["strategies"]),
     ]
-
-
-def _vocabulary(data: dict[str, Any]) -> str:
-    rules = f", split by {data['pre_tokenizer']}" if data["pre_tokenizer"] else ""
-    return (
-        f"{many(data['vocabulary'])} tokens ({data['tokenizer']}{rules}), "
-        f"fingerprint {data['vocabulary_fingerprint']}"
-    )
 
 
 def _types(types: dict[str, int], whole: int) -> str:
@@ -171,21 +154,18 @@ def _types(types: dict[str, int], whole: int) -> str:
     return ", ".join(f"{kind} {100 * count / max(1, whole):.1f} %" for kind, count in order)
 
 
-def _memory_block(figures: dict[str, Any], anatomy: Anatomy, recurrent: bool) -> Block:
+def _memory_block(figures: dict[str, Any], anatomy: Anatomy, *, recurrent: bool) -> Block:
     title = f"Memory at {many(figures['context'])} tokens of context"
     rows = [("weights", size(figures["weight_bytes"]))]
     if figures["kv_bytes"] is None:
-        rows.append(("cache", "the header does not say"))
-        return Facts(title, rows)
+        return Facts(title, [*rows, ("cache", "the header does not say")])
     when = "reserved at the start" if figures["kv_reserved_at_start"] else "grows as it fills"
-    rows.append(
-        (
-            "cache",
-            f"{size(figures['kv_bytes'])} ({size(figures['kv_bytes_per_token'])} a token, {when})",
-        )
-    )
+    each = f"{size(figures['kv_bytes_per_token'])} a token, {when}"
     extra = ", and a state that does not grow" if recurrent else ""
-    rows.append(("together", f"{size(figures['total_bytes'])}, plus working buffers{extra}"))
+    rows += [
+        ("cache", f"{size(figures['kv_bytes'])} ({each})"),
+        ("together", f"{size(figures['total_bytes'])}, plus working buffers{extra}"),
+    ]
     limit = anatomy.header.info.context_limit
     if anatomy.cache is not None and limit > figures["context"]:
         full = anatomy.weight_bytes + anatomy.cache.bytes_at(limit)
@@ -193,11 +173,11 @@ def _memory_block(figures: dict[str, Any], anatomy: Anatomy, recurrent: bool) ->
     return Facts(title, rows)
 
 
-def _template(template: str | None) -> list[str]:
+def _template(template: str | None) -> str:
+    """The template's source on one line: it is a program, so it is not run here."""
     if template is None:
-        return ["none: the prompt is fed as it is"]
-    # shown as source, on one line: it is somebody's program
+        return "none: the prompt is fed as it is"
     shown = " ".join(template[: 4 * _TEMPLATE_SHOWN].split())
     if len(shown) > _TEMPLATE_SHOWN or len(template) > 4 * _TEMPLATE_SHOWN:
         shown = f"{shown[:_TEMPLATE_SHOWN]} … ({many(len(template))} characters; --json has all)"
-    return [shown]
+    return shown

@@ -1,187 +1,175 @@
-"""Two models side by side: may they share token ids, what do they cost against each other, what to expect."""
+"""Two models side by side: do they share token ids, what do they cost, what can drafting gain."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from adec.answering.models import locate
-from adec.decoding.pair.clock.cost_curve import Curves
-from adec.decoding.registry import METHODS, check_method
+from adec.decoding.registry import METHODS, Method, check_method
 from adec.display.wording import many, number, share, short, size
 from adec.engines.base import ModelHeader
 from adec.engines.pair import check_pair, differences
 from adec.errors import PairError, ProfileError
 from adec.inspection.anatomy import Anatomy, dissect
-from adec.inspection.model_report import describe, memory
+from adec.inspection.model_report import describe, memory, strategies_table
 from adec.inspection.profile_evidence import speed_data, speed_lines
 from adec.inspection.sheet import Block, Lines, Report, Table
 from adec.profiles.find import fitting_profile
 from adec.profiles.schema import Profile
 
 ACCEPTANCE = (0.5, 0.7, 0.8, 0.9, 0.95)
-"""Chances that a draft stands, for which the expectation is shown."""
+"""Acceptance rates for which the expected speed is shown."""
 _LONGEST = 16
-_SAID = 300
+_REASON = 300
 
 
 def inspect_pair(
     small: str, large: str, profile: Profile | None = None, context: int | None = None
 ) -> Report:
-    """Look at two models without loading them. Raises ModelFileError when one is broken or missing.
+    """Look at two models without loading them. Raises ModelFileError for one broken or missing.
 
-    Costs are those that a profile measured for these files on this machine: `profile`, else one of the user's own that
-    fits. Without one they are estimated from sizes.
+    Costs come from `profile`, or else from one of the user's own, if it measured these files on
+    this machine. Without such a profile they are estimated from sizes.
     """
-    ours, theirs = dissect(locate(small)), dissect(locate(large))
-    small_header, large_header = ours.header, theirs.header
-    found = differences(small_header.vocabulary, large_header.vocabulary)
-    ratio = _ratio(ours, theirs)
+    anatomies = {"small": dissect(locate(small)), "large": dissect(locate(large))}
+    models = {role: anatomy.header for role, anatomy in anatomies.items()}
+    found = differences(models["small"].vocabulary, models["large"].vocabulary)
     if profile is None and not found:
-        profile = fitting_profile({"large": large_header, "small": small_header})
-    fit = None if profile is None else _fit(profile, small_header, large_header)
-    curves = _curves(profile) if fit is not None and fit["void"] is None else None
-    if curves is not None and curves.small is not None and curves.large.ms(1) > 0:
-        ratio["measured"] = curves.small.ms(1) / curves.large.ms(1)
-    agreement = _agreement(profile) if "measured" in ratio else None
+        profile = fitting_profile(models)
+    fit = None if profile is None else _fit(profile, models)
+    ratio = _ratio(anatomies["small"], anatomies["large"])
+    costs = None
+    if profile is not None and fit is not None and fit["void"] is None:
+        costs = _measured_costs(profile)
+    agreement = None
+    if profile is not None and costs is not None:
+        ratio["measured"] = costs.draft
+        agreement = _agreement(profile)
+    by_size = DraftCosts(ratio["bytes"], lambda tokens: 1.0)
     chances = sorted({*ACCEPTANCE, *([] if agreement is None else [agreement])})
     data: dict[str, Any] = {
         "type": "pair",
         "schema": 1,
-        "small": {**describe(small_header), "memory": memory(ours, context)},
-        "large": {**describe(large_header), "memory": memory(theirs, context)},
+        **{
+            role: {**describe(anatomy.header), "memory": memory(anatomy, context)}
+            for role, anatomy in anatomies.items()
+        },
         "compatible": not found,
         "differences": found,
-        "remarks": [] if found else check_pair(small_header, large_header),
+        "remarks": [] if found else check_pair(models["small"], models["large"]),
         "profile": fit,
         "cost_ratio": ratio,
-        "speed": None
-        if profile is None or "measured" not in ratio
-        else speed_data(profile, large_header, small_header),
+        "speed": speed_data(profile, models) if profile is not None and costs else None,
         "agreement": agreement,
-        "pays_from": _pays_from(curves)
-        if curves is not None and "measured" in ratio
-        else min(1.0, ratio["bytes"]),
-        "expected": [
-            _measured(chance, curves)
-            if curves is not None and "measured" in ratio
-            else _expectation(chance, ratio["bytes"])
-            for chance in chances
-        ],
-        "strategies": [
-            _strategy(name, small_header, large_header, compatible=not found) for name in METHODS
-        ],
+        "pays_from": _pays_from(costs) if costs else min(1.0, ratio["bytes"]),
+        "expected": [_best_length(chance, costs or by_size) for chance in chances],
+        "strategies": [_strategy(method, models, not found) for method in METHODS.values()],
     }
     return Report(data, _blocks(data))
 
 
+@dataclass(frozen=True)
+class DraftCosts:
+    """Forward times in units of the large model's for one token."""
+
+    draft: float
+    """The small model's, for one token."""
+    verify: Callable[[int], float]
+    """The large model's, by the tokens that it reads at once."""
+
+
+def _measured_costs(profile: Profile) -> DraftCosts | None:
+    if profile.costs is None:
+        return None
+    large, small = profile.costs.curve("large"), profile.costs.curve("small")
+    if large is None or small is None or large.ms(1) <= 0:
+        return None
+    return DraftCosts(small.ms(1) / large.ms(1), lambda tokens: large.ms(tokens) / large.ms(1))
+
+
 def _ratio(small: Anatomy, large: Anatomy) -> dict[str, float]:
-    """Cost of a small forward as a share of a large one. Bytes are the better guess: one token reads all weights."""
+    """Cost of a small forward as a share of a large one's. A forward reads every weight once, so
+    bytes are the better guess."""
     return {
         "parameters": small.header.info.parameters / max(1, large.header.info.parameters),
         "bytes": small.weight_bytes / max(1, large.weight_bytes),
     }
 
 
-def speed_up(chance: float, ratio: float, drafts: int) -> float:
-    """Expected speed of a chain of `drafts` against the large model alone.
+def speed_up(chance: float, drafts: int, costs: DraftCosts) -> float:
+    """Expected speed of drafting `drafts` tokens in a chain, as a multiple of the large model's.
 
-    Leviathan et al. 2023, "Fast Inference from Transformers via Speculative Decoding", arXiv 2211.17192, theorem 3.8:
-    (1 - a^(k+1)) / ((1 - a) (k c + 1)), a the chance that a draft stands, c the cost of a small forward as a share of a
-    large one, k the drafts. It takes a forward of k + 1 tokens to cost as much as one of a single token: true where
-    memory binds, too kind on most CPUs.
+    Leviathan et al. 2023, "Fast Inference from Transformers via Speculative Decoding", arXiv
+    2211.17192, theorem 3.8: (1 - a^(k+1)) / ((1 - a) (k c + 1)) with acceptance rate a, draft
+    length k and cost ratio c. The paper counts a forward of k + 1 tokens like one of a single
+    token, which holds where memory binds and is too kind on most CPUs; measured costs correct it.
     """
     tokens = drafts + 1 if chance >= 1 else (1 - chance ** (drafts + 1)) / (1 - chance)
-    return tokens / (drafts * ratio + 1)
+    return tokens / (drafts * costs.draft + costs.verify(drafts + 1))
 
 
-def _expectation(chance: float, ratio: float) -> dict[str, Any]:
-    best = max(range(_LONGEST + 1), key=lambda drafts: speed_up(chance, ratio, drafts))
-    return {"acceptance": chance, "drafts": best, "speed_up": speed_up(chance, ratio, best)}
+def _best_length(chance: float, costs: DraftCosts) -> dict[str, Any]:
+    best = max(range(_LONGEST + 1), key=lambda drafts: speed_up(chance, drafts, costs))
+    return {"acceptance": chance, "drafts": best, "speed_up": speed_up(chance, best, costs)}
 
 
-def _measured(chance: float, curves: Curves) -> dict[str, Any]:
-    """The same from measured forwards: (1 - a^(k+1)) / (1 - a) tokens in k small forwards and one large one of k + 1 tokens."""
-    assert curves.small is not None
-    large, small = curves.large, curves.small
-
-    def gain(drafts: int) -> float:
-        tokens = drafts + 1 if chance >= 1 else (1 - chance ** (drafts + 1)) / (1 - chance)
-        return tokens * large.ms(1) / (drafts * small.ms(1) + large.ms(drafts + 1))
-
-    best = max(range(_LONGEST + 1), key=gain)
-    return {"acceptance": chance, "drafts": best, "speed_up": gain(best)}
+def _pays_from(costs: DraftCosts) -> float:
+    """The lowest acceptance rate, in steps of a percent, at which drafting pays; 1 if none does."""
+    rates = (percent / 100 for percent in range(1, 100))
+    return next((rate for rate in rates if _best_length(rate, costs)["drafts"]), 1.0)
 
 
-def _pays_from(curves: Curves) -> float:
-    """The least chance, in percent, from which some chain of drafts pays; 1 where none does below it."""
-    return next((p / 100 for p in range(1, 100) if _measured(p / 100, curves)["drafts"]), 1.0)
-
-
-def _fit(profile: Profile, small: ModelHeader, large: ModelHeader) -> dict[str, Any]:
-    """Whether a profile fits; `void`: why its times do not hold for these files on this machine."""
+def _fit(profile: Profile, models: dict[str, ModelHeader]) -> dict[str, Any]:
+    """Whether a profile fits. `void` says why its times do not hold for these files, here."""
     try:
-        profile.check(large)
+        profile.check(models["large"])
     except ProfileError as error:
         return {"name": profile.name, "fits": False, "why": error.message, "void": error.message}
-    others = [
-        *profile.other_models({"large": large, "small": small}),
-        *profile.other_machine(large),
-    ]
-    if profile.costs is None or profile.costs.curves is None:
-        others = ["it has no forward times"]
-    return {
-        "name": profile.name,
-        "fits": True,
-        "why": None,
-        "void": "; ".join(others)[:_SAID] or None,
-    }
+    void = "; ".join([*profile.other_models(models), *profile.other_machine(models["large"])])
+    if profile.costs is None or profile.costs.curve("large") is None:
+        void = "it has no forward times"
+    return {"name": profile.name, "fits": True, "why": None, "void": void[:_REASON] or None}
 
 
-def _curves(profile: Profile | None) -> Curves | None:
-    return None if profile is None or profile.costs is None else profile.costs.curves
-
-
-def _agreement(profile: Profile | None) -> float | None:
-    """Share of positions where the small model would have written the large one's token, as calibration saw it."""
-    signals = {} if profile is None else profile.signals
-    value = signals.get("agreement")
+def _agreement(profile: Profile) -> float | None:
+    """Share of positions at which calibration saw the two models agree on the next token."""
+    value = profile.signals.get("agreement")
     return value if isinstance(value, float) and 0 < value < 1 else None
 
 
-def _strategy(
-    name: str, small: ModelHeader, large: ModelHeader, *, compatible: bool
-) -> dict[str, Any]:
-    method = METHODS[name]
-    if method.pair and not compatible:
-        return {"name": name, "serves": "no", "why": "the two do not share a vocabulary"}
+def _strategy(method: Method, models: dict[str, ModelHeader], compatible: bool) -> dict[str, Any]:
     try:
-        check_method(method, {"small": small, "large": large})
+        check_method(method, models)
+        serves, why = "large alone", method.about
+        if method.pair and not compatible:
+            serves, why = "no", "the two do not share a vocabulary"
+        elif hasattr(method.settings(), "model"):
+            serves = "either alone"
+        elif compatible and "small" in method.roles:
+            serves = "yes"
     except PairError as error:
-        return {"name": name, "serves": "no", "why": error.message}
-    if name == "plain":
-        serves = "either alone"
-    else:
-        uses_both = method.pair or (name == "speculate" and compatible)
-        serves = "yes" if uses_both else "large alone"
-    return {"name": name, "serves": serves, "why": method.about}
+        serves, why = "no", error.message
+    return {"name": method.name, "serves": serves, "why": why}
 
 
 def _blocks(data: dict[str, Any]) -> list[Block]:
-    sides = [data["small"], data["large"]]
-    rows = [
-        ("name", *(side["name"] for side in sides)),
-        ("file", *(side["path"] for side in sides)),
-        ("format", *(side["format"] for side in sides)),
-        ("architecture", *(side["architecture"] for side in sides)),
-        ("layers", *(many(side["layers"]) for side in sides)),
-        ("parameters", *(short(side["parameters"]) for side in sides)),
-        ("quantisation", *(side["quantisation"] for side in sides)),
-        ("size", *(size(side["bytes"]) for side in sides)),
-        ("context", *(many(side["context_limit"]) for side in sides)),
-        ("vocabulary", *(many(side["vocabulary"]) for side in sides)),
-        ("fingerprint", *(side["vocabulary_fingerprint"] for side in sides)),
-        ("memory", *(_total(side["memory"]) for side in sides)),
-    ]
+    facts: dict[str, Callable[[dict[str, Any]], str]] = {
+        "name": lambda side: side["name"],
+        "file": lambda side: side["path"],
+        "format": lambda side: side["format"],
+        "architecture": lambda side: side["architecture"],
+        "layers": lambda side: many(side["layers"]),
+        "parameters": lambda side: short(side["parameters"]),
+        "quantisation": lambda side: side["quantisation"],
+        "size": lambda side: size(side["bytes"]),
+        "context": lambda side: many(side["context_limit"]),
+        "vocabulary": lambda side: many(side["vocabulary"]),
+        "fingerprint": lambda side: side["vocabulary_fingerprint"],
+        "memory": lambda side: _total(side["memory"]),
+    }
+    rows = [(name, tell(data["small"]), tell(data["large"])) for name, tell in facts.items()]
     blocks: list[Block] = [
         Table("The pair", ("", "small", "large"), rows),
         Lines("Compatible", _verdict(data)),
@@ -189,14 +177,7 @@ def _blocks(data: dict[str, Any]) -> list[Block]:
     ]
     if data["compatible"]:
         blocks.append(_expected_block(data))
-    blocks.append(
-        Table(
-            "Strategies",
-            ("name", "serves", "what it does, or why not"),
-            [(s["name"], s["serves"], s["why"]) for s in data["strategies"]],
-        )
-    )
-    return blocks
+    return [*blocks, strategies_table(data["strategies"])]
 
 
 def _total(figures: dict[str, Any]) -> str:
@@ -211,14 +192,13 @@ def _verdict(data: dict[str, Any]) -> list[str]:
         lines = [f"no: {data['differences'][0]}", *data["differences"][1:]]
     fit = data["profile"]
     if fit is not None:
-        lines.append(
-            f"profile {fit['name']} fits" if fit["fits"] else f"but it does not fit: {fit['why']}"
-        )
+        verdict = "fits" if fit["fits"] else f"does not fit: {fit['why']}"
+        lines.append(f"profile {fit['name']} {verdict}")
     return lines
 
 
 def _cost(data: dict[str, Any]) -> list[str]:
-    ratio, fit = data["cost_ratio"], data["profile"]
+    ratio, fit, least = data["cost_ratio"], data["profile"], data["pays_from"]
     lines = [
         f"a small forward reads {share(ratio['bytes'])} of the bytes of a large one, "
         f"with {share(ratio['parameters'])} of its parameters"
@@ -229,25 +209,27 @@ def _cost(data: dict[str, Any]) -> list[str]:
         if fit is not None and fit["fits"]:
             lines.append(f"times of profile {fit['name']} do not hold here: {fit['void']}")
         lines.append(
-            "nothing was measured of these two here, so costs are taken from sizes, and times may differ much: "
-            "adec calibrate measures them"
+            "nothing was measured of these two here, so costs are taken from sizes and may be far "
+            "off: adec calibrate measures them"
         )
-    if data["pays_from"] < 1:
-        lines.append(
-            f"drafting pays only where more than {share(data['pays_from'])} of the drafts stand"
-        )
-    else:
-        lines.append("drafts of the small model are too dear: nothing can be gained with these two")
+    lines.append(
+        f"drafting pays only where more than {share(least)} of the drafts stand"
+        if least < 1
+        else "drafts of the small model cost too much: nothing can be gained with these two"
+    )
     return lines
 
 
 def _expected_block(data: dict[str, Any]) -> Block:
-    rows = []
-    for row in data["expected"]:
-        gain = row["speed_up"]
-        word = f"{number(gain)} x" if row["drafts"] else "none: plain is best"
-        seen = "as calibration saw" if row["acceptance"] == data["agreement"] else ""
-        rows.append((share(row["acceptance"]), many(row["drafts"]), word, seen))
+    rows = [
+        (
+            share(row["acceptance"]),
+            many(row["drafts"]),
+            f"{number(row['speed_up'])} x" if row["drafts"] else "none: plain is best",
+            "as calibration saw" if row["acceptance"] == data["agreement"] else "",
+        )
+        for row in data["expected"]
+    ]
     measured = "measured" in data["cost_ratio"]
     source = (
         "forwards as measured here" if measured else "arXiv 2211.17192, theorem 3.8, cost by bytes"

@@ -1,11 +1,9 @@
-"""What a profile promises, on which evidence, and what speed to expect of it on this machine."""
+"""What a profile promises, the evidence for it, and the speed to expect on this machine."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 import msgspec
 
@@ -13,95 +11,141 @@ from adec.display.plot import Plot, PlotPoint, letters
 from adec.display.wording import many, milliseconds, number, share
 from adec.engines.base import ModelHeader
 from adec.inspection.sheet import Block, Lines, Table
-from adec.profiles.schema import Profile
+from adec.profiles.schema import Profile, Share
+
+COLUMNS = 80
+"""Width of the chart where there is room for it."""
+_LABEL = 80
+
+_Rate = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+
+
+class FrontPoint(msgspec.Struct, frozen=True, rename={"label": "point"}):
+    """A strategy with its settings, as calibration ran it on its prompts. None: not recorded."""
+
+    label: Annotated[str, msgspec.Meta(pattern=r"^\s*[a-z][a-z0-9_-]{0,39}(\s|$)")]
+    kept: Share
+    """Share of the metric that it kept."""
+    tokens_per_second: _Rate | None = None
+    forecast_tokens_per_second: _Rate | None = None
+    large_share: Share | None = None
+    """Share of the tokens that the large model wrote."""
+    large_fed: _Rate | None = None
+    """Tokens that the large model read for each one written."""
+    prompts: Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)] | None = None
+    on_front: bool = False
+    """No other point is both faster and better."""
+
+    @property
+    def strategy(self) -> str:
+        """The name at the start of the label."""
+        return self.label.split()[0]
+
+
+def front_points(profile: Profile) -> list[FrontPoint]:
+    """The [[front]] of a profile. What is no point is left out: only this view reads it."""
+    points = []
+    for row in profile.front:
+        try:
+            # older profiles have another key
+            forecast = row.get("predicted_tokens_per_second")
+            point = msgspec.convert({"forecast_tokens_per_second": forecast, **row}, FrontPoint)
+        except msgspec.ValidationError:
+            continue
+        label = " ".join(point.label[:_LABEL].split())
+        points.append(msgspec.structs.replace(point, label=label))
+    return points
 
 
 def promise_data(profile: Profile) -> dict[str, Any] | None:
-    """The budget as plain data; None where nothing is promised."""
-    budget = profile.budget
-    if budget is None:
-        return None
-    return msgspec.structs.asdict(budget)
+    """The budget as plain data; None if nothing is promised."""
+    return None if profile.budget is None else msgspec.structs.asdict(profile.budget)
 
 
-def speed_data(
-    profile: Profile, large: ModelHeader | None, small: ModelHeader | None
-) -> dict[str, Any] | None:
-    """Measured speeds, and whether they hold here; None where nothing was measured.
+def speed_data(profile: Profile, models: Mapping[str, ModelHeader]) -> dict[str, Any] | None:
+    """Measured speeds, and whether they hold here; None if nothing was measured.
 
-    `void` says why they do not hold, or why the proof does not; None where the large model is missing, since nobody can tell.
+    `other_machine` lists what differs here from the machine that was measured; it is None without
+    the large model, because the backend depends on it.
     """
     choice, costs = profile.choice, profile.costs
     if choice is None and costs is None:
         return None
-    measured = msgspec.structs.asdict(profile.machine)
-    machine = {name: value for name, value in measured.items() if value is not None}
-    data: dict[str, Any] = {"machine": machine}
-    data["other_machine"] = None if large is None else profile.other_machine(large)
+    large = models.get("large")
+    machine = msgspec.structs.asdict(profile.machine)
+    data: dict[str, Any] = {
+        "machine": {name: value for name, value in machine.items() if value is not None},
+        "other_machine": None if large is None else profile.other_machine(large),
+    }
     if choice is not None:
-        data["plain_tokens_per_second"] = choice.plain_tokens_per_second or None
-        data["exact"] = choice.exact
-        data["exact_tokens_per_second"] = choice.exact_tokens_per_second or None
-        data["within_budget"] = choice.within_budget
-        data["within_budget_tokens_per_second"] = choice.within_budget_tokens_per_second or None
-    curves = None if costs is None else costs.curves
-    if costs is not None and curves is not None:
-        data["context"] = costs.context
-        data["large_ms"] = curves.large.ms(1)
-        data["small_ms"] = None if curves.small is None else curves.small.ms(1)
+        data |= {
+            "plain_tokens_per_second": choice.plain_tokens_per_second or None,
+            "exact": choice.exact,
+            "exact_tokens_per_second": choice.exact_tokens_per_second or None,
+            "within_budget": choice.within_budget,
+            "within_budget_tokens_per_second": choice.within_budget_tokens_per_second or None,
+        }
+    curve = None if costs is None else costs.curve("large")
+    if costs is not None and curve is not None:
+        small = costs.curve("small")
+        data |= {
+            "context": costs.context,
+            "large_ms": curve.ms(1),
+            "small_ms": None if small is None else small.ms(1),
+        }
     return data
 
 
-def promise_lines(profile: Profile, void: list[str]) -> Iterator[str]:
-    """The promise in words. `void`: where the model files are others than those that were calibrated."""
+def promise_lines(profile: Profile, differences: Sequence[str]) -> Iterator[str]:
+    """The promise in words. `differences`: how the model files differ from the calibrated ones."""
     budget = profile.budget
     if budget is None:
-        yield "nothing is proved: it has no [budget]; its thresholds are somebody's choice"
-    elif budget.proved:
-        yield (
-            f"{budget.strategy} keeps at least {_percent(budget.keep)} of the {budget.metric} of the large model alone, "
-            f"with {_percent(budget.confidence)} confidence"
-        )
-        yield (
-            f"the evidence: {many(budget.held_out)} held-out prompts, on which it kept {_percent(budget.kept)}; "
-            f"they prove {_percent(budget.proved_keep)} at most. It holds for prompts like those"
-        )
+        yield "nothing is proved: it has no [budget], so its thresholds are somebody's choice"
     else:
+        keep = f"{_percent(budget.keep)} of the {budget.metric}"
+        proved = f"{_percent(budget.proved_keep)} at most"
+        prompts = f"{many(budget.held_out)} held-out prompts"
+        if budget.proved:
+            yield (
+                f"{budget.strategy} keeps at least {keep} of the large model alone, "
+                f"with {_percent(budget.confidence)} confidence"
+            )
+            yield (
+                f"the evidence: {prompts}, on which it kept {_percent(budget.kept)}; "
+                f"they prove {proved}. It holds for prompts like those"
+            )
+        else:
+            yield (
+                f"nothing is proved: that {budget.strategy} keeps {keep} "
+                f"was tried on {prompts}, which prove {proved}"
+            )
+    if differences:
         yield (
-            f"nothing is proved: that {budget.strategy} keeps {_percent(budget.keep)} of the {budget.metric} "
-            f"was tried on {many(budget.held_out)} held-out prompts, which prove {_percent(budget.proved_keep)} at most"
+            "but the model files are not those that were calibrated, so the proof is void: "
+            + "; ".join(differences)
         )
-    if void:
-        yield f"but the model files are not those that were calibrated, so the proof is void: {'; '.join(void)}"
 
 
-def speed_lines(speed: dict[str, Any] | None) -> Iterator[str]:
-    """The speed to expect in words."""
+def speed_lines(speed: Mapping[str, Any] | None) -> Iterator[str]:
+    """The speed to expect, in words."""
     if speed is None:
         yield "no speed is expected: it has no [cost] measured on a machine"
         return
     plain = speed.get("plain_tokens_per_second")
-    for what, key in (
-        ("plain", "plain"),
-        ("exact", "exact"),
-        ("within the budget", "within_budget"),
-    ):
+    if plain:
+        yield f"plain, the large model alone: {number(plain, 1)} tokens per second"
+    for key, what in (("exact", "exact"), ("within_budget", "within the budget")):
         rate = speed.get(f"{key}_tokens_per_second")
-        if not rate or (key != "plain" and speed[key] == "plain"):
-            continue
-        name = "plain, the large model alone" if key == "plain" else f"{speed[key]}, {what}"
-        times = (
-            ""
-            if key == "plain" or not plain
-            else f", {number(rate / plain)} times as fast as plain"
-        )
-        yield f"{name}: {number(rate, 1)} tokens per second{times}"
-    if speed.get("large_ms") is not None:
-        line = f"a forward of one token after {many(speed['context'])} others: large {milliseconds(speed['large_ms'])}"
-        if speed["small_ms"] is not None:
-            line += f", small {milliseconds(speed['small_ms'])}"
-            if speed["large_ms"] > 0:
-                line += f" ({share(speed['small_ms'] / speed['large_ms'])} of it)"
+        if rate and speed[key] != "plain":
+            times = f", {number(rate / plain)} times as fast as plain" if plain else ""
+            yield f"{speed[key]}, {what}: {number(rate, 1)} tokens per second{times}"
+    large_ms, small_ms = speed.get("large_ms"), speed.get("small_ms")
+    if large_ms is not None:
+        line = f"a forward of one token after {many(speed['context'])} others: "
+        line += f"large {milliseconds(large_ms)}"
+        if small_ms is not None:
+            line += f", small {milliseconds(small_ms)}"
+            line += f" ({share(small_ms / large_ms)} of it)" if large_ms > 0 else ""
         yield line
     others = speed["other_machine"]
     if others is None:
@@ -114,109 +158,20 @@ def speed_lines(speed: dict[str, Any] | None) -> Iterator[str]:
         yield "measured on a machine like this one, with the same backend: expect it here"
 
 
-def _percent(part: float) -> str:
-    return f"{100 * part:.4g} %"
-
-
-COLUMNS = 80
-"""Of the chart, where there is room."""
-_LABEL = 80
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
-_FASTEST = 1e9
-
-
-@dataclass(frozen=True)
-class FrontPoint:
-    """A point that was run on prompts to fit on. None is "not said": a profile may have been made without times, or by hand."""
-
-    label: str
-    kept: float
-    """Share of the metric that it kept, 0 to 1."""
-    tokens_per_second: float | None
-    forecast_tokens_per_second: float | None
-    large_share: float | None
-    """Of the tokens, written by the large model."""
-    large_fed: float | None
-    """Tokens that the large model read for each one written."""
-    prompts: int | None
-    on_front: bool
-    """No other point was both faster and better."""
-
-    def data(self) -> dict[str, Any]:
-        """As plain data."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-
-def front_points(profile: Profile) -> list[FrontPoint]:
-    """The [[front]] of a profile. What is no point is left out: nothing but this view reads it."""
-    points = (_point(row) for row in profile.front)
-    return [point for point in points if point is not None]
-
-
-def _point(row: Any) -> FrontPoint | None:
-    if not isinstance(row, dict):
-        return None
-    label, kept = row.get("point"), _within(row.get("kept"), 1.0)
-    if not isinstance(label, str) or kept is None:
-        return None
-    words = label[:_LABEL].split()
-    if not words or not _NAME.fullmatch(words[0]):
-        return None
-    forecast = row.get("forecast_tokens_per_second", row.get("predicted_tokens_per_second"))
-    prompts = row.get("prompts")
-    return FrontPoint(
-        label=" ".join(words),
-        kept=kept,
-        tokens_per_second=_within(row.get("tokens_per_second"), _FASTEST),
-        forecast_tokens_per_second=_within(forecast, _FASTEST),
-        large_share=_within(row.get("large_share"), 1.0),
-        large_fed=_within(row.get("large_fed"), _FASTEST),
-        prompts=prompts if type(prompts) is int and 0 <= prompts < 1 << 53 else None,
-        on_front=row.get("on_front") is True,
-    )
-
-
-def _within(value: Any, most: float) -> float | None:
-    """A number from 0 to `most`, else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if 0 <= value <= most else None
-
-
-def _plot(points: Sequence[FrontPoint], metric: str, keep: float | None) -> Plot:
-    strategies = [point.label.split()[0] for point in points]
-    marks = letters(strategies)
-    return Plot(
-        "tokens per second",
-        f"{metric} kept",
-        [
-            PlotPoint(
-                point.tokens_per_second or 0.0,
-                point.kept,
-                strategy,
-                marks[strategy].upper() if point.on_front else marks[strategy],
-                front=point.on_front,
-            )
-            for point, strategy in zip(points, strategies, strict=True)
-        ],
-        line=min(point.kept for point in points) if keep is None else keep,
-    )
-
-
-def front_blocks(
-    points: Sequence[FrontPoint], metric: str, keep: float | None, columns: int = COLUMNS
-) -> list[Block]:
-    """The front for people: the chart that `adec calibrate` draws, and a row a point."""
+def front_blocks(points: Sequence[FrontPoint], profile: Profile, columns: int) -> list[Block]:
+    """The chart that `adec calibrate` draws, and a table with a row for each point."""
     if not points:
         return []
     blocks: list[Block] = []
     timed = [point for point in points if point.tokens_per_second]
     if len(timed) > 1:
-        plot = _plot(timed, metric, keep)
-        what = "the least that was kept" if keep is None else "the budget"
+        budget = profile.budget
+        keep = min(point.kept for point in timed) if budget is None else budget.keep
+        plot = _plot(timed, "quality" if budget is None else budget.metric[:40], keep)
+        what = "the least that was kept" if budget is None else "the budget"
         legend = f"{plot.legend()}  (capital: on the front; ···: {what})"
-        lines = [*plot.text(columns), legend]
-        blocks.append(Lines("The front: what was kept, against speed", lines))
+        title = "The front: what was kept, against speed"
+        blocks.append(Lines(title, [*plot.text(min(columns, COLUMNS)), legend]))
     rows = [
         (
             point.label,
@@ -230,15 +185,29 @@ def front_blocks(
         )
         for point in sorted(points, key=lambda point: -(point.tokens_per_second or 0))
     ]
-    header = (
-        "point",
-        "tok/s",
-        "forecast",
-        "kept",
-        "written",
-        "read",
-        "prompts",
-        "",
-    )
-    blocks.append(Table("Points that were run", header, rows, frozenset({1, 2, 3, 4, 5, 6})))
+    header = ("point", "tok/s", "forecast", "kept", "written", "read", "prompts", "")
+    blocks.append(Table("Points that were run", header, rows, frozenset(range(1, 7))))
     return blocks
+
+
+def _plot(points: Sequence[FrontPoint], metric: str, keep: float) -> Plot:
+    marks = letters(point.strategy for point in points)
+    return Plot(
+        "tokens per second",
+        f"{metric} kept",
+        [
+            PlotPoint(
+                point.tokens_per_second or 0.0,
+                point.kept,
+                point.strategy,
+                marks[point.strategy].upper() if point.on_front else marks[point.strategy],
+                front=point.on_front,
+            )
+            for point in points
+        ],
+        line=keep,
+    )
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.4g} %"

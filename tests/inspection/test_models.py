@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from adec.inspection.anatomy import dissect, group_of
 from adec.inspection.model_report import inspect_model
-from adec.inspection.pair_report import speed_up
+from adec.inspection.pair_report import DraftCosts, speed_up
 from tests.cli.command import call
 from tests.engines.tiny_folder import write_tiny_folder
 from tests.engines.tiny_gguf import write_tiny_gguf, write_tiny_mamba
@@ -128,7 +128,8 @@ def test_the_practice_pair_by_its_profile(capsys: Any) -> None:
 def test_the_expectation_is_the_sum_it_stands_for(chance: float, ratio: float, drafts: int) -> None:
     """Tokens of a round: one always, and the i-th draft when all up to it stand."""
     tokens = 1 + sum(chance**i for i in range(1, drafts + 1))
-    assert speed_up(chance, ratio, drafts) == pytest.approx(tokens / (drafts * ratio + 1))
+    costs = DraftCosts(ratio, lambda tokens: 1.0)
+    assert speed_up(chance, drafts, costs) == pytest.approx(tokens / (drafts * ratio + 1))
 
 
 @pytest.mark.parametrize(

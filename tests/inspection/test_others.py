@@ -107,7 +107,7 @@ def test_no_trace_can_make_a_replay_hang(ms: float, expected: float) -> None:
 
 def test_the_replay_and_the_picture_by_command(tmp_path: Path) -> None:
     path = write_trace(tmp_path / "t.jsonl", events_of("some words"))
-    assert look(path, "--replay", "--speed", 1000).out == "some words"
+    assert look(path, "--replay", "--speed", 1000).out == "some words\n"
     assert look(path, "--svg", tmp_path / "t.svg").code == 0
     assert (tmp_path / "t.svg").read_text().startswith("<svg")
 
