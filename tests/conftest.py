@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # so it is in the background of a shell without job control, and what the tests start would be deaf to Ctrl-C, too
+    # so it is in the background of a shell without job control, and what the tests start would be
+    # deaf to Ctrl-C, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

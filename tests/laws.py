@@ -21,7 +21,7 @@ def law(size: int, seed: int, *, sharpness: float = 3.0, order: int = 3):
 
 
 def blend(first, second, share: float):
-    """`share` of the first law, the rest of the second: a small model that resembles a large one."""
+    """`share` of the first law, the rest of the second: a small model like a large one."""
 
     def distribution(prefix: tuple[int, ...]) -> list[float]:
         pairs = zip(first(prefix), second(prefix), strict=True)

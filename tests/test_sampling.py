@@ -67,7 +67,9 @@ def test_a_draw_is_where_the_running_sum_passes(seed, size, empty, kind, u) -> N
 
 
 def test_draws_follow_the_law() -> None:
-    """Chi-square over 20,000 positions of one seed; false alarm 1 in 1,000 for a random seed, none for this one."""
+    """Chi-square over 20,000 positions of one seed; false alarm 1 in 1,000 for a random seed, none
+    for this one.
+    """
     row = np.log(np.array([0.5, 0.3, 0.15, 0.05], dtype=np.float32))
     sampler = Sampler(1.0, seed=7)
     scores = ArrayScores(row[None])

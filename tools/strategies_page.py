@@ -39,7 +39,7 @@ profile.
   rounds differently; sampled, its distribution.
 - **approximate**: no promise. A profile may prove that a pair keeps a budget of quality;
   `adec bench` shows what it costs.
-- A model **rewinds** if it can drop its last tokens again, and **takes token trees** if it can score
+- A model **rewinds** if it can drop its last tokens again. It **takes token trees** if it can score
   several continuations in one forward.
 """
 

@@ -11,7 +11,10 @@ from adec.engines.table import TableEngine
 from adec.engines.vocabulary import Vocabulary
 from adec.errors import UsageError
 
-CHAT = "{% for m in messages %}<u>{{ m.content }}<e>{% endfor %}{% if add_generation_prompt %}<a>{% endif %}"
+CHAT = (
+    "{% for m in messages %}<u>{{ m.content }}<e>{% endfor %}"
+    "{% if add_generation_prompt %}<a>{% endif %}"
+)
 
 
 class ByteTokenizer:
@@ -96,7 +99,8 @@ def test_what_real_templates_use_is_there() -> None:
     template = (
         "{%- set ns = namespace(n=0) -%}{%- for m in messages -%}{%- set ns.n = ns.n + 1 -%}"
         "{{ m['content'] | trim | upper }}{%- if loop.last %}!{% endif -%}{%- endfor -%}"
-        "{{ ns.n }}{{ {'a': 1} | tojson }}{% generation %}g{% endgeneration %}{{ 3 * 4 }}{{ bos_token }}"
+        "{{ ns.n }}{{ {'a': 1} | tojson }}{% generation %}g{% endgeneration %}{{ 3 * 4 }}"
+        "{{ bos_token }}"
     )
     text = render_chat(
         template, [{"role": "user", "content": " hi "}], Vocabulary("gpt2", (b"a",), begin=0)

@@ -147,7 +147,9 @@ def test_an_empty_stop_string_is_refused() -> None:
 
 
 def test_a_tree_is_named_node_by_node() -> None:
-    """Also halves of characters, control tokens, and ids that nobody knows; names given before stay."""
+    """Also halves of characters, control tokens, and ids that nobody knows; names given before
+    stay.
+    """
     tree = TreeRecord((97, 256, END, 195, -1), (-1, 0, 0, 1, 2), (None,) * 5, (0,))
     (step,) = TextStream(VOCABULARY).add(Step("wake", (Token(97, "small"),), detail=tree))
     assert isinstance(step.detail, TreeRecord) and step.detail.texts == (

@@ -1,4 +1,7 @@
-"""Memory and time of a bench of many prompts on table engines: `python -m tests.benchmark.many_prompts 10000`."""
+"""Memory and time of a bench of many prompts on table engines.
+
+python -m tests.benchmark.many_prompts 10000
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,8 @@ def main(count: int) -> None:
             report = run_bench(request, samples, lambda: False, watch=watch)
             size = samples.path.stat().st_size
     print(
-        f"report: {resident() / 1024:.1f} MB, samples file {size / 1e6:.1f} MB, {report.kept:,} prompts in the medians"
+        f"report: {resident() / 1024:.1f} MB, samples file {size / 1e6:.1f} MB, {report.kept:,} "
+        "prompts in the medians"
     )
 
 

@@ -22,7 +22,8 @@ from tests import laws
 
 LETTERS = "abcde"
 EXACT_EAD = {"accept": "exact", "up": "1.5", "window": "1", "dwell": "0"}
-"""Speculation that depends on distributions alone, so that every run of it feeds the same tokens."""
+"""Speculation that depends on distributions alone, so that every run of it feeds the same
+tokens."""
 
 
 def plan_of(engines: Engines, strategy: str, assignments: dict[str, str] | None = None) -> Plan:
@@ -100,7 +101,9 @@ def prompt_of(index: int) -> str:
 def source_of(count: int) -> TaskSource:
     return TaskSource(
         "letters", count, f"letters/{count}",
-        lambda: (Task(i, prompt_of(i), "letters", match="regex", answer="[ab]") for i in range(count)),
+        lambda: (
+            Task(i, prompt_of(i), "letters", match="regex", answer="[ab]") for i in range(count)
+        ),
     )  # fmt: skip
 
 

@@ -1,4 +1,6 @@
-"""Peers: which are offered, how a program's output is read, transformers' generate on the same weights."""
+"""Peers: which are offered, how a program's output is read, transformers' generate on the same
+weights.
+"""
 
 from __future__ import annotations
 
@@ -143,7 +145,8 @@ def test_transformers_generate_gives_the_large_models_tokens() -> None:
     """Greedy, on the same weights: all three ways agree with plain."""
     choice = Choice(large=str(practice.large_folder()), small=str(practice.small_folder()))
     planned = plan_bench(
-        choice, "plain", ONE, BenchSettings(max_tokens=12), "transformers,transformers-assisted,transformers-lookup"
+        choice, "plain", ONE, BenchSettings(max_tokens=12),
+        "transformers,transformers-assisted,transformers-lookup",
     )  # fmt: skip
     bench = planned.open()
     try:
@@ -162,10 +165,13 @@ def test_transformers_generate_gives_the_large_models_tokens() -> None:
 
 
 def test_beam_search_has_adadecs_width_and_counts_what_it_is_fed() -> None:
-    """Every row of every step counts as fed: a greedy answer of n tokens is fed n - 1, one of four beams 4 a step."""
+    """Every row of every step counts as fed: a greedy answer of n tokens is fed n - 1, one of four
+    beams 4 a step.
+    """
     choice = Choice(model="practice:small-torch")
     planned = plan_bench(
-        choice, "adadec:candidates=4", ONE, BenchSettings(max_tokens=10), "transformers-beam,transformers"
+        choice, "adadec:candidates=4", ONE, BenchSettings(max_tokens=10),
+        "transformers-beam,transformers",
     )  # fmt: skip
     bench = planned.open()
     try:
@@ -195,13 +201,16 @@ def test_transformers_needs_torch_engines() -> None:
 def test_a_log_that_was_lost_is_asked_for_again(tmp_path: Path) -> None:
     """llama.cpp's programs lose the end of their log now and then."""
     count = tmp_path / "count"
-    lost = f"open({str(count)!r}, 'a').write('x')\nif len(open({str(count)!r}).read()) < 3: sys.exit()\n"
+    lost = (
+        f"open({str(count)!r}, 'a').write('x')\nif len(open({str(count)!r}).read()) < 3: "
+        "sys.exit()\n"
+    )
     reply = fake_peer(program(tmp_path, lost + GOOD)).reply(Question("abc"), 0, never)
     assert reply is not None and reply.answer.text == "dab" and count.read_text() == "xxx"
 
 
 def test_what_a_program_prints_behind_the_end_is_no_part_of_its_answer(tmp_path: Path) -> None:
-    """End tokens are printed as words, a whole accepted round of them counted; and -n is overshot."""
+    """End tokens are printed as words, an accepted round of them is counted, -n is overshot."""
     _, large = laws.pair(0)
     end = large.vocabulary.pieces[min(large.vocabulary.end)].decode()
     peer = fake_peer(program(tmp_path, GOOD.replace('"dab"', f'"da" + {end!r} + "b"')))
@@ -224,7 +233,9 @@ def test_the_memory_of_a_program_is_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_llama_cpps_own_programs_give_the_large_models_answer(name: str) -> None:
-    """Greedy, where they are on the PATH: end tokens, rounds beyond the end and lost logs of the real ones."""
+    """Greedy, where they are on the PATH: end tokens, rounds beyond the end and lost logs of the
+    real ones.
+    """
     import shutil
 
     if shutil.which(name) is None:

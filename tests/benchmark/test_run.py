@@ -1,4 +1,6 @@
-"""A bench from end to end on table engines: interleaved, resumable, bounded, checked, shared among processes."""
+"""A bench from end to end on table engines: interleaved, resumable, bounded, checked, shared among
+processes.
+"""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_best_of_n_follows_the_adadec_row_before_it() -> None:
 
 
 def test_it_is_fed_as_much_on_the_same_prompts() -> None:
-    """Over 60 prompts the two rows' tokens agree within 15 %: single prompts differ by an answer."""
+    """Over 60 prompts the rows' tokens agree within 15 %: single prompts differ by an answer."""
     engines = Engines(large=TableEngine(law(6, 3, sharpness=1.0), size=6, context=256))
     plans = {
         "plain": plan_of(engines, "plain"),
@@ -111,7 +111,9 @@ def result_of(index: int, *rights: bool) -> PromptResult:
     return PromptResult(
         index, "g", "",
         tuple(
-            BenchAnswer(name, 0, seconds, 10, "", right=right, large_fed=fed, small_fed=0, forward_ms=1.0)
+            BenchAnswer(
+                name, 0, seconds, 10, "", right=right, large_fed=fed, small_fed=0, forward_ms=1.0
+            )
             for name, right, seconds, fed in zip(
                 ("plain", "adadec"), rights, (1.0 + index / 100, 2.0), (9, 18), strict=True
             )

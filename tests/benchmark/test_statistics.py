@@ -18,8 +18,9 @@ from adec.benchmark.totals import Totals
 
 
 def test_the_bootstrap_interval_covers_the_median() -> None:
-    """300 draws of 40 values of a skewed law. At a true coverage of 90 % or more (95 % is nominal, the percentile bootstrap
-    of a median falls a little short), fewer than 250 hits have a chance below 1 in 10,000."""
+    """300 draws of 40 values of a skewed law. At a true coverage of 90 % or more (95 % is nominal,
+    the percentile bootstrap of a median falls a little short), fewer than 250 hits have a chance
+    below 1 in 10,000."""
     rng = np.random.default_rng(7)
     hits = 0
     for trial in range(300):
@@ -42,7 +43,12 @@ def test_an_interval_repeats_with_its_seed() -> None:
 
 @pytest.mark.parametrize(
     ("part", "count", "low", "high"),
-    [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1.0), (81, 263, 0.2553, 0.3662)],
+    [
+        (0, 10, 0.0, 0.2775),
+        (5, 10, 0.2366, 0.7634),
+        (10, 10, 0.7225, 1.0),
+        (81, 263, 0.2553, 0.3662),
+    ],
 )  # fmt: skip
 def test_wilson(part: int, count: int, low: float, high: float) -> None:
     """Values of the published formula; 81 of 263 is Newcombe's (1998) example."""
@@ -110,7 +116,9 @@ def test_order_does_not_matter(rng: random.Random) -> None:
 
 
 def test_the_kept_prompts_are_a_fair_draw() -> None:
-    """Indices kept of 40,000: their mean is within 5 standard errors of the middle (chance of failure 1 in 1.7 million)."""
+    """Indices kept of 40,000: their mean is within 5 standard errors of the middle (chance of
+    failure 1 in 1.7 million).
+    """
     totals = fold(result(i, {"plain": float(i + 1)}) for i in range(40_000))
     times, _, _ = totals.values("plain")
     count = totals_module.KEPT

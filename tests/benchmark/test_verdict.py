@@ -14,8 +14,9 @@ from adec.benchmark.verdict import with_verdicts
 
 def answer(row: str, seconds: float, right: bool | None = True, **parts: object) -> BenchAnswer:
     base = BenchAnswer(
-        row, 0, seconds, 100, "x", guarantee="exact", first_seconds=seconds / 100, forward_ms=950 * seconds,
-        draft_ms=0.0, large_forwards=99, large_fed=99, large_tokens=100, fed_work=100, prompt_fed_work=10,
+        row, 0, seconds, 100, "x", guarantee="exact", first_seconds=seconds / 100,
+        forward_ms=950 * seconds, draft_ms=0.0, large_forwards=99, large_fed=99, large_tokens=100,
+        fed_work=100, prompt_fed_work=10,
         right=right, same=True, leading=100,
     )  # fmt: skip
     return replace(base, **parts)
@@ -61,7 +62,9 @@ def test_no_clear_difference() -> None:
 
 
 def test_a_slower_one_says_what_would_change_it() -> None:
-    """1.5 times plain's time, half of it drafts: break-even when a draft costs a third, or 3 tokens a forward for 2."""
+    """1.5 times plain's time, half of it drafts: break-even when a draft costs a third, or 3 tokens
+    a forward for 2.
+    """
     said = verdict(
         lambda i: [answer("plain", 1.0), answer("s", 1.5, large_forwards=50, draft_ms=750.0)]
     )
@@ -105,7 +108,9 @@ def test_an_approximate_row(count: int, wrong: int, begins: str) -> None:
 def test_an_exact_rival_is_named() -> None:
     said = verdict(
         lambda i: [
-            answer("plain", 1.0), answer("s", 0.5, guarantee="approximate"), answer("exact one", 0.5)
+            answer("plain", 1.0),
+            answer("s", 0.5, guarantee="approximate"),
+            answer("exact one", 0.5),
         ]
     )  # fmt: skip
     assert "exact one is as fast and exact: take that" in said
@@ -113,7 +118,10 @@ def test_an_exact_rival_is_named() -> None:
 
 def test_without_answers_quality_is_agreement() -> None:
     said = verdict(
-        lambda i: [answer("plain", 1.0, None), answer("s", 0.5, None, guarantee="approximate", same=i > 9)]
+        lambda i: [
+            answer("plain", 1.0, None),
+            answer("s", 0.5, None, guarantee="approximate", same=i > 9),
+        ]
     )  # fmt: skip
     assert "other tokens than plain in 10 of 40 answers" in said
 
@@ -128,7 +136,8 @@ def test_peers() -> None:
 
     said = verdict(faster, kinds={"p": "peer"})
     assert said == (
-        "2.00 times as fast as plain (2.00 to 2.00), the same tokens; faster than s, adec's best exact one here."
+        "2.00 times as fast as plain (2.00 to 2.00), the same tokens; faster than s, adec's best "
+        "exact one here."
     )
 
 

@@ -30,7 +30,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> Outcome:
 
 
 def start(*arguments: object, **options: Any) -> subprocess.Popen[bytes]:
-    """Start adec as a process of its own, all three streams piped unless `options` say otherwise."""
+    """Start adec as a process of its own; streams are pipes unless `options` say otherwise."""
     environment = {**os.environ, **options.pop("env", {})}
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     command = [sys.executable, "-m", "adec", *(str(a) for a in arguments)]

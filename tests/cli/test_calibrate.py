@@ -155,7 +155,8 @@ def test_a_model_alone_and_a_picture(
 ) -> None:
     out, picture = tmp_path / "one.toml", tmp_path / "front.svg"
     done = call(
-        capsys, "calibrate", tiny_pair[1], "--prompts", asked, *FEW, "-o", out, "--svg", picture, "-q"
+        capsys, "calibrate", tiny_pair[1], "--prompts", asked, *FEW,
+        "-o", out, "--svg", picture, "-q",
     )  # fmt: skip
     assert done.code == 0 and done.err == ""
     profile = read_profile(out)

@@ -160,7 +160,7 @@ def test_plain_text_on_a_terminal_is_not_glued_to_the_closing_line(
 
 
 def test_ctrl_c_leaves_the_terminal_clean(tiny_pair: Pair, tmp_path: Path) -> None:
-    """The first Ctrl-C ends the answer: exit code 130, cursor shown, trace closed by its end line."""
+    """The first Ctrl-C ends the answer: exit code 130, cursor shown, trace closed by its end."""
     trace = tmp_path / "t.jsonl"
     ours, theirs = pty.openpty()
     process = start(

@@ -42,7 +42,10 @@ def test_json_lines_start_and_end_as_documented(
     assert [line["type"] for line in lines] == ["start", *["step"] * (len(lines) - 2), "end"]
     assert trace.read_text() == outcome.out
     summary = lines[-1]["summary"]
-    promised = "strategy guarantee tokens large_tokens large_fed wakes seconds first_token_seconds tokens_per_second"
+    promised = (
+        "strategy guarantee tokens large_tokens large_fed wakes seconds "
+        "first_token_seconds tokens_per_second"
+    )
     assert set(promised.split()) <= set(summary)
     tokens = [token for line in lines for token in line.get("tokens", ())]
     assert summary["tokens"] == len(tokens) == 24

@@ -1,4 +1,6 @@
-"""A clock that only forwards move, so that what a controller decides can be repeated and reasoned about."""
+"""A clock that only forwards move, so that what a controller decides can be repeated and reasoned
+about.
+"""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def warped(
 
 
 def sequences(target, length: int, end, prefix=()) -> dict[tuple[int, ...], Fraction]:
-    """The law of the first `length` tokens after `prefix` under `target`; an end token ends them."""
+    """The law of the first `length` tokens after `prefix`; an end token ends them."""
     if length == 0 or (prefix and prefix[-1] in end):
         return {(): Fraction(1)}
     law: dict[tuple[int, ...], Fraction] = {}

@@ -1,4 +1,4 @@
-"""What a step's time is made of: forwards, rewinds that run the model, and the strategy's own work."""
+"""What a step's time is made of: forwards, rewinds that run the model, the strategy's own work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.laws import law, prompt_of
 
 
 class Rereading(TimedTable):
-    """Restores a snapshot to rewind, and feeds the rest again: a millisecond a token that remains."""
+    """Rewinds by a snapshot and feeds the rest again, at a millisecond a token."""
 
     rewinds_by_reading = True
 

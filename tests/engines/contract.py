@@ -1,7 +1,9 @@
-"""The contract of an engine as tests. Subclass `EngineContract`, give a fresh engine, run on every backend.
+"""The contract of an engine as tests. Subclass `EngineContract`, give a fresh engine, run on every
+backend.
 
-Rows are compared as log-probabilities within `tolerance`, since batches and kernels change the last bits. The stateful
-part checks lengths and rows after any sequence of operations against a model that is never rewound.
+Rows are compared as log-probabilities within `tolerance`, since batches and kernels change the last
+bits. The stateful part checks lengths and rows after any sequence of operations against a model
+that is never rewound.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ def assert_rows_equal(left: np.ndarray, right: np.ndarray, tolerance: float) -> 
 
 
 def random_tree(rng: random.Random, size: int, vocabulary: int, leaves: int = 6) -> TokenTree:
-    """A tree of `size` nodes, depth-first or not, siblings with distinct tokens, at most `leaves` leaves."""
+    """A tree of `size` nodes, depth-first or not, siblings with distinct tokens, at most `leaves`
+    leaves.
+    """
     tree = TokenTree()
     while len(tree) < size:
         options = [ROOT, *range(len(tree))]
@@ -149,7 +153,7 @@ class EngineContract:
     def test_a_tree_grows_by_what_is_new(
         self, fresh: Callable[[], Engine], rng: random.Random
     ) -> None:
-        """In three parts, the first of which may be a chain; every row is that of its path alone."""
+        """In three parts, the first perhaps a chain; every row is that of its path alone."""
         for seed in range(12):
             rng = random.Random(seed)
             engine = fresh()

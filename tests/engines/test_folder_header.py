@@ -239,7 +239,10 @@ def test_shards(folder: Path) -> None:
     refused(folder, "lacks .b.safetensors")
     (folder / "b.safetensors").write_bytes((folder / "a.safetensors").read_bytes())
     refused(folder, "repeats the tensor")
-    for name in ("../a.safetensors", "/etc/a.safetensors", "a.bin", "", "x\\a.safetensors", 3, "..safetensors"):  # fmt: skip
+    for name in (
+        "../a.safetensors", "/etc/a.safetensors", "a.bin", "", "x\\a.safetensors", 3,
+        "..safetensors",
+    ):  # fmt: skip
         index.write_text(json.dumps({"weight_map": {"x": name}}))
         refused(folder, "no file of this folder")
     for value in ({}, [], "x", None):

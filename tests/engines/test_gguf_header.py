@@ -1,4 +1,4 @@
-"""The GGUF header: what valid files say, and that broken or hostile ones are refused with one line."""
+"""The GGUF header: what valid files say; broken or hostile ones are refused in one line."""
 
 from __future__ import annotations
 

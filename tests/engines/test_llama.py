@@ -29,7 +29,8 @@ from adec.engines.llama.llama_engine import LlamaEngine
 from adec.engines.llama.session import SpareRows
 
 OPTIONS = OpenOptions(context=1024, threads=1, branches=8)
-# the cache holds float16, so batches of another shape differ in the third digit; a wrong mask in the first
+# the cache holds float16, so batches of another shape differ in the third digit; a wrong mask in
+# the first
 TOLERANCE = 3e-2
 
 

@@ -20,8 +20,8 @@ CHAT_TEMPLATE = (
 def write_tokenizer(path: Path) -> int:
     """Write tokenizer.json and tokenizer_config.json into the folder `path`; the number of tokens.
 
-    Byte-level BPE over the pre-tokenizer that llama.cpp calls qwen2: the control tokens, the 256 bytes, and
-    `MERGED`.
+    Byte-level BPE over the pre-tokenizer that llama.cpp calls qwen2: the control tokens, the 256
+    bytes, and `MERGED`.
     """
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
@@ -58,7 +58,8 @@ def write_tiny_folder(
     seed: int = 0,
     sliding_window: int | None = None,
 ) -> Path:
-    """A random float32 Llama (Mistral with a sliding window) with a byte-level tokenizer in the folder `path`.
+    """A random float32 Llama (Mistral with a sliding window) with a byte-level tokenizer in the
+    folder `path`.
 
     `vocabulary` pads the rows of logits beyond the tokens; None: as many rows as tokens.
     """

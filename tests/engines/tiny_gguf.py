@@ -49,9 +49,9 @@ def write_tiny_gguf(
 ) -> Path:
     """Write a model with random float32 weights and a byte-level vocabulary; return `path`.
 
-    `vocabulary` replaces the tokens; those of `control` in it are control tokens. `swa` gives the attention a sliding
-    window of so many tokens in every other layer, with architecture "gemma2". With `experts` each layer has so many, of
-    which a token uses two.
+    `vocabulary` replaces the tokens; those of `control` in it are control tokens. `swa` gives the
+    attention a sliding window of so many tokens in every other layer, with architecture "gemma2".
+    With `experts` each layer has so many, of which a token uses two.
     """
     if swa is not None:
         architecture = "gemma2"
@@ -148,8 +148,8 @@ class RawTensor:
 class RawGguf:
     """A GGUF file in parts, to be changed and written with whatever lies a test needs.
 
-    A pair is (key, type, value); an array's value is (element type, elements). Counts, offsets and the padding are
-    those of the parts unless they are set.
+    A pair is (key, type, value); an array's value is (element type, elements). Counts, offsets and
+    the padding are those of the parts unless they are set.
     """
 
     pairs: list[tuple[bytes, int, Any]] = field(default_factory=list)
@@ -260,7 +260,9 @@ class RawGguf:
 
 
 def write_tiny_mamba(path: Path, *, layers: int = 2, width: int = 32, seed: int = 0) -> Path:
-    """Write a recurrent model with random weights, whose sequence cannot be cut back; return `path`."""
+    """Write a recurrent model with random weights, whose sequence cannot be cut back; return
+    `path`.
+    """
     tokens = byte_level_vocabulary()
     inner, state, rank, kernel = 2 * width, 16, 2, 4
     writer = gguf.GGUFWriter(path, "mamba")

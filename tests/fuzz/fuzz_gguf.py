@@ -2,9 +2,9 @@
 
     python -m tests.fuzz.fuzz_gguf --count 5000 --seed 1 --keep crashes/
 
-Mutants of tiny models are read with `read_gguf_header`; those that it accepts are really opened, fed and rewound, each in
-a process of its own. A clean refusal (an AdecError) is fine; a signal, an abort, a time-out or another exception is a
-finding. Exits 1 when there is one.
+Mutants of tiny models are read with `read_gguf_header`; those that it accepts are really opened,
+fed and rewound, each in a process of its own. A clean refusal (an AdecError) is fine; a signal, an
+abort, a time-out or another exception is a finding. Exits 1 when there is one.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
-"""Feed mutants of everything that `adec inspect` reads to it, and find what ends otherwise than it should.
+"""Feed mutants of everything that `adec inspect` reads to it, and find what ends otherwise than it
+should.
 
     python -m tests.fuzz.fuzz_inspect -n 100000 --seed 1 --keep found/
     python -m tests.fuzz.fuzz_inspect -n 100000 --seed 1 --from 52000
 
-Mutated traces, profiles, GGUF headers, model folders, settings, files of a bench and of its tasks are looked at within this
-process. Each look must end in a view that cannot act on a terminal, or in one line of error; in bounded time (of the
-processor) and memory. A mutant depends on the seed and its number alone, so a long run goes on with --from, and --only
-looks at a single one again. Exits 1 when something was found.
+Mutated traces, profiles, GGUF headers, model folders, settings, files of a bench and of its tasks
+are looked at within this process. Each look must end in a view that cannot act on a terminal, or in
+one line of error; in bounded time (of the processor) and memory. A mutant depends on the seed and
+its number alone, so a long run goes on with --from, and --only looks at a single one again. Exits 1
+when something was found.
 """
 
 from __future__ import annotations
@@ -277,7 +279,8 @@ def main() -> int:
     for what, count in sorted(findings.counts.items()):
         print(f"{count:8} {what}")
     print(
-        f"slowest {findings.slowest:.2f} s: mutant {findings.slowest_was}; peak memory {_peak() >> 20} MiB"
+        f"slowest {findings.slowest:.2f} s: mutant {findings.slowest_was}; peak memory "
+        f"{_peak() >> 20} MiB"
     )
     return 1 if findings.found else 0
 

@@ -1,4 +1,6 @@
-"""Well-formed files of every kind that `adec inspect` reads, and mutants of them with the words to look at them."""
+"""Well-formed files of every kind that `adec inspect` reads, and mutants of them with the words to
+look at them.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,24 @@ TREE = TreeRecord(
     (3, 4, 5, 6), (-1, 0, 0, 2), (0.5, None, 0.25, 0.1), (0, 2), ("a", "b", "\x1b[1m", "d")
 )
 TALL = (
-    Step("wake", (Token(3, "small", "accepted", 0.3, 0.2, 0.6, "a"), Token(5, "large", "corrected", 2.0, text="é")),
-         drafted=4, accepted=2, detail=TREE, reason="four drafts"),
-    Step("pause", (Token(7, "large", text="x"),), detail=Pause((Candidate((7,), 0.5, 0.1, "x"), Candidate((8, 9), 0.4, 0.2, "yz")), 0, 1)),
+    Step(
+        "wake",
+        (
+            Token(3, "small", "accepted", 0.3, 0.2, 0.6, "a"),
+            Token(5, "large", "corrected", 2.0, text="é"),
+        ),
+        drafted=4,
+        accepted=2,
+        detail=TREE,
+        reason="four drafts",
+    ),
+    Step(
+        "pause",
+        (Token(7, "large", text="x"),),
+        detail=Pause((Candidate((7,), 0.5, 0.1, "x"), Candidate((8, 9), 0.4, 0.2, "yz")), 0, 1),
+    ),
     Step("attempt", (), detail=Attempt(1, (1, 2), 0.5, True, "feedback\n", 3.0, "text")),
-)  # fmt: skip
+)
 """Steps with all that a step can hold."""
 LAYERS = {"layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "context": 128}
 
@@ -60,14 +75,16 @@ class Workshop:
         self._profiles = _profiles(folder)
         self._ggufs = _ggufs(folder)
         self._model = write_tiny_folder(folder / "model", layers=1, width=16, heads=2, kv_heads=1)
-        # weights say nothing to a reader of headers, which are checked against the file's size alone
+        # weights say nothing to a reader of headers, which are checked against the file's size
+        # alone
         self._bench = _bench(folder)
 
     def _trace(self, rng: random.Random) -> Look:
         path = self._write("trace.jsonl", change_lines(rng.choice(self._traces), rng))
         views = (
             (), ("--json",), ("--color", "always"), ("--step", str(rng.randint(1, 12))),
-            ("--step", str(rng.randint(1, 12)), "--json"), ("--html", str(self.folder / "page.html")),
+            ("--step", str(rng.randint(1, 12)), "--json"),
+            ("--html", str(self.folder / "page.html")),
             ("--svg", str(self.folder / "picture.svg")), ("--replay", "--speed", "1e6"),
         )  # fmt: skip
         return Look((str(path), *rng.choice(views)), path)
@@ -130,7 +147,10 @@ class Workshop:
         return Look(words, file or path)
 
     def _settings(self, rng: random.Random) -> Look:
-        base = b'pair = "practice"\nthreads = 2\nset = ["ead.up=0.3"]\ntemp = 0.5\nseed = 7\ncolor = "never"\nquiet = true\n'
+        base = (
+            b'pair = "practice"\nthreads = 2\nset = ["ead.up=0.3"]\n'
+            b'temp = 0.5\nseed = 7\ncolor = "never"\nquiet = true\n'
+        )
         path = self._write("home/config.toml", change_toml(base, rng))
         return Look(rng.choice((("config",), ("config", "--json"), ("env",))), path)
 
@@ -143,7 +163,12 @@ class Workshop:
         return Look((str(path), *rng.choice(((), ("--json",)))), path)
 
     def _tasks(self, rng: random.Random) -> Look:
-        base = b'{"prompt": "2 + 3?", "answer": 5}\n{"prompt": "a", "answer": "b.*c", "match": "regex"}\n{"prompt": "c", "answer": "true x", "match": "command"}\n\n{"prompt": "d"}\n'
+        base = (
+            b'{"prompt": "2 + 3?", "answer": 5}\n'
+            b'{"prompt": "a", "answer": "b.*c", "match": "regex"}\n'
+            b'{"prompt": "c", "answer": "true x", "match": "command"}\n\n'
+            b'{"prompt": "d"}\n'
+        )
         path = self._write("tasks.jsonl", change_lines(base, rng))
         return Look((str(path),), path)
 

@@ -1,4 +1,6 @@
-"""Lies that a file can tell: bytes changed, JSON values replaced, lines lost or doubled. Shared by the fuzzers."""
+"""Lies that a file can tell: bytes changed, JSON values replaced, lines lost or doubled. Shared by
+the fuzzers.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +12,21 @@ from collections.abc import Callable
 from typing import Any
 
 NUMBERS = (
-    0, 1, 2, 3, 7, 16, 31, 32, 63, 64, 255, 256, 257, 511, 513, 4096, 65535, 1 << 20, 2**31 - 1, 2**31, 2**32 - 1,
+    0, 1, 2, 3, 7, 16, 31, 32, 63, 64, 255, 256, 257, 511, 513, 4096, 65535, 1 << 20, 2**31 - 1,
+    2**31, 2**32 - 1,
 )  # fmt: skip
 HUGE = (2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 10**30)
 REALS = (0.0, -1.0, 1.0, 1e-30, 1e30, float("nan"), float("inf"), 0.5)
 STRINGS = (
-    "", " ", "\n", "\0", "x" * 3000, "漢字" * 40, "inf", "nan", "-inf", "1e999", "../../../etc/passwd", "/dev/zero", "/dev/stdin",
-    "a/b.safetensors", "1970-01-01", "9999-99-99", "</script><script>alert(1)</script>", "{title}", "%s%n", "[bold]x[/bold]",
+    "", " ", "\n", "\0", "x" * 3000, "漢字" * 40, "inf", "nan", "-inf", "1e999",
+    "../../../etc/passwd", "/dev/zero", "/dev/stdin",
+    "a/b.safetensors", "1970-01-01", "9999-99-99", "</script><script>alert(1)</script>", "{title}",
+    "%s%n", "[bold]x[/bold]",
     "a\u0300" * 500, "\U0001f468\u200d\U0001f469", "plain", "ead", "exact", "practice:small",
 )  # fmt: skip
 ESCAPES = (
-    "\x1b[2J\x1b[H", "\x1b]52;c;aGk=\x07", "\x1b]8;;file:///etc\x1b\\x", "\x9b31m", "\x1bc", "\x07\x08\x7f", "a\rb", "\u202eabc",
+    "\x1b[2J\x1b[H", "\x1b]52;c;aGk=\x07", "\x1b]8;;file:///etc\x1b\\x", "\x9b31m", "\x1bc",
+    "\x07\x08\x7f", "a\rb", "\u202eabc",
     "\u2028\u2029", "\ud800", "\udc1b[2J", "\ufeff", "\u200b", "\U000e0041", "\x1b[?1049h",
 )  # fmt: skip
 """What acts on a terminal, or turns text around, or is half a character."""
@@ -42,7 +48,9 @@ _RAWS: tuple[Callable[[random.Random], str], ...] = (
 
 
 def flip(data: bytes, rng: random.Random, reach: int | None = None) -> bytes:
-    """One to four places of the first `reach` bytes changed: a bit, a byte, a number, or bytes gone."""
+    """One to four places of the first `reach` bytes changed: a bit, a byte, a number, or bytes
+    gone.
+    """
     out = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 4))):
         if not out:
@@ -100,7 +108,9 @@ def some_value(rng: random.Random) -> Any:
 
 
 def change(value: Any, rng: random.Random) -> Any:
-    """A JSON value with one to four of its parts replaced, dropped, doubled or renamed. `value` itself may change."""
+    """A JSON value with one to four of its parts replaced, dropped, doubled or renamed. `value`
+    itself may change.
+    """
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         holder, key = _somewhere(value, rng)
         if holder is None:
@@ -139,7 +149,9 @@ def _near(value: Any, rng: random.Random) -> Any:
 
 
 def _somewhere(value: Any, rng: random.Random) -> tuple[Any, Any]:
-    """(container, key) of some part, deeper ones as likely as the first; (None, None) where there is none."""
+    """(container, key) of some part, deeper ones as likely as the first; (None, None) where there
+    is none.
+    """
     holder: Any = None
     key: Any = None
     while True:
@@ -168,7 +180,9 @@ def change_json(data: bytes, rng: random.Random) -> bytes:
 
 
 def change_lines(data: bytes, rng: random.Random) -> bytes:
-    """A file of JSON lines with lies in one to three of them, or lines that are lost, doubled, swapped or torn."""
+    """A file of JSON lines with lies in one to three of them, or lines that are lost, doubled,
+    swapped or torn.
+    """
     if rng.random() < 0.2:
         return rng.choice((flip, tear))(data, rng)
     lines = data.splitlines(keepends=True)
@@ -240,8 +254,10 @@ def change_toml(data: bytes, rng: random.Random) -> bytes:
 def _toml(rng: random.Random) -> str:
     return rng.choice(
         (
-            "-1", "0", "1e999", "inf", "-nan", "true", "1979-05-27T07:32:00Z", "0001-01-01", "9999-12-31", "00:00:00", "''", "{}",
-            "[]", "[[]]", "{a = {b = {c = 1}}}", "'''\n'''", "0x7fffffffffffffff", "1_0", "[1, 'a', {}]", "[" * 500, "[" * 90 + "]" * 90,
+            "-1", "0", "1e999", "inf", "-nan", "true", "1979-05-27T07:32:00Z", "0001-01-01",
+            "9999-12-31", "00:00:00", "''", "{}",
+            "[]", "[[]]", "{a = {b = {c = 1}}}", "'''\n'''", "0x7fffffffffffffff", "1_0",
+            "[1, 'a', {}]", "[" * 500, "[" * 90 + "]" * 90,
             "9" * 400, "9" * 5000, "[" + "1, " * 3000 + "]", "0." + "1" * 400, "-0.0", "1e-320",
             json.dumps(rng.choice((*STRINGS, *ESCAPES))), f"{rng.choice((*NUMBERS, *HUGE))}",
         )

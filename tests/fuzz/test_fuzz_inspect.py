@@ -1,4 +1,6 @@
-"""A short run of the fuzzer of `adec inspect`; `python -m tests.fuzz.fuzz_inspect -n 100000` is the long one."""
+"""A short run of the fuzzer of `adec inspect`; `python -m tests.fuzz.fuzz_inspect -n 100000` is the
+long one.
+"""
 
 from __future__ import annotations
 

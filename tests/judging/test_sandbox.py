@@ -1,4 +1,6 @@
-"""The limits of the sandbox, each for all that runs in it: verifiers, a bench's commands, tests of code."""
+"""The limits of the sandbox, each for all that runs in it: verifiers, a bench's commands, tests of
+code.
+"""
 
 from __future__ import annotations
 

@@ -64,7 +64,8 @@ def test_what_gives_no_score(source: str, said: str) -> None:
     [
         "import time; time.sleep(60)",
         "import os, time; print(1, flush=True); os.close(1); time.sleep(60)",
-        "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])",
+        "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; "
+        "time.sleep(60)'])",
     ],
 )
 def test_one_that_hangs_is_ended(source: str) -> None:

@@ -30,10 +30,11 @@ from adec.practice.tasks import problems
 from tests.engines.tiny_folder import write_tiny_folder
 
 BOUNDS = {Kind.F32: 1e-4, Kind.F16: 0.02, Kind.Q8_0: 0.02, Kind.Q4_0: 0.25}
-"""The largest error of a logit that the stored weights cause; the logits' standard deviation is 1.6."""
+"""The largest error of a logit that the stored weights cause; the logits' standard deviation is
+1.6."""
 SPREADS = {Kind.F32: 0.005, Kind.F16: 0.007, Kind.Q8_0: 0.08, Kind.Q4_0: 0.08}
-"""The root mean square of the error in llama.cpp, which keeps its cache in float16 and rounds activations to
-eight bits before a quantised matrix."""
+"""The root mean square of the error in llama.cpp, which keeps its cache in float16 and rounds
+activations to eight bits before a quantised matrix."""
 KINDS = pytest.mark.parametrize("kind", BOUNDS, ids=lambda kind: kind.name)
 TOKENS = [int(token) for token in np.random.default_rng(3).integers(4, 260, 48)]
 LARGER = Size(width=256, layers=4, feed_forward=544)

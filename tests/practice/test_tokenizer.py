@@ -19,8 +19,10 @@ pytestmark = pytest.mark.skipif(not small_gguf().exists(), reason="no trained mo
 
 HARD = (
     "", " ", "  ", "\n", "\r\n", " \n ", "\t\tx", "a  b", "a   \n\n  b", "don't I'LL we'Ve 'S",
-    "'\u017f", "12345", "\uff11\uff12", "Ⅷ x²", "1,234.5", "e\u0301 é", "\u0000\u0001\u007f", "\ufffd", "\ufeffx",
-    "naïve", "日本語 テキスト", "العربية", "हिन्दी", "👩‍👩‍👧‍👦 🇩🇪", "\u200b\u00a0\u2003x", "a\u0085b",
+    "'\u017f", "12345", "\uff11\uff12", "Ⅷ x²", "1,234.5", "e\u0301 é", "\u0000\u0001\u007f",
+    "\ufffd", "\ufeffx",
+    "naïve", "日本語 テキスト", "العربية", "हिन्दी", "👩‍👩‍👧‍👦 🇩🇪", "\u200b\u00a0\u2003x",
+    "a\u0085b",
     *SPECIAL, "x<|end|>y", "<|user|> 1 <|assistant|>", "def f(x):\n    return [y for y in x]\n",
 )  # fmt: skip
 

@@ -1,4 +1,6 @@
-"""Exactness, proved: the law of every verifier is enumerated with fractions and equals the target's."""
+"""Exactness, proved: the law of every verifier is enumerated with fractions and equals the
+target's.
+"""
 
 from __future__ import annotations
 
@@ -179,7 +181,9 @@ def test_rejection_refuses_trees_that_were_not_sampled_in_order() -> None:
 
 
 def test_the_refusal_is_needed() -> None:
-    """The same rule on a tree of the likeliest tokens, passed off as sampled, is far from the target's law."""
+    """The same rule on a tree of the likeliest tokens, passed off as sampled, is far from the
+    target's law.
+    """
     draft, target = laws(4, 3, "none")
     tree = chosen_tree(draft, (), 3, 3, frozenset())
     tree.sampled_in_order = True
@@ -218,7 +222,9 @@ def following(tree, target, prefix, end):
 
 
 def test_following_the_target_has_its_law_for_every_tree() -> None:
-    """Every tree of up to three nodes over three tokens, one of them an end token: 1 + 3 + 15 + 105 trees."""
+    """Every tree of up to three nodes over three tokens, one of them an end token: 1 + 3 + 15 + 105
+    trees.
+    """
     end = frozenset({2})
     target = rational_law(3, 5, zeros=False)
     trees = [tree for nodes in range(4) for tree in all_trees(nodes, 3)]
@@ -244,7 +250,9 @@ def test_following_the_target_on_chosen_trees_with_warpers(size, warper) -> None
 
 @pytest.mark.parametrize("trusted", ["never", "always", "sometimes"])
 def test_a_cascade_has_the_law_of_its_mixture(trusted) -> None:
-    """The small model's law where the rule trusts it, the large one's elsewhere and after the last draft."""
+    """The small model's law where the rule trusts it, the large one's elsewhere and after the last
+    draft.
+    """
     size, drafts, end = 3, 2, frozenset()
     small, large = laws(size, 11, "none")
 
@@ -274,7 +282,8 @@ def test_a_cascade_has_the_law_of_its_mixture(trusted) -> None:
     for tokens, probability in outcomes(program).items():
         first[tokens[0]] += probability
     assert [first[t] for t in range(size)] == list(by_definition())
-    # whole rounds: a committed pair has the product of both mixtures wherever its first token was drafted
+    # whole rounds: a committed pair has the product of both mixtures wherever its first token was
+    # drafted
     pairs = Counter()
     for tokens, probability in outcomes(program).items():
         if len(tokens) == drafts + 1:
@@ -318,10 +327,11 @@ CHI_SQUARE_SEEDS = 2500
 
 @pytest.mark.parametrize("shape", ["greedy", "threshold"])
 def test_dyspec_samples_the_targets_law(shape) -> None:
-    """Chi-square of the first two tokens jointly over 2500 seeds at temperature 0.8 with top-k 4, through the whole strategy.
+    """Chi-square of the first two tokens jointly over 2500 seeds at temperature 0.8 with top-k 4,
+    through the whole strategy.
 
-    The seeds are fixed, so the test does not flicker; a sound sampler fails it for one choice of seeds in a million
-    (upper 1e-6 point of chi-square by Wilson and Hilferty, z = 4.753).
+    The seeds are fixed, so the test does not flicker; a sound sampler fails it for one choice of
+    seeds in a million (upper 1e-6 point of chi-square by Wilson and Hilferty, z = 4.753).
     """
     size, prompt = 5, [0, 1]
     target_law, other = float_law(size, 1, sharpness=1.5), float_law(size, 2, sharpness=1.5)

@@ -106,7 +106,9 @@ KNOWN = {"large": CostCurve({1: 10.0, 64: 73.0}), "small": CostCurve({1: 1.0, 16
 
 
 def steps_of(named, clock, small, large, prompt, limits, *, known=False, answers=1):
-    """Of the last of some answers to one prompt. `known`: forward times are given beforehand, as a profile does."""
+    """Of the last of some answers to one prompt. `known`: forward times are given beforehand, as a
+    profile does.
+    """
     name, chosen = named
     aids = Aids(curves=KNOWN if known else {})
     strategy = find_method(name).build(Engines(large=large, small=small), chosen, aids)
@@ -140,7 +142,9 @@ def plain(seed, prompt, limits, **options):
 def test_following_the_target_gives_the_large_models_tokens(
     named, sampler, seed, count, prompt, likeness, able, known, chunk, answers
 ) -> None:
-    """Token by token, greedy and sampled, warpers on, for every drafter and shape: equality, no statistics."""
+    """Token by token, greedy and sampled, warpers on, for every drafter and shape: equality, no
+    statistics.
+    """
     if named[0] == "dyspec":
         able = frozenset({"rewind", "tree"})
     clock = Clock()
@@ -168,7 +172,9 @@ def test_following_the_target_gives_the_large_models_tokens(
 def test_engines_hold_what_was_committed_and_nothing_else(
     named, sampler, seed, count, context, small_context, prompt, known, chunk
 ) -> None:
-    """After every step each cache is a prefix of prompt + output, its newest token unread, and everything fed is on record."""
+    """After every step each cache is a prefix of prompt + output, its newest token unread, and
+    everything fed is on record.
+    """
     clock = Clock()
     small, large = timed_pair(clock, seed, sharpness=8.0, context=context)
     small.context = small_context
@@ -212,7 +218,8 @@ def step_law(right: int, wrong=None):
     "name", ["dyspec", "adaedl", "smartspec", "speculate", "bild", "cascade", "fly"]
 )
 def test_forced_rejections_at_every_position(name) -> None:
-    """The draft differs from the target at one position; the round after the rejection accepts everything again.
+    """The draft differs from the target at one position; the round after the rejection accepts
+    everything again.
 
     A rewind that is off by one shows only here: elsewhere it just lowers acceptance.
     """

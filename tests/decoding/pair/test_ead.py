@@ -72,7 +72,9 @@ def test_exact_acceptance_gives_the_large_models_tokens(
 def test_engines_hold_what_was_committed_and_nothing_else(
     chosen, sampler, seed, count, context
 ) -> None:
-    """After every step each cache is a prefix of prompt + output, and everything fed is accounted for."""
+    """After every step each cache is a prefix of prompt + output, and everything fed is accounted
+    for.
+    """
     small, large = pair(seed, context=context)
     prompt = [0, 1, 2]
     sequence = list(prompt)
@@ -85,7 +87,8 @@ def test_engines_hold_what_was_committed_and_nothing_else(
                 assert engine.length < len(sequence) or step.kind == "prompt"
             fed[role] += step.fed(role) + step.fed(role, prompt=True)
         assert step.accepted <= step.drafted
-    # a draft phase that never woke the large one may have fed tokens that no step was left to report
+    # a draft phase that never woke the large one may have fed tokens that no step was left to
+    # report
     assert fed["large"] == sum(map(len, large.fed))
     assert len(sequence) - len(prompt) <= min(count, context - len(prompt))
 
@@ -153,7 +156,9 @@ def test_the_waking_model_reads_what_it_missed_in_one_forward() -> None:
 
 
 def test_forced_rejections_at_every_position() -> None:
-    """The draft differs from the target at one position of the run; the rounds after it accept everything again."""
+    """The draft differs from the target at one position of the run; the rounds after it accept
+    everything again.
+    """
     for wrong in range(1, 20):
 
         def target(prefix):
@@ -225,7 +230,9 @@ def test_blended_laws_are_laws() -> None:
 
 
 def test_reading_the_prompt_is_not_the_wakes_own_time() -> None:
-    """The large model reads the prompt when it first wakes; neither that nor what the consumer does meanwhile is the step's."""
+    """The large model reads the prompt when it first wakes; neither that nor what the consumer does
+    meanwhile is the step's.
+    """
     clock = Clock()
     with clock.installed():
         small, large = timed_pair(clock, seed=3)

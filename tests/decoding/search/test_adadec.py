@@ -70,7 +70,8 @@ def test_a_pause_by_hand() -> None:
     assert step.signal.value == pytest.approx(-sum(p * math.log(p) for p in (0.40, 0.35, 0.25)))
     assert [token.how for token in step.tokens] == ["chosen", "written", "written"]
     assert tokens_of(steps) == [B, C, D, Z]
-    # a level a forward: three candidates, then the two that did not end; the winner's tokens are not read again
+    # a level a forward: three candidates, then the two that did not end; the winner's tokens are
+    # not read again
     assert on.fed == [[A], [A, B, C], [B, C], [D]]
     assert step.detail.kept == 2
 
@@ -87,7 +88,9 @@ def test_an_ended_candidate_keeps_its_mean() -> None:
 
 
 def test_the_look_aheads_weight_by_hand() -> None:
-    """With weight 0 only the candidate itself counts, by its share of the tokens; with 3 what follows it decides."""
+    """With weight 0 only the candidate itself counts, by its share of the tokens; with 3 what
+    follows it decides.
+    """
     logs = [(0.40, 0.5, 1.0), (0.35, 0.9, 0.8), (0.25, 0.6)]
     for weight in (0.0, 0.5, 3.0):
         steps = run(AdaDecSettings(threshold=0.9, candidates=3, ahead=2, weight=weight))
@@ -192,7 +195,9 @@ def test_without_look_ahead_or_pauses_it_is_plain(chosen, sampler, seed, prompt,
     st.sampled_from([8, 16, 64]),
 )
 def test_caches_hold_what_is_committed(chosen, sampler, seed, prompt, count, context) -> None:
-    """After every step: a prefix of it, at most the newest token unread; one more unread for a judge that does not write."""
+    """After every step: a prefix of it, at most the newest token unread; one more unread for a
+    judge that does not write.
+    """
     small, large = pair(seed, context=context)
     steps = AdaDec(Engines(large=large, small=small), chosen, Aids()).generate(
         prompt_of(range(prompt)), Limits(count, frozenset({5}), sampler)
@@ -226,7 +231,9 @@ def test_keeping_the_look_ahead_changes_no_token(chosen, sampler, seed, count) -
 @settings(max_examples=150, deadline=None)
 @given(any_settings, st.integers(0, 30))
 def test_every_pause_is_what_a_fresh_engine_says(chosen, seed) -> None:
-    """Candidates, look-ahead, scores and the entropy that caused it, recomputed from the laws token by token."""
+    """Candidates, look-ahead, scores and the entropy that caused it, recomputed from the laws token
+    by token.
+    """
     steps, small, large = answer(chosen, seed, 3, Limits(12, frozenset({5})))
     writer = small if chosen.model == "small" else large
     looker = small if chosen.split else writer

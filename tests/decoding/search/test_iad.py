@@ -31,7 +31,7 @@ def limits(tokens: int = 12, sampler: Sampler | None = None) -> Limits:
 
 
 def exchange(on: TableEngine, verify, *, asked: list[str] | None = None, **more) -> Exchange:
-    """The question "abc"; a prompt with feedback becomes as many tokens as it has letters a to e."""
+    """The question "abc"; a prompt with feedback has a token for each of its letters a to e."""
 
     def encode(text: str) -> list[int]:
         if asked is not None:
@@ -111,7 +111,9 @@ scores = st.dictionaries(
     st.sampled_from([0.0, 0.9]),
 )
 def test_the_best_is_never_lost(chosen, seed, given_scores, temperature) -> None:
-    """Whatever a verifier says: the committed answer is the first of the greatest score, and the stops are kept."""
+    """Whatever a verifier says: the committed answer is the first of the greatest score, and the
+    stops are kept.
+    """
     said = count()
 
     def verify(text: str) -> Rating:
@@ -182,8 +184,9 @@ def test_the_large_models_likelihood_by_hand() -> None:
 def test_a_budget_is_spent_on_average_and_no_more(share: float) -> None:
     """400 questions (seeds), each with `share` times what its greedy answer is fed.
 
-    Of what follows the first answer, tokens fed are a sum of independent bounded parts with the budget as mean, if no
-    answer's length tells of the next one's; six standard errors are allowed: a false alarm in 10 ** 8 runs.
+    Of what follows the first answer, tokens fed are a sum of independent bounded parts with the
+    budget as mean, if no answer's length tells of the next one's; six standard errors are allowed:
+    a false alarm in 10 ** 8 runs.
     """
     on = TableEngine(law(6, 1, sharpness=1.0), size=6)
     nothing = Limits(

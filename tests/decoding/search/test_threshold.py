@@ -23,7 +23,9 @@ def positions(count: int, seed: int = 1, weight: float = -3.0, bias: float = 3.0
 
 
 def test_the_fit_finds_the_law_that_made_the_data() -> None:
-    """20,000 positions: the standard errors are 0.05 and 0.04, six of them are allowed, so 1 run in 10^8 fails by chance."""
+    """20,000 positions: the standard errors are 0.05 and 0.04, six of them are allowed, so 1 run in
+    10^8 fails by chance.
+    """
     weight, bias = fit_logistic(*positions(20_000), ridge=0.0)
     assert weight == pytest.approx(-3.0, abs=0.3)
     assert bias == pytest.approx(3.0, abs=0.25)
@@ -52,7 +54,8 @@ def test_the_papers_rule_puts_the_threshold_where_the_curve_has_p() -> None:
     )
     entropies, _ = positions(20_000)
     assert learned.trigger_rate == (entropies >= learned.nats).mean()
-    # equal classes shift the bias alone; the best cut shifts it back, to where the law has one half: 1 nat
+    # equal classes shift the bias alone; the best cut shifts it back, to where the law has one
+    # half: 1 nat
     assert learned.nats == pytest.approx(1.0, abs=0.25)
 
 

@@ -25,7 +25,9 @@ def test_rates_begin_with_the_drafters_probability_and_end_with_the_facts() -> N
 
 
 def test_what_was_not_judged_is_not_counted() -> None:
-    """Below the first rejection nothing is known: counting it as rejected would halve the estimate here."""
+    """Below the first rejection nothing is known: counting it as rejected would halve the estimate
+    here.
+    """
     rng = random.Random(2)
     honest = Rates()
     for _ in range(600):

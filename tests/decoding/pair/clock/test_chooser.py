@@ -83,7 +83,9 @@ def test_a_small_model_that_costs_too_much_is_left_alone() -> None:
 
 
 def test_a_small_model_is_not_judged_for_ever_by_a_slow_moment() -> None:
-    """Its first two forwards take twenty times as long as all later ones; another drafter pays meanwhile."""
+    """Its first two forwards take twenty times as long as all later ones; another drafter pays
+    meanwhile.
+    """
     began = []
 
     def slow_at_first(count: int) -> float:
@@ -103,7 +105,9 @@ def test_a_machine_whose_batches_cost_as_much_as_single_tokens_drafts_nothing() 
 
 
 def test_budgets_end_before_a_step_of_the_machine() -> None:
-    """Verification is free up to four tokens, then doubles: blocks of four, whole or but for one, once that was seen."""
+    """Verification is free up to four tokens, then doubles: blocks of four, whole or but for one,
+    once that was seen.
+    """
     steps = run(
         "speculate",
         ONLY_SMALL,

@@ -33,7 +33,7 @@ def test_a_node_must_earn_its_time() -> None:
 
 
 def test_a_step_is_climbed_when_what_lies_behind_it_pays() -> None:
-    """The node after a step alone costs more than it brings; with the free ones after it, it pays."""
+    """The node after a step costs more than it brings, unless free ones come after it."""
     steps = {n: 10.0 if n <= 2 else 13.0 for n in range(1, 9)}
     assert grow(timed(steps, most=7), [0.5, 0.4, 0.4, 0.4, 0.4, 0.4]) == 6
     # climbed in vain: the tail that was admitted in hope is cut off again

@@ -212,7 +212,9 @@ def test_with_consent_earlier_answers_are_remembered() -> None:
 def test_a_draft_goes_on_as_the_text_once_did_and_past_its_end_as_the_draft(
     text, least, latest
 ) -> None:
-    """Some earlier place matches `least` tokens, and text and draft together go on there as they do here."""
+    """Some earlier place matches `least` tokens, and text and draft together go on there as they do
+    here.
+    """
     drafter = started(SuffixMatching(least=least, latest_only=latest), text)
     proposal = drafter.propose(text, fixed(12), Meter())
     for path in paths(proposal.tree):

@@ -1,4 +1,6 @@
-"""The small model's cache under any pattern of proposals and acceptances: it equals what is committed, always."""
+"""The small model's cache under any pattern of proposals and acceptances: it equals what is
+committed, always.
+"""
 
 from __future__ import annotations
 
