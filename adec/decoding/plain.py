@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 from adec.decoding.answer import AnswerState, read_prompt
-from adec.decoding.strategy import Limits, Prompt
+from adec.decoding.settings import setting
+from adec.decoding.strategy import Aids, Limits, Prompt
 from adec.engines.base import Engine
+from adec.engines.pair import Engines
+from adec.errors import UsageError
 from adec.events.records import Guarantee, Role, Step
+
+
+@dataclass(frozen=True, slots=True)
+class PlainSettings:
+    """`--set plain.NAME=VALUE`."""
+
+    model: Literal["large", "small"] = setting("large", "which model of a pair answers")
 
 
 class Plain:
@@ -40,3 +52,12 @@ class Plain:
                 return
             meter.start()
             scores = meter.forward(engine, model, "write", [token])
+
+
+def build(engines: Engines, settings: PlainSettings, aids: Aids) -> Plain:
+    """Plain decoding on one model. Raises UsageError if it is the small one and there is none."""
+    if settings.model not in engines:
+        raise UsageError(
+            f"plain.model={settings.model} needs a pair", hint="give --small and --large, or --pair"
+        )
+    return Plain(engines[settings.model], settings.model)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from adec.decoding import plain
 from adec.decoding.pair import (
     adaedl,
     aded,
@@ -20,23 +21,13 @@ from adec.decoding.pair import (
     smartspec,
     speculate,
 )
-from adec.decoding.plain import Plain
 from adec.decoding.search.adadec import AdaDec, AdaDecSettings
 from adec.decoding.search.iad import Iad, IadSettings
-from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids, Strategy
 from adec.engines.base import Capability, ModelHeader
 from adec.engines.pair import Engines
 from adec.errors import PairError, UsageError
 from adec.events.records import Role
-
-
-@dataclass(frozen=True, slots=True)
-class PlainSettings:
-    """`--set plain.NAME=VALUE`."""
-
-    model: Literal["large", "small"] = setting("large", "which model of a pair answers")
-
 
 Needs = Mapping[Role, frozenset[Capability]]
 """Models by role, each with what its engine must be capable of."""
@@ -49,19 +40,19 @@ class Method:
     name: str
     about: str
     settings: type[Any]
+    build: Callable[[Engines, Any, Aids], Strategy]
     needs: Needs
     """The models that it cannot do without."""
-    build: Callable[[Engines, Any, Aids], Strategy]
     uses: Needs = field(default_factory=dict)
-    """Models that it uses where they are there and capable."""
+    """Models that it uses if they are there and capable."""
     yardstick: bool = False
     """Whether it is what every other method is measured against."""
     whole_answers: bool = False
-    """Whether it compares whole answers, which a verifier may score, and ends by itself when interrupted."""
+    """Whether it compares whole answers, scored by a verifier, and ends by itself when interrupted."""
     looks_ahead: bool = False
-    """Whether it spends more tokens than it writes, so that a fair comparison counts the tokens fed."""
+    """Whether it is fed more tokens than it writes, so that a fair comparison counts tokens fed."""
     width: str | None = None
-    """The setting that says how many candidates it compares; a beam search beside it gets as many."""
+    """The setting for how many candidates it compares; a beam search beside it gets as many."""
     best_of_n: tuple[str, ...] = ()
     """Settings that make best-of-N of it: one round of answers, as many as its budget allows."""
     default_row: Literal["never", "one model", "pair", "always"] = "never"
@@ -78,14 +69,6 @@ class Method:
         return (*self.needs, *self.uses)
 
 
-def _plain(engines: Engines, settings: PlainSettings, aids: Aids) -> Strategy:
-    if settings.model not in engines:
-        raise UsageError(
-            f"plain.model={settings.model} needs a pair", hint="give --small and --large, or --pair"
-        )
-    return Plain(engines[settings.model], settings.model)
-
-
 _REWIND: frozenset[Capability] = frozenset({"rewind"})
 _TREE: frozenset[Capability] = frozenset({"rewind", "tree"})
 _ALONE: Needs = {"large": _REWIND}
@@ -97,101 +80,101 @@ METHODS: dict[str, Method] = {
         Method(
             "plain",
             "one model writes every token; the yardstick",
-            PlainSettings,
-            needs={"large": frozenset()},
+            plain.PlainSettings,
+            plain.build,
+            {"large": frozenset()},
             uses={"small": frozenset()},
-            build=_plain,
             yardstick=True,
         ),
         Method(
             "speculate",
             "drafts by whatever pays on this machine, judged exactly by the large model",
             speculate.SpeculateSettings,
-            needs=_ALONE,
+            speculate.build,
+            _ALONE,
             uses={"small": _REWIND},
-            build=speculate.build,
             default_row="always",
         ),
         Method(
             "ead",
             "the small model writes while it is sure, the large one where it is not",
             ead.EadSettings,
-            needs=_PAIR,
-            build=ead.build,
+            ead.build,
+            _PAIR,
             default_row="pair",
         ),
         Method(
             "dyspec",
             "a token tree grown by the small model's own probabilities",
             dyspec.DySpecSettings,
-            needs={"small": _TREE, "large": _TREE},
-            build=dyspec.build,
+            dyspec.build,
+            {"small": _TREE, "large": _TREE},
         ),
         Method(
             "smartspec",
             "the draft length of greatest expected goodput",
             smartspec.SmartSpecSettings,
-            needs=_PAIR,
-            build=smartspec.build,
+            smartspec.build,
+            _PAIR,
         ),
         Method(
             "adaedl",
             "the small model drafts until its entropy bounds acceptance too low",
             adaedl.AdaEdlSettings,
-            needs=_PAIR,
-            build=adaedl.build,
+            adaedl.build,
+            _PAIR,
         ),
         Method(
             "cascade",
             "a deferral rule says token by token whose distribution counts",
             cascade.CascadeSettings,
-            needs=_PAIR,
-            build=cascade.build,
+            cascade.build,
+            _PAIR,
         ),
         Method(
             "bild",
             "the small model writes until unsure; the large one rolls back grave errors",
             bild.BildSettings,
-            needs=_PAIR,
-            build=bild.build,
+            bild.build,
+            _PAIR,
         ),
         Method(
             "fly",
             "a lone draft that differs stands when those after it agree",
             fly.FlySettings,
-            needs=_PAIR,
-            build=fly.build,
+            fly.build,
+            _PAIR,
         ),
         Method(
             "aded",
             "drafts from a tri-gram table by tree search; one model",
             aded.AdedSettings,
-            needs=_ALONE,
-            build=aded.build,
+            aded.build,
+            _ALONE,
         ),
         Method(
             "recycling",
             "drafts what the model nearly said before; one model",
             recycling.RecyclingSettings,
-            needs=_ALONE,
-            build=recycling.build,
+            recycling.build,
+            _ALONE,
             default_row="one model",
         ),
         Method(
             "lookup",
             "drafts what followed the same words earlier in the text; one model",
             lookup.LookupSettings,
-            needs=_ALONE,
-            build=lookup.build,
+            lookup.build,
+            _ALONE,
             default_row="always",
         ),
         Method(
             "adadec",
             "pauses where the model is unsure, and looks ahead before it writes",
             AdaDecSettings,
-            needs={"large": _TREE},
+            AdaDec,
+            {"large": _TREE},
             uses={"small": _TREE},
-            build=AdaDec,
             looks_ahead=True,
             width="candidates",
         ),
@@ -199,9 +182,9 @@ METHODS: dict[str, Method] = {
             "iad",
             "rounds of whole answers, scored by a verifier; the best one is shown",
             IadSettings,
-            needs=_ALONE,
+            Iad,
+            _ALONE,
             uses={"small": _REWIND},
-            build=Iad,
             whole_answers=True,
             looks_ahead=True,
             best_of_n=("rounds=1", "candidates=1000"),

@@ -12,7 +12,8 @@ from adec.calibration.progress import Silent
 from adec.calibration.prompts import Prompt, PromptSet
 from adec.calibration.stages import Calibration, Wishes
 from adec.calibration.trial import Runner
-from adec.decoding.registry import METHODS, PlainSettings
+from adec.decoding.plain import PlainSettings
+from adec.decoding.registry import METHODS
 from adec.engines.base import ModelHeader
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine

@@ -11,15 +11,15 @@ approximate methods stand in their own files: `cascade.py`, `fly.py`, `bild.py`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 
 from adec.decoding.pair.drafters.drafter import Accepted, Proposal
 from adec.decoding.pair.drafters.draws import Chance, Law, SeededChance, Weights
 from adec.decoding.strategy import Limits
-from adec.events.records import Guarantee
+from adec.events.records import Guarantee, TreeRecord
 from adec.signals import Scores
 from adec.tree import ROOT, TokenTree
 
@@ -114,6 +114,13 @@ def _try_children(
     return None
 
 
+def tree_record(tree: TokenTree, accepted: Accepted) -> TreeRecord:
+    """A tree and what stands of it, as a step records them."""
+    return TreeRecord(
+        tuple(tree.tokens), tuple(tree.parents), tuple(tree.probabilities), accepted.path
+    )
+
+
 def _children(tree: TokenTree) -> dict[int, list[int]]:
     """The children of every node that has any, in the order in which they were added."""
     children: dict[int, list[int]] = {}
@@ -125,33 +132,28 @@ def _children(tree: TokenTree) -> dict[int, list[int]]:
 # ---- verifiers
 
 
-class Verifier(Protocol):
-    """Judges a proposal by the large model's rows: row 0 follows the trunk's end, row 1 + i node i."""
+class Verifier(ABC):
+    """Judges a proposal by the large model's rows: row 0 follows the trunk's end, row 1 + i node i.
 
-    @property
-    def guarantee(self) -> Guarantee: ...
+    The defaults are those of the approximate methods.
+    """
 
-    @property
-    def chains_only(self) -> bool:
-        """Whether it can judge only trees without branches."""
-        ...
+    guarantee = Guarantee.APPROXIMATE
+    chains_only = True
+    """Whether it can judge only trees without branches."""
+    in_order = False
+    """Whether it tries siblings in turn, and so never judges those after the accepted one."""
 
-    @property
-    def in_order(self) -> bool:
-        """Whether it tries siblings one after another, and so never judges those after the accepted one."""
-        ...
-
+    @abstractmethod
     def judge(self, proposal: Proposal, scores: Scores, base: int, limits: Limits) -> Accepted:
         """What stands; `base` is the position of the first token that the proposal is about."""
-        ...
 
 
-class FollowTarget:
+class FollowTarget(Verifier):
     """The target's own draws: exact, and token by token those of plain decoding with the same seed."""
 
     guarantee = Guarantee.EXACT
     chains_only = False
-    in_order = False
 
     def judge(self, proposal: Proposal, scores: Scores, base: int, limits: Limits) -> Accepted:
         if len(proposal) == 0:
@@ -159,7 +161,7 @@ class FollowTarget:
         return follow_the_target(proposal.tree, picks(scores, base, limits), limits.end)
 
 
-class Rejection:
+class Rejection(Verifier):
     """Rejection without replacement: exact in distribution, for trees sampled in order only."""
 
     guarantee = Guarantee.EXACT

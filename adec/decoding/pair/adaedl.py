@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from adec.decoding.pair.draft_verify import DraftVerify
 from adec.decoding.pair.drafters.drafter import Outcome
-from adec.decoding.pair.drafters.small_model import SmallModel
+from adec.decoding.pair.drafters.small_model import SmallModel, StopRule
 from adec.decoding.pair.wiring import one_drafter
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids
@@ -23,35 +23,27 @@ from adec.engines.pair import Engines
 from adec.signals import Signals
 
 
-class EntropyBoundStop:
+class EntropyBoundStop(StopRule):
     """Stop where a lower bound of acceptance, 1 - sqrt(gamma * H), falls below lambda.
 
-    H is the entropy of the draft row in nats. Lambda rises by `step` while the running acceptance is
-    below `target`, else it falls; both are smoothed.
+    H is the entropy of the draft row in nats. Lambda, the threshold, rises by `step` while the running
+    acceptance is below `target`, else it falls; both are smoothed.
     """
+
+    name = "acceptance bound"
 
     def __init__(self, gamma: float, start: float, target: float, step: float) -> None:
         self._gamma = gamma
-        self._start = start
         self._target = target
         self._step = step
-        self.start()
+        super().__init__(start)
 
     def start(self) -> None:
-        self.threshold = self._start
+        super().start()
         self.acceptance = self._target
-        self.signal: tuple[float, float] | None = None
-        self.reason: str | None = None
 
-    def stops(self, signals: Signals, row: int, depth: int) -> bool:
-        if depth == 0:
-            self.reason = None
-        bound = 1 - math.sqrt(self._gamma * signals.entropy(row))
-        self.signal = bound, self.threshold
-        if bound < self.threshold:
-            self.reason = f"acceptance bound {bound:.2f} < {self.threshold:.2f}"
-            return True
-        return False
+    def value(self, signals: Signals, row: int) -> float:
+        return 1 - math.sqrt(self._gamma * signals.entropy(row))
 
     def learn(self, outcome: Outcome) -> None:
         rate = len(outcome.accepted.path) / len(outcome.proposal)

@@ -19,39 +19,22 @@ from typing import Literal
 
 from adec.decoding.pair.accept import FollowTarget, Pick, Verifier, picks
 from adec.decoding.pair.draft_verify import DraftVerify
-from adec.decoding.pair.drafters.drafter import Accepted, Outcome, Proposal
-from adec.decoding.pair.drafters.small_model import SmallModel
+from adec.decoding.pair.drafters.drafter import Accepted, Proposal
+from adec.decoding.pair.drafters.small_model import SmallModel, StopRule
 from adec.decoding.pair.wiring import one_drafter
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids, Limits
 from adec.engines.pair import Engines
-from adec.events.records import Guarantee
 from adec.signals import Scores, Signals
 
 
-class ConfidenceStop:
-    """Fallback: stop where the likeliest token has a probability below a threshold."""
+class ConfidenceStop(StopRule):
+    """Fallback: stop where the likeliest token's probability is below a threshold."""
 
-    def __init__(self, threshold: float) -> None:
-        self._threshold = threshold
-        self.start()
+    name = "confidence"
 
-    def start(self) -> None:
-        self.signal: tuple[float, float] | None = None
-        self.reason: str | None = None
-
-    def stops(self, signals: Signals, row: int, depth: int) -> bool:
-        if depth == 0:
-            self.reason = None
-        confidence = signals.probability(row, signals.argmax(row))
-        self.signal = confidence, self._threshold
-        if confidence < self._threshold:
-            self.reason = f"confidence {confidence:.2f} < {self._threshold:.2f}"
-            return True
-        return False
-
-    def learn(self, outcome: Outcome) -> None:
-        pass
+    def value(self, signals: Signals, row: int) -> float:
+        return signals.probability(row, signals.argmax(row))
 
 
 def roll_back(
@@ -73,14 +56,11 @@ def roll_back(
     return Accepted(tuple(range(len(draft))), pick(len(draft) - 1, len(draft)), True)
 
 
-@dataclass(frozen=True, slots=True)
-class RollBack:
+@dataclass(frozen=True)
+class RollBack(Verifier):
     """The verifier: `roll_back` above a threshold in nats."""
 
     threshold: float
-    guarantee: Guarantee = Guarantee.APPROXIMATE
-    chains_only: bool = True
-    in_order: bool = False
 
     def judge(self, proposal: Proposal, scores: Scores, base: int, limits: Limits) -> Accepted:
         tokens = proposal.tree.tokens

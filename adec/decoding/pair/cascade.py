@@ -24,7 +24,6 @@ from adec.decoding.pair.wiring import one_drafter
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids, Limits
 from adec.engines.pair import Engines
-from adec.events.records import Guarantee
 from adec.signals import Row, Scores
 from adec.tree import TokenTree
 
@@ -73,15 +72,12 @@ def follow_the_mixture(
     return follow_the_target(tree, mixed, end)
 
 
-@dataclass(frozen=True, slots=True)
-class Cascade:
+@dataclass(frozen=True)
+class Cascade(Verifier):
     """The verifier: `follow_the_mixture` by one of the deferral rules."""
 
     rule: str
     alpha: float
-    guarantee: Guarantee = Guarantee.APPROXIMATE
-    chains_only: bool = True
-    in_order: bool = False
 
     def judge(self, proposal: Proposal, scores: Scores, base: int, limits: Limits) -> Accepted:
         def deferred(node: int) -> bool:

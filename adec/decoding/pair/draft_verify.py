@@ -19,13 +19,13 @@ from dataclasses import replace
 
 from adec.decoding.answer import AnswerState, read_prompt
 from adec.decoding.meter import Meter
-from adec.decoding.pair.accept import Verifier
+from adec.decoding.pair.accept import Verifier, tree_record
 from adec.decoding.pair.clock.acceptance_rate import Rates
 from adec.decoding.pair.drafters.drafter import Accepted, Drafter, Outcome, Proposal, empty
-from adec.decoding.pair.drafters.growth import FixedGrowth, Room
+from adec.decoding.pair.drafters.growth import Growth, Room
 from adec.decoding.strategy import Limits, Prompt
 from adec.engines.base import Engine
-from adec.events.records import Guarantee, How, Kind, Purpose, Signal, Step, Token, TreeRecord
+from adec.events.records import Guarantee, How, Kind, Purpose, Signal, Step, Token
 from adec.signals import Scores
 from adec.tree import ROOT
 
@@ -97,7 +97,7 @@ class FixedDraft(DraftChooser):
             return empty()
         if self._chain:
             room = replace(room, leaves=1)
-        growth = FixedGrowth(self._nodes, room, self._rates)
+        growth = Growth(self._nodes, room, self._rates)
         return self.drafter.propose(sequence, growth, meter)
 
     def learn(self, outcome: Outcome) -> None:
@@ -118,33 +118,26 @@ class DraftVerify:
         self.name = name
         self.paper = paper
         self.chooser = chooser
-        self._large = large
-        self._verifier = verifier
+        self.large = large
+        self.verifier = verifier
 
     @property
     def guarantee(self) -> Guarantee:
-        return self._verifier.guarantee
+        return self.verifier.guarantee
 
     def generate(self, prompt: Prompt, limits: Limits) -> Iterator[Step]:
         """See `Strategy.generate`."""
         yield from self.chooser.prepare()
-        yield from _Rounds(self._large, self.chooser, self._verifier, prompt, limits).run()
+        yield from _Rounds(self, prompt, limits).run()
 
 
 class _Rounds:
     """The rounds of one answer."""
 
-    def __init__(
-        self,
-        large: Engine,
-        chooser: DraftChooser,
-        verifier: Verifier,
-        prompt: Prompt,
-        limits: Limits,
-    ) -> None:
-        self._large = large
-        self._chooser = chooser
-        self._verifier = verifier
+    def __init__(self, strategy: DraftVerify, prompt: Prompt, limits: Limits) -> None:
+        self._large = large = strategy.large
+        self._chooser = strategy.chooser
+        self._verifier = verifier = strategy.verifier
         self._prompt = prompt.ids
         self._limits = limits
         self._answer = AnswerState(prompt, limits, large.context)
@@ -188,7 +181,7 @@ class _Rounds:
             tuple(written),
             drafted=len(proposal),
             accepted=len(accepted.path),
-            detail=_record(proposal, accepted) if len(proposal) else None,
+            detail=tree_record(proposal.tree, accepted) if len(proposal) else None,
             signal=None if proposal.signal is None else Signal(*proposal.signal),
             reason=proposal.stop or chooser.reason,
             plain_ms=chooser.plain_ms,
@@ -298,13 +291,3 @@ class _Rounds:
         step = self._meter.step("write", tuple(written))
         sequence = self._answer.sequence
         return step, Outcome(proposal, accepted, sequence, base, scores, self._meter)
-
-
-def _record(proposal: Proposal, accepted: Accepted) -> TreeRecord:
-    tree = proposal.tree
-    return TreeRecord(
-        tokens=tuple(tree.tokens),
-        parents=tuple(tree.parents),
-        probabilities=tuple(tree.probabilities),
-        accepted=accepted.path,
-    )

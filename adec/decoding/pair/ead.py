@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from adec.decoding.answer import AnswerState, read_prompt
-from adec.decoding.pair.accept import follow_the_target, picks
+from adec.decoding.pair.accept import follow_the_target, picks, tree_record
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids, Limits, Prompt
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
-from adec.events.records import Guarantee, How, Purpose, Signal, Step, Token, TreeRecord
+from adec.events.records import Guarantee, How, Purpose, Signal, Step, Token
 from adec.signals import RollingMean, Scores, Signals
 from adec.tree import TokenTree
 
@@ -85,17 +85,19 @@ class EadLoop:
     """One answer of EAD, which trusts every token that the small model is sure of."""
 
     def __init__(
-        self, small: Engine, large: Engine, rule: EntropyRule, prompt: Prompt, limits: Limits
+        self, small: Engine, large: Engine, settings: EadSettings, prompt: Prompt, limits: Limits
     ) -> None:
         self._small = small
         self._large = large
-        self._rule = rule
+        self._rule = settings.rule()
+        self._longest = settings.longest
         self._prompt = prompt.ids
         self._answer = AnswerState(prompt, limits, min(small.context, large.context))
         self._meter = limits.meter()
         self._small_scores: Scores | None = None  # of the next token, where it was read already
         self._large_row: tuple[Scores, int]
         self._why: str | None = None  # the small model took over
+        self._drafts: list[Token] = []  # to be judged; the paper's loop commits them at once
 
     def run(self) -> Iterator[Step]:
         """Yield the steps of the answer."""
@@ -123,8 +125,7 @@ class EadLoop:
             scores = self._read_small()
             if rule.wake(scores, 0, written):
                 return
-            record = self._pick(scores, "small")
-            answer.commit([record])
+            record = self._write(scores, "small")
             self._small_scores = None
             written += 1
             yield meter.step("draft", (record,), signal=rule.signal, reason=self._why)
@@ -136,8 +137,7 @@ class EadLoop:
         unread = self._answer.unread(self._large)
         purpose: Purpose = "write" if len(unread) == 1 else "catch_up"
         scores = self._meter.forward(self._large, "large", purpose, unread)
-        record = self._pick(scores, "large")
-        self._answer.commit([record])
+        record = self._write(scores, "large")
         self._large_row, self._small_scores = (scores, 0), None
         return self._meter.step(
             "wake", (record,), signal=self._rule.signal, reason=self._rule.reason
@@ -149,8 +149,7 @@ class EadLoop:
         while not answer.done and not rule.hand_back(*self._large_row, written):
             meter.start()
             scores = meter.forward(self._large, "large", "write", answer.sequence[-1:])
-            record = self._pick(scores, "large")
-            answer.commit([record])
+            record = self._write(scores, "large")
             self._large_row = scores, 0
             written += 1
             yield meter.step("write", (record,), signal=rule.signal)
@@ -164,29 +163,16 @@ class EadLoop:
             self._small_scores = self._meter.forward(self._small, "small", purpose, unread)
         return self._small_scores
 
-    def _pick(self, scores: Scores, source: str) -> Token:
+    def _write(self, scores: Scores, source: str) -> Token:
         answer = self._answer
         token = answer.limits.sampler.pick(scores, 0, len(answer.sequence))
-        return answer.describe(scores, 0, token, source)
+        record = answer.describe(scores, 0, token, source)
+        answer.commit([record])
+        return record
 
 
 class VerifiedEadLoop(EadLoop):
     """EAD whose drafts are held back until the large model wakes, which then judges them."""
-
-    def __init__(
-        self,
-        small: Engine,
-        large: Engine,
-        rule: EntropyRule,
-        prompt: Prompt,
-        limits: Limits,
-        *,
-        longest: int,
-    ) -> None:
-        """`longest`: drafts at most, so that a rule that never fires still shows text."""
-        super().__init__(small, large, rule, prompt, limits)
-        self._longest = longest
-        self._drafts: list[Token] = []
 
     def _small_writes(self) -> Iterator[Step]:
         """The small model drafts until the rule wakes the large one; nothing is committed."""
@@ -210,7 +196,9 @@ class VerifiedEadLoop(EadLoop):
         answer, large, drafts, rule = self._answer, self._large, self._drafts, self._rule
         if not drafts:
             return super()._large_wakes()
-        base, tree = len(answer.sequence), TokenTree.chain(draft.id for draft in drafts)
+        base, tree = len(answer.sequence), TokenTree()
+        for draft in drafts:
+            tree.add(len(tree) - 1, draft.id, draft.probability)
         fed = [*answer.unread(large), *tree.tokens]
         scores = self._meter.forward(large, "large", "verify", fed, rows=len(drafts) + 1)
         accepted = follow_the_target(tree, picks(scores, base, answer.limits), answer.limits.end)
@@ -223,7 +211,6 @@ class VerifiedEadLoop(EadLoop):
         answer.settle(self._meter, self._small, "small")
         answer.settle(self._meter, large, "large")
         self._large_row, self._small_scores = (scores, count), None
-        probabilities = tuple(draft.probability for draft in drafts)
         return self._meter.step(
             "wake",
             tuple(written),
@@ -231,9 +218,7 @@ class VerifiedEadLoop(EadLoop):
             accepted=count,
             signal=rule.signal,
             reason=rule.reason,
-            detail=TreeRecord(
-                tuple(tree.tokens), tuple(tree.parents), probabilities, tuple(range(count))
-            ),
+            detail=tree_record(tree, accepted),
         )
 
 
@@ -285,12 +270,8 @@ class Ead:
 
     def generate(self, prompt: Prompt, limits: Limits) -> Iterator[Step]:
         """See `Strategy.generate`."""
-        settings, rule = self._settings, self._settings.rule()
-        if settings.accept == "none":
-            return EadLoop(self._small, self._large, rule, prompt, limits).run()
-        return VerifiedEadLoop(
-            self._small, self._large, rule, prompt, limits, longest=settings.longest
-        ).run()
+        loop = EadLoop if self._settings.accept == "none" else VerifiedEadLoop
+        return loop(self._small, self._large, self._settings, prompt, limits).run()
 
 
 def build(engines: Engines, settings: EadSettings, aids: Aids) -> Ead:

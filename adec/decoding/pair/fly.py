@@ -22,7 +22,6 @@ from adec.decoding.pair.wiring import one_drafter
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids, Limits
 from adec.engines.pair import Engines
-from adec.events.records import Guarantee
 from adec.signals import Scores
 
 
@@ -63,8 +62,8 @@ def match_loosely(
     return Accepted(tuple(range(len(draft))), picked(len(draft)), True)
 
 
-@dataclass(frozen=True, slots=True)
-class Loose:
+@dataclass(frozen=True)
+class Loose(Verifier):
     """The verifier: `match_loosely` with a gate.
 
     `gate`: entropy (nats) of the target's row from which on it leaves room for another word; 0: always.
@@ -72,9 +71,6 @@ class Loose:
 
     window: int
     gate: float
-    guarantee: Guarantee = Guarantee.APPROXIMATE
-    chains_only: bool = True
-    in_order: bool = False
 
     def judge(self, proposal: Proposal, scores: Scores, base: int, limits: Limits) -> Accepted:
         def loose(node: int) -> bool:

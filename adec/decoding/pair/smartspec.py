@@ -24,7 +24,7 @@ from adec.decoding.pair.clock.first_use import curve_at_first_use
 from adec.decoding.pair.clock.round_costs import PLAIN_FIRST
 from adec.decoding.pair.draft_verify import DraftChooser, DraftVerify
 from adec.decoding.pair.drafters.drafter import Outcome, Proposal, empty
-from adec.decoding.pair.drafters.growth import FixedGrowth, Room
+from adec.decoding.pair.drafters.growth import Growth, Room
 from adec.decoding.pair.drafters.small_model import SmallModel
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids, Limits
@@ -104,7 +104,7 @@ class GoodputChooser(DraftChooser):
         length = self.draft_length(min(self._settings.longest, room.nodes, room.depth), unread)
         if length < 1:
             return empty()
-        growth = FixedGrowth(length, replace(room, leaves=1), self._rates)
+        growth = Growth(length, replace(room, leaves=1), self._rates)
         return self._small.propose(sequence, growth, meter)
 
     def filled(self, size: int) -> int:

@@ -122,7 +122,7 @@ class _Contest:
         self,
         engines: Engines,
         settings: IadSettings,
-        exchange: Exchange,
+        texts: Exchange,
         prompt: Prompt,
         limits: Limits,
     ) -> None:
@@ -131,7 +131,7 @@ class _Contest:
         self._large: Engine = engines["large"]
         self._context = engines.context
         self._settings = settings
-        self._exchange = exchange
+        self._exchange = texts
         self._prompt = prompt
         self._limits = limits
         self._answers: list[_Answer] = []

@@ -17,7 +17,7 @@ from adec.decoding.pair.clock.acceptance_rate import Rates
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.clock.timed_growth import TimedGrowth
 from adec.decoding.pair.drafters.draws import Law
-from adec.decoding.pair.drafters.growth import FixedGrowth, Room
+from adec.decoding.pair.drafters.growth import Growth, Room
 from adec.decoding.pair.drafters.shapes import best_first
 from adec.decoding.pair.dyspec import DySpecSettings, layered_tree, ordered_tree
 from adec.decoding.pair.fly import match_loosely
@@ -58,7 +58,7 @@ def laws(size: int, seed: int, warper: str, likeness=Fraction(1, 2)):
 def growth(kind: str, nodes: int, depth: int, leaves: int):
     room = Room(nodes=nodes, leaves=leaves, depth=depth)
     if kind == "fixed":
-        return FixedGrowth(nodes, room, Rates())
+        return Growth(nodes, room, Rates())
     curve = CostCurve({1: 10.0, 2: 11.0, 3: 12.0, 4: 18.0})
     return TimedGrowth(curve, unread=1, own_ms=0.1, room=room, rates=Rates(), most=nodes)
 

@@ -12,7 +12,7 @@ from adec.decoding.pair.clock.round_costs import RoundCosts
 from adec.decoding.pair.clock.timed_growth import ObservedGrowth, TimedGrowth
 from adec.decoding.pair.draft_verify import DraftChooser
 from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal, empty
-from adec.decoding.pair.drafters.growth import FixedGrowth, Growth, Room
+from adec.decoding.pair.drafters.growth import Growth, Room
 from adec.decoding.strategy import Limits
 from adec.events.records import Step
 
@@ -171,7 +171,7 @@ class ClockChooser(DraftChooser):
     ) -> Growth:
         """How far a proposal may go: a few nodes as a probe, else as far as it pays."""
         if candidate.backoff.state == "probing":
-            return FixedGrowth(PROBE_NODES, room, candidate.rates)
+            return Growth(PROBE_NODES, room, candidate.rates)
         return TimedGrowth(
             curve,
             unread=unread,

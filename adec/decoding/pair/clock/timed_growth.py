@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from adec.decoding.pair.clock.acceptance_rate import Rates
 from adec.decoding.pair.clock.cost_curve import CostCurve
-from adec.decoding.pair.drafters.growth import Room
+from adec.decoding.pair.drafters.growth import Growth, Room
 
 AHEAD = 16
 """Nodes beyond the next one that a decision looks at: the widest step that CPU kernels show. Without
@@ -16,7 +16,7 @@ ratio is that of the last two nodes: a draft that has been sure goes on being su
 become unsure stops."""
 
 
-class TimedGrowth:
+class TimedGrowth(Growth):
     """A node is added while expected committed tokens per millisecond still rise.
 
     Expected tokens are 1 + the sum of the nodes' chances: each is committed or not, and the large
@@ -39,25 +39,22 @@ class TimedGrowth:
         worth_ms: float | None = None,
     ) -> None:
         """`worth_ms`: what a token takes in later rounds, for a forward that is made in any case."""
-        self.room = room
-        self.rates = rates
-        self.nodes = 0
+        super().__init__(most, room, rates)
         self.tokens = 1.0
         self._last = 1.0
         self._expected = [1.0]
         self._curve = curve
         self._unread = unread
         self._spent = own_ms
-        self._most = min(most, room.nodes)
         self._worth_ms = worth_ms
 
     def admits(self, value: float, draft_ms: float = 0.0) -> bool:
-        if self.nodes >= self._most:
+        if self.nodes >= self.most:
             return False
         now = self._score(self.tokens, self._ms(self.nodes))
         tokens, spent, chance = self.tokens, 0.0, value
         decay = min(STEADY, value / self._last) if self._last > 0 else 0.0
-        for more in range(1, min(AHEAD, self._most - self.nodes) + 1):
+        for more in range(1, min(AHEAD, self.most - self.nodes) + 1):
             tokens += chance
             spent += draft_ms
             if self._score(tokens, self._ms(self.nodes + more) + spent) > now:
@@ -69,7 +66,7 @@ class TimedGrowth:
         self._spent += draft_ms
 
     def add(self, value: float) -> None:
-        self.nodes += 1
+        super().add(value)
         self.tokens += value
         self._last = value
         self._expected.append(self.tokens)
@@ -91,7 +88,7 @@ class TimedGrowth:
         return max(1e-6, self._spent + self._curve.ms(self._unread + nodes))
 
 
-class ObservedGrowth:
+class ObservedGrowth(Growth):
     """A timed growth that admits at least some nodes, to see whether they would have been right.
 
     `best` keeps all of them: the caller cuts the proposal to the inner growth's own `best`.
@@ -99,19 +96,15 @@ class ObservedGrowth:
 
     def __init__(self, growth: TimedGrowth, least: int) -> None:
         """`least`: nodes admitted whether they pay or not."""
-        self.room = growth.room
-        self.rates = growth.rates
+        super().__init__(least, growth.room, growth.rates)
         self._growth = growth
-        self._least = min(least, growth.room.nodes)
 
     def admits(self, value: float, draft_ms: float = 0.0) -> bool:
-        return self._growth.nodes < self._least or self._growth.admits(value, draft_ms)
+        return super().admits(value) or self._growth.admits(value, draft_ms)
 
     def spend(self, draft_ms: float) -> None:
         self._growth.spend(draft_ms)
 
     def add(self, value: float) -> None:
+        super().add(value)
         self._growth.add(value)
-
-    def best(self) -> int:
-        return self._growth.nodes

@@ -99,30 +99,8 @@ class SeededChance:
         return self._next() < float(probability)
 
     def draw(self, weights: Weights) -> int:
-        return place(weights, self._next())
+        return draw(weights, self._next())
 
     def _next(self) -> float:
         self._stream += 1
         return uniform(self._seed, self._position, self._stream)
-
-
-_BLOCK = 128
-_LONG = 16 * _BLOCK
-"""Weights from which on blocks are summed first: one running sum of 32,000 takes ten times as long."""
-
-
-def place(weights: Weights, number: float) -> int:
-    """Where the running sum of `weights` passes `number`, a share of their sum in [0, 1)."""
-    size = weights.shape[0]
-    if size < _LONG:
-        return draw(weights, number)
-    blocks = size // _BLOCK
-    sums = np.add.reduceat(weights, np.arange(0, blocks * _BLOCK, _BLOCK))
-    running = np.cumsum(sums, dtype=np.float64)
-    passed = number * running[-1]
-    block = min(int(np.searchsorted(running, passed, side="right")), blocks - 1)
-    while not sums[block] > 0:  # rounding can carry the number past the last block that has weight
-        block -= 1
-    begin, end = block * _BLOCK, size if block == blocks - 1 else (block + 1) * _BLOCK
-    inside = (passed - (running[block] - sums[block])) / sums[block]
-    return int(begin + draw(weights[begin:end], min(max(inside, 0.0), 1.0)))

@@ -7,7 +7,6 @@ accepted. That restraint keeps trees that are sampled in order an honest sample.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from adec.decoding.pair.clock.acceptance_rate import Rates
 
@@ -22,51 +21,28 @@ class Room:
     depth: int
 
 
-class Growth(Protocol):
-    """The budget of one round."""
-
-    @property
-    def room(self) -> Room: ...
-
-    @property
-    def rates(self) -> Rates:
-        """Acceptance so far of the drafter that grows."""
-        ...
-
-    def admits(self, value: float, draft_ms: float = 0.0) -> bool:
-        """Whether to find one more node, accepted with chance `value`, at a cost of `draft_ms`."""
-        ...
-
-    def spend(self, draft_ms: float) -> None:
-        """Count time that was spent on finding nodes."""
-        ...
-
-    def add(self, value: float) -> None:
-        """Count a node that was added and is accepted with chance `value`."""
-        ...
-
-    def best(self) -> int:
-        """How many of the added nodes to verify, from the first. Not for trees sampled in order."""
-        ...
-
-
-class FixedGrowth:
-    """A number of nodes, whatever they cost."""
+class Growth:
+    """The budget of one round: here, a number of nodes, whatever they cost."""
 
     def __init__(self, nodes: int, room: Room, rates: Rates) -> None:
+        """`nodes`: at most. `rates`: acceptance so far of the drafter that grows."""
         self.room = room
         self.rates = rates
         self.nodes = 0
-        self._most = min(nodes, room.nodes)
+        """Nodes added so far."""
+        self.most = min(nodes, room.nodes)
 
     def admits(self, value: float, draft_ms: float = 0.0) -> bool:
-        return self.nodes < self._most
+        """Whether to find one more node, accepted with chance `value`, at a cost of `draft_ms`."""
+        return self.nodes < self.most
 
     def spend(self, draft_ms: float) -> None:
-        pass
+        """Count time that was spent on finding nodes."""
 
     def add(self, value: float) -> None:
+        """Count a node that was added and is accepted with chance `value`."""
         self.nodes += 1
 
     def best(self) -> int:
+        """How many of the added nodes to verify, from the first. Not for trees sampled in order."""
         return self.nodes

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
@@ -12,13 +12,13 @@ from adec.decoding.answer import read_prompt
 from adec.decoding.meter import Meter
 from adec.decoding.pair.clock.cost_curve import CostCurve, LearnedCurve
 from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal, empty
-from adec.decoding.pair.drafters.draws import law_of, place
+from adec.decoding.pair.drafters.draws import law_of
 from adec.decoding.pair.drafters.growth import Growth
 from adec.decoding.pair.drafters.shapes import Grown, best_first
 from adec.decoding.strategy import Limits
 from adec.engines.base import Engine
 from adec.events.records import Purpose, Step
-from adec.sampling import uniform
+from adec.sampling import draw, uniform
 from adec.signals import Row, Scores, Signals, likeliest
 from adec.tree import TokenTree
 
@@ -26,29 +26,44 @@ SIBLINGS = 4
 """Tokens considered at each node: a fifth is committed less than one time in fifty when greedy."""
 
 
-class StopRule(Protocol):
-    """Ends a draft by what the small model's distribution says, never by a token drawn from it.
+class StopRule(ABC):
+    """Ends a draft where a value of the small model's distribution falls below a threshold.
 
-    A rule that dropped a drawn token because of its own probability would change the law of what is
-    drawn in its place.
+    It never looks at a token drawn from that distribution: a rule that dropped a drawn token because
+    of its own probability would change the law of what is drawn in its place.
     """
 
-    signal: tuple[float, float] | None
-    """The last value looked at, and the threshold that it was held against."""
-    reason: str | None
-    """Why the last draft was stopped, in words; None while it was not."""
+    name: str
+    """The value, in words."""
+
+    def __init__(self, threshold: float) -> None:
+        self._first = threshold
+        self.start()
 
     def start(self) -> None:
         """Begin a new answer."""
-        ...
+        self.threshold = self._first
+        self.signal: tuple[float, float] | None = None
+        """The last value looked at, and the threshold that it was held against."""
+        self.reason: str | None = None
+        """Why the last draft was stopped; None if it was not."""
+
+    @abstractmethod
+    def value(self, signals: Signals, row: int) -> float:
+        """The value to hold against the threshold."""
 
     def stops(self, signals: Signals, row: int, depth: int) -> bool:
-        """Whether to leave the token of this row to the large model."""
-        ...
+        """Whether to leave the token of this row, at `depth` of the draft, to the large model."""
+        value = self.value(signals, row)
+        self.signal = value, self.threshold
+        if value < self.threshold:
+            self.reason = f"{self.name} {value:.2f} < {self.threshold:.2f}"
+        elif depth == 0:
+            self.reason = None
+        return value < self.threshold
 
-    def learn(self, outcome: Outcome) -> None:
-        """Take in what became of a draft."""
-        ...
+    def learn(self, outcome: Outcome) -> None:  # noqa: B027 - most rules keep their threshold
+        """Learn from what became of a draft."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +180,8 @@ class SmallModel(Drafter):
         number = uniform(sampler.seed, position)
         if sampler.top_k or sampler.top_p < 1 or sampler.min_p:
             law = law_of(row, sampler)
-            return int(law.ids[place(law.probabilities, number)])
-        return place(np.exp((row - row.max()) / np.float32(sampler.temperature)), number)
+            return int(law.ids[draw(law.probabilities, number)])
+        return draw(np.exp((row - row.max()) / np.float32(sampler.temperature)), number)
 
     def row_after(self, draft: Drafting, path: list[int]) -> Scores | None:
         """The row after the sequence and `path`; None when the context is full."""

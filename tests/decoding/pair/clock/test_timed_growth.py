@@ -5,7 +5,7 @@ from __future__ import annotations
 from adec.decoding.pair.clock.acceptance_rate import Rates
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.clock.timed_growth import TimedGrowth
-from adec.decoding.pair.drafters.growth import FixedGrowth, Room
+from adec.decoding.pair.drafters.growth import Growth, Room
 from adec.decoding.pair.drafters.shapes import best_first
 
 ROOM = Room(nodes=64, leaves=8, depth=64)
@@ -74,9 +74,9 @@ def test_room_is_never_exceeded() -> None:
         return [(token, 0.5 - 0.1 * token) for token in range(4)]
 
     for most in (1, 3, 5, 40):
-        grown = best_first(FixedGrowth(most, room, Rates()), successors, frozenset())
+        grown = best_first(Growth(most, room, Rates()), successors, frozenset())
         assert len(grown.tree) == min(most, 5)
         assert len(grown.tree.leaves()) <= 2
         assert max(grown.tree.depths()) < 3
-    grown = best_first(FixedGrowth(9, Room(9, 8, 9), Rates()), successors, frozenset({0}))
+    grown = best_first(Growth(9, Room(9, 8, 9), Rates()), successors, frozenset({0}))
     assert not any(grown.tree.tokens[p] == 0 for p in grown.tree.parents if p >= 0)

@@ -12,7 +12,7 @@ from adec.decoding.pair.aded import MOST, REINFORCE, TriGrams, TriGramSearch
 from adec.decoding.pair.clock.acceptance_rate import Rates
 from adec.decoding.pair.drafters.drafter import Accepted, Outcome, empty
 from adec.decoding.pair.drafters.draws import HEAD, SeededChance, law_of
-from adec.decoding.pair.drafters.growth import FixedGrowth, Room
+from adec.decoding.pair.drafters.growth import Growth, Room
 from adec.decoding.pair.drafters.history import KEPT as KEPT_TOKENS
 from adec.decoding.pair.drafters.history import History
 from adec.decoding.pair.drafters.small_model import SmallModel
@@ -26,8 +26,8 @@ from adec.signals import ArrayScores, likeliest
 from tests.laws import law
 
 
-def fixed(nodes: int = 40, *, leaves: int = 8, depth: int = 40) -> FixedGrowth:
-    return FixedGrowth(nodes, Room(256, leaves, depth), Rates())
+def fixed(nodes: int = 40, *, leaves: int = 8, depth: int = 40) -> Growth:
+    return Growth(nodes, Room(256, leaves, depth), Rates())
 
 
 def started(drafter, prompt, limits=None):
@@ -228,7 +228,7 @@ def test_a_draft_goes_on_as_the_text_once_did_and_past_its_end_as_the_draft(
 def test_a_text_that_repeats_itself_is_drafted_past_its_end() -> None:
     drafter = SuffixMatching(latest_only=True)
     list(drafter.start([5, 7, 1, 2, 3, 1, 2, 3, 1, 2], Limits(0)))
-    growth = FixedGrowth(8, Room(8, 1, 8), Rates())
+    growth = Growth(8, Room(8, 1, 8), Rates())
     assert drafter.propose([], growth, None).tree.tokens == [3, 1, 2, 3, 1, 2, 3, 1]
 
 

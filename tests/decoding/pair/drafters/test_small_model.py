@@ -13,8 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from adec.decoding.meter import Meter
 from adec.decoding.pair.clock.acceptance_rate import Rates
 from adec.decoding.pair.drafters.drafter import Accepted, Outcome, empty
-from adec.decoding.pair.drafters.draws import place
-from adec.decoding.pair.drafters.growth import FixedGrowth, Room
+from adec.decoding.pair.drafters.growth import Growth, Room
 from adec.decoding.pair.drafters.small_model import SmallModel
 from adec.decoding.pair.dyspec import SampledTree
 from adec.decoding.strategy import Limits
@@ -60,7 +59,7 @@ class Drafting(RuleBasedStateMachine):
     )
     def round_(self, nodes, leaves, depth, share, leaf, token) -> None:
         room = Room(nodes, leaves, depth)
-        proposal = self.drafter.propose(self.sequence, FixedGrowth(nodes, room, Rates()), Meter())
+        proposal = self.drafter.propose(self.sequence, Growth(nodes, room, Rates()), Meter())
         tree = proposal.tree
         assert len(tree) <= nodes and len(tree.leaves()) <= leaves
         for node, (scores, row) in proposal.rows.items():
@@ -101,20 +100,3 @@ class Drafting(RuleBasedStateMachine):
 
 TestDrafting = Drafting.TestCase
 TestDrafting.settings = settings(max_examples=120, stateful_step_count=15, deadline=None)
-
-
-@pytest.mark.parametrize("size", [5, 2048, 32_003])
-def test_long_weights_are_drawn_as_short_ones(size) -> None:
-    """Summing blocks first finds the same index as one running sum, holes included."""
-    rng = np.random.default_rng(size)
-    weights = rng.random(size) ** 8
-    weights[rng.random(size) < 0.5] = 0.0
-    weights[: size // 3] = 0.0
-    weights[size // 2] = 1.0
-    sums = np.cumsum(weights)
-    for number in [0.0, *rng.random(300), 1 - 2.0**-53]:
-        index = place(weights, number)
-        assert weights[index] > 0
-        passed = number * sums[-1]
-        assert sums[index] >= passed * (1 - 1e-9)
-        assert sums[index] - weights[index] <= passed * (1 + 1e-9) + 1e-12
