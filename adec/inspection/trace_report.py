@@ -1,23 +1,23 @@
-"""A trace in the terminal: its text as it was written, and under it what there is to say of the run."""
+"""A trace on the terminal: its text as it was written, and under it the figures of the run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 from adec.display.marks import LEGEND, legend_name
 from adec.display.summary_line import summary_lines
 from adec.display.wording import count, many, milliseconds, number, promise, share
 from adec.errors import TraceError
-from adec.events.records import Event, Failure, Start, Step
+from adec.events.records import Event, Failure, Purpose, Start, Step
 from adec.inspection.drafts import described, shown
-from adec.inspection.pauses import search_blocks
+from adec.inspection.pauses import attempt_table, pause_table
 from adec.inspection.rows import LETTERS, Rows
 from adec.inspection.sheet import Block, Facts, Lines, Table
 from adec.inspection.survey import Survey
 
 LISTED = 12
-"""Hand-overs and rounds that are shown; --json lists more, --step shows any."""
+"""Rows of a list that are shown; --json has more, --step shows any."""
 _PROMPT = 400
 _KEY = "Text, its sources, and the entropy of each token (half a column is the threshold)"
 
@@ -25,9 +25,9 @@ _KEY = "Text, its sources, and the entropy of each token (half a column is the t
 def look_through(
     events: Iterable[Event], rows: Rows, write: Callable[[str], None], show: Callable[[Block], None]
 ) -> Survey:
-    """Read a trace once, printing its head and its text on the way and everything else after it.
+    """Read a trace once. Its head and text are printed on the way, the figures after it.
 
-    Raises TraceError for what is broken, after all that could be read was shown.
+    Raises TraceError for a broken trace, once everything that could be read was shown.
     """
     survey = Survey()
     trouble: TraceError | None = None
@@ -74,7 +74,7 @@ def report_trace(events: Iterable[Event]) -> dict[str, Any]:
 
 
 def head(start: Start) -> Iterator[Block]:
-    """What was asked, and with what."""
+    """The run that the start line describes."""
     prompt = start.prompt[: _PROMPT + 1]
     if len(prompt) > _PROMPT:
         prompt = f"{prompt[:_PROMPT]} … ({many(len(start.prompt))} characters)"
@@ -95,56 +95,46 @@ def head(start: Start) -> Iterator[Block]:
 
 
 def foot(survey: Survey) -> Iterator[Block]:
-    """What there is to say of a run that was read."""
+    """Figures and lists, once the trace was read."""
     if isinstance(survey.closing, Failure):
         yield Lines("The run failed", [survey.closing.message[:1000]])
     if survey.start is None:
         return
-    yield Table(
-        "Who wrote it",
-        ("source", "sign", "letter", "tokens", "share"),
-        [
-            (
-                legend_name(mark, survey.tally.tokens_by_source),
-                mark.sign or "none",
-                LETTERS[mark],
-                many(survey.marks[mark]),
-                share(survey.marks[mark] / max(1, survey.tally.tokens)),
-            )
-            for mark in LEGEND
-            if survey.marks[mark]
-        ],
-        frozenset({3, 4}),
-    )
-    summary = survey.summary
-    lines = summary_lines(summary)
+    yield _writers(survey)
+    data = survey.data()
+    lines = summary_lines(data["summary"])
     if survey.measured:
-        mean = survey.entropy_sum / survey.measured
-        lines.append(f"mean entropy {number(mean, 3)} nats over {count(survey.measured, 'token')}")
+        mean = number(data["mean_entropy"], 3)
+        lines.append(f"mean entropy {mean} nats over {count(survey.measured, 'token')}")
     if survey.closing is None:
         lines.append("the trace has no closing line: the run was cut off, or is still going on")
     yield Lines("Summary", lines)
-    yield _time(summary)
-    yield from _handovers(survey)
-    yield from _acceptance(survey)
-    yield from _rounds(survey)
-    yield from search_blocks(survey.search, LISTED)
+    yield _time(data["summary"])
+    yield from _lists(data)
     yield from _doubts(survey)
-    if survey.contradictions:
-        yield Lines("The trace contradicts itself", survey.contradictions)
+    if data["contradictions"]:
+        yield Lines("The trace contradicts itself", data["contradictions"])
+
+
+def _writers(survey: Survey) -> Block:
+    rows = [
+        (
+            legend_name(mark, survey.tally.tokens_by_source),
+            mark.sign or "none",
+            LETTERS[mark],
+            many(survey.marks[mark]),
+            share(survey.marks[mark] / max(1, survey.tally.tokens)),
+        )
+        for mark in LEGEND
+        if survey.marks[mark]
+    ]
+    header = ("source", "sign", "letter", "tokens", "share")
+    return Table("Who wrote it", header, rows, frozenset({3, 4}))
 
 
 def _time(summary: dict[str, Any]) -> Block:
-    names = {
-        "prompt_ms": "prompt",
-        "draft_ms": "draft",
-        "verify_ms": "verify",
-        "catch_up_ms": "catch-up",
-        "write_ms": "write",
-        "look_ahead_ms": "look-ahead",
-        "rewind_ms": "rewinding",
-        "own_ms": "own overhead",
-    }
+    names = {f"{name}_ms": name.replace("_", "-") for name in get_args(Purpose)}
+    names["own_ms"] = "own overhead"
     whole = sum(summary[key] for key in names)
     rows = [
         (name, milliseconds(summary[key]), share(summary[key] / whole if whole else 0.0))
@@ -153,43 +143,48 @@ def _time(summary: dict[str, Any]) -> Block:
     return Table("Time", ("for", "time", "share"), rows, frozenset({1, 2}))
 
 
-def _handovers(survey: Survey) -> Iterator[Block]:
-    if not survey.handover_count:
-        return
-    rows = [
-        (many(h.step), many(h.place), h.kind, h.reason or "not said")
-        for h in survey.handovers[:LISTED]
+def _lists(data: dict[str, Any]) -> Iterator[Block]:
+    """What happened, in the order of the steps: the first rows of each list."""
+    rows: list[tuple[str, ...]] = [
+        (many(row["step"]), many(row["place"]), row["kind"], row["reason"] or "not recorded")
+        for row in data["hand_overs"][:LISTED]
     ]
     title = "Where the models changed hands, and why"
-    yield Table(title, ("step", "after", "kind", "reason"), rows, frozenset({0, 1}))
-    yield from _more(survey.handover_count)
-
-
-def _acceptance(survey: Survey) -> Iterator[Block]:
+    header: tuple[str, ...] = ("step", "after", "kind", "reason")
+    yield from _list(Table(title, header, rows, frozenset({0, 1})), data["hand_over_count"])
     rows = [
-        (many(position), many(proposed), many(stood), share(stood / proposed))
-        for position, proposed, stood in survey.acceptance
+        (
+            many(row["position"]),
+            many(row["proposed"]),
+            many(row["accepted"]),
+            share(row["accepted"] / row["proposed"]),
+        )
+        for row in data["acceptance"]
     ]
-    if rows:
-        header = ("position", "drafted", "stood", "share")
-        yield Table("Acceptance by position", header, rows, frozenset({0, 1, 2, 3}))
-
-
-def _rounds(survey: Survey) -> Iterator[Block]:
-    if not survey.round_count:
-        return
+    header = ("position", "drafted", "stood", "share")
+    yield from _list(Table("Acceptance by position", header, rows, frozenset({0, 1, 2, 3})))
     rows = [
-        (many(r.step), many(r.drafted), many(r.accepted), r.words or "no tree recorded")
-        for r in survey.rounds[:LISTED]
+        (
+            many(row["step"]),
+            many(row["drafted"]),
+            many(row["accepted"]),
+            row["drafts"] or "no tree recorded",
+        )
+        for row in data["rounds"][:LISTED]
     ]
+    title = "Rounds (--step N draws one)"
     header = ("step", "drafts", "stood", "what stood, then what did not")
-    yield Table("Rounds (--step N draws one)", header, rows, frozenset({0, 1, 2}))
-    yield from _more(survey.round_count)
-    if survey.broken_trees:
-        yield Lines("", [f"{count(survey.broken_trees, 'tree')} in it cannot be read"])
+    yield from _list(Table(title, header, rows, frozenset({0, 1, 2})), data["round_count"])
+    if data["broken_trees"]:
+        yield Lines("", [f"{count(data['broken_trees'], 'tree')} in it cannot be read"])
+    yield from _list(pause_table(data["pauses"][:LISTED]), data["pause_count"])
+    yield from _list(attempt_table(data["attempts"][:LISTED]), data["attempt_count"])
 
 
-def _more(whole: int) -> Iterator[Block]:
+def _list(table: Table, whole: int = 0) -> Iterator[Block]:
+    """A table that has rows, and how many more there are."""
+    if table.rows:
+        yield table
     if whole > LISTED:
         yield Lines("", [f"… and {many(whole - LISTED)} more"])
 
@@ -208,9 +203,8 @@ def _doubts(survey: Survey) -> Iterator[Block]:
         )
         for doubt in survey.doubts.top
     ]
-    if rows:
-        header = ("token", "text", "nats", "prob.", "by", "alternatives", "step", "after the text")
-        yield Table("The most doubtful tokens", header, rows, frozenset({0, 2, 3, 6}))
+    header = ("token", "text", "nats", "prob.", "by", "alternatives", "step", "after the text")
+    yield from _list(Table("The most doubtful tokens", header, rows, frozenset({0, 2, 3, 6})))
 
 
 def _model(model: dict[str, Any]) -> str:
