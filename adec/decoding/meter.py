@@ -29,7 +29,7 @@ class Meter:
 
     @contextmanager
     def away(self) -> Iterator[None]:
-        """Leave the time inside out of this step: a model reads its prompt in steps of its own, say."""
+        """Leave out the time inside: a model reads its prompt in steps of its own, say."""
         left = perf_counter()
         try:
             yield

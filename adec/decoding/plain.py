@@ -34,7 +34,7 @@ class Plain:
 
     @property
     def guarantee(self) -> Guarantee:
-        """Exact for the large model; the small one alone promises nothing about the large one's tokens."""
+        """Exact for the large model: the small one promises nothing about its tokens."""
         return Guarantee.EXACT if self._model == "large" else Guarantee.APPROXIMATE
 
     def generate(self, prompt: Prompt, limits: Limits) -> Iterator[Step]:

@@ -48,7 +48,8 @@ class Method:
     yardstick: bool = False
     """Whether it is what every other method is measured against."""
     whole_answers: bool = False
-    """Whether it compares whole answers, scored by a verifier, and ends by itself when interrupted."""
+    """Whether it compares whole answers, scored by a verifier, and ends by itself when
+    interrupted."""
     looks_ahead: bool = False
     """Whether it is fed more tokens than it writes, so that a fair comparison counts tokens fed."""
     width: str | None = None
@@ -203,7 +204,7 @@ def find_method(name: str) -> Method:
 
 
 def default_method(models: Mapping[Role, ModelHeader]) -> Method:
-    """What runs when nothing says otherwise: exact speculation, plain where drafts cannot be undone."""
+    """What runs unless told otherwise: exact speculation, or plain if drafts cannot be undone."""
     return METHODS["speculate" if "speculate" in remaining(models) else "plain"]
 
 

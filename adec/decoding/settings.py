@@ -1,4 +1,4 @@
-"""The settings of a strategy: a frozen dataclass whose fields say their bounds and their meaning."""
+"""A strategy's settings: a frozen dataclass whose fields carry their bounds and their meaning."""
 
 from __future__ import annotations
 
@@ -47,10 +47,11 @@ def parse_assignments(words: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 def build(settings: type[T], strategy: str, *layers: tuple[str, Mapping[str, Any]]) -> T:
-    """A settings object from layers of values, later ones winning.
+    """A settings object from layers of values, of which the later ones win.
 
-    Each layer is (where it comes from, name to value); values are strings from a command line or TOML values from a
-    profile. Raises UsageError on an unknown name (with the nearest one), a wrong type or a value out of bounds.
+    Each layer is (where it comes from, name to value). Values are strings from a command line or
+    TOML values from a profile. Raises UsageError on an unknown name (with the nearest one), a wrong
+    type or a value out of bounds.
     """
     fields = {field.name: field for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(settings)
@@ -79,7 +80,7 @@ def _known(strategy: str, fields: Mapping[str, Any]) -> str:
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
-    """`value` as the type that a field declares: bool, int, float, a literal of strings, or one of these or none."""
+    """`value` as a field's type: bool, int, float, literal, or one of these or None."""
     options = typing.get_args(hint)
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         if value == "none":

@@ -1,4 +1,4 @@
-"""What a strategy is: a generator that reads engines and yields steps. It prints nothing, and knows no text."""
+"""What a strategy is: a generator that reads engines and yields steps. It knows ids, no text."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Limits:
     """Ids that end the answer. The end token itself is committed as the last one."""
     sampler: Sampler = field(default_factory=Sampler)
     signals: bool = True
-    """Whether steps must carry entropy, margin and probability even if the strategy does not need them."""
+    """Whether steps must carry entropy, margin and probability, even if the strategy needs none."""
     chunk: int = 256
-    """Tokens of the prompt in one forward: between two of them progress shows and Ctrl-C is heard."""
+    """Tokens of the prompt in a forward: between two of them progress shows and Ctrl-C is heard."""
     interrupted: Callable[[], bool] = lambda: False
     """Whether to end early with what there is. Only a strategy of whole answers has to look at it:
     from any other the caller just takes no more steps."""
@@ -42,7 +42,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """The words around a question, for strategies that compare whole answers: decoding itself sees ids."""
+    """The words around a question, for strategies that compare whole answers."""
 
     question: str
     encode: Callable[[str], list[int]]

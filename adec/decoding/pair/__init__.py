@@ -1,1 +1,11 @@
-"""Two models, one loop: draft, stop, wake, accept, dwell."""
+"""Two models, or one and its own text: trust the small one (EAD), or draft and verify.
+
+Read first, besides `decoding/answer.py`:
+
+    ead            the rule by which models change hands, and its loop
+    draft_verify   the round of drafting: propose, verify, accept, settle, learn
+    accept         what stands of a draft
+
+Every other module is a recipe, a published method made of that loop, which `wiring` puts together.
+Optional reading: `drafters` (who writes ahead) and `clock` (which of them pays, and how far).
+"""

@@ -1,4 +1,4 @@
-"""What stands of a proposal once the large model's rows are known: laws of acceptance, and verifiers.
+"""What stands of a proposal given the large model's rows: laws of acceptance, and verifiers.
 
     follow_the_target            exact for every tree: the target draws, and a draft that equals the
                                  draw saves a forward
@@ -27,7 +27,8 @@ _NOTHING = 1e-12
 """Residual mass that is rounding: a rejection that leaves less happens less often than that."""
 
 Pick = Callable[[int, int], int]
-"""(node, depth) to the target's token after that node; ROOT and depth 0 stand for the trunk's end."""
+"""(node, depth) to the target's token after that node; ROOT and depth 0 stand for the trunk's
+end."""
 
 
 # ---- laws
@@ -62,10 +63,10 @@ def reject_without_replacement(
 ) -> Accepted:
     """Try the children of a node one after another, each against what is left of the target.
 
-    `laws[node]` is the law that the first child of `node` was drawn from; each later child was drawn
-    from it with the earlier ones zeroed out. `target(node)` gives fresh weights, shape (vocabulary,).
-    This is algorithm 3 of DySpec (arXiv 2410.11744) with its misprints mended: the coin is uniform,
-    and a node without children gives a bonus token.
+    `laws[node]` is the law that the first child of `node` was drawn from; each later child was
+    drawn from it with the earlier ones zeroed out. `target(node)` gives fresh weights, shape
+    (vocabulary,). This is algorithm 3 of DySpec (arXiv 2410.11744) with its misprints mended: the
+    coin is uniform, and a node without children gives a bonus token.
 
     Raises ValueError for a tree that was not sampled in order: the rule would be wrong there by a
     total variation of up to 0.3.
@@ -150,7 +151,7 @@ class Verifier(ABC):
 
 
 class FollowTarget(Verifier):
-    """The target's own draws: exact, and token by token those of plain decoding with the same seed."""
+    """The target's own draws: exact, and with the same seed the very tokens of plain decoding."""
 
     guarantee = Guarantee.EXACT
     chains_only = False

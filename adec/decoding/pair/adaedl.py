@@ -1,11 +1,11 @@
 """AdaEDL: early draft stopping by an entropy-based lower bound of acceptance.
 
-Agrawal et al. 2024, "AdaEDL: Early Draft Stopping for Speculative Decoding of Large Language Models via
-an Entropy-based Lower Bound on Token Acceptance Probability", arXiv 2410.18351.
+Agrawal et al. 2024, "AdaEDL: Early Draft Stopping for Speculative Decoding of Large Language Models
+via an Entropy-based Lower Bound on Token Acceptance Probability", arXiv 2410.18351.
 
-What is different here: the paper does not tell us how lambda starts and moves, so its start is ours and
-its update that of Draft & Verify (Zhang et al. 2023, arXiv 2309.08168). If the first row already stops
-the draft, the round is plain.
+What is different here: the paper does not tell us how lambda starts and moves, so its start is ours
+and its update that of Draft & Verify (Zhang et al. 2023, arXiv 2309.08168). If the first row
+already stops the draft, the round is plain.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from adec.signals import Signals
 class EntropyBoundStop(StopRule):
     """Stop where a lower bound of acceptance, 1 - sqrt(gamma * H), falls below lambda.
 
-    H is the entropy of the draft row in nats. Lambda, the threshold, rises by `step` while the running
-    acceptance is below `target`, else it falls; both are smoothed.
+    H is the entropy of the draft row in nats. Lambda, the threshold, rises by `step` while the
+    running acceptance is below `target`, else it falls; both are smoothed.
     """
 
     name = "acceptance bound"

@@ -3,12 +3,12 @@
 Liu et al. 2024, "Adaptive Draft-Verification for Efficient Large Language Model Decoding", arXiv
 2407.12021 (AAAI 2025).
 
-What is different here: the table starts from the prompt, not from a corpus of a gigabyte. Verification
-follows the target, which is exact when sampling too; the release's is not. A rollout is worth the sum
-of the table's shares along its path, as the paper has it; the released code looks weights up with the
-wrong half of the state, so that its search follows the priors alone. Where the table has nothing the
-step is plain; the release drafts token 100. Nodes past the budget go by their chance, not by whose path
-has the most distinct tokens.
+What is different here: the table starts from the prompt, not from a corpus of a gigabyte.
+Verification follows the target, which is exact when sampling too; the release's is not. A rollout
+is worth the sum of the table's shares along its path, as the paper has it; the released code looks
+weights up with the wrong half of the state, so that its search follows the priors alone. Where the
+table has nothing the step is plain; the release drafts token 100. Nodes past the budget go by their
+chance, not by whose path has the most distinct tokens.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ SUCCESSORS = 12
 WINDOW = 16
 REINFORCE = 0.04
 MOST = 3.0
-"""Every tri-gram of the last WINDOW tokens gains REINFORCE at each proposal, up to MOST (release)."""
+"""Every tri-gram of the last WINDOW tokens gains REINFORCE at each proposal, up to MOST
+(release)."""
 STATES = 4
 """States of a searched path, the start included (release)."""
 C1, C2 = 32.0, 8.0
@@ -45,7 +46,7 @@ PREFIXES = 24
 
 
 class TriGrams:
-    """Weights of the token after a pair: shares of counts at first, reinforced later, never renormalised."""
+    """Weights of the token after a pair: shares of counts, reinforced, never renormalised."""
 
     def __init__(self) -> None:
         self._rows: dict[tuple[int, int], dict[int, float]] = {}
@@ -77,7 +78,7 @@ class TriGrams:
 
 
 class _Node:
-    """A state of the search: the pair of tokens that it ends in, and the worth of rollouts through it."""
+    """A state of the search: the pair of tokens that it ends in, and its rollouts' worth."""
 
     __slots__ = ("a", "b", "children", "prior", "value", "visits")
 

@@ -2,12 +2,12 @@
 
 Kim et al. 2023, "Speculative Decoding with Big Little Decoder", arXiv 2302.07863 (NeurIPS 2023).
 Fallback: the large model wakes where the small one's greatest probability is below a threshold, or
-after ten tokens. Rollback: to the first draft that costs the large model more than a threshold (nats,
--log p).
+after ten tokens. Rollback: to the first draft that costs the large model more than a threshold
+(nats, -log p).
 
-What is different here: the defaults are one pair of thresholds that the authors use for translation;
-others belong in a profile. `accept=exact` is the yardstick: the same fallback, the large model's own
-tokens.
+What is different here: the defaults are one pair of thresholds that the authors use for
+translation; others belong in a profile. `accept=exact` is the yardstick: the same fallback, the
+large model's own tokens.
 """
 
 from __future__ import annotations

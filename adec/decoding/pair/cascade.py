@@ -2,10 +2,10 @@
 
 Narasimhan et al. 2024, "Faster Cascades via Speculative Decoding", arXiv 2405.19261 (ICLR 2025).
 
-What is different here: verification follows the mixture instead of rejecting from it, with one number
-for both models' draws, so a draft that is not deferred always stands. The token after the last draft is
-the large model's: no row of the small model exists there. The paper sweeps alpha; ours is one point.
-`accept=exact` is the yardstick: the same drafts, the large model's law.
+What is different here: verification follows the mixture instead of rejecting from it, with one
+number for both models' draws, so a draft that is not deferred always stands. The token after the
+last draft is the large model's: no row of the small model exists there. The paper sweeps alpha;
+ours is one point. `accept=exact` is the yardstick: the same drafts, the large model's law.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ def follow_the_mixture(
 ) -> Accepted:
     """Follow the small model's draw where the rule does not defer, else the large one's.
 
-    Exact for that mixture. `draft_pick` draws from the small model with the number that `pick` would
-    use; a small model that drafted with it is followed wherever it is not deferred. After a leaf there
-    is no row of the small model, so the large one writes.
+    Exact for that mixture. `draft_pick` draws from the small model with the number that `pick`
+    would use; a small model that drafted with it is followed wherever it is not deferred. After a
+    leaf there is no row of the small model, so the large one writes.
     """
     inner = set(tree.parents)
 

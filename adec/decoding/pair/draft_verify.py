@@ -1,6 +1,7 @@
 """Draft and verify: a drafter writes a tree ahead, one forward of the large model judges it whole.
 
-A round has five steps (Leviathan et al. 2023, arXiv 2211.17192; trees: SpecInfer, arXiv 2305.09781):
+A round has five steps (Leviathan et al. 2023, arXiv 2211.17192; trees: SpecInfer, arXiv
+2305.09781):
 
     1. propose   the chooser's drafter writes a tree after what is committed, or nothing
     2. verify    the large model reads the newest token and the tree in one forward
@@ -8,8 +9,8 @@ A round has five steps (Leviathan et al. 2023, arXiv 2211.17192; trees: SpecInfe
     4. settle    caches keep what stands; the newest token stays unread
     5. learn     drafters and chooser see the rows, and what the round cost
 
-A round without a proposal is a plain step. Ten recipes are made of this loop: each is a chooser (who
-drafts, and how far) and a verifier (what stands, `accept.py`).
+A round without a proposal is a plain step. Ten recipes are made of this loop: each is a chooser
+(who drafts, and how far) and a verifier (what stands, `accept.py`).
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class DraftChooser:
 
 
 class FixedDraft(DraftChooser):
-    """One drafter, always, with a number of nodes that does not depend on time: as most papers do."""
+    """One drafter, always, and a number of nodes that no clock decides: as in most papers."""
 
     def __init__(self, drafter: Drafter, nodes: int, *, chain: bool = False) -> None:
         """`nodes`: at most. `chain`: no branches, even if the verifier could judge them."""

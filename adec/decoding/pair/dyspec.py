@@ -1,13 +1,13 @@
 """DySpec: a token tree grown by the draft model's own probabilities, verified by rejection.
 
 Xiong et al. 2024, "DySpec: Faster Speculative Decoding with Dynamic Token Tree Structure", arXiv
-2410.11744 (WWW 2025). Algorithm 1 is `ordered_tree`, algorithm 2 `layered_tree` (the printed condition
-of its inner loop is reversed), algorithm 3 `accept.reject_without_replacement`.
+2410.11744 (WWW 2025). Algorithm 1 is `ordered_tree`, algorithm 2 `layered_tree` (the printed
+condition of its inner loop is reversed), algorithm 3 `accept.reject_without_replacement`.
 
-What is different here: the budget is an upper bound, and a node is drawn only while expected tokens per
-millisecond rise (`size=fixed` gives the paper's constant budget). Node values use acceptance as counted,
-with the paper's proxy, the draft probability, as prior. The draft's law keeps its 64 likeliest tokens.
-A tree has as many leaves as the engine reserves.
+What is different here: the budget is an upper bound, and a node is drawn only while expected tokens
+per millisecond rise (`size=fixed` gives the paper's constant budget). Node values use acceptance as
+counted, with the paper's proxy, the draft probability, as prior. The draft's law keeps its 64
+likeliest tokens. A tree has as many leaves as the engine reserves.
 """
 
 from __future__ import annotations
@@ -51,11 +51,12 @@ def ordered_tree(
 ) -> Grown:
     """Algorithm 1, the greedy tree: always the action of the greatest value next.
 
-    An action is one draw: a node's first child, or one more sibling of those it has. Its value is the
-    chance that verification gets there. Whether to draw is decided by values and distributions alone,
-    before the draw, and a token once drawn stays: so siblings are an honest sample without
+    An action is one draw: a node's first child, or one more sibling of those it has. Its value is
+    the chance that verification gets there. Whether to draw is decided by values and distributions
+    alone, before the draw, and a token once drawn stays: so siblings are an honest sample without
     replacement. A node's law, which takes a forward, is asked for only when its first draw is next;
-    `law_after` returns None if nothing can follow. `cost(tree, node)`: milliseconds of that forward.
+    `law_after` returns None if nothing can follow. `cost(tree, node)`: milliseconds of that
+    forward.
     """
     grown, rates, room = Grown(TokenTree(sampled_in_order=True)), growth.rates, growth.room
     order = count()
@@ -95,8 +96,8 @@ def layered_tree(
 ) -> Grown:
     """Algorithm 2, the threshold tree: every action worth at least `threshold`, a forward a layer.
 
-    `laws_after(tree, layer)`: the laws after the nodes of a layer, in one forward; None if nothing can
-    follow. `cost(size)`: milliseconds of that forward for a layer of `size` nodes.
+    `laws_after(tree, layer)`: the laws after the nodes of a layer, in one forward; None if nothing
+    can follow. `cost(size)`: milliseconds of that forward for a layer of `size` nodes.
     """
     grown, rates, room = Grown(TokenTree(sampled_in_order=True)), growth.rates, growth.room
     layer = [(ROOT, 1.0)]
@@ -131,7 +132,7 @@ def layered_tree(
 def _draw(
     grown: Grown, growth: Growth, node: int, left: Weights, rank: int, value: float, chance: Chance
 ) -> tuple[int, float] | None:
-    """Draw one child if it is worth it; returns it and its chance of acceptance, and zeroes it in `left`.
+    """Draw one child if it is worth it: (node, chance of acceptance). Zeroes it in `left`.
 
     Before the draw its acceptance is the expectation of the token's own probability, sum p^2.
     """

@@ -1,12 +1,12 @@
-"""Entropy Adaptive Decoding: the small model writes while it is sure, the large one where it is not.
+"""Entropy Adaptive Decoding: the small model writes while it is sure, the large one otherwise.
 
 Simonds 2025, "Entropy Adaptive Decoding: Dynamic Model Switching for Efficient Inference", arXiv
 2502.06833.
 
-What the paper leaves open is a setting here: two thresholds instead of one (hysteresis), whether the
-window is cleared when models change hands, and a dwell down to none. The row that raises the alarm is
-not used: the token of that position is the first one that the large model writes. A model that wakes
-reads what it missed in one batched forward, which is counted.
+What the paper leaves open is a setting here: two thresholds instead of one (hysteresis), whether
+the window is cleared when models change hands, and a dwell down to none. The row that raises the
+alarm is not used: the token of that position is the first one that the large model writes. A model
+that wakes reads what it missed in one batched forward, which is counted.
 
 `accept=exact` is ours: the same forward judges the drafts, which makes the method lossless.
 """
@@ -31,9 +31,9 @@ from adec.tree import TokenTree
 class EntropyRule:
     """The switch: a rolling mean of the active model's entropy against two thresholds.
 
-    Entropies are nats of raw logits, before temperature. A model writes at least `dwell` tokens before
-    it is relieved. `up` > `down` gives hysteresis. With `dwell` 0 and `window` 1 each token is decided
-    on its own. The rule looks at distributions, never at a drawn token.
+    Entropies are nats of raw logits, before temperature. A model writes at least `dwell` tokens
+    before it is relieved. `up` > `down` gives hysteresis. With `dwell` 0 and `window` 1 each token
+    is decided on its own. The rule looks at distributions, never at a drawn token.
     """
 
     def __init__(self, *, up: float, down: float, window: int, dwell: int, reset: bool) -> None:

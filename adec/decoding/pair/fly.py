@@ -1,11 +1,12 @@
-"""FLy: loose verification. A draft that differs stands when those after it agree and it was no slip.
+"""FLy: a draft that differs stands if those after it agree and another word was possible.
 
-Li et al. 2025, "Training-Free Loosely Speculative Decoding: Accepting Semantically Correct Drafts Beyond
-Exact Match", arXiv 2511.22972 (ICLR 2026).
+Li et al. 2025, "Training-Free Loosely Speculative Decoding: Accepting Semantically Correct Drafts
+Beyond Exact Match", arXiv 2511.22972 (ICLR 2026).
 
-What is different here: the paper does not tell us the gate's threshold; ours is in nats of the large
-model's row. End tokens are always strict. The paper's drafter, itself sped up by n-grams, is the plain
-small model here. `accept=exact` is the yardstick: the same drafts, the large model's own tokens.
+What is different here: the paper does not tell us the gate's threshold; ours is in nats of the
+large model's row. End tokens are always strict. The paper's drafter, itself sped up by n-grams, is
+the plain small model here. `accept=exact` is the yardstick: the same drafts, the large model's own
+tokens.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ def match_loosely(
     """Accept a chain up to the first mismatch that is not followed by `window - 1` matches.
 
     So the last `window - 1` positions are strict. `loose(node)` is the gate: whether the row after
-    `node` leaves room for another word at all. An end token is never accepted, and never passed over,
-    against the target.
+    `node` leaves room for another word at all. An end token is never accepted, and never passed
+    over, against the target.
     """
     known: list[int] = []
 
@@ -66,7 +67,8 @@ def match_loosely(
 class Loose(Verifier):
     """The verifier: `match_loosely` with a gate.
 
-    `gate`: entropy (nats) of the target's row from which on it leaves room for another word; 0: always.
+    `gate`: entropy (nats) of the target's row from which on it leaves room for another word; 0:
+    always.
     """
 
     window: int

@@ -1,12 +1,12 @@
 """Token Recycling: draft what the large model nearly said before, no second model.
 
-Luo et al. 2024, "Turning Trash into Treasure: Accelerating Inference of Large Language Models with Token
-Recycling", arXiv 2408.08696. A matrix of the likeliest tokens after each token is refreshed from every
-verified row, also of rejected branches; drafts are its breadth-first unrolling.
+Luo et al. 2024, "Turning Trash into Treasure: Accelerating Inference of Large Language Models with
+Token Recycling", arXiv 2408.08696. A matrix of the likeliest tokens after each token is refreshed
+from every verified row, also of rejected branches; drafts are its breadth-first unrolling.
 
-What is different here: in place of the paper's static tree of about 80 nodes, nodes go by their chance,
-which is a guess by rank until acceptance has been counted, and the tree is as large as the clock allows.
-A token that no forward has passed yet has its successors in the prompt.
+What is different here: in place of the paper's static tree of about 80 nodes, nodes go by their
+chance, which is a guess by rank until acceptance has been counted, and the tree is as large as the
+clock allows. A token that no forward has passed yet has its successors in the prompt.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """SmartSpec: the draft length that promises the greatest goodput, zero included.
 
-Liu et al. 2024, "Optimizing Speculative Decoding for Serving Large Language Models Using Goodput", arXiv
-2406.14066 (renamed TurboSpec). Goodput is committed tokens per second: for each draft length k, the
-expected tokens, from a running mean of acceptance, over k draft forwards and one verification of k + 1
-tokens.
+Liu et al. 2024, "Optimizing Speculative Decoding for Serving Large Language Models Using Goodput",
+arXiv 2406.14066 (renamed TurboSpec). Goodput is committed tokens per second: for each draft length
+k, the expected tokens, from a running mean of acceptance, over k draft forwards and one
+verification of k + 1 tokens.
 
-What is different here: one request, so one length; times come from the measured curve instead of a line
-fitted to it. Window, longest k and warm-up are not known from the paper: they are settings, with values
-of ours. While k is 0 a draft is tried every sixteenth round, or acceptance would never be seen again.
+What is different here: one request, so one length; times come from the measured curve instead of a
+line fitted to it. Window, longest k and warm-up are not known from the paper: they are settings,
+with values of ours. While k is 0 a draft is tried every sixteenth round, or acceptance would never
+be seen again.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ class GoodputChooser(DraftChooser):
         drafted = len(outcome.proposal)
         self._idle = 0 if drafted else self._idle + 1
         if drafted:
-            # a draft accepted whole says that acceptance is at least that: one more trial is a guess
+            # a draft accepted whole says that acceptance is at least that: one more trial is a
+            # guess
             judged = min(len(outcome.accepted.path) + 1, drafted)
             rate = len(outcome.accepted.path) / judged
             self.alpha += (rate - self.alpha) / self._settings.window

@@ -1,4 +1,4 @@
-"""The default: whatever drafts pay on this machine, chosen each round by the clock, or plain decoding.
+"""The default: whatever drafts pay on this machine, by the clock, or else plain decoding.
 
 No paper's method but the sum of several: SmartSpec's goodput (arXiv 2406.14066) over DySpec's node
 values (arXiv 2410.11744); drafts from the small model where there is one, from suffix matches

@@ -27,8 +27,8 @@ def one_drafter(
 ) -> DraftVerify:
     """A strategy with one drafter, whose verifier follows the target unless another is given.
 
-    `size`: always `budget` nodes (fixed), or as many of them as pay by the clock (time). `chain`: no
-    branches.
+    `size`: always `budget` nodes (fixed), or as many of them as pay by the clock (time). `chain`:
+    no branches.
     """
     large, verifier = engines["large"], verifier or FollowTarget()
     chooser: DraftChooser = FixedDraft(drafter, budget, chain=chain)

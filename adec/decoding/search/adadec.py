@@ -1,14 +1,17 @@
-"""AdaDec: where the model is unsure it pauses, extends its likeliest tokens, and writes the one that leads to the likeliest text.
+"""AdaDec: pause where the model is unsure, look ahead of its likeliest tokens, write the best.
 
-He et al. 2025, "AdaDec: A Uncertainty-Guided Lookahead Framework for LLM-based Code Generation", arXiv 2506.08980.
+He et al. 2025, "AdaDec: A Uncertainty-Guided Lookahead Framework for LLM-based Code Generation",
+arXiv 2506.08980. The score of a candidate is the paper's: the mean log-probability of the token and
+of its greedy look-ahead, the latter with a weight.
 
-The score is the paper's: the mean log-probability of a candidate and its greedy look-ahead, the latter with a weight. What differs from the released
-code: candidates share one cache, a forward of B tokens a level, where the release reads everything anew; a candidate that ended
-collects neither log-probability nor length (the release goes on adding to its sum alone); the winner's look-ahead is committed as far
-as no further pause would have been made in it, which changes no token and saves the forwards. An answer ends at an end token
-here; the release also looks for the end of a code block in the text.
+What is different here, against the released code: candidates share one cache, with a forward a
+level, where the release reads everything anew. A candidate that has ended collects neither
+log-probability nor length (the release goes on adding to its sum alone). The winner's look-ahead is
+committed up to where the next pause would be, which changes no token and saves the forwards. An
+answer ends at an end token; the release also looks for the end of a code block in the text.
 
-`split` is our own, not the paper's: the small model of a pair looks ahead, and one forward of the large model judges it all.
+`split` is ours: the small model of a pair looks ahead, and one forward of the large model judges it
+all.
 """
 
 from __future__ import annotations
@@ -29,12 +32,15 @@ from adec.signals import Scores
 from adec.tree import TokenTree
 
 BATCH = 256
-"""Tokens read together with a tree at most; more are read before it."""
+"""Tokens at most that are read in one forward with a tree; more are read before it."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdaDecSettings:
-    """`--set adadec.NAME=VALUE`. Three candidates and five tokens are the paper's; its thresholds lie between 0.6 and 1.3."""
+    """`--set adadec.NAME=VALUE`.
+
+    Three candidates and five tokens are the paper's; its thresholds lie between 0.6 and 1.3.
+    """
 
     threshold: float = setting(
         1.0, "nats of entropy from which on it pauses", least=0, per_writer=True
@@ -78,7 +84,7 @@ class AdaDec:
 
 
 class _Answer:
-    """One answer. Whenever a token is to be decided, the writer has read all that is committed, and `_at` is its row."""
+    """One answer. When a token is decided, by row `_at`, the writer has read all before it."""
 
     def __init__(
         self, engines: Engines, settings: AdaDecSettings, prompt: Prompt, limits: Limits
@@ -88,7 +94,7 @@ class _Answer:
         self._small_writes = settings.model == "small"
         self._role: Role = settings.model
         self._writer = small if self._small_writes and small is not None else large
-        # the writer's partner, for `split` alone: it judges what the small model wrote, or looks ahead for the large one
+        # for `split` alone: it judges what the small model writes, or looks ahead for the large one
         self._other: Engine | None = None
         if settings.split:
             self._other = large if self._small_writes else small
@@ -116,7 +122,7 @@ class _Answer:
                 yield self._write((scores, row), entropy)
                 continue
             if self._other is not None and self._other.length == 0 and len(self._prompt) > 1:
-                # the other model's first pause: it reads the prompt in steps of its own, all but the last token
+                # its first pause: it reads the prompt, all but the last token, in steps of its own
                 yield meter.step("write")
                 role: Role = "large" if self._small_writes else "small"
                 yield from read_prompt(self._other, role, self._prompt[:-1], self._limits)
@@ -125,7 +131,7 @@ class _Answer:
 
     @property
     def _depth(self) -> int:
-        """Tokens that there is room to look ahead."""
+        """Tokens to look ahead, as far as the context has room."""
         room = (self._context - len(self._answer.sequence)) // self._settings.candidates
         return min(self._settings.ahead, room)
 
@@ -143,7 +149,7 @@ class _Answer:
         return self._meter.step("write", (record,), signal=signal)
 
     def _pause(self, at: RowAt, entropy: float) -> Step:
-        """Look into the candidates, write the best one and what is sure of its look-ahead."""
+        """Look into the candidates; write the best one and its look-ahead, as far as it is sure."""
         answer, limits, threshold = self._answer, self._limits, self._settings.threshold
         stem, tree, branches = self._look(at)
         judged = None if self._other is None else self._judge(len(stem), tree, branches, at)
@@ -181,7 +187,7 @@ class _Answer:
         )
 
     def _look(self, at: RowAt) -> tuple[list[int], TokenTree, list[Branch]]:
-        """(stem, tree, branches): the small model looks ahead where roles are split, else the writer itself."""
+        """(stem, tree, branches) of the look-ahead, by the small model if roles are split."""
         chosen, looker = self._settings, self._looker
         role: Role = self._role if self._other is None else "small"
         stem = [] if looker is self._writer else self._unread(looker, role)
@@ -197,9 +203,10 @@ class _Answer:
         return stem, tree, branches
 
     def _judge(self, stem: int, tree: TokenTree, branches: list[Branch], at: RowAt) -> int:
-        """Score the branches by the large model, in one forward; the number of tokens that it read before them.
+        """Score the branches by the large model; returns the number of tokens read before them.
 
-        Where the large model writes, its rows take the place of the small one's: what is kept must be what it would write.
+        If the large model writes, its rows replace the small one's: what is kept must be what it
+        would write.
         """
         large = self._large
         unread = self._unread(large, "large") if self._small_writes else []
@@ -224,7 +231,7 @@ class _Answer:
         return len(unread)
 
     def _unread(self, engine: Engine, role: Role) -> list[int]:
-        """What the other model has to read before it can look at this place, so little that it fits beside a tree."""
+        """What the other model must read together with the tree; anything longer is read here."""
         unread = self._answer.unread(engine)
         if len(unread) > BATCH:
             self._meter.forward(engine, role, "catch_up", unread[:-1], rows=0)
@@ -234,13 +241,14 @@ class _Answer:
     def _settle(
         self, tree: TokenTree, stem: int, judged: int | None, best: Branch, count: int
     ) -> None:
-        """Of what was read, keep what was committed: the first `count` tokens of `best`."""
+        """Keep in the caches what was committed: the first `count` tokens of `best`."""
         looker = self._looker
         if len(tree) > stem:
             looker.keep([*range(stem), *best.nodes[:count]])
         if judged is None or judged + len(tree) == stem:
             return
-        # a judge that does not write leaves the newest token unread: its next forward needs one to feed
+        # a judge that does not write leaves the newest token unread: its next forward needs one to
+        # feed
         kept = best.nodes[: count - 1 if self._small_writes else count]
         path = [*range(judged), *(node - stem + judged for node in kept)]
         self._large.keep(path)

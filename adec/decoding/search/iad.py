@@ -1,7 +1,7 @@
-"""Iterative agent decoding: rounds of whole answers, scored by a verifier. Later rounds see the best.
+"""Iterative agent decoding: rounds of whole answers, scored; later rounds see the best so far.
 
-Chakraborty et al. 2025, "On the Role of Feedback in Test-Time Scaling of Agentic AI Workflows" (IAD),
-arXiv 2504.01931.
+Chakraborty et al. 2025, "On the Role of Feedback in Test-Time Scaling of Agentic AI Workflows"
+(IAD), arXiv 2504.01931.
 
     for each round
         the prompt: at first the question, later with the best and the worst answer so far
@@ -9,10 +9,10 @@ arXiv 2504.01931.
         a score each, by a verifier or by the large model's log-probability
     commit the answer of the greatest score
 
-What is different here: the paper's prompts and its numbers of rounds and candidates were not at hand,
-so those here are our own. With one round it is best-of-N. The best answer is never given up for a worse
-one, and the first one is greedy (unless sampling is asked for), so the result never scores below greedy
-decoding. A round reads its prompt once, and its answers start from that cache.
+What is different here: the paper's prompts and its numbers of rounds and candidates were not at
+hand, so those here are our own. With one round it is best-of-N. The best answer is never given up
+for a worse one, and the first one is greedy (unless sampling is asked for), so the result never
+scores below greedy decoding. A round reads its prompt once, and its answers start from that cache.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class IadSettings:
 class Iad:
     """IAD on one model, or on a pair whose large model judges.
 
-    Without an exchange of texts there is no feedback: every round sees the prompt, and the large model
-    judges.
+    Without an exchange of texts there is no feedback: every round sees the prompt, and the large
+    model judges.
     """
 
     name = "iad"
@@ -81,8 +81,8 @@ class Iad:
     def generate(self, prompt: Prompt, limits: Limits) -> Iterator[Step]:
         """Yield a step an answer, without tokens; then one step with the best answer's tokens.
 
-        Ends with the best so far when interrupted. Raises AdecError when the verifier could score no
-        answer, with its feedback on the first. See also `Strategy.generate`.
+        Ends with the best so far when interrupted. Raises AdecError when the verifier could score
+        no answer, with its feedback on the first. See also `Strategy.generate`.
         """
         nothing = Exchange("", lambda _: list(prompt.ids), lambda _: "")
         exchange = self._aids.exchange() or nothing
@@ -152,9 +152,9 @@ class _Contest:
     def _round(self, number: int) -> Iterator[Step]:
         """The answers of one round, each scored.
 
-        A verifier scores each as it is written, so that a full score ends the round. The large model
-        judges all at the end, since its cache would have to be read anew for every answer; it does not
-        read again what it wrote itself after the bare prompt.
+        A verifier scores each as it is written, so that a full score ends the round. The large
+        model judges all at the end, since its cache would have to be read anew for every answer; it
+        does not read again what it wrote itself after the bare prompt.
         """
         answers, limits, verify = self._answers, self._limits, self._exchange.verify
         prompt = self._prompt if number == 1 else self._prompt_with_feedback()
@@ -220,8 +220,8 @@ class _Contest:
     def _judge(self, one: _Answer, *, held: bool) -> None:
         """Score an answer by its mean log-probability, in one forward of the large model.
 
-        `held`: the large model's cache begins with the prompt. If not, it may hold one with feedback,
-        or nothing.
+        `held`: the large model's cache begins with the prompt. If not, it may hold one with
+        feedback, or nothing.
         """
         engine, ids, prompt, meter = self._large, one.ids, self._prompt.ids, self._limits.meter()
         known = len(prompt) - 1 if held else 0
@@ -247,11 +247,11 @@ class _Contest:
 
     @property
     def _best(self) -> _Answer:
-        """The answer of the greatest score, the earliest among equals; one without only if none has."""
+        """The answer of the greatest score, the earliest among equals; any score beats none."""
         return max(self._answers, key=lambda one: one.score)
 
     def _next_sampler(self) -> Sampler:
-        """The first answer is chosen as the run asks; the others are sampled, with other draws each."""
+        """The run's own for the first answer; the others are sampled, each with other draws."""
         sampler, count = self._limits.sampler, len(self._answers)
         if count == 0:
             return sampler
@@ -289,7 +289,7 @@ class _Contest:
 
 
 def with_feedback(question: str, shown: Sequence[tuple[str, Rating]]) -> str:
-    """The question, one or two earlier answers (best, then worst) with their feedback, and the task."""
+    """The question, one or two earlier answers (best, then worst) with feedback, the task."""
     names = ("The best", "The worst") if len(shown) > 1 else ("An earlier answer",)
     parts = [question]
     for name, (text, rating) in zip(names, shown, strict=True):

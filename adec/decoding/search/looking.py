@@ -1,4 +1,4 @@
-"""Looking ahead: the likeliest tokens of a row, each extended greedily, a tree level a forward on one shared cache."""
+"""Looking ahead: a row's likeliest tokens, extended greedily, a forward a level of the tree."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ RowAt = tuple[Scores, int]
 """Scores and the index of a row in them."""
 
 Reader = Callable[[TokenTree, int, int], Scores]
-"""(tree, known, first): reads the nodes after the first `known` ones, which are read already; rows from node `first` on."""
+"""(tree, known, first) to the rows from node `first` on; the first `known` nodes were read
+before."""
 
 
 @dataclass
 class Branch:
     """A candidate token and its look-ahead.
 
-    `nodes[i]` is the tree's node of `tokens[i]`, `rows[i]` the row after it; the last token has neither, unless looking
-    ahead ended there. `logs[i]` is the log-probability of `tokens[i]` (nats).
+    `logs[i]` is the log-probability of `tokens[i]` (nats), `nodes[i]` its node in the tree, and
+    `rows[i]` the row after it. The last token has neither node nor row, since it was not read.
     """
 
     tokens: list[int]
@@ -31,8 +32,11 @@ class Branch:
     rows: list[RowAt] = field(default_factory=list)
 
     def score(self, weight: float) -> float:
-        """(log p(candidate) + weight * sum of the look-ahead's) / tokens (He et al. 2025; with weight 1 the mean
-        log-probability). An ended candidate is not punished: both sum and length stop at its end."""
+        """(log p(candidate) + weight * sum of the look-ahead's) / tokens (He et al. 2025).
+
+        With weight 1 this is the mean log-probability. A candidate that has ended is not punished:
+        both sum and length stop at its end.
+        """
         first, *ahead = self.logs
         return (first + (weight * sum(ahead) if ahead and weight else 0.0)) / len(self.logs)
 
@@ -40,10 +44,11 @@ class Branch:
 def look_ahead(
     at: RowAt, count: int, depth: int, end: frozenset[int], read: Reader, stem: Sequence[int] = ()
 ) -> tuple[TokenTree, list[Branch]]:
-    """The `count` likeliest tokens of the row `at`, each extended by up to `depth` tokens of the reader's argmax.
+    """Extend the `count` likeliest tokens of row `at` greedily by up to `depth` tokens.
 
-    One forward a level, of one node a candidate that has not ended. `stem`: tokens between the reader's trunk and the
-    candidates, read with the first level. Costs `count * depth` tokens at most, plus the stem.
+    Each level takes one forward, of one node for each candidate that has not ended: at most `count
+    * depth` tokens in all. `stem`: tokens between the reader's trunk and the candidates, read with
+    the first level.
     """
     scores, row = at
     branches = [

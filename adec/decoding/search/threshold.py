@@ -1,9 +1,13 @@
-"""The entropy from which on AdaDec pauses, learned from positions where the right token is known.
+"""The entropy at which AdaDec pauses, learned from positions where the right token is known.
 
-He et al. 2025, arXiv 2506.08980: a logistic regression from entropy to whether the likeliest token was the right one, fitted on
-classes made equal; the probability p* that decides best on held-out positions; and the entropy where the curve has that value,
-theta = (logit(p*) - b) / w. Deciding best among positions that are nearly all right makes p* depend on how many are not, so a
-share of positions that may pause can be asked for instead; theta is then that quantile of the entropies.
+He et al. 2025, arXiv 2506.08980, fit a logistic regression from entropy to whether the likeliest
+token was right, on classes of equal size. They choose the probability p* that decides best on
+held-out positions; the threshold is the entropy where the curve has that value, theta = (logit(p*)
+- b) / w.
+
+What is different here: among positions that are nearly all right, p* depends on how many are not.
+So the share of positions that may pause can be given instead; theta is then that quantile of the
+entropies.
 """
 
 from __future__ import annotations
@@ -22,9 +26,9 @@ Flags = NDArray[np.bool_]
 
 HELD_OUT = 0.2
 SEED = 42
-"""The released code's share and seed of the split."""
+"""Share and seed of the split, as in the released code."""
 TRIGGER_RATE = 0.02
-"""Share of the positions that pause, where a share is asked for."""
+"""The usual share of positions that pause, if a share is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +37,9 @@ class Threshold:
 
     nats: float
     weight: float
-    """Of entropy in the regression; negative, since a surer model is right more often."""
+    """w: of entropy in the regression; negative, since a surer model is right more often."""
     bias: float
+    """b."""
     cut: float
     """p*: the probability of being right at `nats`."""
     trigger_rate: float
@@ -43,9 +48,10 @@ class Threshold:
 
 
 def observe(engine: Engine, prompt: Sequence[int], solution: Sequence[int]) -> tuple[Values, Flags]:
-    """(entropies in nats, whether the likeliest token was the solution's), shape (len(solution),) each.
+    """(entropies, whether the likeliest token was the solution's), each of shape (len(solution),).
 
-    The engine reads prompt and solution from an empty sequence, teacher-forced. Both hold at least one token.
+    The engine reads prompt and solution (at least one token each) from an empty sequence,
+    teacher-forced. Raises EngineError.
     """
     engine.rewind(0)
     tokens = [*prompt, *solution]
@@ -58,11 +64,12 @@ def observe(engine: Engine, prompt: Sequence[int], solution: Sequence[int]) -> t
 def learn_threshold(
     entropies: Values, right: Flags, *, trigger_rate: float | None = None, seed: int = SEED
 ) -> Threshold:
-    """AdaDec's threshold from entropies (nats) and whether the likeliest token was right, shape (positions,) each.
+    """AdaDec's threshold from entropies (nats) and whether the likeliest token was right.
 
-    `trigger_rate`, between 0 and 1: the share of positions that shall pause, in place of the paper's choice of p*. Raises
-    ValueError when the shapes differ, when a value is not finite, when there are fewer than ten positions of a kind, or when
-    surer positions are not right more often.
+    Both have shape (positions,). `trigger_rate`, between 0 and 1: the share of positions that shall
+    pause, in place of the paper's choice of p*. Raises ValueError when the shapes differ, a value
+    is not finite, a class has fewer than ten positions, or surer positions are not right more
+    often.
     """
     if entropies.ndim != 1 or entropies.shape != right.shape:
         raise ValueError(f"shapes {entropies.shape} and {right.shape} are not those of pairs")
@@ -89,7 +96,7 @@ def learn_threshold(
 
 
 def quantile_threshold(entropies: Values, rate: float) -> Threshold:
-    """The threshold at which a share of the positions pauses, without a fit: weight, bias and cut are not numbers."""
+    """The threshold at which a share of the positions pauses; without a fit, the rest is nan."""
     nats, unknown = _quantile(entropies, rate), math.nan
     share = float((entropies >= nats).mean())
     return Threshold(nats, unknown, unknown, unknown, share, len(entropies))
@@ -100,7 +107,7 @@ def fit_logistic(
 ) -> tuple[float, float]:
     """(weight, bias) of P(y) = sigmoid(weight * x + bias) by Newton's method.
 
-    `ridge` holds the weight back by ridge / 2 * weight^2, so that classes that can be separated have a finite fit.
+    A penalty of ridge / 2 * weight^2 keeps the fit finite where the classes can be separated.
     """
     design = np.stack([x, np.ones_like(x)], axis=1)
     penalty = np.diag([ridge, 0.0])
@@ -129,8 +136,8 @@ def _balanced(x: Values, y: Flags, seed: int) -> tuple[Values, Flags]:
     count = min(map(len, classes))
     if count < 10:
         raise ValueError(
-            f"{len(classes[0])} positions where the likeliest token was right and {len(classes[1])} "
-            "where it was not; ten of each are the least"
+            f"{len(classes[0])} positions where the likeliest token was right and"
+            f" {len(classes[1])} where it was not; ten of each are the least"
         )
     rng = np.random.default_rng(seed)
     kept = np.concatenate([rng.choice(indices, count, replace=False) for indices in classes])
@@ -138,14 +145,14 @@ def _balanced(x: Values, y: Flags, seed: int) -> tuple[Values, Flags]:
 
 
 def _best_cut(predicted: Values, right: Flags) -> float:
-    """The probability among 0.01 … 0.99 above which "right" is said with the fewest errors; the lowest of equals."""
+    """The p* in 0.01 … 0.99 at which predicting "right" errs least; the lowest among equals."""
     cuts = np.arange(1, 100) / 100
     hits = ((predicted[None, :] >= cuts[:, None]) == right[None, :]).sum(axis=1)
     return float(cuts[int(hits.argmax())])
 
 
 def _quantile(entropies: Values, rate: float) -> float:
-    """The least of the observed entropies that no more than `rate` of the positions reach; above all if there is none."""
+    """The lowest entropy seen that at most `rate` of the positions reach, or one above all."""
     ordered = np.sort(entropies)
     allowed = int(rate * len(ordered))
     # ties with a position that may not pause may not pause either

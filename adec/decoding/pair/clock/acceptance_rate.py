@@ -1,9 +1,9 @@
-"""How often drafts are accepted: by the drafter's probability, by depth, and by rank among siblings.
+"""How often drafts are accepted: by the drafter's probability, depth, and rank among siblings.
 
 Only what was really judged counts. A node below a rejected one says nothing about itself (it is
-censored), so a trial is a child of an accepted node, or of the trunk's end. Its outcome is an unbiased
-sample of acceptance given that its parent stands, at any depth (the discrete hazard of Kaplan and
-Meier).
+censored), so a trial is a child of an accepted node, or of the trunk's end. Its outcome is an
+unbiased sample of acceptance given that its parent stands, at any depth (the discrete hazard of
+Kaplan and Meier).
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from adec.tree import ROOT, TokenTree
 
 EDGES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 0.9999)
-"""Bins of the drafter's probability; finer where it is nearly sure, since long drafts live there."""
+"""Bins of the drafter's probability; finer where it is nearly sure, since long drafts live
+there."""
 
 DEPTHS = (0, 1, 3, 7)
 """First depth of each class of depths."""
@@ -23,8 +24,8 @@ DEEP = 8
 """Depths from here on count as one."""
 
 PRIOR = 3.0
-"""Trials that a prior is worth: of a bin, the drafter's own probability (DySpec's proxy); of a bin's
-class of depths, the bin."""
+"""Trials that a prior is worth: of a bin, the drafter's own probability (DySpec's proxy); of a
+bin's class of depths, the bin."""
 
 MEMORY = 24.0
 """Trials that a cell remembers: few, since a text changes its character, and one long draft brings
@@ -129,7 +130,7 @@ def _count(counts: list[float], accepted: bool) -> None:
 
 
 def expected_tokens(rates: Sequence[float]) -> list[float]:
-    """Committed tokens to expect of chains of 0, 1, 2, … drafts with these conditional acceptances."""
+    """Tokens to expect of chains of 0, 1, 2, … drafts with these conditional acceptances."""
     expected, reach = [1.0], 1.0
     for rate in rates:
         reach *= rate

@@ -21,8 +21,8 @@ rounds."""
 RECENT_FREE = 32
 """The same for drafters without a model."""
 DOUBT = 0.4
-"""After n rounds a shortfall of DOUBT / sqrt(n) is forgiven: the tokens of a round scatter by about 0.4
-of their mean."""
+"""After n rounds a shortfall of DOUBT / sqrt(n) is forgiven: the tokens of a round scatter by about
+0.4 of their mean."""
 STREAK = 5
 """Losing rounds in a row after which drafting pauses, however much was won before. A drafter worth
 having, which loses three rounds of ten, does so once in 400."""
@@ -31,10 +31,11 @@ WAIT = 16
 WAIT_MOST = 128
 """The longest wait, unless a probe is dear."""
 PROBING = 0.02
-"""Share of the time that probes in vain may take: after a probe that lost ten plain rounds comes a wait
-of 500."""
+"""Share of the time that probes in vain may take: after a probe that lost ten plain rounds comes a
+wait of 500."""
 PROBES = 2
-"""Rounds of a probe: one alone is a coin toss. If the first draft is rejected whole, one is enough."""
+"""Rounds of a probe: one alone is a coin toss. If the first draft is rejected whole, one is
+enough."""
 CONVINCING = 8
 """Tokens in a row that a paused drafter would have had right, after which it drafts again at once.
 Doubled each time that it has to be paused again."""
@@ -47,9 +48,9 @@ State = Literal["drafting", "paused", "probing"]
 class Backoff:
     """Decides when one drafter pauses and when it is tried again.
 
-    It drafts at first: most answers are over before a drafter could have proved itself. One without a
-    model (`free`) is judged over a longer time: its drafts cost little when they fail, and it wins by
-    rare long matches.
+    It drafts at first: most answers are over before a drafter could have proved itself. One without
+    a model (`free`) is judged over a longer time: its drafts cost little when they fail, and it
+    wins by rare long matches.
     """
 
     def __init__(self, *, free: bool = False) -> None:
@@ -85,7 +86,7 @@ class Backoff:
             self._forget()
 
     def pause_if_idle(self) -> None:
-        """Pause a drafter that was not used for a while, where even asking it takes time that shows."""
+        """Pause a drafter that was not used for a while, since asking it takes time that shows."""
         if self.state == "drafting" and self._idle >= WAIT:
             self._wait_longer()
             self._pause()
@@ -100,11 +101,11 @@ class Backoff:
     def record(self, tokens: int, ms: float, plain_ms: float, once_ms: float = 0.0) -> bool:
         """Judge by a round of this drafter, which committed `tokens` in `ms`.
 
-        `plain_ms`: what plain decoding takes for a token. `once_ms`: time spent besides, once for all
-        rounds to follow, such as reading what was missed during a pause.
+        `plain_ms`: what plain decoding takes for a token. `once_ms`: time spent besides, once for
+        all rounds to follow, such as reading what was missed during a pause.
 
-        Returns whether drafting has just been resumed by a probe: what is known of acceptance may then
-        be out of date.
+        Returns whether drafting has just been resumed by a probe: what is known of acceptance may
+        then be out of date.
         """
         self._idle = 0
         plain = max(ms / plain_ms, 1e-9)

@@ -1,4 +1,4 @@
-"""A drafter with all that is known of it: how often it was right, whether it pays, how far to go."""
+"""A drafter with all that is known of it: acceptance, whether it pays, how far to draft."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ FORECAST_DEPTH = 16
 FIRST_REACH = 6
 """Depth that a first draft is taken to reach. How sure the drafter is ends most drafts before."""
 OWN_MS = 0.4
-"""The strategy's own time in a round, until it is measured: rounds of three drafts took 0.3 to 0.7 ms
-on two cores. It matters where forwards take less than a millisecond."""
+"""The strategy's own time in a round, until it is measured: rounds of three drafts took 0.3 to 0.7
+ms on two cores. It matters where forwards take less than a millisecond."""
 KEPT_TRIALS = 3.0
 """Trials that the acceptance counted in earlier answers weighs at most."""
 LONGEST = 64
 """Nodes of a proposal at most; past that a round's own time shows."""
 SHRINK = 1 / 3
-"""What is left of the reach after a round in which nothing stood. It grows at once (exllamav3: up fast,
-down slow)."""
+"""What is left of the reach after a round in which nothing stood. It grows at once (exllamav3: up
+fast, down slow)."""
 LONGEST_REST = 16
 """Rounds at most for which a small model that had nothing to propose is not run again."""
 
@@ -37,8 +37,9 @@ class CandidateDrafter:
         self.own_ms = OWN_MS
         """Running mean of the strategy's own time in this drafter's rounds."""
         self.reach: float = FIRST_REACH
-        """Depth accepted lately. Drafts go to twice that and two more: counted acceptance forgets too
-        slowly to keep a text that stops being predictable from costing several very long drafts."""
+        """Depth accepted lately. Drafts go to twice that and two more: counted acceptance forgets
+        too slowly to keep a text that stops being predictable from costing several very long
+        drafts."""
         self.offer: Proposal | None = None
         """What a drafter without a model has for this round, and a little more, to learn from."""
         self.rest = 0
@@ -53,7 +54,7 @@ class CandidateDrafter:
         self.rest = self._in_vain = 0
 
     def count_run(self, proposal: Proposal) -> None:
-        """The small model was run. Rest the longer, the more runs in a row gave nothing to verify."""
+        """Take in a run of the small model: the more in a row gave nothing, the longer it rests."""
         self._in_vain = 0 if len(proposal) else self._in_vain + 1
         self.rest = min(LONGEST_REST, 2 ** (self._in_vain - 2)) if self._in_vain > 1 else 0
 
@@ -72,7 +73,8 @@ class CandidateDrafter:
     def update_reach(self, accepted: int, deepest: int) -> None:
         """A draft `deepest` nodes deep was accepted down to depth `accepted`."""
         if accepted == deepest:
-            # the end of the draft censors how far it would have gone, and cost alone may have set it
+            # the end of the draft censors how far it would have gone, and cost alone may have set
+            # it
             self.reach = min(LONGEST, max(accepted + 1, 2 * self.reach))
         else:
             self.reach = max(accepted, SHRINK * self.reach)
@@ -93,8 +95,8 @@ class CandidateDrafter:
     def forecast_rate(self, curve: CostCurve, *, behind: int, unread: int, room: Room) -> float:
         """Tokens per millisecond of the best chain that the small model can be expected to write.
 
-        `curve` is the large model's. `behind`: tokens that the small model must read first; `unread`:
-        tokens that the large one reads in any case.
+        `curve` is the large model's. `behind`: tokens that the small model must read first;
+        `unread`: tokens that the large one reads in any case.
         """
         draft_ms = self.drafter.draft_ms
         most = min(FORECAST_DEPTH, room.nodes, room.depth)

@@ -29,8 +29,8 @@ SHOWS = 0.02
 class ClockChooser(DraftChooser):
     """Picks the drafter with the most expected tokens per millisecond, or none if plain is faster.
 
-    A drafter without a model is asked what it has, which costs microseconds, and its tree is valued.
-    The small model is valued by its acceptance so far, before it runs.
+    A drafter without a model is asked what it has, which costs microseconds, and its tree is
+    valued. The small model is valued by its acceptance so far, before it runs.
     """
 
     def __init__(
@@ -147,7 +147,8 @@ class ClockChooser(DraftChooser):
 
     def account(self, step: Step) -> None:
         if any(forward.purpose == "prompt" for forward in step.forwards):
-            # what a draft adds to the reading of a prompt is neither a forward of its size nor a round
+            # what a draft adds to the reading of a prompt is neither a forward of its size nor a
+            # round
             return
         self.costs.record(step, plain=self._used is None)
         asking_shows = self.costs.own_ms > SHOWS * (self.plain_ms or 0.0)
@@ -162,7 +163,8 @@ class ClockChooser(DraftChooser):
             if asking_shows:
                 backoff.pause_if_idle()
             if backoff.state == "probing" != before:
-                # times of a slow moment must not shut it out for ever: nothing renews them meanwhile
+                # times of a slow moment must not shut it out for ever: nothing renews them
+                # meanwhile
                 candidate.drafter.forget_times()
         self.reason = self._wording.update(self.candidates)
 
@@ -190,7 +192,7 @@ class ClockChooser(DraftChooser):
         room: Room,
         meter: Meter,
     ) -> tuple[Proposal, float]:
-        """What of a model-free drafter's tree is worth verifying, and its tokens per millisecond."""
+        """The part of a model-free drafter's tree that pays, and its tokens per millisecond."""
         growth = self._growth(candidate, curve, unread, room)
         if not isinstance(growth, TimedGrowth):
             return candidate.drafter.propose(sequence, growth, meter), 0.0

@@ -1,10 +1,10 @@
 """What a forward of n tokens costs on this machine: a curve through measured points, steps and all.
 
 Verification is neither flat nor linear in n: kernels work in blocks, so a curve has steps, and the
-cheapest place to stop is just before one. It even falls: a block that is nearly full may take longer
-than a full one (15 tokens 200 ms and 16 tokens 143 ms, a model of a billion parameters in Q4_0 on two
-cores). A forward may be filled up with tokens that nobody needs, so n tokens cost the least that any
-m >= n cost. Nothing is fitted: points are medians, with straight lines between them.
+cheapest place to stop is just before one. It even falls: a block that is nearly full may take
+longer than a full one (15 tokens 200 ms and 16 tokens 143 ms, a model of a billion parameters in
+Q4_0 on two cores). A forward may be filled up with tokens that nobody needs, so n tokens cost the
+least that any m >= n cost. Nothing is fitted: points are medians, with straight lines between them.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from statistics import median
 from adec.events.records import Role
 
 SLOPE_UNSEEN = 0.15
-"""Cost of a further token beyond what was measured, as a share of the cost of one, while only one size
-is known. Between 0 (bound by memory) and 1 (bound by arithmetic), and low, so that a first draft is
-tried and measured."""
+"""Cost of a further token beyond what was measured, as a share of the cost of one, while only one
+size is known. Between 0 (bound by memory) and 1 (bound by arithmetic), and low, so that a first
+draft is tried and measured."""
 
 FILL = 8
-"""Tokens that a forward is filled up with at most, or as many as it has if that is more: attention on
-a CPU changes its method at 64."""
+"""Tokens that a forward is filled up with at most, or as many as it has if that is more: attention
+on a CPU changes its method at 64."""
 WORTH = 0.95
 """A larger forward replaces a smaller one if it costs less than this share of it: medians of a few
 differ by chance."""
 
 WINDOW = 9
-"""Forwards of a size whose median counts. Odd and small: the context grows during an answer, and cost
-with it."""
+"""Forwards of a size whose median counts. Odd and small: the context grows during an answer, and
+cost with it."""
 
 REDRAWN = 16
 """Forwards of well-known sizes after which the curve is drawn again."""

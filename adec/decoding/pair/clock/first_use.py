@@ -1,4 +1,4 @@
-"""The forward-time curve of a model on this machine: measured once in a few seconds, then kept on disk."""
+"""Forward times of a model on this machine: measured once in a few seconds, then kept on disk."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from adec.places import kept_folder
 from adec.whole_file import whole_file
 
 SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 17, 20, 24, 28, 31, 32, 33, 48, 64)
-"""Tokens of the forwards measured: dense where kernels have their steps (about 4, 8, 16 and 32), sparse
-beyond."""
+"""Tokens of the forwards measured: dense where kernels have their steps (about 4, 8, 16 and 32),
+sparse beyond."""
 OFTEN = 17
-"""Sizes up to this one are measured several times: most decisions are about drafts of such sizes."""
+"""Sizes up to this one are measured several times: most decisions are about drafts of such
+sizes."""
 REPEATS = 3
 SECONDS = 6.0
 """About how long a measurement may take; the forward under way is finished."""
@@ -32,9 +33,9 @@ _SCHEMA = 2
 def measure(engine: Engine, seconds: float = SECONDS) -> CostCurve:
     """Time forwards of `SIZES` tokens on an empty sequence, which is empty again afterwards.
 
-    Sizes are interleaved, so that a slow moment hits all alike. Of up to `REPEATS` forwards of a size
-    the fastest counts, since other work on the machine only adds. Every size up to 4 is measured at
-    least once. Raises EngineError.
+    Sizes are interleaved, so that a slow moment hits all alike. Of up to `REPEATS` forwards of a
+    size the fastest counts, since other work on the machine only adds. Every size up to 4 is
+    measured at least once. Raises EngineError.
     """
     seen: dict[int, list[float]] = {}
     began = perf_counter()

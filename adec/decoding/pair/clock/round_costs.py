@@ -10,14 +10,15 @@ from adec.engines.base import Engine
 from adec.events.records import Step
 
 PLAIN_FIRST = 2
-"""Plain rounds before anything is drafted when no curve is given, to measure what drafts must beat."""
+"""Plain rounds before anything is drafted when no curve is given, to measure what drafts must
+beat."""
 PLAIN_SOON, PLAIN_AGAIN = 6, 32
 """Rounds after which a plain one is due, so that what drafts must beat is measured in this run: the
 first time if a curve was given, and later."""
 
 
 class RoundCosts:
-    """Learns from the rounds of a run, beginning with a curve that was measured before, if there is one."""
+    """Learns from the rounds of a run, beginning with a curve measured before, if there is one."""
 
     def __init__(
         self, large: Engine, curve: CostCurve | None = None, *, measures: bool = True

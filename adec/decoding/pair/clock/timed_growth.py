@@ -7,13 +7,13 @@ from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.drafters.growth import Growth, Room
 
 AHEAD = 16
-"""Nodes beyond the next one that a decision looks at: the widest step that CPU kernels show. Without
-looking ahead a budget never climbs a step behind which several nodes are free."""
+"""Nodes beyond the next one that a decision looks at: the widest step that CPU kernels show.
+Without looking ahead a budget never climbs a step behind which several nodes are free."""
 
 STEADY = 0.97
-"""Most that a future node is taken to be worth, as a share of the one before it. Below that, the next
-ratio is that of the last two nodes: a draft that has been sure goes on being sure, and one that has
-become unsure stops."""
+"""Most that a future node is taken to be worth, as a share of the one before it. Below that, the
+next ratio is that of the last two nodes: a draft that has been sure goes on being sure, and one
+that has become unsure stops."""
 
 
 class TimedGrowth(Growth):
@@ -23,8 +23,8 @@ class TimedGrowth(Growth):
     model's own token always is. The time is that of drafting plus the verifying forward of unread
     tokens and nodes.
 
-    A forward that reads a prompt as well is made in any case, so its rate says nothing. There a node is
-    added while the tokens expected of it are worth more than the time that it adds.
+    A forward that reads a prompt as well is made in any case, so its rate says nothing. There a
+    node is added while the tokens expected of it are worth more than the time that it adds.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class TimedGrowth(Growth):
         most: int,
         worth_ms: float | None = None,
     ) -> None:
-        """`worth_ms`: what a token takes in later rounds, for a forward that is made in any case."""
+        """`worth_ms`: what a token takes in later rounds, if the forward is made in any case."""
         super().__init__(most, room, rates)
         self.tokens = 1.0
         self._last = 1.0

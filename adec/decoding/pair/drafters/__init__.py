@@ -1,1 +1,1 @@
-"""Who writes ahead: a small model, n-gram tables, the text itself."""
+"""Who writes ahead: a small model, a copy of the text, and the shapes and budgets of drafts."""

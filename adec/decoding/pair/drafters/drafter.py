@@ -26,7 +26,8 @@ class Proposal:
     """By node: the drafter's probability of it given its parent, in (0, 1]. Acceptance is counted
     by this."""
     rows: dict[int, tuple[Scores, int]] = field(default_factory=dict)
-    """By node (ROOT for the trunk's end): the small model's row that its children were chosen from."""
+    """By node (ROOT for the trunk's end): the small model's row that its children were chosen
+    from."""
     laws: dict[int, Law] = field(default_factory=dict)
     """By node, for trees sampled in order: the distribution that its first child was drawn from."""
     stop: str | None = None
@@ -46,14 +47,15 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What a verifier made of a proposal: a path of the tree and the large model's token after it."""
+    """What stands of a proposal: a path of the tree, and the large model's token after it."""
 
     path: tuple[int, ...]
     """The accepted nodes, from the top down."""
     token: int | None
     """None when the path ends in an end token."""
     bonus: bool
-    """Whether the token follows a path that was accepted down to its leaf. If not, it replaces a draft."""
+    """Whether the token follows a path that was accepted down to its leaf. If not, it replaces a
+    draft."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,8 @@ class Drafter(ABC):
     needs_every_round: bool = True
     """Whether it must learn from rounds in which it is paused."""
     streak: int = 0
-    """How many tokens in a row it would have drafted right, as far as it knows without proposing."""
+    """How many tokens in a row it would have drafted right, as far as it knows without
+    proposing."""
 
     def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
         """Begin a new answer; a drafter with a model reads the prompt, a step a chunk."""

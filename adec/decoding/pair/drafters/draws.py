@@ -1,7 +1,7 @@
 """What drafts are drawn from, and by which numbers: sparse laws, coins and draws.
 
-Coins and draws stand behind one small interface. A run takes them from its seed; a test walks through
-every outcome with exact fractions (`tests/decoding/enumeration.py`).
+Coins and draws stand behind one small interface. A run takes them from its seed; a test walks
+through every outcome with exact fractions (`tests/decoding/enumeration.py`).
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from adec.sampling import Sampler, draw, uniform
 from adec.signals import Row, likeliest
 
 Weights = NDArray[Any]
-"""Shape (n,), none negative, of any positive sum: float64 in a run, `object` for fractions in a proof."""
+"""Shape (n,), none negative, of any positive sum: float64 in a run, `object` for fractions in a
+proof."""
 
 HEAD = 64
-"""Tokens that a law keeps. At temperature 1 the tail beyond 64 of a row worth drafting from holds well
-under 1 %."""
+"""Tokens that a law keeps. At temperature 1 the tail beyond 64 of a row worth drafting from holds
+well under 1 %."""
 
 
 @dataclass(slots=True)
@@ -44,7 +45,7 @@ class Law:
 
 
 def law_of(row: Row, sampler: Sampler) -> Law:
-    """The law of a draft under `sampler`: its warpers in its order, on the `HEAD` likeliest tokens."""
+    """The law of a draft: the sampler's warpers in its order, on the `HEAD` likeliest tokens."""
     if sampler.greedy:
         return Law(np.array([int(row.argmax())]), np.ones(1))
     count = min(HEAD, sampler.top_k) if sampler.top_k else HEAD
@@ -82,7 +83,7 @@ class Chance(Protocol):
 
 
 class SeededChance:
-    """The coins and draws of one round, numbered, and taken from the seed and the round's first position.
+    """The numbered coins and draws of a round, given by the seed and the round's first position.
 
     Rounds begin at different positions, so no two acts of an answer share a number. If a position
     that is drafted twice reused a draw, what is committed would depend on a draft that was dropped.

@@ -1,8 +1,8 @@
 """Answers of earlier runs, kept with consent: a question repeated is drafted from the first answer.
 
-There is one file a vocabulary, of token ids alone: little-endian int32, each answer closed by -1. It is
-the user's own (mode 600) and is read as hostile: reading is bounded, and ends at an id outside the
-vocabulary.
+There is one file a vocabulary, of token ids alone: little-endian int32, each answer closed by -1.
+It is the user's own (mode 600) and is read as hostile: reading is bounded, and ends at an id
+outside the vocabulary.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class History:
         return [text for text in texts if text]
 
     def add(self, text: Sequence[int]) -> None:
-        """Append an answer. A file that cannot be written is left alone: history is a convenience."""
+        """Append an answer, unless the file cannot be written: history is a convenience."""
         if not text:
             return
         record = np.array([*text, _SEPARATOR], dtype="<i4").tobytes()

@@ -18,7 +18,7 @@ from adec.tree import ROOT, TokenTree
 
 @dataclass(slots=True)
 class Grown:
-    """A tree with its drafter's probability of each node, and for sampled trees the law of each draw."""
+    """A tree with its drafter's probability of each node, and if it is sampled, its laws."""
 
     tree: TokenTree = field(default_factory=TokenTree)
     chances: list[float] = field(default_factory=list)
@@ -58,9 +58,9 @@ def best_first(
 ) -> Grown:
     """Add the node that is likeliest to be committed, again and again, while `growth` admits it.
 
-    With room for one leaf this is a chain. Nothing follows an end token. `cost(tree, node)` gives the
-    milliseconds that it takes to find the successors of a node; None: nothing, so they are looked up
-    at once.
+    With room for one leaf this is a chain. Nothing follows an end token. `cost(tree, node)` gives
+    the milliseconds that it takes to find the successors of a node; None: nothing, so they are
+    looked up at once.
     """
     grown, rates, room = Grown(), growth.rates, growth.room
     order = count()

@@ -29,8 +29,8 @@ SIBLINGS = 4
 class StopRule(ABC):
     """Ends a draft where a value of the small model's distribution falls below a threshold.
 
-    It never looks at a token drawn from that distribution: a rule that dropped a drawn token because
-    of its own probability would change the law of what is drawn in its place.
+    It never looks at a token drawn from that distribution: a rule that dropped a drawn token
+    because of its own probability would change the law of what is drawn in its place.
     """
 
     name: str
@@ -210,7 +210,7 @@ class SmallModel(Drafter):
         draft.growth.spend(ms)
 
     def _missing(self, base: int, path: Sequence[int]) -> int:
-        """Tokens to feed for the row after `path`, behind `base` committed ones; at least the last."""
+        """Tokens to feed for the row after `path`, behind `base` committed ones; at least one."""
         length = self.engine.length
         if length < base or not path:
             return base + len(path) - min(length, base - 1)

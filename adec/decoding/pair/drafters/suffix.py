@@ -1,10 +1,10 @@
 """Suffix matching: where the end of the text stood before, draft what followed it then.
 
-Oliaro et al. 2024, "SuffixDecoding: Extreme Speculative Decoding for Emerging AI Applications", arXiv
-2411.04975; prompt lookup (Saxena 2023) is its shallow case. The text is the prompt and the output and,
-with consent, earlier runs. In place of suffix trees there is an index of n-grams up to three tokens, and
-the longest matches are found by comparing backwards: the same answers for the places compared, in
-constant time for each new token.
+Oliaro et al. 2024, "SuffixDecoding: Extreme Speculative Decoding for Emerging AI Applications",
+arXiv 2411.04975; prompt lookup (Saxena 2023) is its shallow case. The text is the prompt and the
+output and, with consent, earlier runs. In place of suffix trees there is an index of n-grams up to
+three tokens, and the longest matches are found by comparing backwards: the same answers for the
+places compared, in constant time for each new token.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ COMPARED = 32
 LONGEST = 64
 """Tokens compared backwards at most (paper: a suffix tree of depth 64)."""
 SURE = 8
-"""Matches of this length or more count alike: which of two such places is the longer says little."""
+"""Matches of this length or more count alike: which of two such places is the longer says
+little."""
 STRETCH = 4
 """Tokens drafted for each token matched, at most (paper: a factor of 1 to 4)."""
 
@@ -41,8 +42,8 @@ class _Match:
     """Index of the token that followed."""
     length: int
     period: int = 0
-    """If it is a place of the text itself, its distance from the end: a copy that runs past the end goes
-    on there."""
+    """If it is a place of the text itself, its distance from the end: a copy that runs past the end
+    goes on there."""
 
     def after(self) -> _Match | None:
         """The same place one token on."""
@@ -66,7 +67,7 @@ class SuffixMatching(Drafter):
         remember: bool = False,
         texts: Sequence[Sequence[int]] = (),
     ) -> None:
-        """`least`: tokens that a match needs. `latest_only`: prompt lookup, with one place, the latest.
+        """`least`: tokens that a match needs. `latest_only`: as prompt lookup, the latest place.
 
         `remember`: search earlier answers of this object, too; `texts`: those of earlier runs.
         """
@@ -138,7 +139,7 @@ class SuffixMatching(Drafter):
             self._follow(token)
 
     def _follow(self, token: int) -> None:
-        """Count for how long the text has repeated an earlier place, with one comparison a token."""
+        """Count how long the text has repeated an earlier place: one comparison a token."""
         if self._follows is not None:
             text, place = self._follows
             if place < len(text) and text[place] == token:
@@ -163,7 +164,7 @@ class SuffixMatching(Drafter):
                 self._old.setdefault(key, []).append((number, end))
 
     def _matches(self) -> list[_Match]:
-        """Earlier places of the longest suffix, latest first; matches of `SURE` tokens count as longest."""
+        """Earlier places of the longest suffix, latest first; `SURE` tokens count as longest."""
         text = self._text
         for size in range(min(GRAMS, len(text)), 0, -1):
             key = tuple(text[-size:])
@@ -199,7 +200,7 @@ class SuffixMatching(Drafter):
 
 
 def _backwards(text: Sequence[int], earlier: Sequence[int], end: int, known: int) -> int:
-    """How many tokens before `end` in `earlier` equal the end of `text`; `known` of them are known."""
+    """How many tokens before `end` in `earlier` equal the end of `text`: `known` or more."""
     length, size = known, len(text)
     most = min(end, size, LONGEST)
     while length < most and earlier[end - 1 - length] == text[size - 1 - length]:
