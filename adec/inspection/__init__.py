@@ -1,6 +1,5 @@
-"""A look inside what adec reads and writes: traces, profiles, models, pairs, settings, the machine.
+"""`adec inspect`: a look inside traces, profiles, models and pairs, the settings and the machine.
 
-`thing.recognise` finds out what was given; one module a kind makes a `Report` of it: plain data for `--json`, and a
-`Sheet` of the same for people. Nothing here loads weights, and nothing imports a backend but `environment` when it
-must ask one for its version.
+`recognise` finds out what was given. One module for each kind turns it into a `Report`: plain data
+for `--json`, and blocks that `sheet` lays out for people. Nothing here loads weights.
 """

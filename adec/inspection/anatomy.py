@@ -1,4 +1,4 @@
-"""The parts of a model from its header: tensors in groups, and the shape of its key-value cache."""
+"""The parts of a model from its header: tensors by purpose, and the shape of its KV cache."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from adec.engines.torch.folder_vocabulary import CONFIG_LIMIT
 from adec.errors import ModelFileError
 
 _HALF, _SINGLE = 2, 4
-"""Bytes of a number in llama.cpp's cache (f16, its default) and in torch's on a CPU (float32)."""
+"""Bytes of a number in the KV cache: llama.cpp's default is f16, torch on a CPU has float32."""
 
 _GROUPS = (
     ("norms", re.compile(r"norm|\bln_|\bln\d|layer_?norm")),
@@ -37,7 +37,7 @@ _OTHER = "other"
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Tensors of one purpose: how many, numbers in them, bytes, and numbers by type."""
+    """The tensors of one purpose: their count, parameters, bytes, and parameters by type."""
 
     name: str
     tensors: int
@@ -48,35 +48,34 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """Numbers that the cache keeps for one token, over all layers that attend; and the bytes of one of them.
-
-    `padding`: the backend reserves the cache in steps of so many tokens. `reserved`: at loading, not as it fills.
-    """
+    """The shape of a KV cache, over all layers with attention."""
 
     numbers_per_token: int
     bytes_per_number: int
     padding: int
+    """The backend allocates in steps of this many tokens."""
     reserved: bool
+    """Allocated at loading, and not as it fills."""
 
     def bytes_at(self, context: int) -> int:
-        """Bytes at `context` tokens: tokens, rounded up to the padding, times numbers a token, times bytes a number."""
+        """Bytes at `context` tokens, which are rounded up to the padding."""
         cells = -(-context // self.padding) * self.padding
         return cells * self.numbers_per_token * self.bytes_per_number
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """A header with what inspection wants beyond it. `weight_bytes` is their memory as adec loads them by default."""
+    """A header, the tensors behind it, and the memory that the weights take once loaded."""
 
     header: ModelHeader
     groups: tuple[Group, ...]
     weight_bytes: int
     cache: Cache | None
-    """None where the header does not say how the cache is shaped."""
+    """None if the header does not give the cache's shape."""
 
 
 def dissect(path: Path) -> Anatomy:
-    """Read a model's header once and take it apart. Raises ModelFileError."""
+    """Read a model's header and take it apart. Raises ModelFileError."""
     try:
         if path.is_dir():
             return _folder(path)
@@ -106,7 +105,7 @@ def _folder(path: Path) -> Anatomy:
 
 
 def group_of(tensor: str) -> str:
-    """The group that a tensor's name puts it in."""
+    """The group of a tensor, by its name."""
     return next((name for name, pattern in _GROUPS if pattern.search(tensor)), _OTHER)
 
 
@@ -127,9 +126,9 @@ def _grouped(tensors: Iterable[tuple[str, str, int, int]]) -> tuple[Group, ...]:
 
 
 def _gguf_cache(gguf: GgufFile) -> Cache | None:
-    """Keys and values of every layer: heads that are shared (head_count_kv) times the widths of a key and a value.
+    """Keys and values of every layer: KV heads times the widths of a key and a value.
 
-    The header's checks have passed, so counts are bounded. A layer of a hybrid that does not attend has no heads.
+    The header was checked, so counts are bounded. Layers without attention have no heads.
     """
     prefix = gguf.text("general.architecture") or ""
     layers = gguf.integer(f"{prefix}.block_count") or 0

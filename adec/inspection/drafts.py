@@ -1,4 +1,4 @@
-"""Token trees of a trace: checked, since a trace may hold anything, and drawn with their accepted path."""
+"""Drafts in a trace: token trees, checked because a trace may hold anything; doubtful tokens."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from typing import Any
 from adec.events.records import Step, Token, TreeRecord
 from adec.tree import ROOT
 
-_NAME = 40
 MOST = 10
+"""Doubtful tokens that are kept."""
+_NAME = 40
 _CONTEXT = 40
 _ALTERNATIVES = 8
 
 
 @dataclass(frozen=True)
 class CheckedTree:
-    """A tree whose parents come before their children, and whose accepted path is one.
-
-    Of `record`, only what belongs to a node is used: lists of other lengths are an error.
-    """
+    """A tree whose parents come before their children and whose accepted nodes form a path."""
 
     record: TreeRecord
     children: dict[int, list[int]]
@@ -33,27 +31,24 @@ class CheckedTree:
         return len(self.record.tokens)
 
     def name(self, node: int) -> str:
-        """A node for people: what it says in quotes, or its id; never long."""
+        """The node's text in quotes, or else its id."""
         texts = self.record.texts
-        if node >= len(texts):
-            return f"#{self.record.tokens[node]}"
-        text = texts[node]
-        return quoted(text)
+        return quoted(texts[node]) if node < len(texts) else f"#{self.record.tokens[node]}"
 
     def probability(self, node: int) -> float | None:
-        """What the drafter gave it, where that is known."""
+        """The drafter's probability of the node, if recorded."""
         known = self.record.probabilities
         return known[node] if node < len(known) else None
 
 
 def quoted(text: str) -> str:
-    """A token's text in quotes, controls escaped, short."""
+    """A text in quotes, with control characters escaped, cut short."""
     shown = repr(text[: _NAME + 1])
     return shown if len(text) <= _NAME else f"{repr(text[:_NAME])[:-1]}…'"
 
 
 def check_tree(record: TreeRecord) -> CheckedTree:
-    """Raises ValueError with what is wrong in half a sentence."""
+    """Check a tree. Raises ValueError that says in half a sentence what is wrong."""
     size = len(record.tokens)
     if len(record.parents) != size:
         raise ValueError(f"it has {size} tokens and {len(record.parents)} parents")
@@ -71,13 +66,13 @@ def check_tree(record: TreeRecord) -> CheckedTree:
     above = ROOT
     for node in record.accepted:
         if not 0 <= node < size or record.parents[node] != above:
-            raise ValueError("what was accepted is no path in it")
+            raise ValueError("the accepted nodes are not a path in it")
         above = node
     return CheckedTree(record, children, frozenset(record.accepted), max(depths, default=0))
 
 
 def compact(tree: CheckedTree, room: int = 8) -> str:
-    """The accepted path, then what was drafted beyond it: `'a' 'b' | 'c'`, and how many nodes lay elsewhere."""
+    """The accepted path, the drafts that followed it, and how many nodes lie elsewhere."""
     path = list(tree.record.accepted)
     beyond: list[int] = []
     node = path[-1] if path else ROOT
@@ -98,7 +93,7 @@ def compact(tree: CheckedTree, room: int = 8) -> str:
 
 @dataclass(frozen=True)
 class Doubt:
-    """One token. `place` counts from 1 over the answer, `step` over the trace's steps."""
+    """A token at `place` in the answer and in step `step` of the trace, both counted from 1."""
 
     place: int
     step: int
@@ -106,23 +101,18 @@ class Doubt:
     before: str
     """The end of the text before it."""
     alternatives: tuple[tuple[str, float | None], ...]
-    """Drafts of the same position that did not stand, likeliest first, with what the drafter gave them."""
+    """Rejected drafts of the same position with their probabilities, likeliest first."""
     runner_up: float | None
-    """Probability of the second likeliest token, where the record tells it."""
+    """Probability of the second likeliest token, if the record implies it."""
 
     def data(self) -> dict[str, Any]:
         """As plain data."""
         token = self.token
+        names = ("id", "text", "source", "how", "entropy", "margin", "probability")
         return {
             "place": self.place,
             "step": self.step,
-            "id": token.id,
-            "text": token.text,
-            "source": token.source,
-            "how": token.how,
-            "entropy": token.entropy,
-            "margin": token.margin,
-            "probability": token.probability,
+            **{name: getattr(token, name) for name in names},
             "before": self.before,
             "alternatives": [
                 {"text": text, "probability": chance} for text, chance in self.alternatives
@@ -132,7 +122,7 @@ class Doubt:
 
 
 class Doubts:
-    """Keeps the `MOST` tokens of highest entropy; earlier ones first among equals."""
+    """Keeps the `MOST` tokens of highest entropy, earlier ones first among equals."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Doubt]] = []
@@ -140,7 +130,7 @@ class Doubts:
         self._place = 0
 
     def add(self, step: Step, number: int) -> None:
-        """Take a step in."""
+        """Take in a step."""
         tree: CheckedTree | None = None
         read = False
         for index, token in enumerate(step.tokens):
@@ -164,16 +154,16 @@ class Doubts:
 
     @property
     def top(self) -> list[Doubt]:
-        """Most doubtful first."""
+        """The most doubtful token first."""
         return [
             doubt for _, _, doubt in sorted(self._heap, key=lambda item: item[:2], reverse=True)
         ]
 
 
 def runner_up(token: Token) -> float | None:
-    """Probability of the second likeliest token: p less the margin, which is certain only where p is above a half.
+    """Probability of the second likeliest token: p minus the margin, if p is above a half.
 
-    Below that a sampled token need not be the likeliest one, and the margin is between two others.
+    Below that, a sampled token need not be the likeliest, and the margin may be of two others.
     """
     p, margin = token.probability, token.margin
     if p is None or margin is None or not 0.5 < p <= 1 or not 0 <= margin <= p:
@@ -193,7 +183,7 @@ def _tree_of(step: Step) -> CheckedTree | None:
 def _alternatives(
     tree: CheckedTree | None, index: int, token: int
 ) -> tuple[tuple[str, float | None], ...]:
-    """Nodes under the path that was kept before this token, other than the token itself."""
+    """Children of the path that was accepted before this token, except the token itself."""
     if tree is None:
         return ()
     path = tree.record.accepted
@@ -218,5 +208,5 @@ def described(doubt: Doubt) -> str:
 
 
 def shown(token: Token) -> str:
-    """A token for people: its text in quotes, or its id where it completed no character."""
+    """A token's text in quotes, or its id if it completed no character."""
     return quoted(token.text) if token.text else f"#{token.id}"

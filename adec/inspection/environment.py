@@ -1,4 +1,7 @@
-"""The machine and what is installed on it, as adec sees them. Versions come from package metadata: nothing is imported for them."""
+"""`adec inspect env` and `config`: the machine, the packages, and every setting with its origin.
+
+Versions come from package metadata, so that no backend is imported.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from adec.decoding import settings as setting_values
 from adec.decoding.registry import METHODS
 from adec.defaults import KEYS, Setting
 from adec.defaults import settings as defaults_of
-from adec.display.wording import many, size
+from adec.display.wording import many, size, value_text
 from adec.errors import AdecError
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
 from adec.machine import load_average, memory, processor, usable_cores
@@ -33,8 +36,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES
 
 
 def inspect_environment(*, deep: bool = False) -> Report:
-    """What runs here. `deep` loads the backends and asks them for their devices, which takes seconds."""
-
+    """Look at the machine. `deep` asks the backends for their devices, which takes seconds."""
     total, available = memory()
     data: dict[str, Any] = {
         "type": "env",
@@ -74,7 +76,7 @@ def _version(package: str) -> str | None:
 
 
 def _devices() -> list[str]:
-    """Devices by the backends' own word."""
+    """Devices as the backends list them."""
     from adec.engines.opening import devices
 
     return devices()
@@ -110,12 +112,7 @@ def _blocks(data: dict[str, Any]) -> list[Block]:
     load, threads = data["load"], data["threads_default"]
     if load is not None and load > threads:
         blocks.append(
-            Lines(
-                "",
-                [
-                    f"the machine is busy ({load} jobs for {many(threads)} cores): speeds mean little now"
-                ],
-            )
+            Lines("", [f"{load} jobs for {many(threads)} cores: measured speeds mean little now"])
         )
     if data["devices"] is None:
         tools = ", ".join(data["gpu_tools"]) or "none found"
@@ -132,13 +129,13 @@ VARIABLES = {
     "NO_COLOR": "anything: no colours",
     "FORCE_COLOR": "anything: colours, also in a pipe",
 }
-"""What adec reads from its environment, in the order in which it is shown."""
+"""The environment variables that adec reads, beside ADEC_ and an option."""
 
 
 def inspect_config(pair: str = "practice", environment: Mapping[str, str] | None = None) -> Report:
-    """Settings as `adec run --pair PAIR` would have them.
+    """Settings as `adec run --pair PAIR` would use them.
 
-    Raises ProfileError for an unknown pair, UsageError for a settings file that is wrong.
+    Raises ProfileError for an unknown pair, UsageError for a broken settings file.
     """
     environment = os.environ if environment is None else environment
     profile = find_profile(pair)
@@ -217,11 +214,17 @@ def _config_blocks(data: dict[str, Any]) -> list[Block]:
         ("kept answers", data["history_folder"]),
     ]
     settings = [
-        (row["name"], _word(row["value"]), row["origin"], _word(row["default"]), row["meaning"])
+        (
+            row["name"],
+            value_text(row["value"]),
+            row["origin"],
+            value_text(row["default"]),
+            row["meaning"],
+        )
         for row in data["settings"]
     ]
     options = [
-        (row["name"], _word(row["value"]), row["origin"])
+        (row["name"], value_text(row["value"]), row["origin"])
         for row in data["options"]
         if row["value"] is not None
     ]
@@ -244,9 +247,3 @@ def _config_blocks(data: dict[str, Any]) -> list[Block]:
         )
     )
     return blocks
-
-
-def _word(value: Any) -> str:
-    return (
-        "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    )

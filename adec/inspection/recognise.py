@@ -1,4 +1,4 @@
-"""What `adec inspect` was given: a trace, a profile, a model, a pair, or one of the words `config` and `env`."""
+"""What `adec inspect` was given: a trace, a profile, a model, a pair, `config` or `env`."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ WORDS: tuple[Word, ...] = ("config", "env")
 
 STDIN = "-"
 _SNIFFED = 64
-"""Bytes at the start of a file that tell what it is."""
+"""Bytes at the start of a file that are read to recognise it."""
 _BLANK = b" \t\r\n"
 _BENCH = {
     b'{"type": "bench"': "the same adec bench command, with --samples, goes on from it",
     b'{\n "schema": 1,\n "about"': "read it with a program, or run the bench with --html",
 }
-"""How files that `adec bench` writes begin, and what they are good for."""
+"""How files that `adec bench` writes begin, and what to do with them."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A trace; None is standard input."""
+    """A trace in a file, or on standard input if the path is None."""
 
     path: Path | None
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model by the word that `answering.models.locate` takes."""
+    """A model, named as for `answering.models.locate`."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two models, and the profile that named them if one did."""
+    """Two models, and the profile that names them, if any."""
 
     small: str
     large: str
@@ -60,9 +60,9 @@ def recognise(
     small: str | None = None,
     large: str | None = None,
 ) -> Thing:
-    """What these arguments mean. Nothing is read but the first bytes of a file.
+    """Find out what the arguments mean. Of a file only the first bytes are read.
 
-    Raises UsageError when nothing or too much was given or nobody knows the name, ProfileError for a profile that
+    Raises UsageError for nothing, too much or an unknown name, ProfileError for a profile that
     cannot be read.
     """
     options = pair is not None or small is not None or large is not None
@@ -80,7 +80,7 @@ def recognise(
     if not names:
         raise UsageError(
             "there is nothing to look at",
-            hint="for example: adec inspect run.jsonl, adec inspect practice:large, or adec inspect env",
+            hint="for example: adec inspect run.jsonl, practice:large or env",
         )
     if len(names) == 2:
         return Pair(*names)
@@ -132,7 +132,7 @@ def _one(name: str) -> Thing:
 
 
 def _file(name: str, path: Path) -> Thing:
-    """By what the file holds first; its ending decides only where that says nothing."""
+    """By the first bytes; the ending decides only if they say nothing."""
     try:
         with path.open("rb") as file:
             start = file.read(_SNIFFED)
@@ -159,7 +159,7 @@ def _file(name: str, path: Path) -> Thing:
         return Trace(path)
     raise UsageError(
         f"{name} is neither a trace nor a profile nor a model",
-        hint="a trace begins with a JSON object, a profile ends in .toml, a model is a GGUF file or a folder",
+        hint="traces begin with {, profiles end in .toml, models are GGUF files or folders",
     )
 
 

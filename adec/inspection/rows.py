@@ -1,4 +1,4 @@
-"""The text of a trace in rows, with the entropy of its tokens under it: row by row, as the trace is read."""
+"""The text of a trace in rows, each with its sources and entropies below, as the trace is read."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from adec.display.sanitise import sanitise
 from adec.events.records import Step, Token
 
 LETTERS = dict(zip(LEGEND, "safLcbhopqr", strict=True))
-"""Sources where nothing can be underlined: a row of letters under the text."""
+"""Letters below the text that name its sources, for output without text attributes."""
 FULL = 2.0
-"""Nats at which a column is full where there is no threshold."""
+"""Entropy in nats that fills a column if there is no threshold."""
 _TAB = 4
 _ABOVE = Mark("", *ABOVE.split())
 _BELOW = Mark("", "dim")
 
 
 class Rows:
-    """Takes steps in, gives finished rows back: the text, with letters its sources, its entropies.
+    """Takes in steps and returns finished rows: the text, its sources, its entropies.
 
-    `escapes`: sources are marked by escape sequences, as on the live display; `colour`: in colours too.
+    With `escapes`, escape sequences mark the sources, as in the live display; with `colour`, in
+    colours too. Without, letters in a row of their own do.
     """
 
     def __init__(self, width: int, *, escapes: bool, colour: bool) -> None:
@@ -39,7 +40,7 @@ class Rows:
         self._columns: list[tuple[Mark, str]] = []
 
     def take(self, step: Step) -> Iterator[str]:
-        """Take a step in; the lines of the rows that it completes."""
+        """Take in a step and return the lines of the rows that it completes."""
         signal = step.signal
         for token in step.tokens:
             mark, first = mark_of(token), True
@@ -92,7 +93,7 @@ class Rows:
 
 
 def _column(token: Token, threshold: float | None) -> tuple[Mark, str]:
-    """The column of a token and its mark: taller than half, and in another colour, above the threshold."""
+    """A token's column and mark: above the threshold it is taller than half, in another colour."""
     entropy = token.entropy
     if entropy is None or entropy != entropy:
         return _BELOW, " "

@@ -1,4 +1,4 @@
-"""What a report looks like to people: titled blocks of facts and tables, on a terminal or in a pipe."""
+"""How reports look: titled blocks of facts, tables and lines, on a terminal or in a pipe."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from adec.display.sanitise import one_line
 from adec.display.streams import write
 
 PIPE_WIDTH = 4000
-"""Columns where nobody looks: nothing is wrapped or cut there."""
+"""Columns in a pipe, where nothing should be wrapped or cut."""
 
 _GAP = 2
 _SLIVER = 24
-"""Columns that a folded cell should have at least."""
+"""The least width of a folded column."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Names and what is known of them, a line each."""
+    """Names with their values, one a line."""
 
     title: str
     rows: Sequence[tuple[str, str]]
@@ -28,7 +28,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a header. `numbers` are the columns that stand to the right."""
+    """Rows under a header; columns in `numbers` are aligned to the right."""
 
     title: str
     header: Sequence[str]
@@ -38,7 +38,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Lines:
-    """Sentences."""
+    """Lines of text."""
 
     title: str
     lines: Sequence[str]
@@ -49,14 +49,14 @@ Block = Facts | Table | Lines
 
 @dataclass(frozen=True)
 class Report:
-    """One thing looked at: `data` for programs, `blocks` for people."""
+    """What was found: `data` for programs, `blocks` for people."""
 
     data: dict[str, Any]
     blocks: list[Block] = field(default_factory=list)
 
 
 def show(blocks: Iterable[Block], stream: TextIO, *, colour: bool, width: int | None) -> None:
-    """Print blocks. Every string is made safe for a terminal here; `width` None means a pipe."""
+    """Print blocks, with every string sanitised. A `width` of None means a pipe."""
     from rich.console import Console
 
     text = io.StringIO()
@@ -84,13 +84,13 @@ def show(blocks: Iterable[Block], stream: TextIO, *, colour: bool, width: int | 
                 console.print(_listed(block.header, row))
         else:
             console.print(_grid(block))
-    # rich pads cells; nobody needs blanks at the end of a line
+    # rich pads every cell
     lines = [line.rstrip() for line in text.getvalue().split("\n")]
     write(stream, "\n".join(lines))
 
 
 def _fits(table: Table, width: int) -> bool:
-    """Whether only one column, the widest, would have to be folded, and not to a sliver."""
+    """Whether it suffices to fold the widest column, and not to a sliver."""
     from rich.cells import cell_len
 
     columns = zip(table.header, *table.rows, strict=True)
@@ -99,7 +99,7 @@ def _fits(table: Table, width: int) -> bool:
 
 
 def _listed(header: Sequence[str], row: Sequence[str]) -> Any:
-    """A row as a paragraph: each name with its value."""
+    """A row as a paragraph of names and values."""
     from rich.text import Text
 
     cells = [(name, cell) for name, cell in zip(header, row, strict=True) if cell]

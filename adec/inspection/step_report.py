@@ -1,4 +1,4 @@
-"""One step of a trace in full: what was decided, what it cost, its tokens, its tree."""
+"""One step of a trace in full: the decision, its cost, its tokens, its tree."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from adec.tree import ROOT
 _BEFORE = 120
 NODES_DRAWN = 400
 DEPTH_DRAWN = 24
-"""Where branches lie deeper, they are counted and not drawn."""
+"""Branches below this depth are not drawn."""
 _SHOWN = 1000
-"""Rows of a table; an honest step has far fewer."""
+"""Rows of a table; a step of a real run has far fewer."""
 
 
 def inspect_step(events: Iterable[Event], wanted: int) -> Report:
@@ -44,7 +44,7 @@ def inspect_step(events: Iterable[Event], wanted: int) -> Report:
 def _blocks(step: Step, number_: int, place: int, before: str) -> Iterator[Block]:
     rows = [
         ("kind", step.kind),
-        ("reason", step.reason or "not said"),
+        ("reason", step.reason or "not recorded"),
         ("after", f"{count(place, 'token')}: … {before}" if before else count(place, "token")),
     ]
     if step.signal is not None:
@@ -102,7 +102,7 @@ def _tree(record: TreeRecord) -> Iterator[str]:
 
 
 def draw(tree: CheckedTree) -> Iterator[str]:
-    """The tree, a line for each stretch without branches; `✓` where drafts stand, `✗` where they fell."""
+    """The tree with a line for each stretch without branches: `✓` accepted, `✗` rejected."""
     drawn = 0
     # (node, what stands before its line, is it the last of its siblings)
     waiting = [(node, "", last) for node, last in _lasts(tree.children.get(ROOT, []))]

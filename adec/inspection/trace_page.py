@@ -1,8 +1,8 @@
-"""A trace as one self-contained page: nothing is fetched, nothing in the trace can become markup or script.
+"""A trace as one HTML page that fetches nothing and in which no text can become markup or script.
 
-Three fences. Text in the markup is escaped. The data lie in a JSON block in which `<`, `>` and `&` are written as escapes, so
-that no sequence in them ends the block, and the script hands them to the page as text only. The page's policy allows
-the one script and the one style whose hashes it names, and no address.
+Three fences: text in the markup is escaped. The data are JSON with `<`, `>` and `&` escaped, so that
+nothing in them ends their block, and the script inserts them as text only. The page's policy allows
+one script and one style, named by their hashes, and no address.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from adec.inspection.trace_report import foot, head
 
 MOST_TOKENS = 20_000
 MOST_NODES = 200_000
-"""Tokens and tree nodes that a page holds; a browser is slow beyond. What is left out is said on the page."""
+"""Tokens and tree nodes on a page; a browser is slow with more. The page says what is left out."""
 _TEXT = 200
 _SIGNIFICANT = 6
 
 
 class Page:
-    """Takes the events of a trace in; `html` is the page of what was read."""
+    """Takes in the events of a trace; `html` is the page."""
 
     def __init__(self) -> None:
         self._survey = Survey()
@@ -47,7 +47,7 @@ class Page:
         self.trouble: TraceError | None = None
 
     def read(self, events: Iterable[Event]) -> None:
-        """Read a whole trace. One that breaks is read as far as it goes: `trouble` says how it broke.
+        """Read a trace. If it breaks off, `trouble` says how, and the page holds what came before.
 
         Raises TraceError when not even its first line can be read.
         """
@@ -140,7 +140,7 @@ class Page:
             "script": script,
         }
         page = (folder / "page.html").read_text(encoding="utf-8")
-        # one pass: what is filled in is never searched for names again
+        # one pass, so that braces in what is filled in mean nothing
         parts = page.split("{")
         return parts[0] + "".join(
             filled[name] + rest for name, _, rest in (part.partition("}") for part in parts[1:])
@@ -161,7 +161,7 @@ class Page:
 
 
 def block_of(data: Any) -> str:
-    """JSON that may stand in a script element: pure ASCII, and nothing in it can end the element or open a comment."""
+    """JSON for a script element: pure ASCII, and nothing in it ends the element."""
     text = dumps(plain_data(data))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -209,7 +209,7 @@ def _hash(content: str) -> str:
 
 
 def _rounded(value: float | None) -> float | None:
-    """To six significant digits: a page is looked at, and a third of the size."""
+    """To six significant digits, which makes the page a third of the size."""
     if value is None or not math.isfinite(value):
         return value
     return float(f"{value:.{_SIGNIFICANT}g}")

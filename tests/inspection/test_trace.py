@@ -201,9 +201,9 @@ def test_every_node_is_drawn_once_and_marked_right(tree: CheckedTree) -> None:
         ((0,), (), "node 0 has the parent 0"),
         ((-1, 5), (), "node 1 has the parent 5"),
         ((-2,), (), "node 0 has the parent -2"),
-        ((-1,), (1,), "no path in it"),
-        ((-1, -1), (0, 1), "no path in it"),
-        ((-1,), (-1,), "no path in it"),
+        ((-1,), (1,), "not a path in it"),
+        ((-1, -1), (0, 1), "not a path in it"),
+        ((-1,), (-1,), "not a path in it"),
     ],
 )
 def test_broken_trees_are_named_and_nothing_more(
