@@ -16,7 +16,7 @@ A round without a proposal is a plain step. Ten recipes are made of this loop: e
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from adec.decoding.answer import AnswerState, read_prompt
 from adec.decoding.meter import Meter
@@ -34,12 +34,29 @@ NODES = 256
 """Nodes of a tree at most: well within what every backend takes in one batch."""
 
 
-class DraftChooser:
-    """Who drafts in a round, and how far. By itself it never drafts anything.
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a proposal is made for."""
 
-    `sequence` is what is committed, `room` bounds the proposal, and `unread` counts the tokens that
-    the large model reads in any case.
-    """
+    sequence: Sequence[int]
+    """All that is committed."""
+    room: Room
+    unread: int
+    """Tokens that the large model reads in any case."""
+    meter: Meter
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a draft fits at all."""
+        return min(self.room.nodes, self.room.depth) >= 1
+
+    def as_chain(self) -> Turn:
+        """The same without branches."""
+        return replace(self, room=replace(self.room, leaves=1))
+
+
+class DraftChooser:
+    """Who drafts in a round, and how far. By itself it never drafts anything."""
 
     reason: str | None = None
     """Why this round is as it is, if that has changed."""
@@ -59,14 +76,12 @@ class DraftChooser:
         """Begin a new answer. Called once the first token is written, or before if `early`."""
         yield from ()
 
-    def propose(self, sequence: Sequence[int], room: Room, unread: int, meter: Meter) -> Proposal:
+    def propose(self, turn: Turn) -> Proposal:
         """This round's proposal; empty for a plain step."""
         return empty()
 
-    def first_draft(
-        self, sequence: Sequence[int], room: Room, unread: int, meter: Meter
-    ) -> Proposal:
-        """The chain to verify behind the last `unread` tokens of the prompt; empty if none pays."""
+    def first_draft(self, turn: Turn) -> Proposal:
+        """The chain to verify behind the prompt's last `unread` tokens; empty if none pays."""
         return empty()
 
     def filled(self, size: int) -> int:
@@ -93,13 +108,12 @@ class FixedDraft(DraftChooser):
     def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
         yield from self.drafter.start(prompt, limits)
 
-    def propose(self, sequence: Sequence[int], room: Room, unread: int, meter: Meter) -> Proposal:
-        if min(self._nodes, room.nodes, room.depth) < 1:
+    def propose(self, turn: Turn) -> Proposal:
+        if not turn.has_room:
             return empty()
-        if self._chain:
-            room = replace(room, leaves=1)
+        room = turn.as_chain().room if self._chain else turn.room
         growth = Growth(self._nodes, room, self._rates)
-        return self.drafter.propose(sequence, growth, meter)
+        return self.drafter.propose(turn.sequence, growth, turn.meter)
 
     def learn(self, outcome: Outcome) -> None:
         self.drafter.learn(outcome)
@@ -156,9 +170,7 @@ class _Rounds:
         self._meter.start()
         # 1. propose
         unread = self._answer.unread(self._large)
-        room = self._room(self._leaves)
-        sequence = self._answer.sequence
-        proposal = self._chooser.propose(sequence, room, len(unread), self._meter)
+        proposal = self._chooser.propose(self._turn(unread))
         return self._judge(proposal, unread)
 
     def _judge(self, proposal: Proposal, unread: Sequence[int]) -> Step:
@@ -190,10 +202,13 @@ class _Rounds:
         chooser.account(step)
         return step
 
-    def _room(self, leaves: int) -> Room:
-        nodes = min(NODES, self._large.context - len(self._answer.sequence))
+    def _turn(self, unread: Sequence[int], most: int = NODES) -> Turn:
+        """`most`: nodes that the forward has room for."""
+        answer = self._answer
+        nodes = min(most, self._large.context - len(answer.sequence))
         # a token of the large model's own follows every path
-        return Room(nodes=nodes, leaves=leaves, depth=self._answer.room - 1)
+        room = Room(nodes=nodes, leaves=self._leaves, depth=answer.room - 1)
+        return Turn(answer.sequence, room, len(unread), self._meter)
 
     def _verify(self, proposal: Proposal, unread: Sequence[int]) -> Scores:
         """The large model's rows after the trunk's end and after every node, in one forward.
@@ -269,10 +284,9 @@ class _Rounds:
             return
         meter.start()
         unread = prompt[whole:]
-        room = self._room(leaves=1)
-        # one batch as large as those that the engine was opened for
-        room = replace(room, nodes=min(room.nodes, self._limits.chunk - len(unread)))
-        proposal = chooser.first_draft(self._answer.sequence, room, len(unread), meter)
+        # one batch, as large as those that the engine was opened for
+        turn = self._turn(unread, min(NODES, self._limits.chunk - len(unread)))
+        proposal = chooser.first_draft(turn.as_chain())
         if len(proposal):
             yield self._judge(proposal, unread)
             return

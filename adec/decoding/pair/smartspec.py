@@ -14,18 +14,17 @@ be seen again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from adec.decoding.meter import Meter
 from adec.decoding.pair.accept import FollowTarget
 from adec.decoding.pair.clock.acceptance_rate import Rates, expected_tokens
 from adec.decoding.pair.clock.backoff import WAIT
 from adec.decoding.pair.clock.cost_curve import CostCurve, LearnedCurve
 from adec.decoding.pair.clock.first_use import curve_at_first_use
 from adec.decoding.pair.clock.round_costs import PLAIN_FIRST
-from adec.decoding.pair.draft_verify import DraftChooser, DraftVerify
+from adec.decoding.pair.draft_verify import DraftChooser, DraftVerify, Turn
 from adec.decoding.pair.drafters.drafter import Outcome, Proposal, empty
-from adec.decoding.pair.drafters.growth import Growth, Room
+from adec.decoding.pair.drafters.growth import Growth
 from adec.decoding.pair.drafters.small_model import SmallModel
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids, Limits
@@ -102,12 +101,13 @@ class GoodputChooser(DraftChooser):
         self._idle = 0
         yield from self._small.start(prompt, limits)
 
-    def propose(self, sequence: Sequence[int], room: Room, unread: int, meter: Meter) -> Proposal:
-        length = self.draft_length(min(self._settings.longest, room.nodes, room.depth), unread)
+    def propose(self, turn: Turn) -> Proposal:
+        most = min(self._settings.longest, turn.room.nodes, turn.room.depth)
+        length = self.draft_length(most, turn.unread)
         if length < 1:
             return empty()
-        growth = Growth(length, replace(room, leaves=1), self._rates)
-        return self._small.propose(sequence, growth, meter)
+        growth = Growth(length, turn.as_chain().room, self._rates)
+        return self._small.propose(turn.sequence, growth, turn.meter)
 
     def filled(self, size: int) -> int:
         return self.times.filled(size)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from adec.decoding.meter import Meter
 from adec.decoding.pair.clock.candidate import LONGEST, CandidateDrafter
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.clock.round_costs import RoundCosts
 from adec.decoding.pair.clock.timed_growth import ObservedGrowth, TimedGrowth
-from adec.decoding.pair.draft_verify import DraftChooser
+from adec.decoding.pair.draft_verify import DraftChooser, Turn
 from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal, empty
-from adec.decoding.pair.drafters.growth import Growth, Room
+from adec.decoding.pair.drafters.growth import Growth
 from adec.decoding.strategy import Limits
 from adec.events.records import Step
 
@@ -70,67 +69,53 @@ class ClockChooser(DraftChooser):
             candidate.new_answer()
             yield from candidate.drafter.start(prompt, limits)
 
-    def propose(self, sequence: Sequence[int], room: Room, unread: int, meter: Meter) -> Proposal:
+    def propose(self, turn: Turn) -> Proposal:
         self._used = None
         for candidate in self.candidates:
             candidate.backoff.resume_if_convinced(candidate.drafter.streak)
         if all(candidate.backoff.state == "paused" for candidate in self.candidates):
             return empty()
         curve = self.costs.curve
-        if curve is None or self.costs.plain_is_due or min(room.nodes, room.depth) < 1:
+        if curve is None or self.costs.plain_is_due or not turn.has_room:
             return empty()
         if self._chain:
-            room = replace(room, leaves=1)
-        best, best_rate = None, 1 / self.costs.plain_round_ms(curve, unread)
-        found = empty()
+            turn = turn.as_chain()
+        best, best_rate = None, 1 / self.costs.plain_round_ms(curve, turn.unread)
+        best_proposal = empty()
         for candidate in self.candidates:
-            state = candidate.backoff.state
-            if state == "paused":
+            bid = self._bid(candidate, turn, curve)
+            if bid is None:
                 continue
-            if candidate.drafter.runs_a_model:
-                if candidate.rest and state == "drafting":
-                    candidate.rest -= 1
-                    continue
-                behind = candidate.drafter.unread(sequence)
-                rate = candidate.forecast_rate(curve, behind=behind, unread=unread, room=room)
-                proposal = empty()
-            else:
-                proposal, rate = self._offer(candidate, sequence, curve, unread, room, meter)
-                if len(proposal) == 0:
-                    continue
-            if state == "probing" or rate > best_rate:
-                best, best_rate, found = candidate, rate, proposal
-            if state == "probing":
+            rate, proposal = bid
+            if candidate.backoff.state == "probing":
+                best, best_proposal = candidate, proposal
                 break
+            if rate > best_rate:
+                best, best_rate, best_proposal = candidate, rate, proposal
         if best is None:
             return empty()
         if best.drafter.runs_a_model:
-            growth = self._growth(best, curve, unread, room)
-            return self._run(best, sequence, growth, meter)
+            return self._run(best, turn, self._growth(best, turn, curve))
         self._used = best
-        return found
+        return best_proposal
 
-    def first_draft(
-        self, sequence: Sequence[int], room: Room, unread: int, meter: Meter
-    ) -> Proposal:
+    def first_draft(self, turn: Turn) -> Proposal:
         self._used = None
         small, curve = self._small, self.costs.curve
-        if small is None or curve is None or min(room.nodes, room.depth) < 1:
+        if small is None or curve is None or not turn.has_room:
             return empty()
-        room = replace(room, leaves=1)
         # what a token takes once the prompt is read
-        rate = small.forecast_rate(curve, behind=1, unread=1, room=room)
-        worth_ms = min(1 / rate, self.costs.plain_round_ms(curve, 1))
+        rate = small.forecast_rate(curve, behind=1, unread=1, room=turn.room)
         growth = TimedGrowth(
             curve,
-            unread=unread,
+            unread=turn.unread,
             own_ms=0.0,
-            room=room,
+            room=turn.room,
             rates=small.rates,
             most=min(EARLY, self._longest),
-            worth_ms=worth_ms,
+            worth_ms=min(1 / rate, self.costs.plain_round_ms(curve, 1)),
         )
-        return self._run(small, sequence, growth, meter)
+        return self._run(small, turn, growth)
 
     def filled(self, size: int) -> int:
         return self.costs.times.filled(size)
@@ -168,43 +153,49 @@ class ClockChooser(DraftChooser):
                 candidate.drafter.forget_times()
         self.reason = self._wording.update(self.candidates)
 
-    def _growth(
-        self, candidate: CandidateDrafter, curve: CostCurve, unread: int, room: Room
-    ) -> Growth:
+    def _bid(
+        self, candidate: CandidateDrafter, turn: Turn, curve: CostCurve
+    ) -> tuple[float, Proposal] | None:
+        """Expected tokens per millisecond of a candidate, with its tree if that takes no model.
+
+        None if it has nothing to offer now.
+        """
+        drafter, state = candidate.drafter, candidate.backoff.state
+        if state == "paused":
+            return None
+        if drafter.runs_a_model:
+            if candidate.rest and state == "drafting":
+                candidate.rest -= 1
+                return None
+            behind = drafter.unread(turn.sequence)
+            rate = candidate.forecast_rate(curve, behind=behind, unread=turn.unread, room=turn.room)
+            return rate, empty()
+        growth = self._growth(candidate, turn, curve)
+        if isinstance(growth, TimedGrowth):
+            observed = ObservedGrowth(growth, OBSERVED)
+            candidate.offer = drafter.propose(turn.sequence, observed, turn.meter)
+            rate, proposal = growth.best_rate, candidate.offer.first(growth.best())
+        else:
+            rate, proposal = 0.0, drafter.propose(turn.sequence, growth, turn.meter)
+        return (rate, proposal) if len(proposal) else None
+
+    def _growth(self, candidate: CandidateDrafter, turn: Turn, curve: CostCurve) -> Growth:
         """How far a proposal may go: a few nodes as a probe, else as far as it pays."""
+        room = turn.room
         if candidate.backoff.state == "probing":
             return Growth(PROBE_NODES, room, candidate.rates)
         return TimedGrowth(
             curve,
-            unread=unread,
+            unread=turn.unread,
             own_ms=candidate.own_ms,
             room=replace(room, depth=min(room.depth, 2 + int(2 * candidate.reach))),
             rates=candidate.rates,
             most=self._longest,
         )
 
-    def _offer(
-        self,
-        candidate: CandidateDrafter,
-        sequence: Sequence[int],
-        curve: CostCurve,
-        unread: int,
-        room: Room,
-        meter: Meter,
-    ) -> tuple[Proposal, float]:
-        """The part of a model-free drafter's tree that pays, and its tokens per millisecond."""
-        growth = self._growth(candidate, curve, unread, room)
-        if not isinstance(growth, TimedGrowth):
-            return candidate.drafter.propose(sequence, growth, meter), 0.0
-        observed = ObservedGrowth(growth, OBSERVED)
-        candidate.offer = candidate.drafter.propose(sequence, observed, meter)
-        return candidate.offer.first(growth.best()), growth.best_rate
-
-    def _run(
-        self, candidate: CandidateDrafter, sequence: Sequence[int], growth: Growth, meter: Meter
-    ) -> Proposal:
+    def _run(self, candidate: CandidateDrafter, turn: Turn, growth: Growth) -> Proposal:
         """The small model's proposal."""
-        proposal = candidate.drafter.propose(sequence, growth, meter)
+        proposal = candidate.drafter.propose(turn.sequence, growth, turn.meter)
         candidate.count_run(proposal)
         self._used = candidate if len(proposal) else None
         return proposal
