@@ -1,12 +1,14 @@
-"""Defaults of options from the environment and from TOML files: flag > ADEC_* > ./adec.toml > user's config.toml > profile.
+"""Defaults of options from the environment and TOML files.
+
+In order of precedence: flag, ADEC_*, ./adec.toml, the user's config.toml, profile.
 
     # adec.toml
     pair = "practice"
     threads = 2
     set = ["ead.up=0.3"]
 
-A key is the long name of an option; in the environment it is ADEC_ and the same in capitals. Only options in `KEYS` can
-be set so: a file that lies in the current folder may not choose where output goes.
+A key is the long name of an option, in the environment ADEC_ and the name in capitals. Only options
+in `KEYS` can be set: a file in the current folder must not decide where output goes.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from adec.places import user_config
 from adec.toml_file import read_toml
 
 KEYS = (
-    "pair", "small", "large", "model", "strategy", "set", "keep", "max-tokens", "temp", "top-k", "top-p", "min-p", "seed",
+    "pair", "small", "large", "model", "strategy", "set", "keep", "max-tokens",
+    "temp", "top-k", "top-p", "min-p", "seed",
     "ctx", "threads", "batch-threads", "gpu-layers", "mmap", "device", "dtype", "color", "quiet",
 )  # fmt: skip
 LISTS = ("set",)
@@ -33,7 +36,7 @@ FILE_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One value and where it comes from: the name of a variable or of a file."""
+    """A value, and the variable or file that it comes from."""
 
     key: str
     value: Any
@@ -41,7 +44,7 @@ class Setting:
 
 
 def settings(environment: Mapping[str, str] = os.environ) -> dict[str, Setting]:
-    """Every key that is set, by its strongest origin. Raises UsageError for a file or a key that is wrong."""
+    """Every key that is set, with the value that wins. Raises UsageError for a bad file or key."""
     found: dict[str, Setting] = {}
     for path in (user_config(), Path(FILE_NAME)):
         found |= _from_file(path)

@@ -1,13 +1,13 @@
-"""Ctrl-C: the first one ends the answer after the current step, the second one leaves at once."""
+"""Ctrl-C: the first ends the answer after the current step, the second leaves at once."""
 
 from __future__ import annotations
 
 import signal
-from types import FrameType, TracebackType
+from types import FrameType
 
 
 class Interrupts:
-    """While entered, `asked` turns true at the first SIGINT; the next raises KeyboardInterrupt."""
+    """While entered, the first SIGINT sets `asked`; the next raises KeyboardInterrupt."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -16,12 +16,7 @@ class Interrupts:
         self._before = signal.signal(signal.SIGINT, self._handle)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         signal.signal(signal.SIGINT, self._before)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Where adec keeps what is the user's, and where it finds what it ships."""
+"""The folders of the user's files and of what adec ships."""
 
 from __future__ import annotations
 
@@ -8,43 +8,42 @@ from typing import Literal
 
 
 def user_profiles() -> Path:
-    """Folder of the user's own profiles. ADEC_HOME moves this and all else that adec keeps."""
-    home = os.environ.get("ADEC_HOME")
-    if home:
-        return Path(home).expanduser() / "profiles"
-    from platformdirs import user_data_path
-
-    return user_data_path("adec", appauthor=False) / "profiles"
+    """The user's own profiles."""
+    return _folder("data") / "profiles"
 
 
 def user_config() -> Path:
-    """The user's own defaults of options."""
-    home = os.environ.get("ADEC_HOME")
-    if home:
-        return Path(home).expanduser() / "config.toml"
-    from platformdirs import user_config_path
-
-    return Path(user_config_path("adec", appauthor=False)) / "config.toml"
+    """The file with the user's own defaults of options."""
+    return _folder("config") / "config.toml"
 
 
 def kept_folder(what: Literal["cost", "history", "calibration", "bench"]) -> Path:
-    """A folder of adec's own. A history is the user's data; the others are made again when lost."""
+    """A folder that adec writes. The history is the user's data; the others are caches."""
+    return _folder("data" if what == "history" else "cache") / what
+
+
+def _folder(kind: Literal["data", "config", "cache"]) -> Path:
+    """Where the system keeps such files of a program; ADEC_HOME replaces all of them."""
     home = os.environ.get("ADEC_HOME")
     if home:
-        return Path(home).expanduser() / what
-    from platformdirs import user_cache_path, user_data_path
+        return Path(home).expanduser()
+    import platformdirs
 
-    root = user_data_path if what == "history" else user_cache_path
-    return Path(root("adec", appauthor=False)) / what
+    find = {
+        "data": platformdirs.user_data_path,
+        "config": platformdirs.user_config_path,
+        "cache": platformdirs.user_cache_path,
+    }
+    return Path(find[kind]("adec", appauthor=False))
 
 
 def shipped_profiles() -> Path:
-    """Folder of the profiles that come with adec."""
+    """The profiles that come with adec."""
     package = Path(__file__).parent
     installed = package / "_profiles"
     return installed if installed.is_dir() else package.parent / "profiles"
 
 
 def profile_folders() -> tuple[Path, ...]:
-    """Folders that `--pair NAME` looks into, the user's first."""
+    """The folders in which `--pair NAME` looks, the user's first."""
     return user_profiles(), shipped_profiles()

@@ -1,4 +1,4 @@
-"""TOML files, read within bounds: somebody else may have written them."""
+"""Reads TOML files within bounds, because somebody else may have written them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ LARGEST_INTEGER = 2**63 - 1
 def read_toml(path: Path, most_bytes: int, error: type[AdecError]) -> dict[str, Any]:
     """The table in a file.
 
-    Raises `error`, in one line that begins with the path, for a file that has more than `most_bytes`, is not
-    UTF-8 or not TOML, or holds an integer beyond 64 bits. OSError goes to the caller.
+    Raises `error`, with the path and the reason in one line, for a file that has more than
+    `most_bytes`, is not UTF-8 or not TOML, or holds an integer beyond 64 bits; and OSError.
     """
-    # only who reads a file pays for the parser
+    # imported here, so that a run without such a file does not pay for it
     import tomli
 
     with path.open("rb") as file:

@@ -13,7 +13,7 @@ from typing import TextIO
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[TextIO]:
-    """A stream that replaces `path` when the block ends. If the block fails, `path` stays as it was.
+    """A stream that replaces `path` when the block ends. If the block fails, `path` stays as is.
 
     Anything but a regular file (`/dev/stdout`, a pipe) is written to directly. Raises OSError.
     """
@@ -28,7 +28,7 @@ def whole_file(path: Path) -> Iterator[TextIO]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        # as open() would have made it; mkstemp is for the owner alone
+        # the permissions that open() would give; mkstemp's are for the owner only
         mask = os.umask(0)
         os.umask(mask)
         fresh.chmod(0o666 & ~mask)

@@ -8,7 +8,9 @@ _adec() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" verb="" i
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
-        case "${COMP_WORDS[i]}" in bench|calibrate|inspect|run) verb="${COMP_WORDS[i]}"; break ;; esac
+        case "${COMP_WORDS[i]}" in bench|calibrate|inspect|run)
+            verb="${COMP_WORDS[i]}"; break ;;
+        esac
     done
     case "$verb $prev" in
         "bench --pair") COMPREPLY=($(compgen -W "$(_adec_profiles)" -- "$cur")); return ;;

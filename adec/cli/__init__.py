@@ -1,4 +1,4 @@
-"""What a person types. Nothing here, imported, pulls in torch, transformers or llama_cpp."""
+"""The command line. Importing it loads neither torch nor transformers nor llama_cpp."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def main() -> None:
 
 
 def invoke(arguments: Sequence[str]) -> object:
-    """Run what the arguments ask for, with defaults from files and the environment. Errors are raised, not shown."""
+    """Run a command, with defaults from files and the environment. Errors are raised, not shown."""
     import typer
 
     from adec.cli.app import app

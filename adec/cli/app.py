@@ -35,9 +35,9 @@ def adec(
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """The adaptive decoder for local language models: no more computation than the text deserves.
+    """Adaptive decoding for local language models: no more computation than the text deserves.
 
-    Start with:  adec run "Anna has 81 eggs. She collects 95 eggs. How many eggs are left with Anna?"
+    Start with:  adec run "Anna has 81 eggs. She collects 95 eggs. How many eggs has Anna?"
     """
 
 

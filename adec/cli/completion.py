@@ -3,7 +3,7 @@
     python -m adec.cli.completion bash|zsh|fish      # one script to stdout
     python -m adec.cli.completion --write completions
 
-The scripts are static: pressing Tab never starts Python. Profiles are listed by the shell from the user's own folder.
+The scripts are static: Tab never starts Python. The shell itself lists the user's profiles.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ USER_PROFILES = '"${ADEC_HOME:-${XDG_DATA_HOME:-$HOME/.local/share}/adec}"/profi
 
 @dataclass(frozen=True)
 class Option:
-    """What a shell must know of an option."""
+    """An option, as far as a shell must know it."""
 
     names: tuple[str, ...]
     help: str
     value: str
-    """What follows it: "" nothing, "files", "profiles", "any", or words divided by spaces."""
+    """Its value: "" for none, "files", "profiles", "any", or words with spaces between."""
     repeats: bool
 
 
@@ -101,7 +101,9 @@ def bash() -> str:
         '    local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" verb="" i',
         "    COMPREPLY=()",
         "    for ((i = 1; i < COMP_CWORD; i++)); do",
-        f'        case "${{COMP_WORDS[i]}}" in {"|".join(verbs.split())}) verb="${{COMP_WORDS[i]}}"; break ;; esac',
+        f'        case "${{COMP_WORDS[i]}}" in {"|".join(verbs.split())})',
+        '            verb="${COMP_WORDS[i]}"; break ;;',
+        "        esac",
         "    done",
         '    case "$verb $prev" in',
     ]
@@ -207,7 +209,8 @@ def fish() -> str:
     for command in tree:
         if command.name:
             lines.append(
-                f"complete -c adec -n __fish_use_subcommand -f -a {command.name} -d {_quoted(command.help)}"
+                f"complete -c adec -n __fish_use_subcommand -f -a {command.name} "
+                f"-d {_quoted(command.help)}"
             )
         where = (
             f"'__fish_seen_subcommand_from {command.name}'"

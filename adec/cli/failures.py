@@ -1,4 +1,4 @@
-"""The one place where an error becomes a line on stderr and an exit code."""
+"""The one place that turns an error into a line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from adec.errors import AdecError
 
 INTERRUPTED = 130
 LONGEST = 1000
-"""Characters of an error: what it quotes may be a whole file."""
+"""Longest error line: an error may quote a whole file."""
 
-# typer carries its own copy of click and exports only some of its errors; the base of them all has exit_code and
-# format_message
+# typer has its own copy of click and exports only some of its errors, but not their base class
 _Misuse: type[Exception] = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
 )
 
 
 class ReaderGone(Exception):
-    """Whoever read our stdout has closed it. No error: they have seen enough."""
+    """The reader of stdout has closed it, which is no error."""
 
 
 P = ParamSpec("P")
@@ -32,7 +31,7 @@ R = TypeVar("R")
 
 
 def command(function: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a command so that a closed pipe reaches `exit_code_of`: typer would make it an exit with 1."""
+    """Let a closed pipe reach `exit_code_of`; typer would turn it into exit code 1."""
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -45,9 +44,9 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def exit_code_of(run: Callable[[], object]) -> int:
-    """Run a command; report what it raises; return the exit code.
+    """Run a command, report what it raises, and return the exit code.
 
-    A reader that closed the pipe early is no error. ADEC_DEBUG=1 lets tracebacks through.
+    A pipe that its reader closed is no error. ADEC_DEBUG=1 lets tracebacks through.
     """
     if os.environ.get("ADEC_DEBUG") == "1":
         code = run()
@@ -78,17 +77,14 @@ def exit_code_of(run: Callable[[], object]) -> int:
         where = f": {error.filename}" if error.filename else ""
         report(f"{(error.strerror or str(error)).lower()}{where}")
         return 1
-    except (
-        Exception
-    ) as error:  # a bug of ours is still one line; the whole story is one variable away
-        report(
-            f"unexpected {type(error).__name__}: {error}. ADEC_DEBUG=1 shows where; please report it"
-        )
+    except Exception as error:  # a bug of adec, which also gets one line
+        what = f"unexpected {type(error).__name__}: {error}"
+        report(f"{what}. ADEC_DEBUG=1 shows where; please report it")
         return 1
 
 
 def report(message: str) -> None:
-    """One line on stderr; whatever the message quotes, no control character reaches the terminal."""
+    """Write one line to stderr, with control characters made visible."""
     from adec.display.sanitise import sanitise
 
     line = sanitise(" ".join(message.split()))
@@ -98,11 +94,11 @@ def report(message: str) -> None:
         sys.stderr.write(f"adec: {line}\n")
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):
-        pass  # nobody is left to tell
+        pass  # stderr is closed
 
 
 def leave(code: int) -> NoReturn:
-    """End the process with `code`, quietly when stdout's reader has gone."""
+    """End the process with `code`, and quietly if the reader of stdout has gone."""
     try:
         sys.stdout.flush()
     except (BrokenPipeError, ValueError, AttributeError):
@@ -115,7 +111,7 @@ def leave(code: int) -> NoReturn:
 
 
 def _discard_stdout() -> None:
-    """Point stdout at nothing, so that the interpreter's last flush cannot fail."""
+    """Redirect stdout to the null device, so that the interpreter's last flush cannot fail."""
     try:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())

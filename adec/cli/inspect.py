@@ -1,4 +1,4 @@
-"""`adec inspect`: look inside a trace, a profile, a model or a pair; show settings and the machine."""
+"""`adec inspect`: look inside traces, profiles, models and pairs; show settings and machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 traces = functools.partial(typer.Option, rich_help_panel="Traces")
 PIPE_COLUMNS = 100
-"""Characters of a trace's text in a row where there is no terminal."""
+"""Width of a trace's text in a pipe."""
 
 
 def inspect(
@@ -108,7 +108,7 @@ def inspect(
 def _check(
     thing: Thing, chosen: list[str], *, json: bool, speed: float | None, devices: bool
 ) -> None:
-    """Raise UsageError for flags that mean nothing here, or not together."""
+    """Raise UsageError for flags that do not apply, or not together."""
     from adec.inspection.recognise import Trace
 
     if chosen and not isinstance(thing, Trace):
@@ -211,7 +211,7 @@ def _events(trace: Trace) -> Iterator[Event]:
 
 
 class _Screen:
-    """Stdout as the flags and the terminal make it."""
+    """Stdout, with the width and colours that flags and terminal allow."""
 
     def __init__(self, wish: ColourWish) -> None:
         from adec.display.choose import colour_wanted, is_terminal
@@ -222,7 +222,7 @@ class _Screen:
         self.width = size_of(sys.stdout)[0] if self._terminal else None
 
     def print(self, report: Report, *, json: bool) -> None:
-        """A report, for people or for programs."""
+        """Write a report, for people or for programs."""
         if json:
             self.print_json(report.data)
             return
@@ -231,19 +231,19 @@ class _Screen:
         show(report.blocks, sys.stdout, colour=self._colour, width=self.width)
 
     def print_json(self, data: dict[str, Any]) -> None:
-        """One object."""
+        """Write one JSON object."""
         from adec.events.codec import dumps, plain_data
 
         self.write(dumps(plain_data(data)) + "\n")
 
     def show(self, block: Block) -> None:
-        """One block of a report."""
+        """Write one block of a report."""
         from adec.inspection.sheet import show
 
         show([block], sys.stdout, colour=self._colour, width=self.width)
 
     def rows(self) -> Rows:
-        """For the text of a trace. Signs are escape sequences too, so a pipe gets letters unless colour was asked for."""
+        """For the text of a trace. A pipe gets letters instead of escape sequences."""
         from adec.inspection.rows import Rows
 
         smart = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
@@ -251,7 +251,7 @@ class _Screen:
         return Rows(self.width or PIPE_COLUMNS, escapes=escapes, colour=self._colour)
 
     def write(self, text: str) -> None:
-        """Text that is safe already."""
+        """Write text that is sanitised already."""
         from adec.display.streams import write
 
         write(sys.stdout, text)

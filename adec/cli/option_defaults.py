@@ -1,4 +1,4 @@
-"""Defaults of options, as click takes them."""
+"""Hands the defaults from files and environment to click."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from adec.defaults import Setting
 
 MODELS = ("pair", "small", "large", "model")
-"""These exclude each other, so one of them on the command line puts aside all that are set elsewhere."""
+"""These exclude each other: one on the command line overrides all that are set elsewhere."""
 
 
 def default_map(
     known: Mapping[str, Setting], commands: Mapping[str, Any], arguments: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """What click takes as `default_map`: for each command the values of its own parameters, as one would type them."""
+    """click's `default_map`: by command, the values of its parameters as one would type them."""
     flags = {argument.partition("=")[0] for argument in arguments}
     if flags & {"-m", *(f"--{key}" for key in MODELS)}:
         known = {key: setting for key, setting in known.items() if key not in MODELS}
@@ -30,7 +30,7 @@ def default_map(
 
 
 def origin_of(known: Mapping[str, Setting], parameter: Any, arguments: Sequence[str]) -> str | None:
-    """Where the value of a parameter that click refused comes from; None for the command line."""
+    """The file or variable that set a value which click refused; None for the command line."""
     flags = {argument.partition("=")[0] for argument in arguments}
     if parameter is None or flags & set(parameter.opts):
         return None

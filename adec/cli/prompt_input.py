@@ -1,4 +1,4 @@
-"""Where the prompt comes from: the argument, a file, standard input, or a question on the terminal."""
+"""Reads the prompt: from the argument, a file, standard input, or a question on the terminal."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 from adec.errors import UsageError
 
 WAIT_SECONDS = 3.0
-"""How long a pipe may stay silent when there is a prompt already; ADEC_STDIN_TIMEOUT changes it."""
+"""How long to wait for a silent pipe beside a prompt; ADEC_STDIN_TIMEOUT overrides it."""
 
 PROMPT_BYTES = 64 * 1024 * 1024
 
 
 def read_prompt(argument: str | None, file: str | None) -> str:
-    """The prompt. Standard input, when it brings something, stands before the argument, with a blank line between.
+    """The prompt. Standard input comes before the argument, with a blank line between.
 
-    Raises UsageError when there is nothing to answer.
+    Raises UsageError if there is no prompt.
     """
     if file is not None and argument is not None and "-" in (file, argument):
         raise UsageError("standard input was asked for twice", hint="give - once")
@@ -38,7 +38,7 @@ def read_prompt(argument: str | None, file: str | None) -> str:
         parts = [_ask()]
     else:
         parts = [_decode(sys.stdin.buffer.read(PROMPT_BYTES + 1))]
-    # a file and a here-document end in a newline that nobody means as part of the question
+    # the newline at the end of a file or here-document is not part of the question
     text = "\n\n".join(part.rstrip("\r\n") for part in parts if part and part.strip())
     if not text:
         raise UsageError("there is no prompt", hint='for example: adec run "What is 81 + 95?"')
@@ -66,9 +66,10 @@ def _ask() -> str:
 
 
 def _waiting_input() -> str | None:
-    """What standard input holds beside a prompt argument, without waiting for a pipe that nobody writes to.
+    """Standard input beside a prompt argument.
 
-    A file is read; a terminal and the null device are not; a pipe or socket has some seconds for its first byte.
+    A file is read, a terminal or the null device is not. A pipe or socket gets some seconds for its
+    first byte, because its writer may never write or close it.
     """
     try:
         descriptor = sys.stdin.fileno()

@@ -1,4 +1,4 @@
-"""`adec run`: a prompt in, an answer out, and who wrote which token."""
+"""`adec run`: answers a prompt and shows which model wrote each token."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _verifier(
 
 
 def _show_answer(session: Session, question: Question, display: Display) -> int:
-    """Show every event; the exit code. A trace that cannot be written does not take the answer away."""
+    """Show every event; return the exit code. A trace that fails does not end the answer."""
     trouble: TraceError | None = None
     finish = None
     with Interrupts() as interrupts:
@@ -167,7 +167,7 @@ def _show_answer(session: Session, question: Question, display: Display) -> int:
 
 
 def _show_failure(display: Display, error: AdecError | KeyboardInterrupt) -> None:
-    """Close traces and JSON outputs with the failure; whatever goes wrong here, the error itself counts."""
+    """End traces and JSON with the failure. Errors in doing so must not hide it."""
     if isinstance(error, AdecError):
         failure = Failure(str(error), error.exit_code)
     else:

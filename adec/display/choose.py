@@ -1,4 +1,4 @@
-"""Which displays a run gets, decided once from flags, streams and environment."""
+"""Chooses the displays of a run, once, from flags, streams and environment."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def choose_display(
 ) -> Display:
     """The displays of one run, as one. Raises UsageError for flags that exclude each other.
 
-    JSON if asked for; else live if stdout is a terminal that can show it; else plain text. While
-    stdout is redirected and stderr is a terminal, a status line. Closing lines on stderr unless
-    both are redirected. `--quiet` leaves stderr empty. The trace comes first: it has an event even
-    if the reader of stdout has gone.
+    - stdout: JSON if asked for, else live on a terminal that can show it, else plain text;
+    - stderr: a status line if only stdout is redirected, and closing lines unless both are;
+      nothing with `--quiet`;
+    - the trace comes first, so that it has an event even if the reader of stdout has gone.
     """
     stdout, stderr = stdout or sys.stdout, stderr or sys.stderr
     environment = os.environ if environment is None else environment
@@ -75,7 +75,7 @@ def choose_display(
 
 
 def colour_wanted(wish: ColourWish, stream: TextIO, environment: Mapping[str, str]) -> bool:
-    """Whether `stream` gets colours: the flag, then NO_COLOR, then FORCE_COLOR, then a terminal."""
+    """Whether `stream` gets colours, by the flag, NO_COLOR, FORCE_COLOR, or else a terminal."""
     if wish != "auto":
         return wish == "always"
     if environment.get("NO_COLOR"):
@@ -86,7 +86,7 @@ def colour_wanted(wish: ColourWish, stream: TextIO, environment: Mapping[str, st
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether a person looks at this stream; a closed one is none."""
+    """Whether a stream is a terminal; a closed one is not."""
     try:
         return stream.isatty()
     except ValueError:

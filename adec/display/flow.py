@@ -1,11 +1,9 @@
-"""Text that is only ever appended to a terminal, and what must be known of its cursor for that.
+"""Appends text to a terminal without ever leaving the cursor in the last column.
 
-After a character in the last column a terminal's cursor rests in a state between two rows that is
-lost when the cursor is moved to draw a panel below. So the character that would fill a row is held
-back until the next ones come. Where that column lies is not always certain: terminals disagree on
-some emoji, and after a resize some rewrap their rows and others do not. All columns where the
-cursor may be are followed, until the next newline makes it certain again; holding back a character
-too many costs nothing.
+There a cursor is between two rows, and that state is lost when it moves to draw a panel below. So
+a character that would fill a row is held back until more text comes. The cursor's column is not
+always known: terminals disagree on some emoji, and only some rewrap rows on a resize. So all
+possible columns are tracked until the next newline, and one that may be the last holds text back.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ _TAB = 8
 
 
 class Flow:
-    """Takes runs of text in, gives back what may be written now."""
+    """Takes in runs of text and returns what may be written now."""
 
     def __init__(self, width: int) -> None:
         self.width = width
@@ -38,10 +36,10 @@ class Flow:
         # Newlines at the end wait as well: the answer is to end in exactly one.
         self._newlines = 0
         self.empty = True
-        """Nothing was taken in so far but newlines."""
+        """Whether only newlines have come so far."""
 
     def resize(self, width: int) -> None:
-        """The terminal has another width now."""
+        """Note the terminal's new width."""
         # what is held back was never written: the cursor stands before it
         stays = {min(column, width - 1) for column in self._rest_columns}
         self.width = width
@@ -52,7 +50,7 @@ class Flow:
                 self._columns = self._after(self._columns, _widths(character))
 
     def take(self, runs: Iterable[Run]) -> list[Run]:
-        """Take text in; what is to be written, in order, tabs as spaces."""
+        """Take in text and return what to write, with tabs as spaces."""
         out: list[Run] = []
         for mark, text in runs:
             if self._is_easy(text):
@@ -74,7 +72,7 @@ class Flow:
         return _joined(out)
 
     def finish(self) -> list[Run]:
-        """What was held back, and the newline that ends the text if there is any."""
+        """What was held back, and a newline if there was any text."""
         if self.empty:
             return []
         out = [*self._held, (Mark(""), "\n")]
@@ -82,7 +80,7 @@ class Flow:
         return out
 
     def _is_easy(self, text: str) -> bool:
-        """Whether a run is narrow and surely stays within its row."""
+        """Whether a run is ASCII and certainly fits in its row."""
         if self._held or self._newlines or len(self._columns) > 1 or not text.isascii():
             return False
         (column,) = self._columns
@@ -109,7 +107,7 @@ class Flow:
             self._rest(out)
 
     def _rest(self, out: list[Run]) -> None:
-        """The cursor may rest here: nothing need be held back."""
+        """The cursor is clear of the last column: release what was held back."""
         out += self._held
         self._held.clear()
         self._rest_columns, self._rest_line = self._columns, len(self._line)
@@ -123,7 +121,7 @@ class Flow:
 
 
 def _widths(character: str) -> tuple[int, ...]:
-    """The cells that a character may take."""
+    """The possible widths of a character in cells."""
     code = ord(character)
     if 0x1F3FB <= code <= 0x1F3FF:  # skin tones join the emoji before them, or do not
         return (0, 2)
@@ -133,7 +131,7 @@ def _widths(character: str) -> tuple[int, ...]:
 
 
 def _rewrapped(widths: bytearray, columns: int) -> int:
-    """The column after characters of these widths, wrapped anew."""
+    """The column after characters of these widths, rewrapped."""
     column = 0
     for width in widths:
         column = column + width if column + width <= columns else width

@@ -1,4 +1,4 @@
-"""The panel under the live text: what the rule looks at, who writes, how fast, what it saves."""
+"""The panel under the live text: the signal, who writes, how fast, and what it saves."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from adec.events.tally import Tally
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _HALF = len(_BLOCKS) // 2
 _FULL_HEIGHT = 12
-"""Rows of a terminal that has room for the panel with its frame."""
+"""Terminals with this many rows get the panel with its frame."""
 _LONGEST = 400
 _RECENT = 24
-"""Steps over which it is said whether drafting pays just now."""
+"""Latest steps, from which the panel says whether drafting pays now."""
 ABOVE = "bold yellow"
 """The style of a column above its threshold."""
 
 Point = tuple[float, float | None]
-"""A signal and its threshold, if there is one."""
+"""A signal in nats, and its threshold if it has one."""
 
 
 class PanelState:
@@ -57,12 +57,12 @@ class PanelState:
         """Tokens and milliseconds of the latest steps."""
         self.pause: Pause | None = None
         self.best: Attempt | None = None
-        """The best of whole answers so far."""
+        """The best whole answer so far."""
         self._has_signal = False
         self._reader = ""
 
     def add(self, step: Step, seconds: float) -> None:
-        """Take in a step that was shown `seconds` after the start."""
+        """Take in a step, `seconds` after the start of the run."""
         self.tally.add(step, seconds)
         self.marks.update(map(mark_of, step.tokens))
         if step.reason:
@@ -91,7 +91,7 @@ class PanelState:
             self.points.extend((t.entropy, None) for t in step.tokens if t.entropy is not None)
 
     def rows(self, console: Console, width: int, height: int) -> list[str]:
-        """The rows to draw, with their escape sequences; a small terminal gets few."""
+        """The rows to draw, with escape sequences. Small terminals get fewer."""
         if height < 2:
             return []
         console.width = width
@@ -194,7 +194,7 @@ class PanelState:
         return bar.append("█" * solid, LARGE.colour)
 
     def _draft_rows(self, width: int) -> list[Text]:
-        """The round's tree, and where the time goes."""
+        """The tree of the last round, and where the time goes."""
         head = "drafted "
         tree = Text(head, no_wrap=True)
         if self.tree is not None:
@@ -211,7 +211,7 @@ class PanelState:
         return [tree, _crop(_fit([self._pays(), *parts], width), width)]
 
     def _pays(self) -> str:
-        """What drafting brings just now."""
+        """Whether drafting pays now."""
         plain = self.tally.plain_ms_per_token
         ms = sum(ms for _, ms in self._recent)
         if plain is None or ms <= 0:
@@ -220,7 +220,7 @@ class PanelState:
         return f"{'pays' if ratio >= 1 else 'does not pay'} now: {times_plain(ratio)}"
 
     def _last_row(self, width: int) -> Text:
-        """What was last decided: the candidates of a pause, the winner first; else a change of hands."""
+        """The last decision: a pause's candidates, winner first, or a change of hands."""
         pause = self.pause
         if pause is None:
             what = "last answer" if self.tally.attempts else self._about
@@ -254,8 +254,8 @@ def _attempt_words(attempt: Attempt) -> str:
 
 
 def sparkline(points: Sequence[Point], width: int) -> Text:
-    """The last points as columns. Half height is the threshold: a column above it is taller, and
-    in another colour."""
+    """The last points as columns. Half height is the threshold; above it, columns are taller
+    and in another colour."""
     shown = list(points)[-width:]
     finite = [value for value, _ in shown if math.isfinite(value)]
     top = max(finite, default=1.0)
@@ -267,7 +267,8 @@ def sparkline(points: Sequence[Point], width: int) -> Text:
 
 
 def block(value: float, threshold: float | None, top: float) -> str:
-    """A column for one value: up to half height below its threshold, taller above it; without one, full at `top`."""
+    """A column: up to half height below its threshold and taller above. Without a threshold it is
+    full at `top`."""
     if math.isnan(value):
         return " "
     if threshold is None or not math.isfinite(threshold):
@@ -286,7 +287,7 @@ def _level(value: float, low: float, high: float, levels: int) -> int:
 
 
 def _fit(parts: list[str], width: int) -> str:
-    """As many of the parts as there is room for, the first always."""
+    """As many parts as fit, and always the first."""
     line = parts[0]
     for part in parts[1:]:
         if len(line) + len(SEPARATOR) + len(part) > width:

@@ -1,13 +1,11 @@
-"""What the live display writes to the terminal, frame by frame: text, and a panel under it.
+"""The frames of the live display: text, and a panel under it.
 
-Text is appended and never drawn again, so the terminal itself wraps it, scrolls it into its
-scrollback, rewraps it on a resize and copies it as it was. Between two frames the cursor rests at
-the end of the text; the panel below it is erased and drawn anew in every frame. Thus nothing
-depends on how many rows the terminal thinks something takes: a resize, a rewrap or an emoji of
-another width can spoil the panel until the next frame, and the text never.
+Text is appended and never redrawn, so the terminal itself wraps, scrolls and copies it. The cursor
+stays at the end of the text; each frame erases the panel below and draws it again. Nothing depends
+on how many rows the terminal takes for something: a resize or an odd emoji can spoil the panel
+until the next frame, but never the text.
 
-`rich.live.Live` is not used because it redraws by counting rows, and cuts what is taller than the
-screen. Rich draws the panel.
+`rich.live.Live` does not serve: it redraws by counting rows, and cuts text taller than the screen.
 """
 
 from __future__ import annotations
@@ -25,9 +23,9 @@ from adec.display.sanitise import sanitise
 from adec.events.records import Start, Step
 
 PANEL_SECONDS = 0.25
-"""Figures change at 4 Hz: they could not be read faster."""
+"""Figures change at 4 Hz; faster, they could not be read."""
 PATIENCE_SECONDS = 0.3
-"""A prompt that is read sooner than that shows no progress."""
+"""Time after which the reading of a prompt shows its progress."""
 
 _HIDE, _SHOW = "\x1b[?25l", "\x1b[?25h"
 _NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
@@ -38,9 +36,9 @@ Size = tuple[int, int]
 
 
 class Picture:
-    """Takes events in (`start`, `add`), gives back what to write (`frame`, `finish`).
+    """Takes in events (`start`, `add`) and returns what to write (`frame`, `finish`).
 
-    `start` and `add` may be called from another thread than the rest.
+    `start` and `add` may run in another thread than the rest.
     """
 
     def __init__(
@@ -60,7 +58,7 @@ class Picture:
         self._size = size
         self._flow = Flow(size[0])
         self._notes = threading.Lock()
-        """Guards what `start` and `add` write: the next four."""
+        """Guards the next four, which `start` and `add` write."""
         self._runs: list[Run] = []
         self._state: PanelState | None = None
         self._changed = False
@@ -86,11 +84,11 @@ class Picture:
                 self._state.add(step, self._clock() - self._begun)
 
     def refresh(self) -> None:
-        """Draw the panel anew in the next frame, whatever stands on the screen."""
+        """Redraw the panel in the next frame, whatever is on the screen."""
         self._changed, self._panel_at = True, 0.0
 
     def frame(self, size: Size) -> str:
-        """What to write now, on a terminal of this size; often nothing."""
+        """What to write now, on a terminal of this size. Often nothing."""
         resized = size != self._size
         if resized:
             self._size = size
@@ -105,7 +103,7 @@ class Picture:
         return _HIDE + self.erase() + text + self._panel() + _SHOW
 
     def erase(self) -> str:
-        """Takes the panel away."""
+        """What erases the panel."""
         drawn, self._panel_drawn = self._panel_drawn, False
         return _ERASE_BELOW if drawn else ""
 
@@ -133,8 +131,8 @@ class Picture:
         if not self._rows:
             return ""
         self._panel_drawn = True
-        # Room is made by moving down, which scrolls where it must and keeps the column; only then
-        # is the place remembered. Unwrapped, a row that a resize made too long takes no second one.
+        # Moving down makes room: it scrolls if it must and keeps the column. Only then is the
+        # place saved. Without wrapping, a row that a resize made too long stays one row.
         down = "\x1bD" * len(self._rows)
         rows = "".join(f"\x1b[E{row}" for row in self._rows)
         return f"{down}\x1b[{len(self._rows)}A\x1b7{_NO_WRAP}{rows}\x1b[0m{_WRAP}\x1b8"

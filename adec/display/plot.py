@@ -1,6 +1,6 @@
 """Quality against speed or time: one plot, drawn with characters or as SVG.
 
-Every chart of this kind in adec (`bench`, its page, `calibrate`, `inspect` of a profile) is a `Plot`.
+`bench`, its page, `calibrate` and `inspect` all draw their chart with `Plot`.
 """
 
 from __future__ import annotations
@@ -143,7 +143,8 @@ class Plot:
                 parts.append(f'<path d="{bar}" stroke="{colour}"/>')
             about = _escaped(point.about or point.label)
             parts.append(
-                f'<circle cx="{x:g}" cy="{y:g}" r="5" fill="{colour}"><title>{about}</title></circle>'
+                f'<circle cx="{x:g}" cy="{y:g}" r="5" fill="{colour}">'
+                f"<title>{about}</title></circle>"
             )
             # a label near the right edge goes to the left of its point
             left = x > _LEFT + 0.75 * (right - _LEFT)

@@ -1,4 +1,4 @@
-"""One line on stderr while the text goes elsewhere; erased at the end."""
+"""A status line on stderr while the text goes elsewhere, erased at the end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EVERY_SECONDS = 0.2
 
 
 class StatusLine(Quiet):
-    """Progress of the prompt, then tokens and their speed."""
+    """Shows the progress of the prompt, then tokens and speed."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.perf_counter) -> None:
         self._stream = stream
@@ -58,7 +58,7 @@ class StatusLine(Quiet):
             whole = f" of {self._start.prompt_tokens}" if self._start else ""
             parts = [f"reading the prompt: {read}{whole}"]
         line = SEPARATOR.join([one_line(tally.strategy), *parts])
-        # all of it is narrow text; a line that wraps could not be erased
+        # every character is one cell wide; a line that wraps could not be erased
         return line[: max(1, self._columns() - 1)]
 
     def _columns(self) -> int:

@@ -1,4 +1,4 @@
-"""The closing lines of a run in words, for stderr: what ran, what it promised, what it cost."""
+"""The closing lines of a run on stderr: what ran, what it promised, what it cost."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _FINISH = {
 
 
 MOST_SOURCES = 8
-"""Sources without a model that are named."""
+"""Other sources than the two models that are named."""
 
 
 def summary_lines(summary: Mapping[str, Any]) -> list[str]:
-    """One to three lines from a summary as `Tally.summary` gives it or a trace holds it.
+    """One to three lines from a summary of `Tally.summary` or of a trace.
 
-    A trace may lack fields or hold nonsense; what cannot be used is left out.
+    A trace may lack fields or hold nonsense; such fields are left out.
     """
     tokens = _integer(summary, "tokens")
     name = one_line(str(summary.get("strategy", "?")))

@@ -1,4 +1,4 @@
-"""A trace as a picture of the live display."""
+"""A trace as an SVG picture of the live display."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from adec.events.records import Event, Start, Step
 WIDTH = 92
 """Columns of the picture."""
 MOST_CHARACTERS = 200_000
-"""Of the text: a picture of more is nothing that a person looks at."""
+"""Longest text that is drawn."""
 
 
 def svg_of(events: Iterable[Event], *, title: str = "adec run") -> str:
-    """The answer with its sources marked and the panel as it last stood, as SVG text.
+    """The answer with its sources marked, and the last panel, as SVG.
 
-    Raises TraceError when the events do not begin with a start, or when the text is too long for a picture.
+    Raises TraceError if the events do not begin with a start or the text is too long.
     """
     console = Console(
         record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor"

@@ -16,7 +16,7 @@ except ImportError:  # pragma: no cover - not a Unix
 
 
 def size_of(stream: TextIO) -> tuple[int, int]:
-    """Columns and rows; 80 by 24 where a terminal does not say."""
+    """Columns and rows; 80 by 24 if the terminal does not say."""
     try:
         size = os.get_terminal_size(stream.fileno())
     except (OSError, ValueError):
@@ -25,14 +25,14 @@ def size_of(stream: TextIO) -> tuple[int, int]:
 
 
 class Echo:
-    """Keys typed during a run stay out of the picture; they are kept for whoever reads next."""
+    """Switches the terminal's echo off, so that typing does not spoil the display."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._before: list[Any] | None = None
 
     def off(self) -> None:
-        """Stop the terminal's echo, unless we run in the background: who tries there is stopped."""
+        """Stop the echo, except in the background, where trying would stop the process."""
         if termios is None:
             return
         try:
@@ -48,7 +48,7 @@ class Echo:
             return
 
     def restore(self) -> None:
-        """As it was before `off`."""
+        """Undo `off`."""
         before, self._before = self._before, None
         if before is not None:
             with suppress(termios.error, ValueError, OSError):
@@ -57,7 +57,7 @@ class Echo:
 
 @contextmanager
 def on_suspend(ask: Callable[[], None]) -> Iterator[None]:
-    """Call `ask` on Ctrl-Z instead of stopping at once, where signals may be handled."""
+    """Call `ask` on Ctrl-Z instead of stopping, if this thread may handle signals."""
     stop = getattr(signal, "SIGTSTP", None)
     if (
         stop is None

@@ -1,4 +1,4 @@
-"""A token tree on one row: `the (cat│dog sat)` is "the" with two continuations, "cat" and "dog sat"."""
+"""A token tree on one row: `the (cat│dog sat)` is "the" followed by "cat" or by "dog sat"."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ _UNKNOWN = "·"
 
 
 def tree_line(tree: TreeRecord, width: int) -> Text:
-    """The drafts of a round, those that stand in the mark of confirmed tokens; cut off with an ellipsis at `width`
-    cells. A trace may hold anything: parents that do not come before their node hang at the root."""
+    """The drafts of a round, at most `width` cells; accepted ones are marked as confirmed.
+
+    A trace may hold anything, so nodes whose parent does not come before them hang at the root.
+    """
     row = Text(no_wrap=True)
     for part, style in _parts(tree):
         if row.cell_len + cell_len(part) > width - 1:
@@ -31,7 +33,7 @@ def _parts(tree: TreeRecord) -> list[tuple[str, str]]:
         children[parent if 0 <= parent < node else -1].append(node)
     accepted = set(tree.accepted)
     parts: list[tuple[str, str]] = []
-    # what is still to be written, the next on top: a node, or a piece of structure
+    # a stack of nodes and pieces of structure to write
     todo: list[int | str] = []
 
     def under(node: int) -> None:

@@ -1,4 +1,4 @@
-"""What displays say in the same words: guarantees, shares, time saved or lost."""
+"""Guarantees, shares, times and sizes in the words that every output uses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SEPARATOR = " · "
 
 
 def promise(guarantee: str) -> str:
-    """A guarantee's name with its promise."""
+    """A guarantee's name and promise."""
     try:
         return f"{guarantee}: {Guarantee(guarantee).promise}"
     except ValueError:
@@ -86,7 +86,7 @@ def _scaled(count: int, units: tuple[str, ...], gap: str) -> str:
 
 
 def value_text(value: object, longest: int = 200) -> str:
-    """A value of a setting or a TOML key as one would write it there, cut short where it is long."""
+    """The value of a setting or a TOML key as one would write it, cut short if long."""
     if value is None:
         return "none"
     if isinstance(value, float):

@@ -1,8 +1,8 @@
 """A trace as one HTML page that fetches nothing and in which no text can become markup or script.
 
-Three fences: text in the markup is escaped. The data are JSON with `<`, `>` and `&` escaped, so that
-nothing in them ends their block, and the script inserts them as text only. The page's policy allows
-one script and one style, named by their hashes, and no address.
+Three fences: text in the markup is escaped. The data are JSON with `<`, `>` and `&` escaped, so
+that nothing in them ends their block, and the script inserts them as text only. The page's policy
+allows one script and one style, named by their hashes, and no address.
 """
 
 from __future__ import annotations
