@@ -11,19 +11,19 @@ import base64
 import hashlib
 import math
 from collections.abc import Iterable
-from html import escape
 from importlib.resources import files
 from typing import Any
+
+from markupsafe import Markup
 
 from adec.display.marks import LEGEND, OTHERS, legend_name, mark_of
 from adec.display.sanitise import one_line, sanitise
 from adec.display.wording import count, many
 from adec.errors import TraceError
 from adec.events.codec import dumps, plain_data
-from adec.events.records import Event, Pause, Start, Step, TreeRecord
+from adec.events.records import Event, Pause, Step, TreeRecord
 from adec.inspection.drafts import check_tree
 from adec.inspection.pauses import pause_data
-from adec.inspection.sheet import Block, Lines, Table
 from adec.inspection.survey import Survey
 from adec.inspection.trace_report import foot, head
 
@@ -116,6 +116,8 @@ class Page:
     @property
     def html(self) -> str:
         """The page."""
+        from jinja2 import Environment, StrictUndefined
+
         folder = files("adec.inspection") / "page"
         style = (folder / "page.css").read_text(encoding="utf-8")
         script = (folder / "page.js").read_text(encoding="utf-8")
@@ -129,21 +131,19 @@ class Page:
             "tokens": self._tokens,
         }
         start = self._survey.start
-        filled = {
-            "policy": f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}",
-            "title": escape(_title(start)),
-            "style": style,
-            "head": "\n".join(map(markup, head(start))) if start is not None else "",
-            "notices": "\n".join(f'<p class="notice">{_safe(n)}</p>' for n in self._notices()),
-            "figures": "\n".join(map(markup, foot(self._survey))),
-            "data": block_of(data),
-            "script": script,
-        }
-        page = (folder / "page.html").read_text(encoding="utf-8")
-        # one pass, so that braces in what is filled in mean nothing
-        parts = page.split("{")
-        return parts[0] + "".join(
-            filled[name] + rest for name, _, rest in (part.partition("}") for part in parts[1:])
+        environment = Environment(
+            autoescape=True, undefined=StrictUndefined, trim_blocks=True, finalize=_visible
+        )
+        source = (folder / "page.html.jinja").read_text(encoding="utf-8")
+        return environment.from_string(source).render(
+            policy=f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}",
+            title="adec trace" if start is None else f"adec trace: {start.strategy[:60]}",
+            style=Markup(style),
+            head=[] if start is None else list(head(start)),
+            notices=self._notices(),
+            figures=list(foot(self._survey)),
+            data=Markup(block_of(data)),
+            script=Markup(script),
         )
 
     def _notices(self) -> list[str]:
@@ -166,25 +166,9 @@ def block_of(data: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def markup(block: Block) -> str:
-    """A block of a report as HTML."""
-    title = f"<h2>{_safe(block.title)}</h2>\n" if block.title else ""
-    if isinstance(block, Lines):
-        return title + "\n".join(f"<p>{_safe(line)}</p>" for line in block.lines)
-    if isinstance(block, Table):
-        marks = [' class="number"' if i in block.numbers else "" for i in range(len(block.header))]
-        top = "".join(
-            f"<th{mark}>{_safe(name)}</th>" for name, mark in zip(block.header, marks, strict=True)
-        )
-        rows = [
-            "".join(f"<td{mark}>{_safe(cell)}</td>" for cell, mark in zip(row, marks, strict=True))
-            for row in block.rows
-        ]
-        rows.insert(0, top)
-    else:
-        rows = [f"<th>{_safe(name)}</th><td>{_safe(value)}</td>" for name, value in block.rows]
-    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
-    return f"{title}<table>\n{body}\n</table>"
+def _visible(value: Any) -> Any:
+    """Text on one line, with control characters made visible; markup as it is."""
+    return one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _pause(pause: Pause) -> dict[str, Any]:
@@ -194,14 +178,6 @@ def _pause(pause: Pause) -> dict[str, Any]:
         candidate["probability"] = _rounded(candidate["probability"])
         candidate["score"] = _rounded(candidate["score"])
     return data
-
-
-def _safe(text: str) -> str:
-    return escape(one_line(text))
-
-
-def _title(start: Start | None) -> str:
-    return "adec trace" if start is None else one_line(f"adec trace: {start.strategy[:60]}")
 
 
 def _hash(content: str) -> str:
