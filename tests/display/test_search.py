@@ -1,4 +1,4 @@
-"""Pauses and rounds as a person sees them: the panel, the marks, the closing lines; hostile text in all of them."""
+"""Pauses and rounds in the panel, the marks and the closing lines, with hostile text in all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real headless Chromium, spoken to over a pair of pipes: enough of its DevTools protocol to point at things."""
+"""A headless Chromium, driven through pipes by as much of its DevTools protocol as we need."""
 
 from __future__ import annotations
 
@@ -76,7 +76,8 @@ class Browser:
     def move_to(self, selector: str, click: bool = False) -> None:
         """Bring an element into sight, move the mouse to its middle, and click if asked."""
         box = self.value(
-            f"(() => {{ const e = document.querySelector({selector!r}); e.scrollIntoView({{block: 'center'}});"
+            f"(() => {{ const e = document.querySelector({selector!r});"
+            " e.scrollIntoView({block: 'center'});"
             " const b = e.getClientRects()[0]; return [b.x + b.width / 2, b.y + b.height / 2]; })()"
         )
         where = {"x": box[0], "y": box[1]}

@@ -1,10 +1,10 @@
-"""The page of a long run in a real browser: how large it is, how long it takes to open and to answer a hover.
+"""The page of a long run in a browser: its size, and the time to open it and to answer a hover.
 
     python -m tests.inspection.long_page --tokens 4000
 
-Runs of two tables, with trees and without, of strategies that record most. A hover counts from the mouse's event to the frame
-in which the token's figures stand. Prints a line a strategy; exits 1 when a page is larger than 5 MB or a hover takes longer
-than 100 ms.
+Runs strategies that record most on two tables, with trees and without. A hover counts from the
+mouse's event to the frame that shows the token's figures. Prints a line for each strategy and exits
+with 1 if a page is larger than 5 MB or a hover takes longer than 100 ms.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def run_of(strategy: str, tokens: int) -> list[Event]:
 
 
 def endless(known: Law) -> Law:
-    """The same law without its last token, which ends an answer; it looks two tokens back, and remembers."""
+    """The same law without its last token, which ends an answer; it remembers two tokens."""
 
     @lru_cache(None)
     def row(prefix: tuple[int, ...]) -> tuple[float, ...]:
@@ -132,9 +132,11 @@ def main() -> int:
             own = sorted(chromium.value(ALONE))
             count = chromium.value("document.querySelectorAll('#text span').length")
             print(
-                f"{name}: {count} tokens, trace {size / 1e6:.2f} MB, page {path.stat().st_size / 1e6:.2f} MB, opens in {took:.2f} s, "
-                f"hover median {hovers[len(hovers) // 2]:.1f} ms, slowest {hovers[-1]:.1f} ms of {len(hovers)}; "
-                f"script and layout of it median {own[len(own) // 2]:.2f} ms, slowest {own[-1]:.1f} ms"
+                f"{name}: {count} tokens, trace {size / 1e6:.2f} MB, "
+                f"page {path.stat().st_size / 1e6:.2f} MB, opens in {took:.2f} s, "
+                f"hover median {hovers[len(hovers) // 2]:.1f} ms, "
+                f"slowest {hovers[-1]:.1f} ms of {len(hovers)}; script and layout of it "
+                f"median {own[len(own) // 2]:.2f} ms, slowest {own[-1]:.1f} ms"
             )
             good &= path.stat().st_size < BYTES and hovers[-1] < HOVER_MS
     return 0 if good else 1

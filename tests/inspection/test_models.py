@@ -35,7 +35,7 @@ def test_a_models_figures_add_up(tiny_pair: Pair, capsys: Any) -> None:
 
 
 def test_the_cache_is_what_llama_cpp_reserves(tmp_path: Path) -> None:
-    """The formula against the engine's own context: its bytes of state, filled, hold the cache and little more."""
+    """The formula against the engine: its state, filled, holds the cache and little more."""
     import ctypes
 
     from adec.engines.base import OpenOptions

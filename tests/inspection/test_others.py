@@ -76,7 +76,8 @@ def test_settings_have_their_origins(home: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_the_machine_is_told_without_a_backend() -> None:
     code = (
-        "import sys; from adec.cli.app import app; app(['inspect', 'env', '--json'], standalone_mode=False);"
+        "import sys; from adec.cli.app import app;"
+        "app(['inspect', 'env', '--json'], standalone_mode=False);"
         "print([m for m in ('torch', 'transformers', 'llama_cpp') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

@@ -1,4 +1,4 @@
-"""The page of a trace: what it holds, that nothing in a trace can become markup, and in a real browser what it does."""
+"""The page of a trace: its content, its fences against markup, and its behaviour in a browser."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from tests.events.test_codec import plain, step
 from tests.inspection.browser import browser, executable
 from tests.inspection.traces import look, visible, write_trace
 
-EVIL = "</script><script>window.evil = 1</script><img src=x onerror='window.evil = 2'><!--\x1b[2J\u202e&lt;"
+EVIL = (
+    "</script><script>window.evil = 1</script><img src=x onerror='window.evil = 2'>"
+    "<!--\x1b[2J\u202e&lt;"
+)
 TREE = TreeRecord((1, 2, 3, 4), (-1, 0, 0, 1), (0.9, 0.5, 0.3, None), (0, 2), ("a", "b", "c", EVIL))
 
 
@@ -154,7 +157,7 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(executable() is None, reason="no browser on this machine")
 def test_in_a_real_browser(tmp_path: Path) -> None:
-    """Hover, keys, folding; and of all the attacks none runs, asks for anything, or shows as markup."""
+    """Hover, keys and folding work; no attack runs, loads anything, or shows as markup."""
     page = Page()
     page.read(evil_events())
     path = tmp_path / "page.html"

@@ -1,4 +1,4 @@
-"""Reports on paper of any width: a table that would be folded to slivers becomes a paragraph a row."""
+"""Reports of any width: a table that would fold to slivers becomes a paragraph for each row."""
 
 from __future__ import annotations
 
@@ -14,8 +14,15 @@ words = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1,
 cells = st.lists(words, min_size=1, max_size=6).map(" ".join)
 
 
-@given(st.integers(1, 6).flatmap(lambda n: st.tuples(st.lists(words, min_size=n, max_size=n),
-       st.lists(st.lists(cells, min_size=n, max_size=n), min_size=1, max_size=4))), st.integers(30, 200))  # fmt: skip
+tables = st.integers(1, 6).flatmap(
+    lambda n: st.tuples(
+        st.lists(words, min_size=n, max_size=n),
+        st.lists(st.lists(cells, min_size=n, max_size=n), min_size=1, max_size=4),
+    )
+)
+
+
+@given(tables, st.integers(30, 200))
 def test_every_cell_is_there_at_every_width(
     table: tuple[list[str], list[list[str]]], width: int
 ) -> None:

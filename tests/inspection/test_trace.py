@@ -54,7 +54,7 @@ def test_the_text_is_whole_and_its_sources_stand_under_it(tmp_path: Path) -> Non
     st.integers(1, 40),
 )
 def test_rows_lose_nothing(tokens: list[tuple[str, float | None]], width: int) -> None:
-    """Text put together from its rows is the text, newlines apart; no row is wider than asked for."""
+    """The rows together are the text without its newlines, and no row is too wide."""
     from rich.cells import cell_len
 
     from adec.display.sanitise import sanitise
