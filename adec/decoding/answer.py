@@ -23,6 +23,7 @@ class AnswerState:
         self.sequence = list(prompt.ids)
         """Prompt and answer."""
         self.limits = limits
+        self._end = limits.end
         self._start = len(prompt.ids)
         self._last = min(self._start + limits.max_tokens, context)
 
@@ -34,9 +35,8 @@ class AnswerState:
     @property
     def done(self) -> bool:
         """Whether the answer is full or has ended in an end token."""
-        sequence = self.sequence
-        ended = len(sequence) > self._start and sequence[-1] in self.limits.end
-        return ended or len(sequence) >= self._last
+        size = len(self.sequence)
+        return size >= self._last or (size > self._start and self.sequence[-1] in self._end)
 
     def unread(self, engine: Engine) -> list[int]:
         """Committed tokens that the engine has not read yet."""

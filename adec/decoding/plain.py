@@ -8,10 +8,9 @@ from typing import Literal
 
 from adec.decoding.answer import AnswerState, read_prompt
 from adec.decoding.settings import setting
-from adec.decoding.strategy import Aids, Limits, Prompt
+from adec.decoding.strategy import Aids, Limits, Prompt, engine_for
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
-from adec.errors import UsageError
 from adec.events.records import Guarantee, Role, Step
 
 
@@ -43,10 +42,12 @@ class Plain:
         answer = AnswerState(prompt, limits, engine.context)
         scores = yield from read_prompt(engine, model, prompt.ids, limits)
         meter = limits.meter()
-        while not answer.done:
+        if answer.done:
+            return
+        while True:
             token = limits.sampler.pick(scores, 0, len(answer.sequence))
             record = answer.describe(scores, 0, token, model)
-            answer.commit([record])
+            answer.sequence.append(token)
             yield meter.step("write", (record,))
             if answer.done:
                 return
@@ -56,8 +57,5 @@ class Plain:
 
 def build(engines: Engines, settings: PlainSettings, aids: Aids) -> Plain:
     """Plain decoding on one model. Raises UsageError if it is the small one and there is none."""
-    if settings.model not in engines:
-        raise UsageError(
-            f"plain.model={settings.model} needs a pair", hint="give --small and --large, or --pair"
-        )
-    return Plain(engines[settings.model], settings.model)
+    model = settings.model
+    return Plain(engine_for(engines, model, f"plain.model={model}"), model)

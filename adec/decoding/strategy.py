@@ -8,6 +8,9 @@ from typing import Protocol
 
 from adec.decoding.meter import Meter
 from adec.decoding.pair.clock.cost_curve import CostCurve
+from adec.engines.base import Engine
+from adec.engines.pair import Engines
+from adec.errors import UsageError
 from adec.events.records import Guarantee, Role, Step
 from adec.judging.verifiers import Rating
 from adec.sampling import Sampler
@@ -65,6 +68,14 @@ class Aids:
     """Forward times measured on this machine, by role. A strategy measures others that it needs."""
     exchange: Callable[[], Exchange | None] = lambda: None
     """The words around the question under way; None if there are none."""
+
+
+def engine_for(engines: Engines, role: Role, setting: str) -> Engine:
+    """The engine that a setting asks for. Raises UsageError if the run has no such model."""
+    if role not in engines:
+        hint = "give --small and --large, or --pair"
+        raise UsageError(f"{setting} needs a pair", hint=hint)
+    return engines[role]
 
 
 class Strategy(Protocol):

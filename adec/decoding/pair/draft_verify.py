@@ -16,7 +16,7 @@ A round without a proposal is a plain step. Ten recipes are made of this loop: e
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from adec.decoding.answer import AnswerState, read_prompt
 from adec.decoding.meter import Meter
@@ -34,7 +34,7 @@ NODES = 256
 """Nodes of a tree at most: well within what every backend takes in one batch."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Turn:
     """What a proposal is made for."""
 
@@ -52,7 +52,8 @@ class Turn:
 
     def as_chain(self) -> Turn:
         """The same without branches."""
-        return replace(self, room=replace(self.room, leaves=1))
+        room = Room(self.room.nodes, 1, self.room.depth)
+        return Turn(self.sequence, room, self.unread, self.meter)
 
 
 class DraftChooser:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Literal
 
@@ -27,7 +27,6 @@ from adec.decoding.pair.drafters.draws import (
     Law,
     SeededChance,
     Weights,
-    at_temperature,
     law_of,
 )
 from adec.decoding.pair.drafters.growth import Growth
@@ -175,6 +174,10 @@ class SampledTree(SmallModel):
 
     def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
         self._pending = None
+        sampler, temperature = limits.sampler, self._temperature
+        self._sampler = (
+            sampler if temperature is None else replace(sampler, temperature=temperature)
+        )
         yield from super().start(prompt, limits)
 
     def grow(self, draft: Drafting) -> Grown:
@@ -214,7 +217,7 @@ class SampledTree(SmallModel):
         if scores is None:
             return None
         draft.rows[node] = scores, 0
-        return law_of(scores.row(0), at_temperature(self.limits.sampler, self._temperature))
+        return law_of(scores.row(0), self._sampler)
 
     def _laws(self, draft: Drafting, tree: TokenTree, layer: Sequence[int]) -> list[Law] | None:
         """The laws of a layer; the pending tree grows, so that nothing is read twice."""
@@ -234,11 +237,10 @@ class SampledTree(SmallModel):
         )
         self.record_time(draft, len(whole) - known)
         self._pending, self._stem, self._path = whole, len(stem), []
-        sampler = at_temperature(self.limits.sampler, self._temperature)
         laws = []
         for node in layer:
             draft.rows[node] = scores, node - layer[0]
-            laws.append(law_of(scores.row(node - layer[0]), sampler))
+            laws.append(law_of(scores.row(node - layer[0]), self._sampler))
         return laws
 
 

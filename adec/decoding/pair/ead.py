@@ -166,9 +166,8 @@ class EadLoop:
     def _write(self, scores: Scores, source: str) -> Token:
         answer = self._answer
         token = answer.limits.sampler.pick(scores, 0, len(answer.sequence))
-        record = answer.describe(scores, 0, token, source)
-        answer.commit([record])
-        return record
+        answer.sequence.append(token)
+        return answer.describe(scores, 0, token, source)
 
 
 class VerifiedEadLoop(EadLoop):

@@ -23,10 +23,9 @@ from typing import Literal
 from adec.decoding.answer import AnswerState, read_prompt
 from adec.decoding.search.looking import Branch, RowAt, log_of, look_ahead
 from adec.decoding.settings import setting
-from adec.decoding.strategy import Aids, Limits, Prompt
+from adec.decoding.strategy import Aids, Limits, Prompt, engine_for
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
-from adec.errors import UsageError
 from adec.events.records import Candidate, Guarantee, How, Pause, Role, Signal, Step
 from adec.signals import Scores
 from adec.tree import TokenTree
@@ -65,11 +64,8 @@ class AdaDec:
 
     def __init__(self, engines: Engines, settings: AdaDecSettings, aids: Aids) -> None:
         """Raises UsageError when a setting asks for a small model that is not there."""
-        if "small" not in engines and (settings.split or settings.model == "small"):
-            asked = "split" if settings.split else "model=small"
-            raise UsageError(
-                f"adadec.{asked} needs a pair", hint="give --small and --large, or --pair"
-            )
+        if settings.split or settings.model == "small":
+            engine_for(engines, "small", f"adadec.{'split' if settings.split else 'model=small'}")
         self._engines = engines
         self._settings = settings
 
@@ -143,7 +139,7 @@ class _Answer:
         answer = self._answer
         token = self._limits.sampler.pick(*at, len(answer.sequence))
         record = answer.describe(*at, token, self._role)
-        answer.commit([record])
+        answer.sequence.append(token)
         self._at = None
         signal = Signal(entropy, self._settings.threshold)
         return self._meter.step("write", (record,), signal=signal)

@@ -27,10 +27,10 @@ from typing import Literal
 from adec.decoding.answer import AnswerState, read_prompt
 from adec.decoding.search.looking import log_of
 from adec.decoding.settings import setting
-from adec.decoding.strategy import Aids, Exchange, Limits, Prompt
+from adec.decoding.strategy import Aids, Exchange, Limits, Prompt, engine_for
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
-from adec.errors import AdecError, UsageError
+from adec.errors import AdecError
 from adec.events.records import Attempt, Forward, Guarantee, Role, Step, Token
 from adec.judging.verifiers import Rating
 from adec.sampling import Sampler
@@ -69,11 +69,7 @@ class Iad:
 
     def __init__(self, engines: Engines, settings: IadSettings, aids: Aids) -> None:
         """Raises UsageError when the small model shall write and there is none."""
-        if settings.model not in engines:
-            raise UsageError(
-                f"iad.model={settings.model} needs a pair",
-                hint="give --small and --large, or --pair",
-            )
+        engine_for(engines, settings.model, f"iad.model={settings.model}")
         self._engines = engines
         self._settings = settings
         self._aids = aids
@@ -198,7 +194,7 @@ class _Contest:
         while not answer.done:
             token = limits.sampler.pick(scores, 0, len(answer.sequence))
             tokens.append(answer.describe(scores, 0, token, self._role))
-            answer.commit(tokens[-1:])
+            answer.sequence.append(token)
             if judges:
                 log += log_of(scores.probability(0, token))
             if answer.done or limits.interrupted():

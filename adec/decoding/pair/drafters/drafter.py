@@ -45,7 +45,7 @@ class Proposal:
         return replace(self, tree=part, sources=self.sources[:nodes], chances=self.chances[:nodes])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Accepted:
     """What stands of a proposal: a path of the tree, and the large model's token after it."""
 
@@ -58,7 +58,7 @@ class Accepted:
     draft."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """A round, for those who learn from it."""
 

@@ -6,7 +6,7 @@ through every outcome with exact fractions (`tests/decoding/enumeration.py`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -63,11 +63,6 @@ def law_of(row: Row, sampler: Sampler) -> Law:
     weights = np.exp((logits - logits[0]) / sampler.temperature)
     order = np.argsort(ids)
     return Law(ids[order], (weights / weights.sum())[order])
-
-
-def at_temperature(sampler: Sampler, temperature: float | None) -> Sampler:
-    """`sampler` for the draft side: the same warpers, another temperature unless None."""
-    return sampler if temperature is None else replace(sampler, temperature=temperature)
 
 
 class Chance(Protocol):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from adec.decoding.pair.clock.acceptance_rate import Rates
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Room:
     """Hard bounds of a proposal, from the context, the answer's limit and the engine."""
 

@@ -66,7 +66,7 @@ class StopRule(ABC):
         """Learn from what became of a draft."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Drafting:
     """One proposal in the making."""
 
