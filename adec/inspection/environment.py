@@ -20,6 +20,7 @@ from adec.decoding.registry import METHODS
 from adec.defaults import KEYS, Setting
 from adec.defaults import settings as defaults_of
 from adec.display.wording import many, size, value_text
+from adec.engines.opening import devices
 from adec.errors import AdecError
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
 from adec.machine import load_average, memory, processor, usable_cores
@@ -32,6 +33,14 @@ BACKENDS = {
     "torch (Hugging Face folders)": ("torch", "torch"),
 }
 PACKAGES = ("transformers", "tokenizers", "safetensors", "numpy", "rich", "typer", "gguf")
+VARIABLES = {
+    "ADEC_HOME": "moves everything that adec keeps for you into one folder",
+    "ADEC_DEBUG": "1 lets tracebacks through",
+    "ADEC_STDIN_TIMEOUT": "seconds to wait for a silent pipe beside a prompt (3 when not set)",
+    "NO_COLOR": "anything: no colours",
+    "FORCE_COLOR": "anything: colours, also in a pipe",
+}
+"""The environment variables that adec reads, beside ADEC_ and an option."""
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 
 
@@ -55,7 +64,7 @@ def inspect_environment(*, deep: bool = False) -> Report:
         "packages": {name: _version(name) for name in PACKAGES},
         "variables": {name: os.environ.get(name) for name in _THREAD_VARIABLES},
         "gpu_tools": [tool for tool in ("nvidia-smi", "rocm-smi") if shutil.which(tool)],
-        "devices": _devices() if deep else None,
+        "devices": devices() if deep else None,
     }
     return Report(data, _blocks(data))
 
@@ -73,13 +82,6 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _devices() -> list[str]:
-    """Devices as the backends list them."""
-    from adec.engines.opening import devices
-
-    return devices()
 
 
 def _blocks(data: dict[str, Any]) -> list[Block]:
@@ -122,16 +124,6 @@ def _blocks(data: dict[str, Any]) -> list[Block]:
     return blocks
 
 
-VARIABLES = {
-    "ADEC_HOME": "moves everything that adec keeps for you into one folder",
-    "ADEC_DEBUG": "1 lets tracebacks through",
-    "ADEC_STDIN_TIMEOUT": "seconds to wait for a silent pipe beside a prompt (3 when not set)",
-    "NO_COLOR": "anything: no colours",
-    "FORCE_COLOR": "anything: colours, also in a pipe",
-}
-"""The environment variables that adec reads, beside ADEC_ and an option."""
-
-
 def inspect_config(pair: str = "practice", environment: Mapping[str, str] | None = None) -> Report:
     """Settings as `adec run --pair PAIR` would use them.
 
@@ -171,24 +163,20 @@ def inspect_config(pair: str = "practice", environment: Mapping[str, str] | None
 
 
 def _settings(name: str, profile: Profile, given: Setting | None) -> list[dict[str, Any]]:
-    method = METHODS[name]
-    fitted: Mapping[str, Any] = profile.settings.get(name, {})
-    choice = profile.choice
-    if choice is not None and choice.exact == name != choice.within_budget:
-        fitted = choice.exact_settings or fitted
-    origins = dict.fromkeys(fitted, f"profile {profile.name}")
+    """The settings of one strategy, each with its origin, default and meaning."""
+    method, choice = METHODS[name], profile.choice
+    origins: dict[str, str] = {}
     error = None
     try:
-        assigned: Mapping[str, Any] = {}
-        if given is not None:
-            assigned = setting_values.parse_assignments(given.value).get(name, {})
-            origins |= dict.fromkeys(assigned, given.origin)
-        chosen = setting_values.build(
-            method.settings,
-            name,
-            (f"profile {profile.name}", fitted),
-            ("" if given is None else given.origin, assigned),
-        )
+        assigned = {} if given is None else setting_values.parse_assignments(given.value)
+        own: Mapping[str, Any] = assigned.get(name, {})
+        fitted: Mapping[str, Any] = profile.settings_of(name, own)
+        if choice is not None and choice.exact == name != choice.within_budget:
+            fitted = choice.exact_settings or fitted
+        layers = [(f"profile {profile.name}", fitted), ("" if given is None else given.origin, own)]
+        for origin, values in layers:
+            origins |= dict.fromkeys(values, origin)
+        chosen = setting_values.build(method.settings, name, *layers)
     except AdecError as trouble:
         chosen, error = method.settings(), str(trouble)
     return [
@@ -213,16 +201,10 @@ def _config_blocks(data: dict[str, Any]) -> list[Block]:
         ("measured costs", data["cost_folder"]),
         ("kept answers", data["history_folder"]),
     ]
-    settings = [
-        (
-            row["name"],
-            value_text(row["value"]),
-            row["origin"],
-            value_text(row["default"]),
-            row["meaning"],
-        )
-        for row in data["settings"]
-    ]
+    settings = []
+    for row in data["settings"]:
+        value, default = value_text(row["value"]), value_text(row["default"])
+        settings.append((row["name"], value, row["origin"], default, row["meaning"]))
     options = [
         (row["name"], value_text(row["value"]), row["origin"])
         for row in data["options"]
@@ -241,9 +223,5 @@ def _config_blocks(data: dict[str, Any]) -> list[Block]:
         for row in data["variables"]
     ]
     blocks.append(Table("Environment", ("variable", "value", "meaning"), variables))
-    blocks.append(
-        Lines(
-            "", ["a flag beats ADEC_*, that ./adec.toml, that your config.toml, that the profile"]
-        )
-    )
-    return blocks
+    order = "a flag beats ADEC_*, that ./adec.toml, that your config.toml, that the profile"
+    return [*blocks, Lines("", [order])]

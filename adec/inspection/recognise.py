@@ -21,10 +21,10 @@ _SNIFFED = 64
 """Bytes at the start of a file that are read to recognise it."""
 _BLANK = b" \t\r\n"
 _BENCH = {
-    b'{"type": "bench"': "the same adec bench command, with --samples, goes on from it",
-    b'{\n "schema": 1,\n "about"': "read it with a program, or run the bench with --html",
+    b'{"type":"bench"': "the same adec bench command, with --samples, goes on from it",
+    b'{"schema":1,"about"': "read it with a program, or run the bench with --html",
 }
-"""How files that `adec bench` writes begin, and what to do with them."""
+"""How files of `adec bench` begin, apart from whitespace, and what to do with them."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _file(name: str, path: Path) -> Thing:
     if start.startswith(b"GGUF"):
         return Model(name)
     for beginning, hint in _BENCH.items():
-        if start.startswith(beginning):
+        if b"".join(start.split()).startswith(beginning):
             raise UsageError(f"{name} was written by adec bench: there is no run in it", hint=hint)
     ending = path.suffix.lower()
     if ending == ".toml":

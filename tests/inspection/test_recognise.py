@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -79,3 +80,20 @@ def test_everything_else_is_one_clear_line(
         recognise(names, **options)
     assert said.lower() in str(caught.value).lower()
     assert isinstance(caught.value, UsageError) and caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"type": "bench", "schema": 1}, "with --samples, goes on"),
+        ({"schema": 1, "about": {}}, "--html"),
+    ],
+)
+def test_files_of_a_bench_are_named_as_such(
+    folder: Path, data: dict[str, object], said: str, indent: int | None
+) -> None:
+    (folder / "bench.json").write_text(json.dumps(data, indent=indent))
+    with pytest.raises(UsageError, match=r"written by adec bench") as caught:
+        recognise(("bench.json",))
+    assert said in str(caught.value)
