@@ -21,9 +21,8 @@ from dataclasses import dataclass
 from adec.decoding.answer import AnswerState, read_prompt
 from adec.decoding.meter import Meter
 from adec.decoding.pair.accept import Verifier, tree_record
-from adec.decoding.pair.clock.acceptance_rate import Rates
-from adec.decoding.pair.drafters.drafter import Accepted, Drafter, Outcome, Proposal, empty
-from adec.decoding.pair.drafters.growth import Growth, Room
+from adec.decoding.pair.drafters.drafter import Accepted, Outcome, Proposal, empty
+from adec.decoding.pair.drafters.growth import Room
 from adec.decoding.strategy import Limits, Prompt
 from adec.engines.base import Engine
 from adec.events.records import Guarantee, How, Kind, Purpose, Signal, Step, Token
@@ -94,30 +93,6 @@ class DraftChooser:
 
     def account(self, step: Step) -> None:
         """Learn from what a round took."""
-
-
-class FixedDraft(DraftChooser):
-    """One drafter, always, and a number of nodes that no clock decides: as in most papers."""
-
-    def __init__(self, drafter: Drafter, nodes: int, *, chain: bool = False) -> None:
-        """`nodes`: at most. `chain`: no branches, even if the verifier could judge them."""
-        self.drafter = drafter
-        self._nodes = nodes
-        self._chain = chain
-        self._rates = Rates()  # stays empty: a node's value is then the drafter's own probability
-
-    def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
-        yield from self.drafter.start(prompt, limits)
-
-    def propose(self, turn: Turn) -> Proposal:
-        if not turn.has_room:
-            return empty()
-        room = turn.as_chain().room if self._chain else turn.room
-        growth = Growth(self._nodes, room, self._rates)
-        return self.drafter.propose(turn.sequence, growth, turn.meter)
-
-    def learn(self, outcome: Outcome) -> None:
-        self.drafter.learn(outcome)
 
 
 class DraftVerify:

@@ -33,15 +33,6 @@ from adec.engines.pair import Engines
 from adec.events.records import Step
 
 
-@dataclass(frozen=True, slots=True)
-class SmartSpecSettings:
-    """`--set smartspec.NAME=VALUE`."""
-
-    longest: int = setting(8, "longest draft considered", least=1, most=64)
-    window: int = setting(10, "rounds in the running mean of acceptance", least=1, most=10_000)
-    start: float = setting(0.7, "acceptance assumed at first", least=0, most=1)
-
-
 class GoodputChooser(DraftChooser):
     """Chooses the draft length k anew each round."""
 
@@ -116,6 +107,15 @@ class GoodputChooser(DraftChooser):
         for forward in step.forwards:
             if forward.model == "large" and forward.purpose not in ("prompt", "rewind"):
                 self.times.record(forward.tokens, forward.ms)
+
+
+@dataclass(frozen=True, slots=True)
+class SmartSpecSettings:
+    """`--set smartspec.NAME=VALUE`."""
+
+    longest: int = setting(8, "longest draft considered", least=1, most=64)
+    window: int = setting(10, "rounds in the running mean of acceptance", least=1, most=10_000)
+    start: float = setting(0.7, "acceptance assumed at first", least=0, most=1)
 
 
 def build(engines: Engines, settings: SmartSpecSettings, aids: Aids) -> DraftVerify:

@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from adec.decoding.pair.accept import FollowTarget, Verifier
+from adec.decoding.pair.clock.acceptance_rate import Rates
 from adec.decoding.pair.clock.chooser import ClockChooser
 from adec.decoding.pair.clock.round_costs import RoundCosts
-from adec.decoding.pair.draft_verify import DraftChooser, DraftVerify, FixedDraft
-from adec.decoding.pair.drafters.drafter import Drafter
-from adec.decoding.strategy import Aids
+from adec.decoding.pair.draft_verify import DraftChooser, DraftVerify, Turn
+from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal, empty
+from adec.decoding.pair.drafters.growth import Growth
+from adec.decoding.strategy import Aids, Limits
 from adec.engines.pair import Engines
+from adec.events.records import Step
+
+
+class FixedDraft(DraftChooser):
+    """One drafter, always, and a number of nodes that no clock decides: as in most papers."""
+
+    def __init__(self, drafter: Drafter, nodes: int, *, chain: bool = False) -> None:
+        """`nodes`: at most. `chain`: no branches, even if the verifier could judge them."""
+        self.drafter = drafter
+        self._nodes = nodes
+        self._chain = chain
+        self._rates = Rates()  # stays empty: a node's value is then the drafter's own probability
+
+    def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
+        yield from self.drafter.start(prompt, limits)
+
+    def propose(self, turn: Turn) -> Proposal:
+        if not turn.has_room:
+            return empty()
+        room = turn.as_chain().room if self._chain else turn.room
+        growth = Growth(self._nodes, room, self._rates)
+        return self.drafter.propose(turn.sequence, growth, turn.meter)
+
+    def learn(self, outcome: Outcome) -> None:
+        self.drafter.learn(outcome)
 
 
 def one_drafter(
