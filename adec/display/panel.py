@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
@@ -23,23 +22,17 @@ from adec.display.marks import (
     mark_of_source,
 )
 from adec.display.sanitise import one_line
+from adec.display.sparkline import Column, sparkline
 from adec.display.tree_line import tree_line
 from adec.display.wording import SEPARATOR, count, percent, promise, saved, times_plain
 from adec.events.records import Attempt, Pause, Start, Step, TreeRecord
 from adec.events.tally import Tally
 
-_BLOCKS = "▁▂▃▄▅▆▇█"
-_HALF = len(_BLOCKS) // 2
 _FULL_HEIGHT = 12
 """Terminals with this many rows get the panel with its frame."""
 _LONGEST = 400
 _RECENT = 24
 """Latest steps, from which the panel says whether drafting pays now."""
-ABOVE = "bold yellow"
-"""The style of a column above its threshold."""
-
-Point = tuple[float, float | None]
-"""A signal in nats, and its threshold if it has one."""
 
 
 class PanelState:
@@ -48,7 +41,7 @@ class PanelState:
     def __init__(self, start: Start) -> None:
         self.start = start
         self.tally = Tally(start.strategy, start.guarantee, plain_ms=start.plain_ms_per_token)
-        self.points: deque[Point] = deque(maxlen=_LONGEST)
+        self.points: deque[Column] = deque(maxlen=_LONGEST)
         self.marks: set[Mark] = {SMALL, LARGE} if "small" in start.models else {LARGE}
         self.reason: str | None = None
         self._about = "last hand-over"
@@ -251,39 +244,6 @@ class PanelState:
 def _attempt_words(attempt: Attempt) -> str:
     score = "not scored" if attempt.score is None else f"score {attempt.score:.4g}"
     return f"round {attempt.round}, {score}: “{attempt.text}”"
-
-
-def sparkline(points: Sequence[Point], width: int) -> Text:
-    """The last points as columns. Half height is the threshold; above it, columns are taller
-    and in another colour."""
-    shown = list(points)[-width:]
-    finite = [value for value, _ in shown if math.isfinite(value)]
-    top = max(finite, default=1.0)
-    line = Text(" " * (width - len(shown)), no_wrap=True)
-    for value, threshold in shown:
-        above = threshold is not None and value > threshold
-        line.append(block(value, threshold, top), style=ABOVE if above else "")
-    return line
-
-
-def block(value: float, threshold: float | None, top: float) -> str:
-    """A column: up to half height below its threshold and taller above. Without a threshold it is
-    full at `top`."""
-    if math.isnan(value):
-        return " "
-    if threshold is None or not math.isfinite(threshold):
-        return _BLOCKS[_level(value, 0.0, top, len(_BLOCKS) if threshold is None else _HALF)]
-    if value > threshold:
-        return _BLOCKS[_HALF + _level(value, threshold, top, _HALF)]
-    return _BLOCKS[_level(value, 0.0, threshold, _HALF)]
-
-
-def _level(value: float, low: float, high: float, levels: int) -> int:
-    if high <= low or value <= low:
-        return levels - 1 if value == math.inf else 0
-    share = (value - low) / (high - low)
-    # a trace may hold numbers whose difference is no number
-    return min(levels - 1, int(levels * share)) if share < 1 else levels - 1
 
 
 def _fit(parts: list[str], width: int) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from rich.cells import get_character_cell_size
 
 from adec.display.marks import LEGEND, Mark, mark_of
-from adec.display.panel import ABOVE, block
 from adec.display.sanitise import sanitise
+from adec.display.sparkline import ABOVE, block
 from adec.events.records import Step, Token
 
 LETTERS = dict(zip(LEGEND, "safLcbhopqr", strict=True))
