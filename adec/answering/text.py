@@ -11,7 +11,8 @@ from __future__ import annotations
 import codecs
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from adec.engines.vocabulary import Vocabulary
 from adec.errors import UsageError

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from random import Random
+from typing import Any
 
-from adec.errors import TraceError, UsageError
+from adec.errors import UsageError
+from adec.events.hostile_json import JsonReader
 
 LEAST = 8
 """Prompts that a calibration needs: four to fit on, four to prove on. A proof mostly needs a hundred."""
@@ -24,6 +26,7 @@ FILE_BYTES = 64 * 1024 * 1024
 PROMPT_CHARACTERS = 1_000_000
 
 _MARK = "answer:"
+_JSON = JsonReader[Any](Any)
 
 
 @dataclass(frozen=True)
@@ -138,13 +141,11 @@ def _read(path: Path) -> str:
 
 
 def _from_json(path: Path, number: int, line: str, answers: bool) -> Prompt:
-    from adec.events.json_fields import loads
-
     where = f"{path}, line {number}"
     try:
-        data = loads(line.encode("utf-8", "replace"))
-    except TraceError as error:
-        raise UsageError(f"{where} is not JSON: {error.message}") from None
+        data = _JSON.read(line.encode("utf-8", "replace"))
+    except ValueError as error:
+        raise UsageError(f"{where} is not JSON: {error}") from None
     if not isinstance(data, dict) or "prompt" not in data:
         raise UsageError(f'{where} has no "prompt"', hint='each line is {"prompt": "…"}')
     text, answer = data["prompt"], data.get("answer")

@@ -232,9 +232,9 @@ class _Screen:
 
     def print_json(self, data: dict[str, Any]) -> None:
         """Write one JSON object."""
-        from adec.events.codec import dumps, plain_data
+        from adec.events.hostile_json import dumps, to_plain
 
-        self.write(dumps(plain_data(data)) + "\n")
+        self.write(dumps(to_plain(data)) + "\n")
 
     def show(self, block: Block) -> None:
         """Write one block of a report."""

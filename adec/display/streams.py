@@ -6,7 +6,8 @@ from typing import Any, TextIO
 
 from adec.display import Quiet
 from adec.display.sanitise import sanitise
-from adec.events.codec import dumps, encode_line, to_json
+from adec.events.codec import encode_line, to_json
+from adec.events.hostile_json import dumps
 from adec.events.records import End, Event, Failure, Start, Step
 
 

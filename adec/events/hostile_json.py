@@ -1,42 +1,33 @@
 """JSON from anybody, decoded into types within bounds; and JSON that may go to a terminal.
 
-A type's own checks are msgspec's: annotate its fields with `Count`, `Integer` and `Number`, and
-every error names the place of what is wrong (`$.tokens[0].id`). All errors are ValueErrors, whose
-text is short and printable whatever the input was. Bound the size of what you read yourself.
+A type's own checks are msgspec's: annotate its counts with `Count` or `Integer`, and every error
+names the place of what is wrong (`$.tokens[0].id`). All errors are ValueErrors, whose text is
+short and printable whatever the input was. Bound the size of what you read yourself.
+
+Floats that JSON has no digits for are the strings "inf", "-inf" and "nan" where a float belongs.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import operator
 import re
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
 MAX_DEPTH = 32
 """Levels of lists and objects, counted from the outermost."""
+_WORDS = ("inf", "-inf", "nan")
+
+_ANY = msgspec.json.Decoder()
 
 T = TypeVar("T")
 
 Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-
-
-class _Word(Enum):
-    """Stands in a decoded record for a float that JSON has no digits for, until `read` is done."""
-
-    INFINITY = "inf"
-    MINUS_INFINITY = "-inf"
-    NAN = "nan"
-
-
-if TYPE_CHECKING:
-    Number = float
-else:
-    Number = float | _Word
-    """A float; in JSON perhaps the string "inf", "-inf" or "nan"."""
 
 
 class JsonReader(Generic[T]):
@@ -45,45 +36,51 @@ class JsonReader(Generic[T]):
     def __init__(self, kind: Any) -> None:
         self._kind = kind
         self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind)
+        self._lax: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind, strict=False)
 
     def read(self, data: bytes) -> T:
         """One value. Unknown keys are skipped; raises ValueError on anything that does not fit."""
         try:
             try:
                 value = self._decoder.decode(data)
-            except ValueError:
-                # msgspec refuses half a surrogate pair, which a file name may hold
-                if b"\\ud" not in data.lower():
-                    raise
-                value = self._decode_surrogates(data)
+            except ValueError as error:
+                value = self._read_slowly(data, error)
             if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
                 _check_depth(value, MAX_DEPTH)
         except RecursionError:
             raise ValueError("nested too deeply") from None
         except ValueError as error:
             raise ValueError(_reason(error)) from None
-        # the letters of a word may hide in escapes such as \u0069
-        if b'inf"' in data or b'nan"' in data or b"\\u00" in data:
-            value = _with_floats(value)
         return value
 
-    def _decode_surrogates(self, data: bytes) -> T:
-        plain = json.loads(data.decode(), parse_float=_finite, parse_constant=_no_constant)
-        found: T = msgspec.convert(plain, self._kind)
-        return found
+    def _read_slowly(self, data: bytes, first: ValueError) -> T:
+        """What msgspec refuses: floats as words, and half a surrogate pair (in a file name, say)."""
+        halves = b"\\ud" in data.lower()
+        try:
+            if halves:
+                plain = json.loads(data.decode(), parse_float=_finite, parse_constant=_no_constant)
+                value: T = msgspec.convert(plain, self._kind, strict=False)
+            else:
+                plain, value = _ANY.decode(data), self._lax.decode(data)
+        except ValueError as second:
+            raise (second if halves else first) from None
+        # lax, "inf" is a float; but "1" is an integer, too
+        if not _is_strict(value, plain):
+            raise first
+        return value
 
 
 def encode(record: Any, nulls: int = 0) -> str:
     """One line of ASCII, without a newline, that `JsonReader` reads back.
 
     `nulls` is how often None is written for this record. msgspec writes a float that JSON lacks as
-    null, too; so with more nulls than that, the record is taken apart and written again in full.
+    null, too; so with more nulls than that, words are put in place of such floats.
     """
     try:
         data = msgspec.json.encode(record, enc_hook=_plain)
+        if data.count(b"null") != nulls:
+            data = msgspec.json.encode(_with_words(record), enc_hook=_plain)
     except UnicodeEncodeError:
-        return dumps(to_plain(record))
-    if data.count(b"null") != nulls:
         return dumps(to_plain(record))
     text = msgspec.json.format(data, indent=0).decode()
     return text if text.isascii() and "\x7f" not in text else _UNSAFE.sub(_escape, text)
@@ -125,17 +122,51 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def _with_floats(value: Any) -> Any:
-    """The same with floats in place of the words for them."""
-    if isinstance(value, _Word):
-        return float(value.value)
-    if isinstance(value, tuple | list):
-        return type(value)(map(_with_floats, value))
-    if not isinstance(value, msgspec.Struct):
+# Most of a record is this, so it is passed over first.
+_SCALARS = frozenset((str, int, bool, float, type(None)))
+
+
+def _with_words(value: Any) -> Any:
+    """The same data with words for the floats that JSON lacks."""
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else str(float(value))
+    if isinstance(value, dict):
+        return {key: _with_words(item) for key, item in value.items()}
+    is_struct = isinstance(value, msgspec.Struct)
+    if not is_struct and not isinstance(value, tuple | list | set | frozenset):
         return value
-    old = {name: getattr(value, name) for name in value.__struct_fields__}
-    new = {name: _with_floats(item) for name, item in old.items()}
-    return msgspec.structs.replace(value, **new)
+    old = msgspec.structs.astuple(value) if is_struct else value
+    new = [
+        item
+        if type(item) in _SCALARS and (type(item) is not float or math.isfinite(item))
+        else _with_words(item)
+        for item in old
+    ]
+    if all(map(operator.is_, old, new)):
+        return value
+    if not is_struct:
+        return new
+    changed = zip(value.__struct_fields__, old, new, strict=True)
+    return msgspec.structs.replace(value, **{name: b for name, a, b in changed if b is not a})
+
+
+def _is_strict(value: Any, plain: Any) -> bool:
+    """Whether nothing but words for floats was converted from one type to another."""
+    kind = type(value)
+    if kind is type(plain) and kind in _SCALARS:
+        return True
+    if isinstance(value, msgspec.Struct):
+        for name, key in zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True):
+            if key in plain and not _is_strict(getattr(value, name), plain[key]):
+                return False
+        return True
+    if isinstance(value, dict):
+        return all(_is_strict(item, plain[key]) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_strict, value, plain))
+    if isinstance(value, float):
+        return type(plain) is int or plain in _WORDS
+    return isinstance(value, Enum)
 
 
 def _check_depth(value: Any, left: int) -> None:

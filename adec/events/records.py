@@ -1,11 +1,12 @@
-"""What happens in a run, as data: a start, steps, an end. Their JSON form is the trace and `--jsonl`.
+"""What happens in a run, as data: a start, steps, an end. Their JSON is the trace and `--jsonl`.
 
-One event is one JSON object on one line, `"type"` first. The start line carries `"schema": 1`. Keys are only ever
-added; a reader skips keys that it does not know. Times are milliseconds or seconds as their names say, entropies are
-nats. Fields at their default are left out of a line; numbers that JSON lacks are the strings "inf", "-inf", "nan".
+One event is one JSON object on one line, `"type"` first. The start line carries `"schema": 1`.
+Keys are only ever added, and a reader skips keys that it does not know. Times are milliseconds or
+seconds, as their names say; entropies are in nats. Fields that hold their default are left out,
+and floats that JSON has no digits for are the strings "inf", "-inf" and "nan".
 
     {"type": "start", "schema": 1, "adec": "0.1.0", "strategy": "ead", …}
-    {"type": "step", "kind": "draft", "tokens": [{"id": 17, "source": "small", "text": " the", …}], …}
+    {"type": "step", "kind": "draft", "tokens": [{"id": 17, "source": "small", …}], …}
     {"type": "end", "summary": {"strategy": "ead", "tokens": 64, "large_tokens": 9, …}}
 
 A run that fails ends in `{"type": "error", "message": …, "exit_code": …}` instead.
@@ -13,28 +14,43 @@ A run that fails ends in `{"type": "error", "message": …, "exit_code": …}` i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal
 
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from adec.events.hostile_json import Count, Integer
+
 SCHEMA = 1
 
-Kind = Literal["prompt", "draft", "wake", "write", "pause", "attempt"]
-"""prompt: a chunk of the prompt was read. draft: the small model wrote, and is trusted. wake: the large model read what it had
-missed, judged what was drafted, and wrote. write: the model at work wrote on. pause: the model at work was unsure, and several
-candidates were looked into before one was written. attempt: a whole answer was written and scored; only the best one is committed."""
-
 Role = str
-"""What a model is for in a run: "large", "small", "draft", "expert:2", …"""
+"""What a model does in this run: "small", "large"; further families add their own."""
+
+Kind = Literal["prompt", "draft", "wake", "write", "pause", "attempt"]
+"""What a step did.
+
+- prompt: read a chunk of the prompt.
+- draft: the small model wrote, and is trusted.
+- wake: the large model read what it had missed, judged the drafts, and wrote.
+- write: the model at work wrote on.
+- pause: the model at work was unsure, and several candidates were compared before one was written.
+- attempt: a whole answer was written and scored; only the best one is committed.
+"""
 
 Purpose = Literal["prompt", "draft", "verify", "catch_up", "write", "look_ahead", "rewind"]
 """What a forward was for. rewind: a model that cannot just cut its cache read again what stays; this
 counts as time alone, with 0 tokens."""
 
 How = Literal["written", "accepted", "corrected", "bonus", "chosen"]
-"""written: by the model at work. accepted: drafted by `source`, confirmed by the large model. corrected: by the large
-model in place of a draft. bonus: by the large model after a draft that it confirmed whole. chosen: at a pause, in place of the
-likeliest token, for what follows it."""
+"""How a token came to stand.
+
+- written: by the model at work.
+- accepted: drafted by its source, confirmed by the large model.
+- corrected: by the large model in place of a draft.
+- bonus: by the large model, after it had confirmed all drafts.
+- chosen: at a pause, in place of the likeliest token, because of what follows it.
+"""
 
 
 class Guarantee(Enum):
@@ -46,7 +62,7 @@ class Guarantee(Enum):
 
     @property
     def promise(self) -> str:
-        """The promise in words, to be printed wherever the strategy is named."""
+        """The promise in words; printed wherever the strategy is named."""
         return {
             Guarantee.EXACT: "what the large model alone would write",
             Guarantee.BOUNDED: "diverges at most as far as the profile's proved budget",
@@ -54,91 +70,89 @@ class Guarantee(Enum):
         }[self]
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Struct, frozen=True, omit_defaults=True, gc=False):
     """One committed token."""
 
-    id: int
+    id: Integer
     source: str
-    """Who wrote it: "small", "large"; later families add "ngram", "layer:12", …"""
+    """Who wrote it: a role, or what is no model ("ngram", "layer:12", …)."""
     how: How = "written"
     entropy: float | None = None
-    """Nats, of the row that `source` chose it from, before warpers; likewise the next two."""
+    """In nats, of the distribution that `source` chose it from, before temperature and filters;
+    `margin` and `probability` are of the same distribution."""
     margin: float | None = None
     probability: float | None = None
     text: str = ""
-    """The characters that became complete with this token; filled in at the edge, where ids become text."""
-    position: int | None = None
+    """The characters that became complete with this token; filled in where ids become text."""
+    position: Count | None = None
     """Index in the answer, for methods that do not write left to right; None: the next one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
-    """One forward of one model: why, tokens fed, wall time."""
+class Forward(Struct, frozen=True, omit_defaults=True, gc=False):
+    """One forward of one model: why it ran, how many tokens it was fed, its wall time."""
 
     model: Role
     purpose: Purpose
-    tokens: int
+    tokens: Count
     ms: float
-    layers: int | None = None
+    layers: Count | None = None
     """How many of the model's layers ran; None: all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """What a switching rule looked at: its value (nats) and the threshold it was held against."""
+class Signal(Struct, frozen=True, gc=False):
+    """What a switching rule compared: its signal (nats) and the threshold."""
 
     value: float
     threshold: float
 
 
-@dataclass(frozen=True, slots=True)
-class TreeRecord:
-    """The tree of drafts that was tried in a step: parents and tokens node by node, and the accepted path."""
+class TreeRecord(Struct, frozen=True, omit_defaults=True, gc=False):
+    """The tree of drafts that a step verified, node by node, and the path that was accepted."""
 
-    tokens: tuple[int, ...]
-    parents: tuple[int, ...]
+    tokens: tuple[Integer, ...]
+    parents: tuple[Integer, ...]
+    """Index of each node's parent; -1 for a root."""
     probabilities: tuple[float | None, ...]
-    accepted: tuple[int, ...]
+    """The drafter's, where it has one."""
+    accepted: tuple[Integer, ...]
+    """Nodes of the accepted path, from the root on."""
     texts: tuple[str, ...] = ()
-    """What each node says, where it is known; filled in at the edge, as `Token.text` is."""
+    """Each node's own characters; filled in where ids become text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True, omit_defaults=True, gc=False):
     """A token that could come next, with what would follow it."""
 
-    tokens: tuple[int, ...]
+    tokens: tuple[Integer, ...]
     """The token itself and its look-ahead."""
     probability: float
-    """What the model at work gave the token itself."""
+    """Of the token itself, by the model at work."""
     score: float
-    """Mean log-probability of `tokens` (nats), the look-ahead perhaps with a weight: the greatest wins."""
+    """Mean log-probability of `tokens` (nats), the look-ahead perhaps weighted; the greatest
+    wins."""
     text: str = ""
-    """The characters of `tokens`; filled in at the edge."""
+    """The characters of `tokens`; filled in where ids become text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """What was compared before a step's first token was written."""
+class Pause(Struct, frozen=True, gc=False):
+    """The candidates that were compared before a step's first token was written."""
 
     candidates: tuple[Candidate, ...]
     """Likeliest first."""
-    winner: int
+    winner: Count
     """Index into `candidates`."""
-    kept: int = 0
-    """Tokens of the winner's look-ahead that were committed with it."""
+    kept: Integer = 0
+    """How many tokens of the winner's look-ahead were committed with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """A whole answer that competes with others; its tokens are committed later, if it wins."""
+class Attempt(Struct, frozen=True, omit_defaults=True, gc=False):
+    """A whole answer that competes with others. Its tokens are committed later, if it wins."""
 
-    round: int
-    """From 1 on; those of a later round saw the best and the worst of the earlier ones."""
-    tokens: tuple[int, ...]
+    round: Integer
+    """From 1 on; attempts of a later round saw the best and the worst of the earlier ones."""
+    tokens: tuple[Integer, ...]
     score: float | None
-    """The verifier's, greater is better; None when it gave none."""
+    """The verifier's score, greater is better; None when it gave none."""
     best: bool
     """Whether it is the best so far."""
     feedback: str = ""
@@ -148,40 +162,38 @@ class Attempt:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One decision of a strategy and the tokens that it committed."""
+class StepFields(Struct, frozen=True, omit_defaults=True, gc=False, tag_field="type", tag="step"):
+    """What a step of any family has."""
 
     kind: Kind
     tokens: tuple[Token, ...] = ()
     forwards: tuple[Forward, ...] = ()
     own_ms: float = 0.0
     """The strategy's own time: the step's wall time less its forwards."""
-    drafted: int = 0
+    drafted: Count = 0
     """Tokens proposed to the large model in this step, of which `accepted` stand."""
-    accepted: int = 0
+    accepted: Count = 0
     signal: Signal | None = None
     reason: str | None = None
-    """Why models changed hands, in words."""
-    detail: TreeRecord | Pause | Attempt | None = None
-    """What this step compared or tried, if its family keeps a record of that."""
+    """Why the models took turns, in words."""
     plain_ms: float | None = None
-    """What one token of the large model alone would take now, by the forward-time curve that the strategy decides with."""
+    """What one token of the large model alone would take now, by the forward-time curve that the
+    strategy decides with."""
+
+
+class Step(StepFields, frozen=True):
+    """One decision of a strategy and the tokens that it committed."""
+
+    detail: TreeRecord | Pause | Attempt | None = None
+    """What one family records beside that. In JSON its key is "tree", "pause" or "attempt"."""
 
     def with_text(self, text: str) -> Step:
-        """The same with the text of its only token: what `dataclasses.replace` does, for one step a token, in a third of the time."""
+        """A copy in which the only token has this text."""
         (token,) = self.tokens
-        written = Token(
-            token.id, token.source, token.how, token.entropy, token.margin, token.probability, text,
-            token.position,
-        )  # fmt: skip
-        return Step(
-            self.kind, (written,), self.forwards, self.own_ms, self.drafted, self.accepted,
-            self.signal, self.reason, self.detail, self.plain_ms,
-        )  # fmt: skip
+        return replace(self, tokens=(replace(token, text=text),))
 
     def ms(self, purpose: Purpose | None = None, model: Role | None = None) -> float:
-        """Milliseconds of this step's forwards, of one purpose or model or of all."""
+        """Milliseconds of this step's forwards, perhaps only those of one purpose or model."""
         return sum(
             f.ms
             for f in self.forwards
@@ -189,7 +201,7 @@ class Step:
         )
 
     def fed(self, model: Role, *, prompt: bool = False) -> int:
-        """Tokens fed to a model in decoding, or those of the prompt."""
+        """How many tokens a model was fed in decoding, or of the prompt."""
         return sum(
             f.tokens
             for f in self.forwards
@@ -197,8 +209,7 @@ class Step:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="start"):
     """The header: everything that one needs to read, judge or repeat the run."""
 
     adec: str
@@ -210,27 +221,25 @@ class Start:
     settings: dict[str, Any]
     sampling: dict[str, Any]
     prompt: str
-    prompt_tokens: int
-    max_tokens: int
+    prompt_tokens: Count
+    max_tokens: Count
     profile: str | None = None
     plain_ms_per_token: float | None = None
-    """What a token of the large model alone costs as a profile measured it; for `Tally`."""
-    schema: int = SCHEMA
+    """What a profile says that a token of the large model alone takes; for `Tally`."""
+    schema: Integer = SCHEMA
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True, tag_field="type", tag="end"):
     """The closing line; `summary` is what `--json` prints under the same name."""
 
     summary: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """In place of an end: what failed, and the exit code."""
+class Failure(Struct, frozen=True, gc=False, tag_field="type", tag="error"):
+    """Closes a run that failed: why, and the exit code."""
 
     message: str
-    exit_code: int
+    exit_code: Integer
 
 
 Event = Start | Step | End | Failure

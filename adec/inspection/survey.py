@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
+from msgspec.structs import asdict
+
 from adec.display.marks import Mark, mark_of
-from adec.events.codec import plain_data
+from adec.events.hostile_json import to_plain
 from adec.events.records import (
     Attempt,
     End,
@@ -172,7 +173,7 @@ class Survey:
             sources[mark.name] += count
         ends = {End: "end", Failure: "error"}
         return {
-            "start": None if self.start is None else plain_data(_shallow(self.start)),
+            "start": None if self.start is None else to_plain(asdict(self.start)),
             "steps": self.steps,
             "kinds": dict(self.kinds),
             "sources": dict(sources),
@@ -199,10 +200,6 @@ class Survey:
             ],
             "doubtful": [doubt.data() for doubt in self.doubts.top],
         }
-
-
-def _shallow(start: Start) -> dict[str, Any]:
-    return {field.name: getattr(start, field.name) for field in dataclasses.fields(start)}
 
 
 def _same(ours: Any, claimed: Any) -> bool:

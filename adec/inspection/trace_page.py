@@ -20,7 +20,7 @@ from adec.display.marks import LEGEND, OTHERS, legend_name, mark_of
 from adec.display.sanitise import one_line, sanitise
 from adec.display.wording import count, many
 from adec.errors import TraceError
-from adec.events.codec import dumps, plain_data
+from adec.events.hostile_json import dumps, to_plain
 from adec.events.records import Event, Pause, Step, TreeRecord
 from adec.inspection.drafts import check_tree
 from adec.inspection.pauses import pause_data
@@ -162,7 +162,7 @@ class Page:
 
 def block_of(data: Any) -> str:
     """JSON for a script element: pure ASCII, and nothing in it ends the element."""
-    text = dumps(plain_data(data))
+    text = dumps(to_plain(data))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

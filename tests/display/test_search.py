@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import replace
 from io import StringIO
 
 import pyte
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
 from adec.answering.text import TextStream

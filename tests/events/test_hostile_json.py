@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from adec.events.hostile_json import Count, Integer, JsonReader, Number, dumps, encode, to_plain
+from adec.events.hostile_json import Count, Integer, JsonReader, dumps, encode, to_plain
 
 text = st.text(st.characters(), max_size=20)
 plain = st.recursive(
@@ -25,15 +25,20 @@ plain = st.recursive(
 
 
 class Inner(msgspec.Struct, frozen=True, omit_defaults=True):
-    value: Number
-    maybe: Number | None = None
+    value: float
+    maybe: float | None = None
     name: str = ""
+
+
+class Worded(msgspec.Struct, frozen=True, kw_only=True):
+    value: float = math.inf
+    free: Any = None
 
 
 class Outer(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="outer"):
     integer: Integer
     count: Count = 0
-    several: tuple[Number | None, ...] = ()
+    several: tuple[float | None, ...] = ()
     inner: tuple[Inner, ...] = ()
     free: dict[str, Any] = {}
 
@@ -90,6 +95,12 @@ def test_what_json_does_not_know_is_written_as_what_it_is_near() -> None:
     data = {"x": [np.float64(0.5), np.float64("inf"), (1, Path("a"))], 2: {3}}
     assert to_plain(data) == {"x": [0.5, "inf", [1, "a"]], "2": [3]}
     assert encode(Inner(np.float64(0.5), np.float64("nan"))) == '{"value": 0.5, "maybe": "nan"}'
+    free = {"a": {math.inf}, "b": [np.float64(1.5), {"c": -math.inf}], "d": None, "e": Path("f")}
+    for value, written in ((math.nan, "nan"), (2.5, 2.5)):
+        assert json.loads(encode(Worded(value=value, free=free))) == {
+            "value": written,
+            "free": {"a": ["inf"], "b": [1.5, {"c": "-inf"}], "d": None, "e": "f"},
+        }
 
 
 @pytest.mark.parametrize(
@@ -104,7 +115,14 @@ def test_what_json_does_not_know_is_written_as_what_it_is_near() -> None:
         (b'{"integer": 1.0}', r"got `float` - at `\$.integer`"),
         (b'{"integer": 1' + b"0" * 19 + b"}", r"at `\$.integer`"),
         (b'{"integer": 1' + b"0" * 9999 + b"}", r"out of range - at `\$.integer`"),
-        (b'{"integer": 1, "several": ["one"]}', r"'one' - at `\$.several\[0\]`"),
+        (b'{"integer": 1, "several": ["one"]}', r"got `str` - at `\$.several\[0\]`"),
+        (b'{"integer": "1", "several": ["inf"]}', r"got `str` - at `\$.integer`"),
+        (b'{"integer": 1, "several": ["inf", "1"]}', r"got `str` - at `\$.several"),
+        (b'{"integer": 1, "several": ["inf", "null"]}', r"got `str` - at `\$.several"),
+        (b'{"integer": 1, "several": ["inf", true]}', r"got `str` - at `\$.several"),
+        (b'{"integer": 1.0, "several": ["inf"]}', r"got `float` - at `\$.integer"),
+        (b'{"integer": "inf"}', r"got `str` - at `\$.integer`"),
+        (b'{"integer": 1, "inner": [{"value": "Infinity"}]}', r"at `\$.inner\[0\].value`"),
         (b'{"integer": 1, "several": [NaN]}', "malformed"),
         (b'{"integer": 1, "several": [1e999]}', r"out of range - at `\$.several\[0\]`"),
         (b'{"integer": 1, "inner": [{"value": null}]}', r"at `\$.inner\[0\].value`"),

@@ -40,7 +40,7 @@ def evil_events() -> list[Event]:
         Token(8, EVIL, "accepted", 1.5, 0.1, 0.2, EVIL),
         Token(9, "large", "corrected", float("inf"), None, None, ""),
     )
-    wake = Step("wake", tokens, (), 1.0, 4, 2, Signal(1.5, 0.5), EVIL, TREE)
+    wake = Step("wake", tokens, (), 1.0, 4, 2, Signal(1.5, 0.5), EVIL, detail=TREE)
     write = Step("write", (Token(10, "large", entropy=0.1, text="last"),), signal=Signal(0.1, 0.5))
     return [start, wake, write, End({"tokens": EVIL, EVIL: EVIL})]
 
