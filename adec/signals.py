@@ -47,6 +47,10 @@ class Signals(Protocol):
         """Probability of one token."""
         ...
 
+    def distance(self, index: int, other: Scores, row: int) -> float:
+        """Total variation between this row and a row of another model on the same vocabulary."""
+        ...
+
 
 class Scores(Signals, Protocol):
     """Signals together with the rows of logits that they come from.
@@ -111,12 +115,21 @@ class ArrayScores:
         exponentials, total = self._exp(index)
         return float(exponentials[token] / total)
 
+    def distance(self, index: int, other: Scores, row: int) -> float:
+        return total_variation(self.row(index), other.row(row))
+
     def _exp(self, index: int) -> tuple[Row, float]:
         if self._exponentials is None or self._exponentials[0] != index:
             row = self._logits[index]
             exponentials = np.exp(row - row.max())
             self._exponentials = (index, exponentials, float(exponentials.sum()))
         return self._exponentials[1], self._exponentials[2]
+
+
+def total_variation(first: Row, second: Row) -> float:
+    """Half the sum of absolute differences between the distributions of two rows of logits."""
+    one, two = np.exp(first - first.max()), np.exp(second - second.max())
+    return float(np.abs(one / one.sum() - two / two.sum()).sum()) / 2
 
 
 def likeliest(row: Row, count: int) -> NDArray[np.int64]:
@@ -137,91 +150,6 @@ def likeliest(row: Row, count: int) -> NDArray[np.int64]:
     order = np.argsort(-values, kind="stable")[:count]
     order = order[values[order] > -np.inf]
     return ids[order]
-
-
-class ListedSignals:
-    """Signals of recorded rows: the entropy of the whole row and a list of its likeliest tokens.
-
-    `entropies` has shape (rows,), in nats; `ids` and `probabilities` have shape (rows, listed),
-    likeliest first. A row that had fewer possible tokens repeats its last one. A token that is not
-    listed has probability 0 here, which is a lower bound.
-    """
-
-    __slots__ = ("_entropies", "_ids", "_probabilities")
-
-    def __init__(
-        self,
-        entropies: NDArray[np.float64],
-        ids: NDArray[np.float64],
-        probabilities: NDArray[np.float64],
-    ) -> None:
-        if ids.shape != probabilities.shape or ids.shape[:1] != entropies.shape or not ids.shape[1]:
-            raise ValueError(
-                f"entropies {entropies.shape}, ids {ids.shape} and probabilities"
-                f" {probabilities.shape} are not columns of the same rows"
-            )
-        self._entropies = entropies
-        self._ids = ids
-        self._probabilities = probabilities
-
-    def __len__(self) -> int:
-        return len(self._entropies)
-
-    def argmax(self, index: int) -> int:
-        return int(self._ids[index, 0])
-
-    def top(self, index: int, count: int) -> list[tuple[int, float]]:
-        listed = zip(self._ids[index].tolist(), self._probabilities[index].tolist(), strict=True)
-        first: dict[int, float] = {}
-        for token, probability in listed:
-            first.setdefault(int(token), probability)
-        return list(first.items())[:count]
-
-    def entropy(self, index: int) -> float:
-        return float(self._entropies[index])
-
-    def margin(self, index: int) -> float:
-        best, *others = self.top(index, 2)
-        return best[1] - others[0][1] if others else best[1]
-
-    def probability(self, index: int, token: int) -> float:
-        return dict(self.top(index, self._ids.shape[1])).get(token, 0.0)
-
-
-class ListedScores(ListedSignals):
-    """Recorded rows made whole: the probability that the list leaves over is spread evenly.
-
-    It goes to the tokens of the vocabulary that are not listed. Rows are built only when they are
-    asked for, so a rule that reads signals alone costs nothing that depends on the vocabulary.
-    """
-
-    __slots__ = ("_size",)
-
-    def __init__(
-        self,
-        entropies: NDArray[np.float64],
-        ids: NDArray[np.float64],
-        probabilities: NDArray[np.float64],
-        *,
-        size: int,
-    ) -> None:
-        """`size`: tokens in the vocabulary."""
-        super().__init__(entropies, ids, probabilities)
-        self._size = size
-
-    def probability(self, index: int, token: int) -> float:
-        listed = dict(self.top(index, self._ids.shape[1]))
-        return listed.get(token, self._left_over(listed))
-
-    def row(self, index: int) -> Row:
-        listed = dict(self.top(index, self._ids.shape[1]))
-        row = np.full(self._size, self._left_over(listed))
-        row[list(listed)] = list(listed.values())
-        logits: Row = np.log(np.maximum(row, 1e-12)).astype(np.float32)
-        return logits
-
-    def _left_over(self, listed: dict[int, float]) -> float:
-        return max(0.0, 1 - sum(listed.values())) / max(1, self._size - len(listed))
 
 
 class RollingMean:

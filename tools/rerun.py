@@ -1,11 +1,13 @@
-"""Two calibrations of one pair with different seeds: do they choose alike, within the spread that they state?
+"""Two calibrations of one pair with different seeds: do they choose alike, within the spread that
+they state?
 
     adec calibrate --seed 0 -o first.toml
     adec calibrate --seed 1 -o second.toml
     python -m tools.rerun first.toml second.toml
 
-The choice is the point of the budget. Its quality is that on held-out prompts, its share of tokens by the large model that on the prompts it was
-fitted on. Two figures agree when they differ by no more than twice the standard error of their difference. Exit code 4 where they do not.
+The choice is the point of the budget. Its quality is that on held-out prompts, its share of tokens
+by the large model that on the prompts it was fitted on. Two figures agree when they differ by no
+more than twice the standard error of their difference. Exit code 4 where they do not.
 """
 
 from __future__ import annotations

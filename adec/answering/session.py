@@ -12,7 +12,6 @@ from adec import __version__
 from adec.answering.plan import Plan
 from adec.answering.prompt import encode_prompt
 from adec.answering.text import TextStream, text_of
-from adec.decoding.meter import Meter
 from adec.decoding.strategy import Aids, Exchange, Limits, Prompt
 from adec.engines.base import Engine, OpenOptions
 from adec.engines.opening import open_engines
@@ -45,20 +44,11 @@ class Question:
 class Session:
     """Loaded engines and a strategy on them."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        engines: Engines,
-        load_seconds: float,
-        *,
-        meter: Callable[[], Meter] = Meter,
-    ) -> None:
-        """`meter`: makes what times the forwards; a simulator has its own."""
+    def __init__(self, plan: Plan, engines: Engines, load_seconds: float) -> None:
         self.plan = plan
         self.engines = engines
         self.load_seconds = load_seconds
         curves = {} if plan.curves is None else plan.curves.by_role
-        self._meter = meter
         self._exchange: Exchange | None = None
         aids = Aids(curves, lambda: self._exchange)
         self._strategy = plan.method.build(engines, plan.settings, aids)
@@ -104,7 +94,6 @@ class Session:
             question.sampler,
             question.signals,
             interrupted=interrupted,
-            meter=self._meter,
         )
         tally = Tally(strategy.name, self._guarantee(question), plain_ms=self._plain_ms)
         stream = TextStream(tokenizing.vocabulary, question.stop)

@@ -1,149 +1,45 @@
-"""Which points are run for real: those that replay and simulation find promising, as many as the time allows."""
+"""Which points are run for real: those that look promising on records, as many as the time allows.
+
+The points of a family are simulated by successive halving: all of them on the first records, the
+better half on twice as many, and so on until the records or the time run out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
-from typing import Any
 
-from adec.calibration.grids import EXACT_PAIR, EXACT_SINGLE, GRIDS, PAPER, ead_exact_grid
-from adec.calibration.prompts import Prompt
-from adec.calibration.recording import Record
-from adec.calibration.replay import Replay, replay_ead, replay_ead_exact
-from adec.calibration.replay_chains import cascade_defers, replay_bild, replay_chain, replay_fly
+from adec.calibration.grids import (
+    ADAPTIVE,
+    EXACT_GRIDS,
+    EXACT_PAIR,
+    EXACT_SINGLE,
+    FAMILIES,
+    handicap,
+)
 from adec.calibration.simulate import Simulator, forwards_ms, own_ms
-from adec.calibration.trial import Measured, Point, front, point_from
-from adec.decoding import settings as setting_values
-from adec.decoding.pair.bild import BildSettings
-from adec.decoding.pair.clock.cost_curve import Curves
-from adec.decoding.pair.ead import EadSettings
-from adec.decoding.pair.fly import FlySettings
+from adec.calibration.trial import Measured, Point, front
+from adec.errors import UsageError
 
 TARGETS = (1, 0.5, 2, 0.2, 4)
-"""Losses of agreement that points are looked for at, as multiples of what may be lost."""
-INVOLVED = 1.08
-"""EAD that averages or dwells must save that much time by replay to be looked at before EAD that judges each token by itself: else
-the choice between two that are as good is chance, another one with each seed."""
-REPLAYED = 60
-"""Answers that candidates are replayed on; more would only make the grid slower."""
-PER_FAMILY = 5
-"""Points of an approximate family that are run at most, the published one apart."""
+"""Losses of agreement that points are looked for at, as multiples of what may be lost: at most so
+many points of a family are run, the published one apart."""
 LEAST_POINTS, MOST_POINTS = 6, 24
-SIMULATED = 12
-"""Answers that decide between variants."""
+LEAST_RECORDS, FIRST_RECORDS, MOST_RECORDS = 4, 8, 60
+"""Records that a point is simulated on: whatever the time, before the first halving, at most."""
+SURVEYS = 2 + len(FAMILIES)
+"""Surveys that share the time: a family each, exact EAD, and the published points."""
+VARIANT_RECORDS = 12
+"""Records that decide between variants of an exact method."""
 BETTER = 0.97
-"""Time, as a share of the default's, that a variant must be below to be run in its place."""
+"""Time, as a share of the default's, that a variant must take less than to be run in its place."""
 SLOWER = 1.1
-"""A family all of whose points are forecast to take so much longer than the best exact one is not run."""
+"""A family whose points are all forecast to take so much longer than the best exact one is not
+run."""
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A point and what its replay says."""
-
-    point: Point
-    least: float
-    """Agreement if all differs after a path was left; likewise `most` if nothing more does."""
-    most: float
-    ms_per_token: float
-    forwards_ms: float
-    """Forwards alone, for a token."""
-    left: float
-    """Share of the answers whose path was left."""
-
-
-def replay(point: Point, records: Sequence[Record], curves: Curves) -> Replay:
-    """What the records say of a point of a family below."""
-    values = point.table()
-    if point.strategy == "ead":
-        chosen = setting_values.build(EadSettings, "ead", ("candidate", values))
-        return (replay_ead_exact if chosen.accept == "exact" else replay_ead)(
-            records, chosen, curves
-        )
-    if point.strategy == "bild":
-        return replay_bild(
-            records, setting_values.build(BildSettings, "bild", ("candidate", values)), curves
-        )
-    if point.strategy == "fly":
-        return replay_fly(
-            records, setting_values.build(FlySettings, "fly", ("candidate", values)), curves
-        )
-    defers = [cascade_defers(record, values["rule"], values["alpha"]) for record in records]
-    return replay_chain(records, values["drafts"], curves, defers=defers)
-
-
-def candidates(
-    points: Sequence[Point],
-    records: Sequence[Record],
-    curves: Curves,
-    own_ms: float,
-    tick: Callable[[float], None] = lambda share: None,
-) -> list[Candidate]:
-    """Each point replayed; `own_ms` is what a step takes apart from forwards."""
-    part = records[:REPLAYED]
-    found = []
-    for number, point in enumerate(points):
-        tick(number / len(points))
-        seen = replay(point, part, curves)
-        found.append(
-            Candidate(
-                point,
-                seen.least,
-                seen.most,
-                seen.ms_per_token(own_ms),
-                seen.ms_per_token(0.0),
-                seen.left / max(1, seen.answers),
-            )
-        )
-    return found
-
-
-def left_by(point: Point, records: Sequence[Record], curves: Curves) -> float:
-    """Share of the answers whose path a point leaves, by replay on all records."""
-    seen = replay(point, records, curves)
-    return seen.left / max(1, seen.answers)
-
-
-def promising(known: Sequence[Candidate], keep: float, count: int) -> list[Candidate]:
-    """Points of the replayed front whose certain agreement lies about `keep`, the likeliest to be chosen first.
-
-    Replay knows only that much, since what follows after a path was left may agree again, or matter to nobody.
-    """
-    edge = front([_ByLeast(candidate) for candidate in known])
-    chosen: list[Candidate] = []
-    for factor in TARGETS[:count]:
-        enough = [p for p in edge if p.quality >= 1 - (1 - keep) * factor]
-        pick = enough[0] if enough else edge[-1]
-        if pick.candidate not in chosen:
-            chosen.append(pick.candidate)
-    return chosen
-
-
-def paper_point(known: Sequence[Candidate], keep: float) -> Candidate | None:
-    """EAD with the published window and dwell, at the fastest threshold that may keep enough, else at the safest."""
-    published = [c for c in known if set(PAPER) <= set(c.point.settings)]
-    enough = [c for c in published if c.least >= keep]
-    if enough:
-        return min(enough, key=lambda c: c.ms_per_token)
-    return max(published, key=lambda c: c.least, default=None)
-
-
-@dataclass(frozen=True)
-class _ByLeast:
-    candidate: Candidate
-
-    @property
-    def ms_per_token(self) -> float:
-        values = self.candidate.point.table()
-        involved = values.get("window", 1) > 1 or values.get("dwell", 0) > 0
-        if self.candidate.point.strategy == "ead" and involved:
-            return INVOLVED * self.candidate.ms_per_token
-        return self.candidate.ms_per_token
-
-    @property
-    def quality(self) -> float:
-        return self.candidate.least
+Kept = tuple[list[tuple[bool, Point]], dict[str, int]]
 
 
 @dataclass
@@ -152,20 +48,112 @@ class Choice:
 
     points: list[Measured] = field(default_factory=list)
     tried: dict[str, int] = field(default_factory=dict)
-    """Family to the number of its points that were replayed or simulated."""
+    """Family to the number of its points that were simulated."""
 
-    def data(self) -> list[Any]:
-        """Plain data, for the journal."""
-        return [[[m.exact, m.point.data()] for m in self.points], self.tried]
+    @property
+    def kept(self) -> Kept:
+        """For the journal."""
+        return [(m.exact, m.point) for m in self.points], self.tried
+
+    @classmethod
+    def from_kept(cls, kept: Kept) -> Choice | None:
+        """None when a point is not one that this version knows."""
+        points, tried = kept
+        try:
+            for _, point in points:
+                point.build_settings()
+        except UsageError:
+            return None
+        return cls([Measured(point, exact) for exact, point in points], tried)
 
 
-def choice_from(data: Any) -> Choice:
-    """From plain data. Raises ValueError, TypeError, AttributeError or UsageError when it is none."""
-    points, tried = data
-    return Choice(
-        [Measured(point_from(point), bool(exact)) for exact, point in points],
-        {str(family): int(count) for family, count in tried.items()},
-    )
+@dataclass
+class Candidate:
+    """A point and what its simulation on some records says."""
+
+    point: Point
+    records: int = 0
+    ms: float = 0.0
+    decoded: int = 0
+    kept: int = 0
+    """Tokens before the large model's path was left."""
+    tokens: int = 0
+    """Tokens of the recorded answers."""
+
+    @property
+    def quality(self) -> float:
+        """Agreement if everything differs once the path was left: the least that it can be."""
+        return self.kept / max(1, self.tokens)
+
+    @property
+    def ms_per_token(self) -> float:
+        """With what the point is handicapped by."""
+        return handicap(self.point) * self.ms / max(1, self.decoded)
+
+    def simulate(self, simulator: Simulator) -> None:
+        """Take in the next record."""
+        answer = simulator.records[self.records].tokens
+        run = simulator.run(self.point, self.records, on_path=True)
+        self.records += 1
+        self.ms += run.ms
+        self.decoded += run.decoded
+        self.kept += len(run.tokens) - (run.tokens != answer[: len(run.tokens)])
+        self.tokens += len(answer)
+
+
+def survey(
+    simulator: Simulator,
+    points: Sequence[Point],
+    *,
+    late: Callable[[], bool] = lambda: False,
+    tick: Callable[[], None] = lambda: None,
+) -> list[Candidate]:
+    """The points that successive halving leaves, all simulated on the same records."""
+    going = [Candidate(point) for point in points]
+    halve_at = FIRST_RECORDS
+    for index in range(min(MOST_RECORDS, len(simulator.records))):
+        if index >= LEAST_RECORDS and late():
+            break
+        if index == halve_at:
+            going, halve_at = better_half(going), 2 * halve_at
+        for candidate in going:
+            tick()
+            candidate.simulate(simulator)
+    return going
+
+
+def better_half(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """At least half of the candidates: those on the front, those on the front of the others, and
+    so on."""
+    rest, kept = list(candidates), list[Candidate]()
+    while 2 * len(kept) < len(candidates):
+        edge = front(rest)
+        kept += edge
+        rest = [candidate for candidate in rest if candidate not in edge]
+    return kept
+
+
+def promising(known: Sequence[Candidate], keep: float) -> list[Candidate]:
+    """Points of the front whose certain agreement lies about `keep`, the likeliest choice first.
+
+    Only the certain part is known: after a path was left, the answer may agree again.
+    """
+    edge = front(known)
+    chosen: list[Candidate] = []
+    for factor in TARGETS:
+        enough = [c for c in edge if c.quality >= 1 - (1 - keep) * factor]
+        pick = enough[0] if enough else edge[-1]
+        if pick not in chosen:
+            chosen.append(pick)
+    return chosen
+
+
+def safe_and_fast(known: Sequence[Candidate], keep: float) -> Candidate:
+    """The fastest that certainly keeps enough, else the safest."""
+    enough = [c for c in known if c.quality >= keep]
+    if enough:
+        return min(enough, key=lambda c: c.ms_per_token)
+    return max(known, key=lambda c: c.quality)
 
 
 class Chooser:
@@ -174,81 +162,75 @@ class Chooser:
     def __init__(
         self,
         simulator: Simulator,
-        prompts: Sequence[Prompt],
-        records: Sequence[Record],
-        curves: Curves,
         *,
-        step_ms: float,
+        allow: Callable[[float], Callable[[], bool]],
         tick: Callable[[float], None] = lambda share: None,
     ) -> None:
-        """`step_ms`: adec's own time for a step."""
+        """`allow`: from a share of the time for simulations to whether it has passed since."""
         self._simulator = simulator
-        self._prompts = prompts
-        self._records = records
-        self._curves = curves
-        self._step_ms = step_ms
+        self._allow = allow
         self._tick = tick
-        self._at = 0.3
-        """How far the bar is."""
+        self._done = 0.0
 
     def choose(self, able: Sequence[str], plain: Measured, *, keep: float, most: int) -> Choice:
-        """At most `most` points (at least LEAST_POINTS), plain decoding first; `able`: methods that these models can serve."""
-        pair = self._curves.small is not None
+        """At most `most` points (at least LEAST_POINTS), plain decoding first.
+
+        `able`: methods that these models can serve.
+        """
         choice = Choice([plain])
-        exact = self._exact(able, choice, pair)
+        exact = self._exact(able, choice)
         room = max(LEAST_POINTS, min(MOST_POINTS, most)) - 1
-        if not pair or keep >= 1:
+        if not self._simulator.pair or keep >= 1:
             choice.points += exact[:room]
             return choice
         lists = self._approximate(able, choice, keep, exact)
-        # the two best exact ones are always run: an approximate one must earn its place against them
+        # the two best exact ones are always run: an approximate one must earn its place against
+        # them
         mixed = chain.from_iterable(zip_longest(exact[2:], *lists))
         choice.points += [*exact[:2], *(m for m in mixed if m is not None)][:room]
         return choice
 
-    def _exact(self, able: Sequence[str], choice: Choice, pair: bool) -> list[Measured]:
-        """The best variant of each exact method, speculate first, the others by their forecast."""
-        methods = dict(EXACT_PAIR if pair else EXACT_SINGLE)
+    def _exact(self, able: Sequence[str], choice: Choice) -> list[Measured]:
+        """The best variant of each exact method: the adaptive one first, the others by forecast."""
+        pair = self._simulator.pair
         found: list[tuple[float, Point]] = []
-        for number, (name, variants) in enumerate(methods.items()):
+        for name, variants in (EXACT_PAIR if pair else EXACT_SINGLE).items():
             if name in able:
-                self._tick(0.3 * number / len(methods))
                 times = [(self._simulated_ms(point), place) for place, point in enumerate(variants)]
                 choice.tried[name] = len(variants)
                 ms, place = min(times)
                 if ms > BETTER * times[0][0]:
                     ms, place = times[0]
                 found.append((ms, variants[place]))
-        if pair and "ead" in able:
-            known = self._replayed(ead_exact_grid(self._records))
-            choice.tried["ead accept=exact"] = len(known)
-            best = min(known, key=lambda c: c.ms_per_token)
-            found.append((self._simulated_ms(best.point), best.point))
-        found.sort(key=lambda item: (item[1].strategy != "speculate", item[0]))
+        for name, grid in EXACT_GRIDS.items() if pair else ():
+            if name in able:
+                points = grid(self._simulator.records)
+                best = min(self._survey(points), key=lambda c: c.ms_per_token)
+                choice.tried[f"{name} accept=exact"] = len(points)
+                found.append((self._simulated_ms(best.point), best.point))
+        found.sort(key=lambda item: (item[1].strategy != ADAPTIVE, item[0]))
         return [Measured(point, True, forecast_ms=ms) for ms, point in found]
 
     def _approximate(
-        self,
-        able: Sequence[str],
-        choice: Choice,
-        keep: float,
-        exact: Sequence[Measured],
+        self, able: Sequence[str], choice: Choice, keep: float, exact: Sequence[Measured]
     ) -> list[list[Measured]]:
-        """The promising points of each family that may be faster than what is exact; of all, where none is."""
+        """The promising points of each family that may be faster than what is exact; of all families,
+        where none may."""
         lists: list[list[Measured]] = []
-        for number, (family, grid) in enumerate(GRIDS.items()):
-            if family not in able:
+        for name, family in FAMILIES.items():
+            if name not in able:
                 continue
-            start = 0.3 + 0.7 * number / len(GRIDS)
-            self._at = start
-            known = self._replayed(grid(self._records))
-            choice.tried[family] = len(known)
-            chosen = promising(known, keep, PER_FAMILY)
-            published = paper_point(known, keep) if family == "ead" else None
-            if published is not None and published not in chosen:
-                chosen.append(published)
+            points = family.grid(self._simulator.records)
+            choice.tried[name] = len(points)
+            chosen = [candidate.point for candidate in promising(self._survey(points), keep)]
+            if family.published:
+                known = [p for p in points if set(family.published) <= set(p.settings)]
+                chosen.append(safe_and_fast(self._survey(known), keep).point)
             lists.append(
-                [Measured(c.point, False, forecast_ms=self._simulated_ms(c.point)) for c in chosen]
+                [
+                    Measured(point, False, forecast_ms=self._simulated_ms(point))
+                    for point in dict.fromkeys(chosen)
+                ]
             )
         best = min((m.forecast_ms or 0.0 for m in exact), default=0.0)
         quick = [
@@ -256,21 +238,17 @@ class Chooser:
         ]
         return quick or lists
 
-    def _replayed(self, points: Sequence[Point]) -> list[Candidate]:
-        # a grid takes seconds: Ctrl-C is heard, while the bar stands
-        return candidates(
-            points, self._records, self._curves, self._step_ms, lambda share: self._tick(self._at)
-        )
+    def _survey(self, points: Sequence[Point]) -> list[Candidate]:
+        late = self._allow(1 / SURVEYS)
+        found = survey(self._simulator, points, late=late, tick=lambda: self._tick(self._done))
+        self._done += 1 / SURVEYS
+        return found
 
     def _simulated_ms(self, point: Point) -> float:
         """Forecast of milliseconds a token, own time included."""
-        if self._records:
-            # the first run of a strategy pays for what Python sets up
-            self._simulator.run(point, self._prompts[0], self._records[0])
-        runs = [
-            self._simulator.run(point, prompt, record)
-            for prompt, record in zip(
-                self._prompts[:SIMULATED], self._records[:SIMULATED], strict=False
-            )
-        ]
+        self._tick(self._done)
+        # the first run of a strategy pays for what Python sets up
+        self._simulator.run(point, 0)
+        count = min(VARIANT_RECORDS, len(self._simulator.records))
+        runs = [self._simulator.run(point, index) for index in range(count)]
         return forwards_ms(runs) + own_ms(runs)

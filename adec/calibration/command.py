@@ -1,34 +1,42 @@
-"""`adec calibrate` behind its options: models, threads, the journal, the calibration, the profile, the report."""
+"""`adec calibrate` behind its options: models, threads, the journal, the calibration, the profile,
+the report."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import msgspec
 
 from adec.answering.choice import Choice
 from adec.answering.plan import DEFAULT_PAIR, Plan, plan
 from adec.answering.session import open_session
-from adec.calibration.forward_times import choose_threads
+from adec.calibration.cost_tables import choose_threads
 from adec.calibration.journal import Journal, key_of
-from adec.calibration.printout import chart, check_pictures, sentence, svg, table, write_pictures
-from adec.calibration.progress import progress_on_stderr
+from adec.calibration.printout import chart, check_pictures, plot, sentence, table, write_pictures
 from adec.calibration.prompts import PromptSet, built_in, read_prompts
 from adec.calibration.result import Result
 from adec.calibration.stages import Calibration, Wishes
 from adec.calibration.to_profile import Named, profile_text
 from adec.calibration.trial import Metric, Runner
+from adec.display.progress import Progress
 from adec.display.terminal import size_of
-from adec.engines.base import OpenOptions
+from adec.engines.base import ModelHeader, OpenOptions
 from adec.errors import UsageError
+from adec.events.hostile_json import JsonReader
 from adec.interrupts import Interrupts
 from adec.machine import busy, file_fingerprint, this_machine
 from adec.places import kept_folder, user_profiles
 from adec.profiles.write import check_writable, write_profile
 
 Say = Callable[[str], None]
+Threads = Annotated[int, msgspec.Meta(ge=1)] | None
+
+_THREADS: JsonReader[tuple[Threads, Threads]] = JsonReader(tuple[Threads, Threads])
 
 INTERRUPTED = 130
 
@@ -49,6 +57,24 @@ class Request:
     """None: right answers where they are known, else agreement."""
     wishes: Wishes
     portable: bool = False
+
+
+class Watched:
+    """A bar for each stage; Ctrl-C ends the stage at the next tick."""
+
+    def __init__(self, bars: Progress, interrupts: Interrupts) -> None:
+        self._bars = bars
+        self._interrupts = interrupts
+
+    def stage(self, name: str) -> None:
+        """A stage begins."""
+        self._bars.stage(name, total=1.0)
+
+    def tick(self, share: float) -> None:
+        """The stage is so far, 0 to 1. Raises KeyboardInterrupt once Ctrl-C was pressed."""
+        if self._interrupts.asked:
+            raise KeyboardInterrupt
+        self._bars.update(min(1.0, share))
 
 
 def run_calibration(request: Request, options: OpenOptions, say: Say) -> int:
@@ -74,10 +100,11 @@ def run_calibration(request: Request, options: OpenOptions, say: Say) -> int:
     try:
         with (
             Interrupts() as interrupts,
-            progress_on_stderr(lambda: interrupts.asked, quiet=request.quiet) as progress,
+            Progress(sys.stderr, quiet=request.quiet) as bars,
         ):
+            progress = Watched(bars, interrupts)
             progress.stage("threads")
-            options = _threads(journal, choose_threads, headers, options, progress.tick)
+            options = _threads(journal, headers, options, progress.tick)
             machine = dataclasses.replace(
                 machine, threads=options.threads, batch_threads=options.batch_threads
             )
@@ -99,9 +126,7 @@ def run_calibration(request: Request, options: OpenOptions, say: Say) -> int:
     if warning is not None:
         result.remarks.append(warning)
     named = _named(request, ready, name, prompts)
-    write_profile(
-        path, profile_text(result, named, ready.models["large"], ready.models.get("small"))
-    )
+    write_profile(path, profile_text(result, named, ready.models))
     journal.remove()
     _show(result, request, name, path, say)
     return 0
@@ -156,7 +181,8 @@ def _journal_path(ready: Plan) -> Path:
 
 
 def _key(request: Request, ready: Plan, options: OpenOptions, prompts: PromptSet) -> str:
-    """Everything that a measurement depends on; what it is judged by (metric, keep, confidence) is not part of it."""
+    """Everything that a measurement depends on; what it is judged by (metric, keep, confidence) is
+    not part of it."""
     headers = list(ready.models.values())
     machine = dataclasses.replace(this_machine(ready.models["large"].info.format), load=None)
     return key_of(
@@ -174,21 +200,16 @@ def _key(request: Request, ready: Plan, options: OpenOptions, prompts: PromptSet
 
 def _threads(
     journal: Journal,
-    choose: Callable[..., OpenOptions],
-    headers: list,  # type: ignore[type-arg]
+    headers: Sequence[ModelHeader],
     options: OpenOptions,
     tick: Callable[[float], None],
 ) -> OpenOptions:
-    kept = journal.get("threads")
-    if (
-        isinstance(kept, list)
-        and len(kept) == 2
-        and all(n is None or (isinstance(n, int) and n > 0) for n in kept)
-    ):
-        return dataclasses.replace(options, threads=kept[0], batch_threads=kept[1])
-    chosen = choose(headers, options, tick)
-    journal.put("threads", [chosen.threads, chosen.batch_threads])
-    return chosen
+    kept = journal.get("threads", _THREADS)
+    if kept is None:
+        chosen = choose_threads(headers, options, tick)
+        kept = chosen.threads, chosen.batch_threads
+        journal.put("threads", kept)
+    return dataclasses.replace(options, threads=kept[0], batch_threads=kept[1])
 
 
 def _named(request: Request, ready: Plan, name: str, prompts: PromptSet) -> Named:
@@ -216,7 +237,7 @@ def _show(result: Result, request: Request, name: str, path: Path, say: Say) -> 
     sys.stdout.write("\n".join(out) + "\n")
     for remark in result.remarks:
         say(remark)
-    write_pictures(svg(result), request.svg, request.png)
+    write_pictures(plot(result).svg(background="white"), request.svg, request.png)
     say(f"the profile is {path}")
 
 
@@ -226,8 +247,9 @@ def run_check(name: str, options: OpenOptions, *, quiet: bool) -> int:
 
     with (
         Interrupts() as interrupts,
-        progress_on_stderr(lambda: interrupts.asked, quiet=quiet) as progress,
+        Progress(sys.stderr, quiet=quiet) as bars,
     ):
+        progress = Watched(bars, interrupts)
         progress.stage("forward times")
         found = check_profile(name, options, progress.tick)
     sys.stdout.write("\n".join(found.lines) + "\n")

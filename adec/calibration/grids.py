@@ -1,14 +1,26 @@
-"""What a calibration tries: grids of settings for approximate methods, variants of exact ones."""
+"""What a calibration tries: all that it knows of strategies by name.
+
+Exact methods have a few variants each. An approximate method is a `Family`: a grid of settings, and
+the knobs among them that trade quality for time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 
-from adec.calibration.agreement import TRIGGER_RATES
 from adec.calibration.recording import Column, Record
 from adec.calibration.trial import Point
+from adec.events.records import Role
+
+ADAPTIVE = "speculate"
+"""The exact method that adapts to each prompt and stops drafting where that does not pay. It is
+recommended where times cannot tell, and on machines that were not measured."""
+CHAINS = "smartspec"
+"""The method of single chains of drafts; its own time decides what a draft may cost."""
 
 EXACT_PAIR: Mapping[str, Sequence[Point]] = {
     "speculate": (Point("speculate"), Point("speculate", (("longest", 16),))),
@@ -21,61 +33,55 @@ EXACT_PAIR: Mapping[str, Sequence[Point]] = {
     ),
     "adaedl": (Point("adaedl"), Point("adaedl", (("longest", 8),))),
 }
-"""Variants of exact methods, the default first; of each method the best one by simulation is run."""
+"""Variants of exact methods, the default first; the best variant by simulation is run."""
 EXACT_SINGLE: Mapping[str, Sequence[Point]] = {
     name: (Point(name),) for name in ("speculate", "lookup", "recycling")
 }
-KNOBS = {
-    "ead": ("up", "down"),
-    "cascade": ("alpha",),
-    "bild": ("rollback",),
-    "fly": ("gate",),
-}
-"""The settings of a family that trade quality for time, all moved together."""
-FAMILIES = tuple(KNOBS)
-WINDOWS = (1, 3, 5)
-DWELLS = (0, 3, 10)
-PAPER = (("window", 5), ("dwell", 10))
-"""EAD's constants as published (arXiv 2502.06833)."""
-ALPHAS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
-LENGTHS = (2, 3, 5)
-LONGEST = (4, 8, 16)
-"""Drafts at most, of methods that mostly stop by themselves."""
-FALLBACKS = (0.3, 0.5, 0.7, 0.9)
-ROLLBACKS = (0.5, 1.0, 2.0, 3.0)
-FLY_DRAFTS = (8, 15)
-FLY_WINDOWS = (3, 6)
+"""The same for a model alone."""
+
+TRIGGER_RATES = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.18, 0.25, 0.35, 0.5)
+"""Shares of positions at which a threshold wakes the large model."""
+INVOLVED = 1.08
+"""EAD that averages or dwells is taken to be slower by this factor than its simulation says.
+Between two points that are as good the choice would be chance, another one with each seed."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """An approximate method."""
+
+    grid: Callable[[Sequence[Record]], list[Point]]
+    knobs: tuple[str, ...]
+    """Settings that trade quality for time, all moved together."""
+    published: tuple[tuple[str, object], ...] = ()
+    """Constants of the paper; the best point with them is always run."""
+    thresholds: Mapping[str, Role] = field(default_factory=dict)
+    """Settings that are held against a model's entropy, in nats, and which model's."""
 
 
 def ead_grid(records: Sequence[Record]) -> list[Point]:
     """EAD over thresholds by trigger rate, windows, dwells, with and without hysteresis."""
     return [
         Point("ead", (("up", up), ("down", down), ("window", window), ("dwell", dwell)))
-        for up in _thresholds(records)
-        for window in WINDOWS
-        for dwell in DWELLS
+        for up, window, dwell in product(_thresholds(records), (1, 3, 5), (0, 3, 10))
         for down in (up, round(up / 2, 4))
     ]
 
 
 def ead_exact_grid(records: Sequence[Record]) -> list[Point]:
-    """EAD whose drafts are judged, each token by its own entropy, over thresholds and lengths."""
+    """EAD whose drafts are judged, each token by its own entropy."""
+    fixed = (("window", 1), ("dwell", 0), ("accept", "exact"))
     return [
-        Point(
-            "ead",
-            (("up", up), ("window", 1), ("dwell", 0), ("accept", "exact"), ("longest", longest)),
-        )
-        for up in _thresholds(records)
-        for longest in LONGEST
+        Point("ead", (("up", up), *fixed, ("longest", longest)))
+        for up, longest in product(_thresholds(records), (4, 8, 16))
     ]
 
 
 def cascade_grid(records: Sequence[Record]) -> list[Point]:
-    """Speculative cascades over their knob and the draft length, by the paper's optimal rule."""
+    """Speculative cascades by the paper's optimal rule."""
     return [
         Point("cascade", (("alpha", alpha), ("drafts", drafts), ("rule", "optimal")))
-        for alpha in ALPHAS
-        for drafts in LENGTHS
+        for alpha, drafts in product((0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7), (2, 3, 5))
     ]
 
 
@@ -83,36 +89,49 @@ def bild_grid(records: Sequence[Record]) -> list[Point]:
     """BiLD over both its thresholds and the draft length."""
     return [
         Point("bild", (("fallback", fallback), ("rollback", rollback), ("longest", longest)))
-        for fallback in FALLBACKS
-        for rollback in ROLLBACKS
-        for longest in LONGEST
+        for fallback, rollback, longest in product(
+            (0.3, 0.5, 0.7, 0.9), (0.5, 1.0, 2.0, 3.0), (4, 8, 16)
+        )
     ]
 
 
 def fly_grid(records: Sequence[Record]) -> list[Point]:
-    """FLy over its gate, by how often the large model is that unsure, its window and the draft length."""
-    entropies = np.concatenate([record.large_entropy for record in records])
+    """FLy over its gate, by how often the large model is that unsure, its window and draft length."""
+    gates = _at_rates(np.concatenate([record.large_entropy for record in records]))
     return [
         Point("fly", (("gate", gate), ("window", window), ("drafts", drafts)))
-        for gate in _quantiles(entropies)
-        for window in FLY_WINDOWS
-        for drafts in FLY_DRAFTS
+        for gate, window, drafts in product(gates, (3, 6), (8, 15))
     ]
 
 
-def _thresholds(records: Sequence[Record]) -> list[float]:
-    """The small model's entropies that are passed at the trigger rates, nats."""
-    return _quantiles(np.concatenate([record.small_entropy for record in records]))
-
-
-def _quantiles(column: Column) -> list[float]:
-    return sorted({round(float(np.quantile(column, 1 - rate)), 4) for rate in TRIGGER_RATES})
-
-
-GRIDS: Mapping[str, Callable[[Sequence[Record]], list[Point]]] = {
-    "ead": ead_grid,
-    "cascade": cascade_grid,
-    "bild": bild_grid,
-    "fly": fly_grid,
+FAMILIES: Mapping[str, Family] = {
+    "ead": Family(
+        ead_grid,
+        ("up", "down"),
+        published=(("window", 5), ("dwell", 10)),
+        thresholds={"up": "small", "down": "large"},
+    ),
+    "cascade": Family(cascade_grid, ("alpha",)),
+    "bild": Family(bild_grid, ("rollback",)),
+    "fly": Family(fly_grid, ("gate",)),
 }
-"""Approximate methods with fitted thresholds."""
+
+
+EXACT_GRIDS: Mapping[str, Callable[[Sequence[Record]], list[Point]]] = {"ead": ead_exact_grid}
+"""Approximate methods that some settings make exact."""
+
+
+def handicap(point: Point) -> float:
+    """By what factor a point must be faster than a simpler one to be preferred to it."""
+    values = point.table()
+    simple = "dwell" not in values or (values["dwell"] == 0 and values["window"] == 1)
+    return 1.0 if simple else INVOLVED
+
+
+def _thresholds(records: Sequence[Record]) -> list[float]:
+    """Entropies of the small model that are exceeded at the trigger rates, in nats."""
+    return _at_rates(np.concatenate([record.small_entropy for record in records]))
+
+
+def _at_rates(column: Column) -> list[float]:
+    return sorted({round(float(np.quantile(column, 1 - rate)), 4) for rate in TRIGGER_RATES})

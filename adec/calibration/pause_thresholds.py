@@ -1,14 +1,15 @@
-"""AdaDec's entropy threshold for each model, from prompts whose solution is known: read teacher-forced, one forward each.
+"""AdaDec's entropy threshold for each model, from known solutions that it reads in one forward
+each.
 
-A model is asked at every position of the solution how sure it is and whether its likeliest token is the right one. The threshold is
-where a chosen share of the positions pauses; the paper's logistic fit stands beside it as evidence (`decoding/search/threshold.py`).
+At every position of the solution the model says how sure it is and which token is likeliest. The
+threshold is the entropy that a chosen share of the positions reaches; the paper's logistic fit
+stands beside it as evidence (`decoding/search/threshold.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -25,13 +26,15 @@ from adec.decoding.search.threshold import (
 )
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
+from adec.events.hostile_json import JsonReader
 from adec.events.records import Role
-from adec.profiles.write import table
 
 LEAST = 12
-"""Solutions that are read whatever the time."""
+"""Solutions that are read however little time there is."""
 FEWEST = 200
-"""Positions from which a share of some percent can be told."""
+"""Fewest positions from which a share of some percent can be told."""
+
+_SEEN: JsonReader[tuple[list[float], list[int]]] = JsonReader(tuple[list[float], list[int]])
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,8 @@ def learn_thresholds(
         positions = sum(len(entropies) for entropies, _ in parts)
         if positions < FEWEST:
             remarks.append(
-                f"no threshold of adadec for the {role} model: the known solutions have {positions} tokens, {FEWEST} are needed"
+                f"no threshold of adadec for the {role} model: "
+                f"the known solutions have {positions} tokens, {FEWEST} are needed"
             )
             continue
         learned[role] = learn(parts)
@@ -93,31 +97,10 @@ def learn(parts: Sequence[tuple[Values, Flags]]) -> Learned:
     try:
         threshold, fitted = learn_threshold(entropies, right, trigger_rate=TRIGGER_RATE), True
     except ValueError:
-        # too few of a kind for the fit, as with a model that is nearly always right; the share needs no fit
+        # too few of a kind, as with a model that is nearly always right; the share needs no fit
         threshold, fitted = quantile_threshold(entropies, TRIGGER_RATE), False
     below = 100 * float((entropies < threshold.nats).mean())
     return Learned(threshold, fitted, below, len(parts), int((~right).sum()))
-
-
-def tables(learned: dict[Role, Learned]) -> Iterable[str]:
-    """[adadec.large] and [adadec.small] of a profile."""
-    for role, found in learned.items():
-        threshold = found.threshold
-        fit = threshold if found.fitted else None
-        yield table(
-            f"adadec.{role}",
-            [
-                ("threshold", threshold.nats, f"nats; adadec pauses from there on when the {role} model writes"),
-                ("percentile", found.percentile, "percent of the known positions lie below it"),
-                ("trigger_rate", threshold.trigger_rate, "share of them that pauses"),
-                ("positions", threshold.positions, "of known solutions, read teacher-forced"),
-                ("wrong", found.wrong, "of them, where the likeliest token was not the right one"),
-                ("solutions", found.solutions, ""),
-                ("weight", None if fit is None else fit.weight, "P(right) = 1 / (1 + exp(-(weight * nats + bias))), on classes made equal"),
-                ("bias", None if fit is None else fit.bias, ""),
-                ("right_at_threshold", None if fit is None else fit.cut, "by that fit"),
-            ],
-        )  # fmt: skip
 
 
 def _observed(
@@ -128,9 +111,9 @@ def _observed(
     name: str,
 ) -> tuple[Values, Flags] | None:
     """None where prompt and solution do not fit into the context."""
-    kept = _from_journal(journal.get(name))
-    if kept is not None:
-        return kept
+    kept = journal.get(name, _SEEN)
+    if kept is not None and len(kept[0]) == len(kept[1]) > 0:
+        return np.array(kept[0]), np.array(kept[1]) == 1
     ids = encode(prompt)
     solution = engine.tokenizer.encode(prompt.solution or "", special=False)
     end = min(engine.vocabulary.end, default=None)
@@ -141,14 +124,3 @@ def _observed(
     entropies, right = observe(engine, ids, solution)
     journal.put(name, [[round(float(x), 6) for x in entropies], [int(x) for x in right]])
     return entropies, right
-
-
-def _from_journal(data: Any) -> tuple[Values, Flags] | None:
-    """What was kept; None when there is nothing, or something else."""
-    try:
-        entropies = np.array(data[0], dtype=np.float64)
-        right = np.array(data[1], dtype=np.float64) == 1
-    except (TypeError, ValueError, IndexError, KeyError):
-        return None
-    fine = entropies.ndim == 1 and entropies.shape == right.shape and len(entropies) > 0
-    return (entropies, right) if fine and np.isfinite(entropies).all() else None

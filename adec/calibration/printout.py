@@ -1,110 +1,70 @@
-"""What a person reads at the end: the front as a chart, one table, one sentence.
-
-The front as files: SVG as it is, PNG by resvg, which an extra installs.
-"""
+"""What a person reads at the end: the front as a chart, one table, one sentence; the chart as SVG
+or PNG, too, the latter by resvg, which an extra installs."""
 
 from __future__ import annotations
 
 import importlib
 import tempfile
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from adec.calibration.result import Result
 from adec.calibration.trial import Measured, front
+from adec.display.plot import Plot, PlotPoint, letters
 from adec.errors import AdecError, UsageError
 from adec.whole_file import whole_file
 
-HEIGHT = 12
-LEFT = 9
-"""Columns of the chart's axis."""
+HEAD = (
+    "strategy and settings", "tok/s", "±", "forecast", "off", "of plain",
+    "kept", "±", "written", "read", "",
+)  # fmt: skip
 NARROW = (9, 8, 7, 2, 4, 3, 5)
-"""Columns of the table that a narrow window does without, first come first."""
-MARKS = {"plain": "p", "speculate": "s", "smartspec": "m", "dyspec": "d", "adaedl": "a", "ead": "e"}
-OTHERS = {"cascade": "c", "lookup": "l", "recycling": "r", "bild": "b", "fly": "f"}
+"""Columns of the table that a narrow window does without, the first of these first."""
+WIDEST = 100
+"""Columns of the chart at most."""
+ZOOM = 2
+"""Pixels of a PNG for each unit of the SVG."""
 
 
-def mark_of(measured: Measured) -> str:
-    """A letter for a strategy; capital on the front."""
-    name = measured.point.strategy
-    return {**MARKS, **OTHERS}.get(name, name[0])
+def plot(result: Result) -> Plot:
+    """Quality over tokens per second: a letter a strategy, capitals on the front, a line at the
+    budget."""
+    edge = front(result.measured)
+    marks = letters(m.point.strategy for m in result.measured)
+    points = [
+        PlotPoint(
+            m.tokens_per_second,
+            m.quality,
+            m.point.strategy,
+            marks[m.point.strategy].upper() if m in edge else marks[m.point.strategy],
+            front=m in edge,
+            spread=m.spread,
+            about=m.point.label,
+        )
+        for m in result.measured
+    ]
+    title = f"{result.metric} kept"
+    return Plot("tokens per second", title, points, result.keep, f"keep {result.keep:g}")
 
 
 def chart(result: Result, columns: int) -> str:
-    """Quality over tokens per second as text: a letter a point, capitals on the front, a dotted line at the budget."""
-    points = result.measured
-    width = max(20, min(columns, 100) - LEFT - 1)
-    xs = [m.tokens_per_second for m in points]
-    lowest = min([*(m.quality for m in points), result.keep])
-    low, high = max(0.0, lowest - 0.005), 1.0
-    left, right = 0.0, 1.05 * max(xs)
-    edge = front(points)
-    rows = [[" "] * width for _ in range(HEIGHT)]
-    budget = _place(result.keep, low, high, HEIGHT)
-    rows[HEIGHT - 1 - budget] = ["·"] * width
-    for measured in sorted(points, key=lambda m: m in edge):
-        x = _place(measured.tokens_per_second, left, right, width)
-        y = _place(measured.quality, low, high, HEIGHT)
-        letter = mark_of(measured)
-        rows[HEIGHT - 1 - y][x] = letter.upper() if measured in edge else letter
-    lines = [f"{result.metric} kept".rjust(LEFT)]
-    for number, row in enumerate(rows):
-        value = high - (high - low) * number / (HEIGHT - 1)
-        shown = f"{100 * value:6.1f} %" if number % 3 == 0 or number == HEIGHT - 1 else ""
-        lines.append(f"{shown:>{LEFT - 1}}┤{''.join(row).rstrip()}")
-    lines.append(" " * (LEFT - 1) + "└" + "─" * width)
-    scale = f"0{right / 2:>{width // 2}.3g}{right:>{width - width // 2 - 1}.3g}"
-    lines.append(" " * LEFT + scale)
-    lines.append(" " * LEFT + "tokens per second".center(width).rstrip())
-    names = dict.fromkeys((mark_of(m), m.point.strategy) for m in points)
-    legend = "  ".join(f"{letter} {name}" for letter, name in names)
-    lines.append(f"{legend}  (capital: on the front; ···: the budget)")
-    return "\n".join(lines)
+    """The plot as text, with its legend."""
+    drawn = plot(result)
+    explained = f"{drawn.legend()}  (capital: on the front; ···: the budget)"
+    return "\n".join([*drawn.text(max(40, min(columns, WIDEST))), explained])
 
 
 def table(result: Result, columns: int | None = None) -> str:
     """One row a point: speed as forecast and as measured, what is kept, what the large model did.
 
-    Where rows are wider than `columns`, each point's name has a line of its own, and what still does not fit is left out.
+    Where rows are wider than `columns`, each point's name has a line of its own, and what still
+    does not fit is left out.
     """
-    head = (
-        "strategy and settings",
-        "tok/s",
-        "±",
-        "forecast",
-        "off",
-        "of plain",
-        "kept",
-        "±",
-        "written",
-        "read",
-        "",
-    )
-    rows = [head]
-    for m in sorted(result.measured, key=lambda m: -m.tokens_per_second):
-        forecast = "" if not m.forecast_ms else f"{1000 / m.forecast_ms:.1f}"
-        beside = result.plain_beside(m)
-        rows.append(
-            (
-                m.point.label,
-                f"{m.tokens_per_second:.1f}",
-                f"{m.spread:.1f}",
-                forecast,
-                "" if m.off is None else f"{100 * m.off:+.0f} %",
-                f"{m.tokens_per_second / beside:.2f}" if beside else "",
-                "exact" if m.exact else f"{100 * m.quality:.1f} %",
-                "" if m.exact else f"{100 * m.quality_spread:.1f}",
-                f"{100 * m.large_share:.0f} %",
-                f"{100 * m.large_fed:.0f} %",
-                _note(result, m),
-            )
-        )
+    rows = [HEAD, *(_row(result, m) for m in sorted(result.measured, key=_by_speed))]
     lines = _lines(rows)
     if columns is not None and max(map(len, lines)) > columns:
-        # names above their figures; the columns that matter least go first
-        shown = [i for i in range(1, len(head) - 1)]
+        shown = list(range(1, len(HEAD) - 1))
         while len(shown) > 2 and max(map(len, _lines(_pick(rows, shown)))) > columns:
             shown.remove(next(i for i in NARROW if i in shown))
         figures = _lines(_pick(rows, shown))
@@ -114,6 +74,27 @@ def table(result: Result, columns: int | None = None) -> str:
     width = max(map(len, lines)) if columns is None else min(columns, max(map(len, lines)))
     lines.insert(1, "─" * width)
     return "\n".join(lines)
+
+
+def _by_speed(measured: Measured) -> float:
+    return measured.ms_per_token
+
+
+def _row(result: Result, m: Measured) -> tuple[str, ...]:
+    beside = result.plain_beside(m)
+    return (
+        m.point.label,
+        f"{m.tokens_per_second:.1f}",
+        f"{m.spread:.1f}",
+        f"{1000 / m.forecast_ms:.1f}" if m.forecast_ms else "",
+        "" if m.off is None else f"{100 * m.off:+.0f} %",
+        f"{m.tokens_per_second / beside:.2f}" if beside else "",
+        "exact" if m.exact else f"{100 * m.quality:.1f} %",
+        "" if m.exact else f"{100 * m.quality_spread:.1f}",
+        f"{100 * m.large_share:.0f} %",
+        f"{100 * m.large_fed:.0f} %",
+        _note(result, m),
+    )
 
 
 def _pick(rows: Sequence[Sequence[str]], shown: Sequence[int]) -> list[tuple[str, ...]]:
@@ -138,16 +119,22 @@ def sentence(result: Result, name: str) -> str:
     exact, plain, within = result.exact, result.plain, result.within_budget
     kept = f"{100 * result.keep:g} %"
     if within is not None:
-        start = f"Take {within.point.strategy}: {_times(within, plain)} as fast as plain, and {_proof(result)}."
-        return f"{start} `adec run --pair {name}` does; `--keep 1` runs {_name(exact)} instead, which is exact."
+        return (
+            f"Take {within.point.strategy}: {_times(within, plain)} as fast as plain, and "
+            f"{_proof(result)}. `adec run --pair {name}` does; `--keep 1` runs {_name(exact)} instead, "
+            "which is exact."
+        )
     if result.scattered:
-        start = f"Times are too scattered to choose by; take {_name(exact)}, which is exact, and calibrate again on a quiet machine"
+        start = (
+            f"Times are too scattered to choose by; take {_name(exact)}, which is exact, "
+            "and calibrate again on a quiet machine"
+        )
     elif exact is plain:
         start = "Take plain: nothing that is exact pays here"
         draft = result.tables.get("small")
         if draft is not None:
-            ms = draft.curve(result.signals.context).ms(1)
-            limit = max(0.0, result.signals.break_even_ms)
+            ms = draft.curve(result.agreement.context).ms(1)
+            limit = max(0.0, result.agreement.break_even_ms)
             start += (
                 f" (a draft takes {ms:.3g} ms and would have to take less than {limit:.3g} ms)"
                 if limit < ms
@@ -156,55 +143,6 @@ def sentence(result: Result, name: str) -> str:
     else:
         start = f"Take {_name(exact)}: exact, and {_times(exact, plain)} as fast as plain"
     return f"{start}. {_budget_state(result, kept)}`adec run --pair {name}` obeys this profile."
-
-
-def svg(result: Result) -> str:
-    """The same front as a picture."""
-    width, height, left, bottom = 640, 400, 70, 50
-    points = result.measured
-    edge = front(points)
-    most = 1.05 * max(m.tokens_per_second for m in points)
-    low = max(0.0, min([*(m.quality for m in points), result.keep]) - 0.01)
-
-    def x(speed: float) -> float:
-        return left + (width - left - 20) * speed / most
-
-    def y(quality: float) -> float:
-        return height - bottom - (height - bottom - 20) * (quality - low) / (1.0 - low)
-
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="11">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<path d="M{left} 20V{height - bottom}H{width - 20}" fill="none" stroke="black"/>',
-        f'<path d="M{left} {y(result.keep):.1f}H{width - 20}" stroke="#999" stroke-dasharray="3 3"/>',
-        f'<text x="{width - 20}" y="{y(result.keep) - 4:.1f}" text-anchor="end" fill="#666">keep {result.keep:g}</text>',
-        f'<text x="{(left + width) / 2:.0f}" y="{height - 10}" text-anchor="middle">tokens per second</text>',
-        f'<text x="14" y="{height / 2:.0f}" transform="rotate(-90 14 {height / 2:.0f})" text-anchor="middle">{escape(result.metric)} kept, percent</text>',
-    ]
-    for i in range(5):
-        speed, quality = most * i / 4, low + (1 - low) * i / 4
-        parts.append(
-            f'<text x="{x(speed):.1f}" y="{height - bottom + 16}" text-anchor="middle">{speed:.3g}</text>'
-        )
-        parts.append(
-            f'<text x="{left - 6}" y="{y(quality) + 4:.1f}" text-anchor="end">{100 * quality:.1f}</text>'
-        )
-    line = " ".join(f"{x(m.tokens_per_second):.1f},{y(m.quality):.1f}" for m in edge)
-    parts.append(f'<polyline points="{line}" fill="none" stroke="#07a" stroke-width="1.5"/>')
-    for m in points:
-        here, there = x(m.tokens_per_second), y(m.quality)
-        colour = "#07a" if m in edge else "#bbb"
-        parts.append(
-            f'<path d="M{x(max(0.0, m.tokens_per_second - m.spread)):.1f} {there:.1f}H{x(m.tokens_per_second + m.spread):.1f}" stroke="{colour}"/>'
-            f'<circle cx="{here:.1f}" cy="{there:.1f}" r="4" fill="{colour}"><title>{escape(m.point.label)}</title></circle>'
-            f'<text x="{here + 6:.1f}" y="{there - 5:.1f}">{escape(m.point.strategy)}</text>'
-        )
-    return "\n".join([*parts, "</svg>", ""])
-
-
-def _place(value: float, low: float, high: float, cells: int) -> int:
-    share = (value - low) / (high - low) if high > low else 0.0
-    return max(0, min(cells - 1, round(share * (cells - 1))))
 
 
 def _times(measured: Measured, plain: Measured) -> str:
@@ -221,8 +159,8 @@ def _proof(result: Result) -> str:
     test = result.proved
     assert test is not None
     return (
-        f"{100 * result.keep:g} % of the {result.metric} is proved to be kept with {100 * result.confidence:g} % "
-        f"confidence on {len(test.losses)} held-out prompts"
+        f"{100 * result.keep:g} % of the {result.metric} is proved to be kept with "
+        f"{100 * result.confidence:g} % confidence on {len(test.losses)} held-out prompts"
     )
 
 
@@ -235,9 +173,14 @@ def _budget_state(result: Result, kept: str) -> str:
     if test.proved:
         return f"{name} is proved to keep {kept} but is not faster. "
     if test.more_prompts is None:
-        return f"Not proved: {name} keeps only {100 * (1 - test.mean):.1f} % of the {kept} that you ask for. "
-    seen = f"it kept {100 * (1 - test.mean):.1f} % on {len(test.losses)}"
-    return f"Not proved: that {name} keeps {kept} would take some {test.more_prompts:,} prompts more ({seen}). "
+        return (
+            f"Not proved: {name} keeps only {100 * (1 - test.mean):.1f} % of the {kept} that you ask "
+            "for. "
+        )
+    return (
+        f"Not proved: that {name} keeps {kept} would take some {test.more_prompts:,} prompts more "
+        f"(it kept {100 * (1 - test.mean):.1f} % on {len(test.losses)}). "
+    )
 
 
 def _note(result: Result, measured: Measured) -> str:
@@ -253,12 +196,9 @@ def _note(result: Result, measured: Measured) -> str:
     return ", ".join(notes)
 
 
-ZOOM = 2
-"""Pixels of a PNG for each unit of the SVG."""
-
-
 def check_pictures(svg: Path | None, png: Path | None) -> None:
-    """Raise UsageError when a picture could not be written: better before minutes of measuring than after."""
+    """Raise UsageError when a picture cannot be written: better before minutes of measuring than
+    after."""
     if png is not None:
         _renderer()
     for path in (svg, png):

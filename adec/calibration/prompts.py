@@ -1,7 +1,9 @@
-"""What a calibration asks: the user's prompts or the built-in ones, shuffled by a seed and split in two.
+"""What a calibration asks: the user's prompts or the built-in ones, shuffled by a seed and split
+in two.
 
-A prompt file is plain text with one prompt a line, or JSON lines: `{"prompt": "…"}`, with `"answer": "…"` for the metric `answer`
-and for adadec's threshold; `"solution": "…"`, a whole right reply, serves the latter better.
+A prompt file is plain text with one prompt a line, or JSON lines: `{"prompt": "…"}`, with
+`"answer": "…"` for the metric `answer` and for adadec's threshold; `"solution": "…"`, a whole
+right reply, serves the latter better.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ from adec.errors import UsageError
 from adec.events.hostile_json import JsonReader
 
 LEAST = 8
-"""Prompts that a calibration needs: four to fit on, four to prove on. A proof mostly needs a hundred."""
+"""Prompts that a calibration needs: four to fit on, four to prove on. A proof mostly needs a
+hundred."""
 FIT_SHARE, FIT_MOST = 1 / 3, 160
-"""Share and number of the prompts that thresholds are fitted on; a proof needs more prompts than a fit."""
+"""Share and number of the prompts that thresholds are fitted on; a proof needs more prompts than a
+fit."""
 BUILT_IN = 1600
 """Built-in prompts of a calibration: of those held out the proof takes as many as the time allows."""
 FILE_BYTES = 64 * 1024 * 1024
@@ -71,7 +75,8 @@ def built_in(seed: int, count: int = BUILT_IN) -> PromptSet:
 def read_prompts(path: Path, seed: int, *, answers: bool) -> PromptSet:
     """The prompts of a file. `answers`: the metric needs to know right answers.
 
-    Raises UsageError, with the line, when the file is not what it should be or has fewer than eight different prompts.
+    Raises UsageError, with the line, when the file is not what it should be or has fewer than
+    eight different prompts.
     """
     text = _read(path)
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
@@ -105,7 +110,8 @@ def read_prompts(path: Path, seed: int, *, answers: bool) -> PromptSet:
 
 
 def ends_right(reply: str, answer: str) -> bool:
-    """Whether a reply gives the answer: after its last `Answer:`, or else as its last words. Case and a final stop do not count."""
+    """Whether a reply gives the answer: after its last `Answer:`, or else as its last words. Case
+    and a final stop do not count."""
     wanted = _plain(answer)
     place = reply.lower().rfind(_MARK)
     if place >= 0:

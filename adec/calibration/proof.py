@@ -1,16 +1,18 @@
-"""Distribution-free bounds on a mean loss in [0, 1] from independent trials.
+"""The statistics of the proof: bounds on a mean loss, and tests in an order that was fixed before.
 
-A p-value here is for the hypothesis "the mean loss is above the level": where it is at most 1 - confidence, the level holds with that
-confidence (learn then test: Angelopoulos et al. 2021, arXiv 2110.01052; used so by CALM, Schuster et al. 2022, arXiv 2207.07061).
+The bounds hold for independent losses in [0, 1] of any distribution. A p-value here is for the
+hypothesis "the mean loss is above the level": where it is at most 1 - confidence, the level holds
+with that confidence (learn then test: Angelopoulos et al. 2021, arXiv 2110.01052; so used by CALM,
+Schuster et al. 2022, arXiv 2207.07061).
 
     losses of 0 and 1   the exact binomial tail (Clopper and Pearson 1934)
-    losses between      the smaller of Hoeffding's and Bentkus's bound (Bates et al. 2021, arXiv 2101.02703, theorem 3)
+    losses between      the smaller of Hoeffding's and Bentkus's bound
+                        (Bates et al. 2021, arXiv 2101.02703, theorem 3)
 
-The proof on held-out prompts: which of the chosen points keep the budget, with the given confidence, over all that was tried.
-
-Points of one family are tested in an order that was fixed on other prompts, the safest first, until one fails: so each test may
-have the family's whole error (fixed-sequence testing; Angelopoulos et al. 2021, arXiv 2110.01052, section 4). Families share the error
-(Bonferroni). Then with probability `confidence` no point that is called proved breaks the budget, whichever of them is picked afterwards.
+The points of a family are tested in an order that was fixed on other prompts, the safest first,
+until one fails, so each test may have the family's whole error (fixed-sequence testing; arXiv
+2110.01052, section 4). Families share the error (Bonferroni). Then with probability `confidence`
+no point that is called proved breaks the budget, whichever of them is picked afterwards.
 """
 
 from __future__ import annotations
@@ -21,7 +23,12 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 MOST_PROMPTS = 1_000_000
-"""Numbers of prompts beyond this are not looked for."""
+"""More prompts than this are not looked for."""
+CLEARLY = 0.05
+"""Chance of a loss like this one, were the budget just kept, below which more prompts are called
+useless."""
+
+T = TypeVar("T")
 
 _STEPS = 60
 """Halvings of an interval: past the precision of a float."""
@@ -42,7 +49,10 @@ def binomial_tail(k: int, n: int, p: float) -> float:
 
 
 def p_value(losses: Sequence[float], level: float) -> float:
-    """The p-value of "the mean loss is above `level`"; 1 without losses. Losses lie in [0, 1], else ValueError."""
+    """The p-value of "the mean loss is above `level`"; 1 without losses.
+
+    Raises ValueError unless all losses lie in [0, 1].
+    """
     if not losses:
         return 1.0
     if not all(0 <= loss <= 1 for loss in losses):
@@ -51,7 +61,10 @@ def p_value(losses: Sequence[float], level: float) -> float:
 
 
 def upper_bound(losses: Sequence[float], confidence: float) -> float:
-    """The least level that `losses` prove with `confidence`: the mean loss is at most that. 1 where nothing is proved."""
+    """The lowest level that `losses` prove with `confidence`: the mean loss is at most that.
+
+    1 where nothing is proved.
+    """
     if not losses:
         return 1.0
     total, count, binary = math.fsum(losses), len(losses), is_binary(losses)
@@ -66,7 +79,7 @@ def upper_bound(losses: Sequence[float], confidence: float) -> float:
 
 
 def prompts_needed(mean: float, level: float, confidence: float, *, binary: bool) -> int | None:
-    """Trials that prove `level` when the mean loss of them is `mean`; None where no number up to a million does."""
+    """Trials with a mean loss of `mean` that prove `level`; None where a million do not."""
     if mean >= level or level <= 0:
         return None
     low, high = 0, 1
@@ -113,12 +126,6 @@ def _log_choose(n: int, k: int) -> float:
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
-T = TypeVar("T")
-
-CLEARLY = 0.05
-"""Chance of a loss like this one, were the budget just kept, below which more prompts are said to be of no use."""
-
-
 @dataclass(frozen=True)
 class Tested(Generic[T]):
     """One point on the held-out prompts."""
@@ -144,9 +151,10 @@ class Tested(Generic[T]):
 
     @property
     def more_prompts(self) -> int | None:
-        """Prompts that are missing if further ones are like these; 0 when it is proved, None when no number would do.
+        """Prompts missing if further ones are like these; 0 when proved, None when none would help.
 
-        Where a mean past the budget may well be bad luck, further ones are taken to lose half of what may be lost.
+        Where a mean past the budget may well be bad luck, further ones are taken to lose half of
+        what may be lost.
         """
         if self.proved:
             return 0
@@ -158,7 +166,10 @@ class Tested(Generic[T]):
 
     @property
     def _is_past(self) -> bool:
-        """Whether the mean loss is above the level by more than luck explains: Hoeffding's and Bentkus's bound from the other side."""
+        """Whether the mean loss is above the level by more than luck explains.
+
+        Hoeffding's and Bentkus's bound from the other side.
+        """
         gains = [1 - loss for loss in self.losses]
         return p_value(gains, 1 - self.level) <= CLEARLY
 

@@ -10,7 +10,7 @@ from statistics import median
 from adec.answering.choice import Choice
 from adec.answering.plan import plan
 from adec.answering.session import open_session
-from adec.calibration.forward_times import measure_costs
+from adec.calibration.cost_tables import measure_costs
 from adec.engines.base import OpenOptions
 from adec.errors import CheckFailed, UsageError
 from adec.machine import busy, this_machine
@@ -18,7 +18,8 @@ from adec.profiles.find import find_profile
 
 SECONDS = 15.0
 TOLERANCE = 0.25
-"""Share by which a time may differ: less than that changes no decision, and machines drift as much within a day."""
+"""Share by which a time may differ: less than that changes no decision, and machines drift as much
+within a day."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ def check_profile(
     options: OpenOptions,
     tick: Callable[[float], None],
 ) -> Comparison:
-    """Measure again. Raises CheckFailed when the models are others; ProfileError, UsageError, EngineError."""
+    """Measure again. Raises CheckFailed when the models are others; ProfileError, UsageError,
+    EngineError."""
     profile = find_profile(name)
     if profile.costs is None or profile.costs.curves is None:
         raise UsageError(

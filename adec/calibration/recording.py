@@ -1,117 +1,135 @@
 """The large model's own answers, and what both models say of every position of them.
 
-The large model answers once, token by token. Then each model reads the answer in one batch: row t of both predicts token t, on the large
-model's path. Whatever a strategy decides there can be replayed without a forward, as long as it stays on that path.
+The large model answers once, token by token. Then each model reads the answer in one batch: row t
+of both predicts token t, on the large model's path. `simulate` runs strategies on these records.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adec.decoding.pair.cascade import total_variation
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
-from adec.events.records import Role
-from adec.signals import ListedSignals, Scores
+from adec.events.hostile_json import Count
+from adec.signals import Scores
 
 Column = NDArray[np.float64]
 
 RANKS = 64
-"""Ranks are counted up to this one; beyond, a draft of the small model's list is hopeless anyway."""
-_LISTS = ("large_ids", "large_list", "small_ids", "small_list")
+"""Highest rank that is told apart; beyond, a draft from the small model's list is hopeless anyway."""
 LISTED = 8
-"""Likeliest tokens of each model that are kept: what a tree of drafts or a table of a replayed run may look at."""
+"""Likeliest tokens of each model that are kept: all that a tree of drafts may look at."""
 DIGITS = 6
+"""Digits behind the point that are kept."""
+FARTHEST = 64.0
+"""Nats of a token of probability 0: beyond every rule's reach, and a number that JSON has."""
 
 
 @dataclass(frozen=True)
 class Answer:
     """The large model's own answer to a prompt."""
 
-    tokens: tuple[int, ...]
+    tokens: tuple[Count, ...]
     text: str
     ms: float
-    """Decoding time, the prompt and the first token apart."""
+    """Decoding time, without the prompt and the first token."""
     right: bool | None = None
 
 
 @dataclass(frozen=True)
 class Record:
-    """One answer position by position; columns have shape (tokens,), lists (tokens, up to LISTED). Entropies are nats, probabilities at temperature 1."""
+    """One answer position by position.
 
-    prompt_tokens: int
-    tokens: tuple[int, ...]
-    large_entropy: Column
-    large_margin: Column
-    large_top: Column
+    Every column has one entry a token; `*_ids` and `*_list` have rows of up to LISTED tokens,
+    likeliest first. Entropies and surprise are in nats, probabilities at temperature 1.
+    """
+
+    prompt_tokens: Count
+    tokens: tuple[Count, ...]
+    large_entropy: list[float]
+    large_margin: list[float]
+    large_top: list[float]
     """Probability of the large model's likeliest token."""
-    large_chosen: Column
+    large_chosen: list[float]
     """Probability, under the large model, of the token that it wrote."""
-    small_entropy: Column
-    small_margin: Column
-    small_top: Column
-    rank: Column
+    small_entropy: list[float]
+    small_margin: list[float]
+    small_top: list[float]
+    rank: list[float]
     """Place of the large model's token in the small one's list, 0 for the first, at most `RANKS`."""
-    surprise: Column
-    """Nats, -log p of the small model's likeliest token under the large model (BiLD)."""
-    distance: Column
+    surprise: list[float]
+    """-log p of the small model's likeliest token under the large model (BiLD)."""
+    distance: list[float]
     """Total variation between both rows (speculative cascades)."""
-    large_ids: Column
-    """The large model's likeliest tokens, likeliest first."""
-    large_list: Column
-    """Their probabilities; likewise the small model's."""
-    small_ids: Column
-    small_list: Column
+    large_ids: list[list[float]]
+    large_list: list[list[float]]
+    """Probabilities of `large_ids`; likewise of the small model."""
+    small_ids: list[list[float]]
+    small_list: list[list[float]]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError unless the columns belong together."""
+        columns = [getattr(self, field.name) for field in fields(self)[2:]]
+        if not self.tokens or any(len(column) != len(self.tokens) for column in columns):
+            raise ValueError("columns of different lengths")
+        for ids, chances in (
+            (self.large_ids, self.large_list),
+            (self.small_ids, self.small_list),
+        ):
+            if not all(map(_is_list, ids, chances)):
+                raise ValueError("ids and probabilities of a row do not belong together")
 
     @property
     def agrees(self) -> NDArray[np.bool_]:
         """Where the small model alone would have written the same token."""
-        result: NDArray[np.bool_] = self.rank == 0
+        result: NDArray[np.bool_] = np.array(self.rank) == 0
         return result
 
-    def signals(self, role: Role) -> ListedSignals:
-        """What one of the two models said at every position of the answer."""
-        if role == "large":
-            return ListedSignals(self.large_entropy, self.large_ids, self.large_list)
-        return ListedSignals(self.small_entropy, self.small_ids, self.small_list)
+    @property
+    def highest_id(self) -> int:
+        """The highest token id in it."""
+        return int(max(map(max, (*self.large_ids, *self.small_ids, self.tokens))))
 
     def __len__(self) -> int:
         return len(self.tokens)
 
 
 def record(engines: Engines, prompt: Sequence[int], answer: Sequence[int]) -> Record:
-    """Both models' rows on an answer of at least one token. One model alone: as if the small one agreed everywhere.
+    """Both models' rows on an answer of at least one token.
 
-    The engines' sequences hold prompt and answer afterwards, the last token unread. Raises EngineError.
+    With one model alone: as if a small one agreed everywhere. The engines' sequences hold prompt
+    and answer afterwards, the last token unread. Raises EngineError.
     """
     large = score(engines["large"], prompt, answer)
     small = score(engines["small"], prompt, answer) if "small" in engines else large
     rows = range(len(answer))
-    lists = [[scores.top(row, LISTED) for row in rows] for scores in (large, small)]
-    chosen = [large.probability(row, answer[row]) for row in rows]
-    first = [small.argmax(row) for row in rows]
+    large_lists = [large.top(row, LISTED) for row in rows]
+    small_lists = [small.top(row, LISTED) for row in rows]
+    first = [listed[0][0] for listed in small_lists]
     return Record(
         prompt_tokens=len(prompt),
         tokens=tuple(answer),
-        large_entropy=np.array([large.entropy(row) for row in rows]),
-        large_margin=np.array([large.margin(row) for row in rows]),
-        large_top=np.array([large.probability(row, large.argmax(row)) for row in rows]),
-        large_chosen=np.array(chosen),
-        small_entropy=np.array([small.entropy(row) for row in rows]),
-        small_margin=np.array([small.margin(row) for row in rows]),
-        small_top=np.array([small.probability(row, first[row]) for row in rows]),
-        rank=np.array([_rank(small, row, answer[row]) for row in rows], dtype=np.float64),
-        surprise=np.array([_surprise(large.probability(row, first[row])) for row in rows]),
-        distance=np.array([_distance(large, small, row) for row in rows]),
-        large_ids=_column(lists[0], 0),
-        large_list=_column(lists[0], 1),
-        small_ids=_column(lists[1], 0),
-        small_list=_column(lists[1], 1),
+        large_entropy=_rounded(large.entropy(row) for row in rows),
+        large_margin=_rounded(large.margin(row) for row in rows),
+        large_top=_rounded(listed[0][1] for listed in large_lists),
+        large_chosen=_rounded(large.probability(row, answer[row]) for row in rows),
+        small_entropy=_rounded(small.entropy(row) for row in rows),
+        small_margin=_rounded(small.margin(row) for row in rows),
+        small_top=_rounded(listed[0][1] for listed in small_lists),
+        rank=_rounded(_rank(small, row, answer[row]) for row in rows),
+        surprise=_rounded(_surprise(large.probability(row, first[row])) for row in rows),
+        distance=_rounded(
+            large.distance(row, small, row) if large is not small else 0.0 for row in rows
+        ),
+        large_ids=[[float(token) for token, _ in listed] for listed in large_lists],
+        large_list=[_rounded(chance for _, chance in listed) for listed in large_lists],
+        small_ids=[[float(token) for token, _ in listed] for listed in small_lists],
+        small_list=[_rounded(chance for _, chance in listed) for listed in small_lists],
     )
 
 
@@ -125,58 +143,13 @@ def score(engine: Engine, prompt: Sequence[int], answer: Sequence[int]) -> Score
 
 
 def own_nats(scores: Scores, answer: Sequence[int]) -> float:
-    """Mean -log p of the answer's tokens, nats: the logarithm of its perplexity."""
-    return sum(_surprise(scores.probability(i, token)) for i, token in enumerate(answer)) / max(
-        1, len(answer)
-    )
+    """Mean -log p of the answer's tokens in nats: the logarithm of its perplexity."""
+    total = sum(_surprise(scores.probability(i, token)) for i, token in enumerate(answer))
+    return total / max(1, len(answer))
 
 
-def to_data(thing: Record | Answer) -> dict[str, Any]:
-    """Plain data, for the journal."""
-    data: dict[str, Any] = {}
-    for field in fields(thing):
-        value = getattr(thing, field.name)
-        if isinstance(value, np.ndarray):
-            value = value.round(DIGITS).tolist()
-        data[field.name] = list(value) if isinstance(value, tuple) else value
-    return data
-
-
-def record_from(data: dict[str, Any]) -> Record:
-    """A record from plain data. Raises ValueError, TypeError or KeyError when it is none."""
-    tokens = tuple(int(token) for token in data["tokens"])
-    columns = {
-        field.name: np.array(data[field.name], dtype=np.float64)
-        for field in fields(Record)
-        if field.name not in ("prompt_tokens", "tokens")
-    }
-    if not tokens or any(column.shape[:1] != (len(tokens),) for column in columns.values()):
-        raise ValueError("columns of different lengths")
-    if any(column.ndim != (2 if name in _LISTS else 1) for name, column in columns.items()):
-        raise ValueError("a column and a list are confused")
-    for role in ("large", "small"):
-        ids, chances = columns[f"{role}_ids"], columns[f"{role}_list"]
-        if ids.shape != chances.shape or ids.shape[1] < 1 or ids.min() < 0:
-            raise ValueError("a list is none")
-    return Record(prompt_tokens=int(data["prompt_tokens"]), tokens=tokens, **columns)
-
-
-def answer_from(data: dict[str, Any]) -> Answer:
-    """An answer from plain data. Raises ValueError, TypeError or KeyError when it is none."""
-    right = data["right"]
-    if not (right is None or isinstance(right, bool)):
-        raise ValueError("right is neither true, false nor unknown")
-    tokens = tuple(int(token) for token in data["tokens"])
-    return Answer(tokens, str(data["text"]), float(data["ms"]), right)
-
-
-def _column(lists: Sequence[Sequence[tuple[int, float]]], part: int) -> Column:
-    """Ids or probabilities of lists; a row with fewer tokens than others (the rest is impossible) repeats its last one."""
-    longest = max(len(row) for row in lists)
-    return np.array(
-        [[row[min(place, len(row) - 1)][part] for place in range(longest)] for row in lists],
-        dtype=np.float64,
-    )
+def _is_list(ids: Sequence[float], chances: Sequence[float]) -> bool:
+    return len(ids) == len(chances) > 0 and min(ids) >= 0
 
 
 def _rank(scores: Scores, row: int, token: int) -> int:
@@ -187,16 +160,8 @@ def _rank(scores: Scores, row: int, token: int) -> int:
 
 
 def _surprise(probability: float) -> float:
-    # -log of nothing is not data that a file can hold; 64 nats are out of every rule's reach
-    return min(64.0, -float(np.log(probability))) if probability > 0 else 64.0
+    return min(FARTHEST, -math.log(probability)) if probability > 0 else FARTHEST
 
 
-def _distance(large: Scores, small: Scores, row: int) -> float:
-    return total_variation(_law(large, row), _law(small, row)) if large is not small else 0.0
-
-
-def _law(scores: Scores, row: int) -> Column:
-    logits = scores.row(row).astype(np.float64)
-    weights = np.exp(logits - logits.max())
-    result: Column = weights / weights.sum()
-    return result
+def _rounded(values: Iterable[float]) -> list[float]:
+    return [round(float(value), DIGITS) for value in values]

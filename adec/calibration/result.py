@@ -5,20 +5,22 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from adec.calibration.agreement import Signals
-from adec.calibration.forward_times import CostTable
+from adec.calibration.agreement import Agreement
+from adec.calibration.cost_tables import CostTable
+from adec.calibration.grids import ADAPTIVE
 from adec.calibration.pause_thresholds import Learned
 from adec.calibration.proof import Tested
-from adec.calibration.trial import Measured, Metric, _ms_per_token, without_outliers
+from adec.calibration.trial import PLAIN, Measured, Metric, ms_per_token, without_outliers
 from adec.events.records import Role
 from adec.machine import Machine
 
 ADAPTS = 1.1
-"""How much faster than speculate, which adapts to each prompt, another exact strategy must be to be recommended."""
+"""Factor by which another exact strategy must beat the adaptive one to be recommended."""
 PAYS = 1.02
-"""A strategy must be faster by this factor to be recommended, and by more than both speeds are uncertain."""
+"""Factor by which a strategy must be faster to be recommended, and by more than the speeds'
+errors."""
 SCATTERED = 0.1
-"""Uncertainty of a speed, as a share of it, from which times are called too scattered to choose by."""
+"""Standard error of a speed, as a share of it, from which times are too scattered to choose by."""
 
 
 @dataclass
@@ -30,7 +32,7 @@ class Result:
     confidence: float
     machine: Machine
     tables: dict[Role, CostTable]
-    signals: Signals
+    agreement: Agreement
     measured: list[Measured]
     tests: dict[str, list[Tested[Measured]]]
     held_out: int
@@ -38,7 +40,7 @@ class Result:
     thresholds: dict[Role, Learned] = field(default_factory=dict)
     """Of adadec, by the model that writes."""
     tried: dict[str, int] = field(default_factory=dict)
-    """Family to the number of points that were replayed or simulated; of these the promising ones were run."""
+    """Family to the number of points that were simulated; the promising ones of these were run."""
     percentiles: dict[str, float] = field(default_factory=dict)
     """Thresholds of the chosen point as percentiles of the entropies they are held against."""
     remarks: list[str] = field(default_factory=list)
@@ -46,25 +48,26 @@ class Result:
 
     @property
     def plain(self) -> Measured:
-        return next(m for m in self.measured if m.point.strategy == "plain")
+        return next(m for m in self.measured if m.point == PLAIN)
 
     def plain_beside(self, measured: Measured) -> float:
         """Tokens per second of plain decoding on the prompts that a point was run on."""
-        ms = _ms_per_token(without_outliers(self.plain.runs[: len(measured.runs)]))
+        ms = ms_per_token(without_outliers(self.plain.runs[: len(measured.runs)]))
         return 1000 / ms if ms > 0 else 0.0
 
     @property
     def exact(self) -> Measured:
-        """The fastest exact strategy; plain where nothing pays; speculate, which stops by itself, where times cannot tell.
+        """The fastest exact strategy; plain where nothing pays; the adaptive one where times cannot tell.
 
-        Speculate also where another is hardly faster: the others go on drafting on prompts unlike these, where it does not pay.
+        The adaptive one, too, where another is hardly faster: the others go on drafting on prompts
+        unlike these, where it does not pay.
         """
         exact = [m for m in self.measured if m.exact and m is not self.plain]
         # a point that was given up early was slow on the prompts that it had
         longest = max((len(m.runs) for m in exact), default=0)
         others = [m for m in exact if len(m.runs) == longest]
         best = max(others, key=lambda m: m.tokens_per_second, default=self.plain)
-        careful = next((m for m in others if m.point.strategy == "speculate"), self.plain)
+        careful = next((m for m in others if m.point.strategy == ADAPTIVE), self.plain)
         if faster(best, self.plain):
             near = ADAPTS * careful.tokens_per_second >= best.tokens_per_second
             return careful if near and faster(careful, self.plain) else best
@@ -94,7 +97,7 @@ class Result:
 
     @property
     def within_budget(self) -> Measured | None:
-        """The fastest strategy within the proved budget, the exact one included; None when no approximate one is faster."""
+        """The proved strategy where it is faster than the exact one, else None."""
         proved = self.proved
         if proved is None:
             return None
@@ -106,7 +109,7 @@ class Result:
 
 
 def faster(first: Measured, second: Measured) -> bool:
-    """Whether the first is faster by more than a trifle and by more than is uncertain."""
+    """Whether the first is faster by more than a trifle and by more than one standard error."""
     ahead = first.tokens_per_second - second.tokens_per_second
     return ahead > (PAYS - 1) * second.tokens_per_second and ahead > math.hypot(
         first.spread, second.spread

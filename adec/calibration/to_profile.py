@@ -1,25 +1,28 @@
-"""A calibration as a profile: what each table holds."""
+"""A calibration as a profile: what each of its tables holds, with a comment on every key that
+needs one.
+
+In the order of the file: the head, [pair], [choice], [budget], one table a family, [adadec.*],
+[machine], [cost], [signals], [[front]], [history].
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-from adec.calibration import pause_thresholds
-from adec.calibration.forward_times import CostTable, largest_useful
-from adec.calibration.grids import FAMILIES
+from adec.calibration.agreement import Logistic
+from adec.calibration.cost_tables import CostTable, largest_useful
+from adec.calibration.grids import ADAPTIVE, FAMILIES
+from adec.calibration.pause_thresholds import Learned
 from adec.calibration.proof import Tested
 from adec.calibration.result import Result
 from adec.calibration.trial import MEANING, Measured, front
 from adec.engines.base import ModelHeader
+from adec.events.records import Role
 from adec.machine import file_fingerprint
 from adec.profiles.schema import SCHEMA
 from adec.profiles.write import Line, table
-
-SAFE = "speculate"
-"""The exact strategy that is recommended where times are not known."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,12 @@ class Named:
     """To be given away with the models: without times and what else holds on this machine only."""
 
 
-def profile_text(
-    result: Result, named: Named, large: ModelHeader, small: ModelHeader | None
-) -> str:
+def profile_text(result: Result, named: Named, models: Mapping[Role, ModelHeader]) -> str:
     """The profile as TOML."""
+    timed = not named.portable
     parts = [
-        "# Made by `adec calibrate`. `adec run --pair NAME` obeys it; everything here may be changed by hand.\n",
+        "# Made by `adec calibrate`. `adec run --pair NAME` obeys it; everything here may be changed "
+        "by hand.\n",
         table(
             None,
             [
@@ -50,14 +53,14 @@ def profile_text(
                 ("recommended", _recommended(result, named), "what `--strategy auto` runs"),
             ],
         ),
-        table("pair", _pair(named, large, small)),
-        *(_portable_choice(result) if named.portable else _choice(result)),
+        table("pair", _pair(named, models)),
+        *(_choice(result) if timed else _portable_choice(result)),
         table("budget", _budget(result)),
         *_settings(result),
-        *pause_thresholds.tables(result.thresholds),
-        *([] if named.portable else [table("machine", _machine(result)), *cost_tables(result)]),
-        *signal_tables(result),
-        *front_tables(result, portable=named.portable),
+        *pause_tables(result.thresholds),
+        *([table("machine", _machine(result)), *_costs(result)] if timed else []),
+        *_signals(result),
+        *_front(result, timed=timed),
         table("history", _history(result, named)),
     ]
     return "\n".join(part for part in parts if part)
@@ -65,40 +68,38 @@ def profile_text(
 
 def _about(result: Result, named: Named) -> str:
     return (
-        f"{result.signals.answers} answers to fit on and {result.held_out} held out, "
+        f"{result.agreement.answers} answers to fit on and {result.held_out} held out, "
         f"from {named.prompts}; metric {result.metric}."
     )
 
 
-def _pair(named: Named, large: ModelHeader, small: ModelHeader | None) -> list[Line]:
-    lines: list[Line] = []
-    if small is None:
-        lines.append(("model", named.large, ""))
+def _recommended(result: Result, named: Named) -> str:
+    """Of a portable profile, what is proved, or else the adaptive strategy: nobody knows what is
+    fastest on another machine."""
+    if not named.portable:
+        return result.recommended.point.strategy
+    proved = result.proved
+    return ADAPTIVE if proved is None else proved.point.point.strategy
+
+
+def _pair(named: Named, models: Mapping[Role, ModelHeader]) -> Iterable[Line]:
+    if "small" not in models:
+        yield "model", named.large, ""
     else:
-        lines += [("small", named.small, ""), ("large", named.large, "")]
-    lines.append(
-        (
-            "vocabulary",
-            large.vocabulary.fingerprint,
-            "another one is refused: token ids would mean other words",
-        )
-    )
-    for role, header in (("large", large), ("small", small)):
-        if header is not None and header.info.format != "table":
-            lines += [
-                (
-                    f"{role}_fingerprint",
-                    file_fingerprint(header.info.path),
-                    "of size, beginning and end of the file",
-                ),
-                (f"{role}_quantisation", header.info.quantisation, ""),
-                (f"{role}_bytes", header.info.bytes, ""),
-            ]
-    return lines
+        yield "small", named.small, ""
+        yield "large", named.large, ""
+    fingerprint = models["large"].vocabulary.fingerprint
+    yield "vocabulary", fingerprint, "another one is refused: token ids would mean other words"
+    for role in ("large", "small"):
+        if (header := models.get(role)) is not None and header.info.format != "table":
+            file = file_fingerprint(header.info.path)
+            yield f"{role}_fingerprint", file, "of size, beginning and end of the file"
+            yield f"{role}_quantisation", header.info.quantisation, ""
+            yield f"{role}_bytes", header.info.bytes, ""
 
 
 def _choice(result: Result) -> Iterable[str]:
-    exact, within = result.exact, result.within_budget
+    exact, within, plain = result.exact, result.within_budget, result.plain
     lines: list[Line] = [
         ("exact", exact.point.strategy, "fastest strategy that gives the large model's own tokens"),
         ("exact_tokens_per_second", exact.tokens_per_second, f"± {exact.spread:.2g}"),
@@ -108,94 +109,59 @@ def _choice(result: Result) -> Iterable[str]:
             ("within_budget", within.point.strategy, "faster still, and proved to keep the budget"),
             ("within_budget_tokens_per_second", within.tokens_per_second, f"± {within.spread:.2g}"),
         ]
-    plain = result.plain
     lines.append(("plain_tokens_per_second", plain.tokens_per_second, f"± {plain.spread:.2g}"))
     if "small" in result.tables:
+        draft_ms = result.tables["small"].curve(result.agreement.context).ms(1)
+        limit = max(0.0, result.agreement.break_even_ms)
         lines += [
-            (
-                "draft_ms",
-                result.tables["small"].curve(result.signals.context).ms(1),
-                "a forward of the small model",
-            ),
-            (
-                "draft_ms_break_even",
-                max(0.0, result.signals.break_even_ms),
-                "what it may cost for a chain of drafts to pay",
-            ),
+            ("draft_ms", draft_ms, "a forward of the small model"),
+            ("draft_ms_break_even", limit, "what it may cost for a chain of drafts to pay"),
         ]
     yield table("choice", lines)
     yield table("choice.exact_settings", [(key, value, "") for key, value in exact.point.settings])
 
 
-def _recommended(result: Result, named: Named) -> str:
-    """On another machine nobody knows what is fastest: there it is what is proved, else what stops by itself where it does not pay."""
-    if not named.portable:
-        return result.recommended.point.strategy
-    proved = result.proved
-    return SAFE if proved is None else proved.point.point.strategy
-
-
 def _portable_choice(result: Result) -> Iterable[str]:
-    proved = result.proved
-    yield table(
-        "choice",
-        [
-            (
-                "exact",
-                SAFE,
-                "gives the large model's own tokens; stops by itself where it does not pay",
-            ),
-            (
-                "within_budget",
-                None if proved is None else proved.point.point.strategy,
-                "proved to keep the budget; how fast it is, your machine says",
-            ),
-        ],
-    )
+    proved = None if result.proved is None else result.proved.point.point.strategy
+    about = "gives the large model's own tokens; stops by itself where it does not pay"
+    speed = "proved to keep the budget; how fast it is, your machine says"
+    yield table("choice", [("exact", ADAPTIVE, about), ("within_budget", proved, speed)])
 
 
-def _budget(result: Result) -> list[Line]:
+def _budget(result: Result) -> Iterable[Line]:
     test = result.budget
     if test is None:
-        return []
-    more = test.more_prompts
-    lines: list[Line] = [
-        ("metric", result.metric, MEANING[result.metric]),
-        ("keep", result.keep, "what shall be kept of it at least"),
-        ("confidence", result.confidence, "that what is called proved does hold"),
-        ("strategy", test.point.point.strategy, "with the settings below"),
-        ("point", test.point.point.label, "the same, as [[front]] names it"),
-        (
-            "proved",
-            test.proved,
-            "on prompts that nothing was fitted on"
-            if test.proved
-            else "NOT PROVED with these prompts",
-        ),
-        ("held_out", len(test.losses), "prompts that the proof rests on"),
-        ("kept", 1 - test.mean, "mean on them"),
-        ("proved_keep", 1 - test.bound, "the most that they prove"),
-        (
-            "test_confidence",
-            test.confidence,
-            "of this test, after the correction for all families tried",
-        ),
-    ]
+        return
+    state = (
+        "on prompts that nothing was fitted on" if test.proved else "NOT PROVED with these prompts"
+    )
+    yield "metric", result.metric, MEANING[result.metric]
+    yield "keep", result.keep, "what shall be kept of it at least"
+    yield "confidence", result.confidence, "that what is called proved does hold"
+    yield "strategy", test.point.point.strategy, "with the settings below"
+    yield "point", test.point.point.label, "the same, as [[front]] names it"
+    yield "proved", test.proved, state
+    yield "held_out", len(test.losses), "prompts that the proof rests on"
+    yield "kept", 1 - test.mean, "mean on them"
+    yield "proved_keep", 1 - test.bound, "the most that they prove"
+    corrected = "of this test, after the correction for all families tried"
+    yield "test_confidence", test.confidence, corrected
     if not test.proved:
-        comment = "held-out prompts more, if they are like these"
-        lines.append(("more_prompts", more, comment))
+        more = test.more_prompts
+        yield "more_prompts", more, "held-out prompts more, if they are like these"
         if more is None:
-            lines.append(
-                ("hopeless", True, "its mean is past the budget: more prompts would not help")
-            )
-    return lines
+            yield "hopeless", True, "its mean is past the budget: more prompts would not help"
 
 
 def _settings(result: Result) -> Iterable[str]:
-    """A table for each family that was run: the point of the budget, or the best one tested, or else the fastest one that kept the budget where it was fitted."""
-    for family in FAMILIES:
-        tests = result.tests.get(family, [])
-        point = _best(tests, result.budget) or _fitted(result, family)
+    """A table for each family that was run.
+
+    It holds the point of the budget, or else the best one tested, or else the fastest one that kept
+    the budget where it was fitted.
+    """
+    for name, family in FAMILIES.items():
+        tests = result.tests.get(name, [])
+        point = _best(tests, result.budget) or _fitted(result, name)
         if point is None:
             continue
         own = result.budget is not None and result.budget.point is point
@@ -203,18 +169,20 @@ def _settings(result: Result) -> Iterable[str]:
         state = "" if tests else "fitted, but not tested on held-out prompts"
         lines: list[Line] = []
         for key, value in point.point.settings:
-            nats = _with_percentile("nats", shares.get(key)) if key in ("up", "down") else ""
-            lines.append((key, value, "; ".join(part for part in (nats, state) if part)))
+            remarks = ["nats"] if key in family.thresholds else []
+            if key in shares:
+                remarks.append(f"{shares[key]:.1f} % of the positions lie at or below it")
+            lines.append((key, value, "; ".join([*remarks, *([state] if state else [])])))
             state = ""
-        yield table(family, lines)
+        yield table(name, lines)
 
 
 def _best(tests: list[Tested[Measured]], budget: Tested[Measured] | None) -> Measured | None:
     if budget is not None and any(test is budget for test in tests):
         return budget.point
-    proved = [test for test in tests if test.proved]
+    proved = [test.point for test in tests if test.proved]
     if proved:
-        return max(proved, key=lambda test: test.point.tokens_per_second).point
+        return max(proved, key=lambda point: point.tokens_per_second)
     return tests[0].point if tests else None
 
 
@@ -224,178 +192,149 @@ def _fitted(result: Result, family: str) -> Measured | None:
     return min(kept, key=lambda m: m.ms_per_token, default=None)
 
 
-def _with_percentile(comment: str, share: float | None) -> str:
-    if share is None:
-        return comment
-    return f"{comment}; {share:.1f} % of the positions lie at or below it"
+def pause_tables(thresholds: Mapping[Role, Learned]) -> Iterable[str]:
+    """[adadec.large] and [adadec.small]: AdaDec's thresholds by the model that writes."""
+    for role, found in thresholds.items():
+        threshold = found.threshold
+        fit = threshold if found.fitted else None
+        nats = f"nats; adadec pauses from there on when the {role} model writes"
+        curve = "P(right) = 1 / (1 + exp(-(weight * nats + bias))), on classes made equal"
+        wrong = "of them, where the likeliest token was not the right one"
+        yield table(
+            f"adadec.{role}",
+            [
+                ("threshold", threshold.nats, nats),
+                ("percentile", found.percentile, "percent of the known positions lie below it"),
+                ("trigger_rate", threshold.trigger_rate, "share of them that pauses"),
+                ("positions", threshold.positions, "of known solutions, read teacher-forced"),
+                ("wrong", found.wrong, wrong),
+                ("solutions", found.solutions, ""),
+                ("weight", None if fit is None else fit.weight, curve),
+                ("bias", None if fit is None else fit.bias, ""),
+                ("right_at_threshold", None if fit is None else fit.cut, "by that fit"),
+            ],
+        )
 
 
-def _machine(result: Result) -> list[Line]:
+def _machine(result: Result) -> Iterable[Line]:
     machine = result.machine
-    return [
-        ("system", machine.system, ""),
-        ("processor", machine.processor, ""),
-        ("cores", machine.cores, ""),
-        ("threads", machine.threads, "for one token; as measured or as given"),
-        ("batch_threads", machine.batch_threads, "for several"),
-        ("adec", machine.adec, ""),
-        ("backend", machine.backend, "another version makes the times stale"),
-        ("load", machine.load, "of the machine just before measuring"),
-    ]
+    yield "system", machine.system, ""
+    yield "processor", machine.processor, ""
+    yield "cores", machine.cores, ""
+    yield "threads", machine.threads, "for one token; as measured or as given"
+    yield "batch_threads", machine.batch_threads, "for several"
+    yield "adec", machine.adec, ""
+    yield "backend", machine.backend, "another version makes the times stale"
+    yield "load", machine.load, "of the machine just before measuring"
 
 
-def _history(result: Result, named: Named) -> list[Line]:
-    now = datetime.now(UTC).replace(microsecond=0)
-    return [
-        ("made", now.isoformat(), ""),
-        ("adec", result.machine.adec, ""),
-        ("seconds", round(result.seconds, 1), ""),
-        ("seed", named.seed, "of the built-in prompts and of the split"),
-        ("prompts", named.prompts, ""),
-        (
-            "tried",
-            [f"{family}: {count}" for family, count in result.tried.items()] or None,
-            "settings of each family that were replayed or simulated; the promising ones were run",
-        ),
-        ("remarks", (list(result.remarks) or None) if not named.portable else None, ""),
-    ]
-
-
-def cost_tables(result: Result) -> Iterable[str]:
-    context = result.signals.context
-    useful = {
-        role: largest_useful(cells.curve(context), max(max(c) for c in cells.cells.values()))
-        for role, cells in result.tables.items()
-    }
+def _costs(result: Result) -> Iterable[str]:
+    context = result.agreement.context
+    large = result.tables["large"]
+    most = max(size for column in large.cells.values() for size in column)
+    useful = largest_useful(large.curve(context), most)
+    outliers = max(t.outliers for t in result.tables.values())
     yield table(
         "cost",
         [
             ("context", context, "tokens before a typical forward of these prompts"),
-            (
-                "largest_useful_batch",
-                useful["large"],
-                "past it, more tokens in a forward make none cheaper",
-            ),
-            (
-                "outliers",
-                max(t.outliers for t in result.tables.values()),
-                "share of forwards far from their median",
-            ),
+            ("largest_useful_batch", useful, "past it, more tokens in a forward make none cheaper"),
+            ("outliers", outliers, "share of forwards far from their median"),
         ],
     )
     for role, cells in result.tables.items():
-        yield from _columns(role, cells)
+        for context in sorted(cells.cells):
+            yield _column(role, cells, context)
 
 
-def _columns(role: str, cells: CostTable) -> Iterable[str]:
-    for context in sorted(cells.cells):
-        column = cells.cells[context]
-        sizes = sorted(column)
-        yield table(
-            f"cost.{role}",
-            [
-                ("context", context, "tokens before the forward"),
-                ("sizes", sizes, "tokens of the forward"),
-                ("ms", [round(column[n].ms, 4) for n in sizes], "median"),
-                (
-                    "spread_ms",
-                    [round(column[n].spread, 4) for n in sizes],
-                    "one standard error of it",
-                ),
-                ("count", [column[n].count for n in sizes], "forwards"),
-            ],
-            listed=True,
-        )
+def _column(role: Role, cells: CostTable, context: int) -> str:
+    column = sorted(cells.cells[context].items())
+    spreads = [round(cell.spread, 4) for _, cell in column]
+    return table(
+        f"cost.{role}",
+        [
+            ("context", context, "tokens before the forward"),
+            ("sizes", [size for size, _ in column], "tokens of the forward"),
+            ("ms", [round(cell.ms, 4) for _, cell in column], "median"),
+            ("spread_ms", spreads, "one standard error of it"),
+            ("count", [cell.count for _, cell in column], "forwards"),
+        ],
+        listed=True,
+    )
 
 
-def signal_tables(result: Result) -> Iterable[str]:
-    signals = result.signals
-    pair = bool(signals.by_rank)
+def _signals(result: Result) -> Iterable[str]:
+    known = result.agreement
+    pair = bool(known.by_rank)
+    share = "share of positions where the small model would have written the same"
+    chain = "drafts of greatest goodput; 0: drafting does not pay"
+    by_rank = "of the r-th token in the small model's list"
     yield table(
         "signals",
         [
-            ("answers", signals.answers, ""),
-            ("tokens", signals.tokens, ""),
-            (
-                "agreement",
-                signals.agreement if pair else None,
-                "share of positions where the small model would have written the same",
-            ),
+            ("answers", known.answers, ""),
+            ("tokens", known.tokens, ""),
+            ("agreement", known.share if pair else None, share),
             (
                 "acceptance_by_depth",
-                signals.by_depth or None,
-                "of the d-th draft, those before it accepted",
+                known.by_depth or None,
+                "of the d-th draft, those before accepted",
             ),
-            (
-                "acceptance_by_rank",
-                signals.by_rank or None,
-                "of the r-th token in the small model's list",
-            ),
-            (
-                "best_chain",
-                signals.best_chain if pair else None,
-                "drafts of greatest goodput; 0: drafting does not pay",
-            ),
+            ("acceptance_by_rank", known.by_rank or None, by_rank),
+            ("best_chain", known.best_chain if pair else None, chain),
         ],
     )
-    yield table("signals.small_entropy", _percentile_lines(signals.small_entropy))
-    yield table("signals.large_entropy", _percentile_lines(signals.large_entropy))
-    rates = signals.thresholds
-    logistic = signals.logistic
+    for role, percentiles in (("small", known.small_entropy), ("large", known.large_entropy)):
+        yield table(
+            f"signals.{role}_entropy",
+            [
+                (f"p{share}", nats, "nats; percent of positions at or below" if share == 50 else "")
+                for share, nats in percentiles.items()
+            ],
+        )
     yield table(
         "signals.threshold_by_trigger_rate",
-        [(f"{rate:g}", nats, _agreement_comment(nats, logistic)) for rate, nats in rates.items()],
+        [
+            (f"{rate:g}", nats, _chance(nats, known.logistic))
+            for rate, nats in known.thresholds.items()
+        ],
     )
-    if logistic is not None:
+    if known.logistic is not None:
+        curve = "P(same token) = 1 / (1 + exp(-(weight * nats + bias)))"
         yield table(
             "signals.logistic",
-            [
-                (
-                    "weight",
-                    logistic.weight,
-                    "P(same token) = 1 / (1 + exp(-(weight * nats + bias)))",
-                ),
-                ("bias", logistic.bias, ""),
-            ],
+            [("weight", known.logistic.weight, curve), ("bias", known.logistic.bias, "")],
         )
 
 
-def _percentile_lines(percentiles: Mapping[int, float]) -> list[Line]:
-    return [
-        (f"p{share}", nats, "nats; percent of positions at or below" if share == 50 else "")
-        for share, nats in percentiles.items()
-    ]
+def _chance(nats: float, logistic: Logistic | None) -> str:
+    if logistic is None:
+        return ""
+    return f"nats; P(same token) there is {logistic.agreement(nats):.2f}"
 
 
-def _agreement_comment(nats: float, logistic: Any) -> str:
-    return (
-        "" if logistic is None else f"nats; P(same token) there is {logistic.agreement(nats):.2f}"
-    )
-
-
-def front_tables(result: Result, *, portable: bool) -> Iterable[str]:
-    """A table for each point that was run; `portable`: without its speed."""
+def _front(result: Result, *, timed: bool) -> Iterable[str]:
+    """A table for each point that was run."""
     edge = front(result.measured)
     for m in result.measured:
+        forecast = 1000 / m.forecast_ms if m.forecast_ms else None
+        off = "" if m.off is None else f"from records and forward times; {100 * m.off:+.0f} %"
+        fresh = f"± {m.fresh_spread:.2g}, on {len(m.fresh)} fresh prompts"
         speeds: list[Line] = [
             ("tokens_per_second", m.tokens_per_second, f"± {m.spread:.2g}"),
-            ("forecast_tokens_per_second", _speed(m.forecast_ms), _off(m.off)),
-            (
-                "held_out_tokens_per_second",
-                m.fresh_tokens_per_second,
-                f"± {m.fresh_spread:.2g}, on {len(m.fresh)} fresh prompts",
-            ),
+            ("forecast_tokens_per_second", forecast, off),
+            ("held_out_tokens_per_second", m.fresh_tokens_per_second, fresh),
         ]
         yield table(
             "front",
             [
                 ("point", m.point.label, ""),
                 ("kept", m.quality, f"± {m.quality_spread:.2g}"),
-                *([] if portable else speeds),
+                *(speeds if timed else ()),
                 ("large_share", m.large_share, "of the tokens, written by the large model"),
                 ("large_share_spread", m.large_share_spread, "one standard error; likewise:"),
                 ("kept_spread", m.quality_spread, ""),
-                *([] if portable else [("tokens_per_second_spread", m.spread, "")]),
+                *([("tokens_per_second_spread", m.spread, "")] if timed else ()),
                 ("large_fed", m.large_fed, "tokens it read for each one written"),
                 ("prompts", len(m.runs), ""),
                 ("on_front", m in edge, ""),
@@ -404,9 +343,13 @@ def front_tables(result: Result, *, portable: bool) -> Iterable[str]:
         )
 
 
-def _speed(ms: float | None) -> float | None:
-    return 1000 / ms if ms else None
-
-
-def _off(off: float | None) -> str:
-    return "" if off is None else f"from records and forward times; {100 * off:+.0f} %"
+def _history(result: Result, named: Named) -> Iterable[Line]:
+    tried = [f"{family}: {count}" for family, count in result.tried.items()] or None
+    remarks = None if named.portable else result.remarks or None
+    yield "made", datetime.now(UTC).replace(microsecond=0).isoformat(), ""
+    yield "adec", result.machine.adec, ""
+    yield "seconds", round(result.seconds, 1), ""
+    yield "seed", named.seed, "of the built-in prompts and of the split"
+    yield "prompts", named.prompts, ""
+    yield "tried", tried, "settings of each family that were simulated; the promising ones were run"
+    yield "remarks", remarks, ""

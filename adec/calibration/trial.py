@@ -1,6 +1,7 @@
-"""Strategies for real: one prompt, one strategy with its settings, what it wrote and what that took.
+"""One point on one prompt for real: what it wrote, what that took, and what it lost.
 
-A strategy is built anew for each prompt, as `adec run` does, so nothing that it learnt on one prompt helps it on the next.
+A point is a strategy with its settings. It is built anew for each prompt, as `adec run` does, so
+nothing that it learnt on one prompt helps it on the next. `Measured` adds up the runs of a point.
 """
 
 from __future__ import annotations
@@ -12,31 +13,35 @@ from dataclasses import dataclass, field
 from statistics import fmean, median, stdev
 from typing import Any, Literal, Protocol, TypeVar
 
+import msgspec
+
 from adec.answering.plan import Plan
 from adec.answering.prompt import encode_prompt
 from adec.answering.session import Question, Session
-from adec.calibration.forward_times import OUTLIER
+from adec.calibration.cost_tables import OUTLIER
 from adec.calibration.prompts import Prompt
 from adec.calibration.recording import Answer, own_nats, score
-from adec.decoding import settings as setting_values
-from adec.decoding.meter import Meter
 from adec.decoding.registry import find_method
+from adec.decoding.settings import build
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
+from adec.events.hostile_json import Count
 from adec.events.records import End, Step
 
 Metric = Literal["agreement", "answer", "perplexity"]
-MEANING: Mapping[str, str] = {
+
+MEANING: Mapping[Metric, str] = {
     "agreement": "mean share of an answer's positions that hold the large model's own token",
-    "answer": "share of the prompts that the large model answers right and that are still answered right",
-    "perplexity": "mean of the large model's perplexity of its own answer, over that of what was written (at most 1)",
+    "answer": "share of the prompts that the large model answers right and that are still "
+    "answered right",
+    "perplexity": "mean of the large model's perplexity of its own answer, over that of what was "
+    "written (at most 1)",
 }
 OUTLIERS_FROM = 8
 """Runs from which outliers can be told."""
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(msgspec.Struct, frozen=True, array_like=True):
     """A strategy and the settings that are not its defaults."""
 
     strategy: str
@@ -52,33 +57,33 @@ class Point:
         """The settings as a profile holds them."""
         return dict(self.settings)
 
-    def data(self) -> list[Any]:
-        """Plain data, for the journal."""
-        return [self.strategy, [list(pair) for pair in self.settings]]
+    def build_settings(self) -> Any:
+        """The settings of the method. Raises UsageError when there is no such method or setting."""
+        method = find_method(self.strategy)
+        return build(method.settings, method.name, ("calibrate", self.table()))
+
+
+PLAIN = Point("plain")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One answer of a strategy."""
+    """One answer of a point."""
 
-    tokens: tuple[int, ...]
+    tokens: tuple[Count, ...]
     text: str
     ms: float
-    """Decoding time; the prompt and the first token, which it gives, are apart."""
+    """Decoding time, without the prompt and the first token, which the prompt's forward gives."""
     own_ms: float
-    large_tokens: int
-    large_fed: int
-    large_forwards: int
+    large_tokens: Count
+    large_fed: Count
+    large_forwards: Count
     right: bool | None = None
 
     @property
     def decoded(self) -> int:
         """Tokens that `ms` was spent on."""
         return max(0, len(self.tokens) - 1)
-
-
-class Interrupted(Exception):
-    """Ctrl-C was heard in the middle of an answer, which is therefore incomplete."""
 
 
 class Runner:
@@ -91,29 +96,28 @@ class Runner:
         *,
         max_tokens: int,
         interrupted: Callable[[], bool] = lambda: False,
-        meter: Callable[[], Meter] = Meter,
     ) -> None:
-        """`meter`: makes what times the forwards."""
         self.plan = plan
         self.engines = engines
         self._max_tokens = max_tokens
         self._interrupted = interrupted
-        self._meter = meter
 
     def encode(self, prompt: Prompt) -> list[int]:
         """The prompt's ids. Raises UsageError."""
         return encode_prompt(self.engines["large"], prompt.text)[0]
 
     def run(self, point: Point, prompt: Prompt) -> Run:
-        """Answer one prompt. Raises Interrupted, UsageError or EngineError."""
-        method = find_method(point.strategy)
-        settings = setting_values.build(method.settings, method.name, ("calibrate", point.table()))
+        """Answer one prompt.
+
+        Raises UsageError, EngineError, and KeyboardInterrupt when Ctrl-C cut the answer off.
+        """
+        method, settings = find_method(point.strategy), point.build_settings()
         plan = dataclasses.replace(self.plan, method=method, settings=settings, profile=None)
         question = Question(prompt.text, max_tokens=self._max_tokens, signals=False)
         tokens: list[int] = []
         text: list[str] = []
         summary: dict[str, Any] = {}
-        session = Session(plan, self.engines, 0.0, meter=self._meter)
+        session = Session(plan, self.engines, 0.0)
         for event in session.answer(question, interrupted=self._interrupted):
             if isinstance(event, Step):
                 tokens += [token.id for token in event.tokens]
@@ -121,7 +125,7 @@ class Runner:
             elif isinstance(event, End):
                 summary = event.summary
         if summary["finish"] == "interrupted":
-            raise Interrupted
+            raise KeyboardInterrupt
         parts = ("draft_ms", "verify_ms", "catch_up_ms", "write_ms", "rewind_ms", "own_ms")
         written = "".join(text)
         return Run(
@@ -136,43 +140,13 @@ class Runner:
         )
 
 
-def run_from(data: Mapping[str, Any]) -> Run:
-    """A run from plain data. Raises ValueError, TypeError or KeyError when it is none."""
-    right = data["right"]
-    if not (right is None or isinstance(right, bool)):
-        raise ValueError("right is neither true, false nor unknown")
-    return Run(
-        tokens=tuple(int(token) for token in data["tokens"]),
-        text=str(data["text"]),
-        ms=float(data["ms"]),
-        own_ms=float(data["own_ms"]),
-        large_tokens=int(data["large_tokens"]),
-        large_fed=int(data["large_fed"]),
-        large_forwards=int(data["large_forwards"]),
-        right=right,
-    )
-
-
-def point_from(data: Any) -> Point:
-    """A point from plain data. Raises ValueError, TypeError or UsageError when it is none."""
-    name, settings = data
-    point = Point(str(name), tuple((str(key), value) for key, value in settings))
-    method = find_method(point.strategy)
-    setting_values.build(method.settings, method.name, ("journal", point.table()))
-    return point
-
-
-def own_ms_per_round(runs: Sequence[Run]) -> float:
-    """The strategy's own time for a forward of the large model, milliseconds."""
-    return sum(r.own_ms for r in runs) / max(1, sum(r.large_forwards for r in runs))
-
-
 def loss_of(
-    metric: Metric, own: Answer, run: Run, engine: Engine, prompt: list[int]
+    metric: Metric, own: Answer, run: Run, engine: Engine, prompt: Sequence[int]
 ) -> float | None:
-    """What an answer falls short of the large model's own, 0 to 1; None where the metric says nothing of this prompt.
+    """By how much an answer is worse than the large model's own, 0 to 1.
 
-    Raises EngineError (perplexity asks the large model).
+    None where the metric says nothing of this prompt. Raises EngineError: for perplexity the large
+    model reads both answers.
     """
     if metric == "agreement":
         return disagreement(own.tokens, run.tokens)
@@ -186,8 +160,8 @@ def loss_of(
     return 1 - min(1.0, math.exp(best - nats))
 
 
-def disagreement(own: tuple[int, ...], other: tuple[int, ...]) -> float:
-    """Share of positions at which two answers differ, over the longer one: a token that is missing differs.
+def disagreement(own: Sequence[int], other: Sequence[int]) -> float:
+    """Share of positions at which two answers differ, over the longer one; a missing token differs.
 
     Strict: a word more or less moves all that follows, and all of that counts as different.
     """
@@ -196,20 +170,16 @@ def disagreement(own: tuple[int, ...], other: tuple[int, ...]) -> float:
     return 1 - same / longer if longer else 0.0
 
 
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value).lower()
-
-
 @dataclass
 class Measured:
-    """A point that was really run, on prompts to fit on."""
+    """A point that was run, on prompts to fit on."""
 
     point: Point
     exact: bool
     forecast_ms: float | None = None
-    """Milliseconds a token that were to be expected (see `forecast`)."""
+    """Milliseconds a token as the simulation predicts them (see `simulate.forecast`)."""
     left: float = 0.0
-    """Share of the recorded answers whose path it leaves by replay."""
+    """Share of the recorded answers whose path it leaves when it is simulated."""
     runs: list[Run] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     unlike: int = 0
@@ -218,13 +188,9 @@ class Measured:
     """Runs on held-out prompts."""
 
     @property
-    def clean(self) -> list[Run]:
-        """The runs without outliers."""
-        return without_outliers(self.runs)
-
-    @property
     def ms_per_token(self) -> float:
-        return _ms_per_token(self.clean)
+        """Without outliers, as all speeds here."""
+        return ms_per_token(without_outliers(self.runs))
 
     @property
     def tokens_per_second(self) -> float:
@@ -233,7 +199,7 @@ class Measured:
     @property
     def spread(self) -> float:
         """One standard error of the tokens per second."""
-        return _speed_error(self.clean)
+        return _speed_error(without_outliers(self.runs))
 
     @property
     def off(self) -> float | None:
@@ -245,8 +211,8 @@ class Measured:
     @property
     def fresh_tokens_per_second(self) -> float | None:
         """Speed on held-out prompts; None where it was not run there."""
-        runs = without_outliers(self.fresh)
-        return 1000 / ms if (ms := _ms_per_token(runs)) > 0 else None
+        ms = ms_per_token(without_outliers(self.fresh))
+        return 1000 / ms if ms > 0 else None
 
     @property
     def fresh_spread(self) -> float:
@@ -278,22 +244,64 @@ class Measured:
         )
 
     @property
-    def _tokens(self) -> int:
-        return sum(len(run.tokens) for run in self.runs)
-
-    @property
     def large_fed(self) -> float:
         """Tokens that the large model read while decoding, for each token written."""
         return sum(run.large_fed for run in self.runs) / max(1, self._tokens)
 
+    @property
+    def _tokens(self) -> int:
+        return sum(len(run.tokens) for run in self.runs)
 
-def _ms_per_token(runs: Sequence[Run]) -> float:
+
+def ms_per_token(runs: Sequence[Run]) -> float:
+    """Milliseconds of decoding for a token, over all runs."""
     return sum(run.ms for run in runs) / max(1, sum(run.decoded for run in runs))
+
+
+def own_ms_per_round(runs: Sequence[Run]) -> float:
+    """The strategy's own time for a forward of the large model, in milliseconds."""
+    return sum(r.own_ms for r in runs) / max(1, sum(r.large_forwards for r in runs))
+
+
+def without_outliers(runs: list[Run]) -> list[Run]:
+    """The runs but those whose time per token is far from the median (hyperfine's rule)."""
+    speeds = [run.ms / max(1, run.decoded) for run in runs]
+    if len(speeds) < OUTLIERS_FROM:
+        return runs
+    middle = median(speeds)
+    sigma = 1.4826 * median(abs(speed - middle) for speed in speeds)
+    return [
+        run
+        for run, speed in zip(runs, speeds, strict=True)
+        if abs(speed - middle) <= OUTLIER * sigma
+    ] or runs
+
+
+class Tradeoff(Protocol):
+    """Something with a speed and a quality."""
+
+    @property
+    def ms_per_token(self) -> float: ...
+
+    @property
+    def quality(self) -> float: ...
+
+
+T = TypeVar("T", bound=Tradeoff)
+
+
+def front(points: Iterable[T]) -> list[T]:
+    """The points that no other one beats in both speed and quality, fastest first."""
+    best: list[T] = []
+    for point in sorted(points, key=lambda p: (p.ms_per_token, -p.quality)):
+        if not best or point.quality > best[-1].quality:
+            best.append(point)
+    return best
 
 
 def _speed_error(runs: Sequence[Run]) -> float:
     """One standard error of tokens per second."""
-    ratio = _ms_per_token(runs)
+    ratio = ms_per_token(runs)
     if ratio <= 0:
         return 0.0
     error = _ratio_error([r.ms - ratio * r.decoded for r in runs], sum(r.decoded for r in runs))
@@ -307,37 +315,5 @@ def _ratio_error(rests: Sequence[float], total: int) -> float:
     return stdev(rests) * math.sqrt(len(rests)) / total
 
 
-def without_outliers(runs: list[Run]) -> list[Run]:
-    """The runs but those whose time per token is far from the others' median (hyperfine's rule)."""
-    speeds = [run.ms / max(1, run.decoded) for run in runs]
-    if len(speeds) < OUTLIERS_FROM:
-        return runs
-    middle = median(speeds)
-    sigma = 1.4826 * median(abs(speed - middle) for speed in speeds)
-    return [
-        run
-        for run, speed in zip(runs, speeds, strict=True)
-        if abs(speed - middle) <= OUTLIER * sigma
-    ] or runs
-
-
-class OnFront(Protocol):
-    """What a front is made of."""
-
-    @property
-    def ms_per_token(self) -> float: ...
-
-    @property
-    def quality(self) -> float: ...
-
-
-T = TypeVar("T", bound=OnFront)
-
-
-def front(points: Iterable[T]) -> list[T]:
-    """The points that no other one beats in both time and quality, fastest first."""
-    best: list[T] = []
-    for point in sorted(points, key=lambda p: (p.ms_per_token, -p.quality)):
-        if not best or point.quality > best[-1].quality:
-            best.append(point)
-    return best
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value).lower()

@@ -1,4 +1,9 @@
-"""Strategies for real, on the prompts to fit on: interleaved, the hopeless ones given up on the way, a finer threshold tried in the end."""
+"""The chosen points side by side on the prompts to fit on.
+
+All points run on one prompt before the next, so that a slow moment hits them alike. Those that
+cannot win are given up on the way, and at the end each family gets a point or two between its best
+ones.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +12,12 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import product
 
-from adec.calibration.grids import FAMILIES, KNOBS
+from adec.calibration.grids import ADAPTIVE, FAMILIES
 from adec.calibration.held_out import expected_losses
-from adec.calibration.journal import PLAIN, Measurements
+from adec.calibration.journal import Measurements
 from adec.calibration.prompts import Prompt
 from adec.calibration.recording import Answer
-from adec.calibration.trial import Measured, Point, front
+from adec.calibration.trial import PLAIN, Measured, Point, front
 
 LEAST_ANSWERS = 4
 """Answers that each stage takes whatever the time: with fewer nothing can be fitted."""
@@ -25,8 +30,8 @@ SURE = 2.0
 """Standard errors by which a loss must lie above the budget for its point to be given up."""
 
 
-class Trying:
-    """The stage on some prompts; `over` says whether its time has passed."""
+class Tryouts:
+    """The stage on some prompts with the large model's answers to them; `level`: what may be lost."""
 
     def __init__(
         self,
@@ -43,22 +48,24 @@ class Trying:
         self._tick = tick
 
     def run(self, points: Sequence[Measured], over: Callable[[], bool]) -> int:
-        """Run every point on the same prompts, so that a slow moment hits all alike; the number of prompts."""
+        """Run every point until `over`; the number of prompts."""
         going = list(points)
         for index in range(len(self._answers)):
             if index >= LEAST_ANSWERS and over():
                 return index
             if index == GIVEN_UP_AT:
-                going = _worth_more(going, self._level)
+                going = worth_more(going, self._level)
             for place, measured in enumerate(going):
                 self._tick((index + place / len(going)) / len(self._answers))
                 self._once(measured, index)
         return len(self._answers)
 
     def refine(self, measured: Sequence[Measured], over: Callable[[], bool]) -> list[Measured]:
-        """At most two more points a family: next to the fastest that kept the budget a safer one, and a bolder one.
+        """At most two points more a family: next to the fastest that kept the budget, a safer one and
+        a bolder one.
 
-        It runs later than the others, so plain decoding runs beside it again, and its times are set to the pace of the first runs.
+        They run later than the others, so plain decoding runs beside them again, and their times
+        are set to the pace of the first runs.
         """
         plain = next(m for m in measured if m.point == PLAIN)
         found = []
@@ -93,13 +100,15 @@ class Trying:
             measured.losses.append(loss)
 
 
-def _worth_more(points: Sequence[Measured], level: float) -> list[Measured]:
-    """The points that may still be chosen: plain, speculate, the fastest exact ones, and what is approximate, fast and not clearly past the budget.
+def worth_more(points: Sequence[Measured], level: float) -> list[Measured]:
+    """The points that may still be chosen.
 
-    Where no approximate point is left, the one that keeps most stays: it is what the proof may yet be had for.
+    These are plain, the adaptive one, the fastest exact ones, and the approximate ones that are
+    fast and not clearly past the budget. Where no approximate one is, the one that keeps most
+    stays: it is what the proof may yet be had for.
     """
     exact = sorted((m for m in points if m.exact), key=lambda m: m.ms_per_token)
-    stay = [m for m in exact if m.point.strategy in ("plain", "speculate")]
+    stay = [m for m in exact if m.point.strategy in (PLAIN.strategy, ADAPTIVE)]
     stay += [m for m in exact[:KEPT_EXACT] if m not in stay]
     limit = exact[0].ms_per_token / HOPELESS
     others = [m for m in points if not m.exact]
@@ -116,12 +125,39 @@ def _worth_more(points: Sequence[Measured], level: float) -> list[Measured]:
     return [m for m in points if m in stay]
 
 
+def halfway(points: Sequence[Measured], level: float) -> Point | None:
+    """The point between the fastest that kept the budget and the slowest, faster one that did not."""
+    best = _fastest_within(points, level)
+    if best is None:
+        return None
+    worse = [m for m in points if m.ms_per_token < best.ms_per_token and 1 - m.quality > level]
+    return _next_to(best, sorted(worse, key=lambda m: -m.ms_per_token), points)
+
+
+def safer(points: Sequence[Measured], level: float) -> Point | None:
+    """The point between the fastest that kept the budget and the next safer one, where the first is
+    expected to lose more than half the budget.
+
+    What loses nearly all of it is hardly ever proved, and what the grid holds beyond may be too
+    slow.
+    """
+    best = _fastest_within(points, level)
+    if best is None:
+        return None
+    losses = dict(zip(map(id, points), expected_losses(points), strict=True))
+    if losses[id(best)] <= level / 2:
+        return None
+    slower = [m for m in points if m.ms_per_token > best.ms_per_token and m.quality > best.quality]
+    return _next_to(best, sorted(slower, key=lambda m: m.ms_per_token), points)
+
+
 def between(good: Point, bad: Point) -> Point | None:
-    """The point halfway (geometrically) between two that differ in their knobs only; None for others, or where nothing lies between."""
+    """The geometric middle of two points that differ in their knobs only; None for others, or where
+    nothing lies between."""
     first, second = good.table(), bad.table()
-    knobs = [name for name in KNOBS[good.strategy] if name in first]
-    alike = {name for name in first if first[name] == second.get(name)}
-    if good.strategy != bad.strategy or not set(first) - alike or set(first) - alike - set(knobs):
+    knobs = [name for name in FAMILIES[good.strategy].knobs if name in first]
+    differ = {name for name in first if first[name] != second.get(name)}
+    if good.strategy != bad.strategy or not differ or differ - set(knobs):
         return None
     middle = {name: round(math.sqrt(first[name] * second[name]), 4) for name in knobs}
     if all(middle[name] in (first[name], second[name]) for name in knobs):
@@ -129,34 +165,16 @@ def between(good: Point, bad: Point) -> Point | None:
     return Point(good.strategy, tuple((name, middle.get(name, first[name])) for name in first))
 
 
-def halfway(points: Sequence[Measured], level: float) -> Point | None:
-    """The point between the fastest that kept the budget and the slowest, faster one that did not, where both differ in the knob only."""
+def _fastest_within(points: Sequence[Measured], level: float) -> Measured | None:
     good = [m for m in front(points) if 1 - m.quality <= level]
-    if not good:
-        return None
-    best = min(good, key=lambda m: m.ms_per_token)
-    worse = [m for m in points if m.ms_per_token < best.ms_per_token and 1 - m.quality > level]
-    for other in sorted(worse, key=lambda m: -m.ms_per_token):
-        point = between(best.point, other.point)
-        if point is not None and all(m.point != point for m in points):
-            return point
-    return None
+    return min(good, key=lambda m: m.ms_per_token, default=None)
 
 
-def safer(points: Sequence[Measured], level: float) -> Point | None:
-    """The point between the fastest that kept the budget and the next safer one, where the first is expected to lose more than half the budget.
-
-    What loses nearly all of it is hardly ever proved, and what the grid holds beyond may be too slow.
-    """
-    losses = dict(zip(map(id, points), expected_losses(points), strict=True))
-    good = [m for m in front(points) if 1 - m.quality <= level]
-    if not good:
-        return None
-    best = min(good, key=lambda m: m.ms_per_token)
-    if losses[id(best)] <= level / 2:
-        return None
-    slower = [m for m in points if m.ms_per_token > best.ms_per_token and m.quality > best.quality]
-    for other in sorted(slower, key=lambda m: m.ms_per_token):
+def _next_to(
+    best: Measured, others: Sequence[Measured], points: Sequence[Measured]
+) -> Point | None:
+    """The first new point between `best` and one of the others."""
+    for other in others:
         point = between(best.point, other.point)
         if point is not None and all(m.point != point for m in points):
             return point

@@ -1,4 +1,5 @@
-"""`adec calibrate`: measure this machine and these models, fit thresholds, prove the budget, save a profile."""
+"""`adec calibrate`: measure this machine and these models, fit thresholds, prove the budget, save
+a profile."""
 
 from __future__ import annotations
 

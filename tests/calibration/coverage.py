@@ -1,4 +1,5 @@
-"""How often a proved budget does not hold: whole calibrations on fresh pairs and prompts, each proved point judged on prompts it never saw.
+"""How often a proved budget does not hold: whole calibrations on fresh pairs and prompts, each
+proved point judged on prompts it never saw.
 
 python -m tests.calibration.coverage -n 200 --confidence 0.95
 """
@@ -21,7 +22,8 @@ LEVEL = 0.25
 TOKENS = 6
 FRESH = 150
 CLEARLY = 2.6
-"""Standard errors by which the loss on fresh prompts must lie above the level to count as a failure: it is an estimate itself."""
+"""Standard errors by which the loss on fresh prompts must lie above the level to count as a
+failure: it is an estimate itself."""
 
 
 @dataclass
@@ -34,7 +36,8 @@ class Coverage:
 
 
 def coverage(repeats: int, confidence: float, *, held_out: int = 28, seed: int = 0) -> Coverage:
-    """Repeat calibrations; a calibration fails when any point that it calls proved is clearly above the level."""
+    """Repeat calibrations; a calibration fails when any point that it calls proved is clearly
+    above the level."""
     found = Coverage()
     wishes = Wishes(keep=1 - LEVEL, confidence=confidence, seconds=1e6, max_tokens=TOKENS)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,17 +1,18 @@
-"""A calibration on table engines: a pair, prompts of letters, and what the real command would hand over."""
+"""A calibration on table engines: a pair, prompts of letters, and what the real command would hand
+over."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from random import Random
 
 from adec.answering.plan import Plan
 from adec.calibration.journal import Journal
-from adec.calibration.progress import Silent
 from adec.calibration.prompts import Prompt, PromptSet
 from adec.calibration.stages import Calibration, Wishes
-from adec.calibration.trial import Runner
+from adec.calibration.trial import Measured, Point, Run, Runner
 from adec.decoding.plain import PlainSettings
 from adec.decoding.registry import METHODS
 from adec.engines.base import ModelHeader
@@ -22,11 +23,27 @@ from tests.laws import blend, law
 
 MACHINE = Machine("Linux x86_64", "a table", 2, "0", "table")
 SIZE = 6
+COUNT = 80
+"""Prompts of a `point`."""
 COSTS = {
     "large": [[16, n, 10.0 + n, 0.1, 9, 0] for n in (1, 2, 4, 8, 16, 32, 64)],
     "small": [[16, n, 1.0 + n / 10, 0.01, 9, 0] for n in (1, 2, 4, 8, 16)],
 }
 """A large model that costs ten times as much as the small one, and batches that pay."""
+
+
+class Unseen:
+    """A calibration that nobody watches; Ctrl-C is still heard."""
+
+    def __init__(self, interrupted: Callable[[], bool]) -> None:
+        self._interrupted = interrupted
+
+    def stage(self, name: str) -> None:
+        pass
+
+    def tick(self, share: float) -> None:
+        if self._interrupted():
+            raise KeyboardInterrupt
 
 
 def engines(seed: int, *, likeness: float = 0.8, context: int = 192) -> Engines:
@@ -68,6 +85,23 @@ def calibration(
     wishes = wishes or Wishes(keep=0.8, seconds=1e6, max_tokens=12)
     runner = Runner(plan_of(pair), pair, max_tokens=wishes.max_tokens, interrupted=interrupted)
     journal = Journal(folder / "journal.jsonl", "key")
-    if not measure and journal.get("costs") is None:
+    if not measure and "costs" not in journal:
         journal.put("costs", COSTS)
-    return Calibration(runner, asked, wishes, MACHINE, journal, Silent(interrupted))
+    return Calibration(runner, asked, wishes, MACHINE, journal, Unseen(interrupted))
+
+
+def point(
+    name: str,
+    ms: float,
+    failures: int = 0,
+    left: float = 0.0,
+    *,
+    exact: bool = False,
+    n: int = COUNT,
+) -> Measured:
+    """A point with `failures` lost among n prompts, `ms` a token. Its knob is its place on the
+    scale of time."""
+    settings = () if exact else (("up", 1 / ms),)
+    runs = [Run((1,) * 11, "", 10 * ms, 0.0, 0, 0, 1)] * n
+    losses = [1.0] * failures + [0.0] * (n - failures)
+    return Measured(Point(name, settings), exact, runs=runs, losses=losses, left=left)

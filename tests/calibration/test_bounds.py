@@ -70,7 +70,8 @@ def test_clopper_pearson(failures: int, n: int, confidence: float, bound: float)
 
 
 def test_every_clopper_pearson_bound_keeps_its_promise_exactly() -> None:
-    """Over all outcomes of n trials, the chance that the bound lies below the truth is at most 1 - confidence; no sampling."""
+    """Over all outcomes of n trials, the chance that the bound lies below the truth is at most 1 -
+    confidence; no sampling."""
     n, confidence = 25, 0.9
     bounds = [upper_bound([1.0] * k + [0.0] * (n - k), confidence) for k in range(n + 1)]
     for truth in (0.01, 0.03, 0.1, 0.2, 0.5, 0.9):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from adec.calibration.choose import Candidate, promising
 from adec.calibration.held_out import (
     LEAST,
     expected_losses,
@@ -12,27 +11,7 @@ from adec.calibration.held_out import (
     prompts_to_ask,
     to_test,
 )
-from adec.calibration.trial import Measured, Point, Run
-from adec.calibration.tryouts import _worth_more
-
-COUNT = 80
-
-
-def point(
-    name: str,
-    ms: float,
-    failures: int = 0,
-    left: float = 0.0,
-    *,
-    exact: bool = False,
-    n: int = COUNT,
-) -> Measured:
-    """A point with `failures` lost among n prompts, `ms` a token. Its knob is its place on the scale of time."""
-    settings = () if exact else (("up", 1 / ms),)
-    runs = [Run((1,) * 11, "", 10 * ms, 0.0, 0, 0, 1)] * n
-    losses = [1.0] * failures + [0.0] * (n - failures)
-    return Measured(Point(name, settings), exact, runs=runs, losses=losses, left=left)
-
+from tests.calibration.tables import COUNT, point
 
 PLAIN = point("plain", 10.0, exact=True)
 SPECULATE = point("speculate", 8.0, exact=True)
@@ -86,21 +65,6 @@ def test_a_point_that_was_given_up_is_not_proved() -> None:
     )
 
 
-def test_hopeless_points_are_given_up_and_the_yardsticks_never() -> None:
-    exact = [
-        PLAIN,
-        SPECULATE,
-        *(
-            point(name, ms, exact=True)
-            for name, ms in (("dyspec", 7), ("adaedl", 20), ("smartspec", 30))
-        ),
-    ]
-    good, lossy, slow = point("ead", 5, 1), point("ead", 3, 40), point("cascade", 15)
-    assert _worth_more([*exact, good, lossy, slow], 0.03) == [PLAIN, SPECULATE, exact[2], good]
-    # the one that keeps most stays, so that something may be proved
-    assert _worth_more([*exact, lossy, slow], 0.03)[-1] is slow
-
-
 @pytest.mark.parametrize("affordable", [0, 50, 10_000])
 def test_the_proof_asks_no_more_than_there_is_time_for_nor_than_should_do(affordable: int) -> None:
     sure = [(point("ead", 5), 0.001)]
@@ -119,13 +83,3 @@ def test_the_proof_asks_no_more_than_there_is_time_for_nor_than_should_do(afford
             == 2000
         )
     assert prompts_to_ask(sure, 0.03, 0.975, held_out=2, affordable=9, useful=1.0) == 2
-
-
-def test_promising_points_lie_about_the_budget() -> None:
-    known = [
-        Candidate(Point("ead", (("up", least),)), least, 1.0, 1 + 10 * least, 0.0, 0.0)
-        for least in (0.5, 0.8, 0.9, 0.95, 0.975, 0.99, 0.999)
-    ]
-    found = [c.least for c in promising(known, 0.97, 3)]
-    assert found == [0.975, 0.99, 0.95]
-    assert promising(known[:1], 0.97, 3) == known[:1]

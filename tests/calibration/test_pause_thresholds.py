@@ -15,6 +15,7 @@ from adec.calibration.journal import Journal
 from adec.calibration.pause_thresholds import learn, learn_thresholds
 from adec.calibration.prompts import Prompt, PromptSet, built_in, read_prompts
 from adec.calibration.stages import Wishes
+from adec.calibration.to_profile import pause_tables
 from adec.decoding.search.threshold import TRIGGER_RATE, observe
 from adec.engines.pair import Engines
 from adec.errors import ProfileError, UsageError
@@ -35,7 +36,8 @@ def encode(prompt: Prompt) -> list[int]:
 
 
 def test_thresholds_by_hand(tmp_path: Path) -> None:
-    """Each model's own entropies at the solutions' positions; the chosen share of them lies at or above."""
+    """Each model's own entropies at the solutions' positions; the chosen share of them lies at or
+    above."""
     pair, known = engines(1), asked()
     learned, remarks = learn_thresholds(pair, known, encode, Journal(tmp_path / "j", "k"))
     assert set(learned) == {"large", "small"} and not remarks
@@ -93,7 +95,7 @@ def test_a_model_that_is_always_right_has_a_threshold_without_a_fit() -> None:
     entropies = np.linspace(0.0, 1.0, 400)
     found = learn([(entropies, np.ones(400, dtype=np.bool_))])
     assert not found.fitted and found.threshold.trigger_rate == TRIGGER_RATE
-    text = "".join(pause_thresholds.tables({"large": found}))
+    text = "".join(pause_tables({"large": found}))
     assert "weight" not in text and "nan" not in text and "threshold = 0.98" in text
 
 
@@ -102,7 +104,7 @@ def test_a_calibration_writes_it_and_a_profile_is_obeyed(tmp_path: Path) -> None
     wishes = Wishes(keep=1, seconds=1e6, max_tokens=8)
     result = calibration(tmp_path, pair, PromptSet(tuple(known[:36]), tuple(known[36:]), "x"), wishes).run()  # fmt: skip
     assert set(result.thresholds) == {"large", "small"}
-    learned = "\n".join(pause_thresholds.tables(result.thresholds))
+    learned = "\n".join(pause_tables(result.thresholds))
     path = tmp_path / "mine.toml"
     head = 'schema = 1\n[pair]\nsmall = "practice:small"\nlarge = "practice:large"\n'
     path.write_text(f"{head}[adadec]\ncandidates = 2\n{learned}")

@@ -35,7 +35,8 @@ def between(rng, truth: float, n: int) -> tuple[float, list[float]]:
 @pytest.mark.parametrize("loss", [binary, between])
 @pytest.mark.parametrize("prompts", [30, 120])
 def test_what_is_false_is_proved_at_most_as_rarely_as_stated(loss, prompts: int) -> None:
-    """All points lie a hair above the level: the worst case. Of 400 calibrations at 90 %, how many may err is a binomial tail."""
+    """All points lie a hair above the level: the worst case. Of 400 calibrations at 90 %, how many
+    may err is a binomial tail."""
     repeats, confidence = 400, 0.9
     wrong = false_proofs(
         repeats,
@@ -50,7 +51,8 @@ def test_what_is_false_is_proved_at_most_as_rarely_as_stated(loss, prompts: int)
 
 
 def test_without_the_correction_it_would_err_too_often() -> None:
-    """The test above can fail: eight families, each tested at the full error, prove something false far more often."""
+    """The test above can fail: eight families, each tested at the full error, prove something
+    false far more often."""
     rng = np.random.default_rng(3)
     wrong = 0
     for _ in range(400):

@@ -1,4 +1,5 @@
-"""A calibration's profile: what is written is read, what is hostile is refused, what is stale is named."""
+"""A calibration's profile: what is written is read, what is hostile is refused, what is stale is
+named."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ import pytest
 
 from adec.answering.choice import Choice, Chosen, choose_strategy, is_proved
 from adec.answering.session import Question, Session
-from adec.calibration.printout import chart, sentence, svg, table
+from adec.calibration.grids import FAMILIES
+from adec.calibration.printout import chart, plot, sentence, table
 from adec.calibration.stages import Wishes
 from adec.calibration.to_profile import Named, profile_text
 from adec.decoding.pair.clock.cost_curve import CostCurve, Curves
@@ -35,20 +37,21 @@ def result(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="module")
 def headers():
-    plan = plan_of(engines(1))
-    return plan.models["large"], plan.models.get("small")
+    return plan_of(engines(1)).models
 
 
 def test_what_is_written_is_read(result, headers, tmp_path: Path) -> None:
     path = tmp_path / "letters.toml"
-    write_profile(path, profile_text(result, NAMED, *headers))
+    write_profile(path, profile_text(result, NAMED, headers))
     profile = read_profile(path)
-    assert profile.name == "letters" and profile.vocabulary == headers[0].vocabulary.fingerprint
+    assert (
+        profile.name == "letters" and profile.vocabulary == headers["large"].vocabulary.fingerprint
+    )
     assert profile.recommended == result.recommended.point.strategy
     assert profile.choice is not None and profile.choice.exact == result.exact.point.strategy
     curve = profile.costs.curves
     assert curve.large.ms(8) == pytest.approx(18) and curve.small.ms(1) == pytest.approx(1.1)
-    assert profile.costs.context == result.signals.context
+    assert profile.costs.context == result.agreement.context
     test = result.budget
     assert profile.budget is not None and profile.budget.proved == test.proved is True
     assert profile.budget.proved_keep == pytest.approx(1 - test.bound, rel=1e-4)
@@ -61,24 +64,39 @@ def test_what_is_written_is_read(result, headers, tmp_path: Path) -> None:
 
 
 def test_every_key_that_needs_it_has_a_comment(result, headers) -> None:
-    text = profile_text(result, NAMED, *headers)
-    for key in ("keep", "proved", "kept", "ms", "best_chain", "on_front", "exact", "up"):
-        if f"\n{key} = " in text:
-            line = text.split(f"\n{key} = ")[1].splitlines()[0]
-            assert "#" in line or key == "on_front", key
+    """In each of its tables; and every table that a calibration of a pair promises is there."""
+    text = profile_text(result, NAMED, headers)
+    explained = {
+        "budget": {"metric", "keep", "confidence", "proved", "kept", "proved_keep", "held_out"},
+        "choice": {"exact", "exact_tokens_per_second", "draft_ms", "draft_ms_break_even"},
+        "cost": {"context", "largest_useful_batch", "outliers"},
+        "[cost.large]": {"sizes", "ms", "spread_ms"},
+        "signals": {"agreement", "best_chain", "acceptance_by_depth"},
+        "[front]": {"kept", "tokens_per_second", "large_share"},
+        **{name: set(FAMILIES[name].thresholds) for name in FAMILIES if f"\n[{name}]\n" in text},
+    }
+    assert any(name in explained for name in FAMILIES)
+    for name, keys in explained.items():
+        tables = text.split(f"\n[{name}]\n")[1:]
+        assert tables, name
+        for found in tables:
+            lines = found.split("\n\n")[0].split("\n[")[0].splitlines()
+            comments = {line.split(" = ")[0]: line.partition("  # ")[2] for line in lines if line}
+            assert keys <= set(comments), name
+            assert all(comments[key] for key in keys), name
 
 
 def test_names_and_remarks_of_others_cannot_break_the_file(result, headers, tmp_path: Path) -> None:
     evil = 'x"\n[pair]\nlarge = "/etc/passwd" # \x1b[2J'
     named = Named(evil, evil, evil, evil, 0)
     path = tmp_path / "evil.toml"
-    write_profile(path, profile_text(replace(result, remarks=[evil]), named, *headers))
+    write_profile(path, profile_text(replace(result, remarks=[evil]), named, headers))
     profile = read_profile(path)
     assert profile.models["large"] == evil and profile.name == evil
 
 
 def test_mutated_profiles_are_read_or_refused_in_one_line(result, headers, tmp_path: Path) -> None:
-    good = profile_text(result, NAMED, *headers).encode()
+    good = profile_text(result, NAMED, headers).encode()
     rng = random.Random(7)
     path = tmp_path / "mutant.toml"
     for _ in range(150):
@@ -159,7 +177,7 @@ def test_a_folder_that_cannot_be_is_told_and_nothing_is_left(tmp_path: Path) -> 
 
 def test_auto_obeys_a_profile_as_far_as_it_is_proved(result, headers, tmp_path: Path) -> None:
     path = tmp_path / "p.toml"
-    write_profile(path, profile_text(result, NAMED, *headers))
+    write_profile(path, profile_text(result, NAMED, headers))
     profile = read_profile(path)
     sure = replace(
         profile,
@@ -170,9 +188,7 @@ def test_auto_obeys_a_profile_as_far_as_it_is_proved(result, headers, tmp_path: 
     unsure = replace(sure, budget=msgspec.structs.replace(sure.budget, proved=False))
 
     def chosen(known, **wishes):
-        return choose_strategy(
-            Choice(**wishes), known, dict(zip(("large", "small"), headers, strict=True))
-        )
+        return choose_strategy(Choice(**wishes), known, headers)
 
     assert chosen(sure) == Chosen("ead") == chosen(sure, strategy="auto")
     assert chosen(sure, keep=1) == Chosen("dyspec")
@@ -184,7 +200,7 @@ def test_auto_obeys_a_profile_as_far_as_it_is_proved(result, headers, tmp_path: 
     assert chosen(sure, assignments=("cascade.alpha=0.1",)) == Chosen("cascade")
     found = chosen(None)
     assert found.strategy == "speculate" and "adec calibrate SMALL LARGE" in found.hint
-    stuck = replace(headers[0], capabilities=frozenset())
+    stuck = replace(headers["large"], capabilities=frozenset())
     assert choose_strategy(Choice(), None, {"large": stuck}).strategy == "plain"
     for wrong in ({"keep": 0.0}, {"keep": 1.5}, {"keep": 0.9, "strategy": "ead"}):
         with pytest.raises(UsageError, match="--keep"):
@@ -194,7 +210,7 @@ def test_auto_obeys_a_profile_as_far_as_it_is_proved(result, headers, tmp_path: 
 def test_an_exact_choice_brings_its_own_settings(result, headers, tmp_path: Path) -> None:
     """EAD may be both: the exact choice that judges its drafts, and what is proved within the budget."""
     path = tmp_path / "p.toml"
-    write_profile(path, profile_text(result, NAMED, *headers))
+    write_profile(path, profile_text(result, NAMED, headers))
     exact = {"up": 0.25, "accept": "exact"}
     known = msgspec.structs.replace(
         read_profile(path).choice, exact="ead", exact_settings=exact, within_budget="ead"
@@ -209,9 +225,7 @@ def test_an_exact_choice_brings_its_own_settings(result, headers, tmp_path: Path
     )
 
     def chosen(known, **wishes):
-        return choose_strategy(
-            Choice(**wishes), known, dict(zip(("large", "small"), headers, strict=True))
-        )
+        return choose_strategy(Choice(**wishes), known, headers)
 
     assert chosen(profile, keep=1) == Chosen("ead", exact)
     assert chosen(profile) == chosen(profile, keep=0.9) == Chosen("ead")
@@ -228,7 +242,7 @@ def test_an_exact_choice_brings_its_own_settings(result, headers, tmp_path: Path
 
 def test_a_budget_covers_its_own_settings_only(result, headers, tmp_path: Path) -> None:
     path = tmp_path / "p.toml"
-    write_profile(path, profile_text(result, NAMED, *headers))
+    write_profile(path, profile_text(result, NAMED, headers))
     profile = read_profile(path)
     method = METHODS[profile.budget.strategy]
     fitted = build(method.settings, method.name, ("p", profile.settings[method.name]))
@@ -256,7 +270,7 @@ def test_what_is_shown_fits_and_names_everything(result) -> None:
     said = sentence(result, "mine")
     assert "adec run --pair mine" in said and "\n" not in said
     assert result.recommended.point.strategy in said
-    picture = svg(result)
+    picture = plot(result).svg()
     assert picture.startswith("<svg") and picture.count("<circle") == len(result.measured)
     assert "script" not in picture and "http" not in picture.replace(
         "http://www.w3.org/2000/svg", ""

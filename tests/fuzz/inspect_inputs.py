@@ -200,8 +200,7 @@ def _profiles(folder: Path) -> list[bytes]:
     text = profile_text(
         result,
         Named("letters", "practice:large", "practice:small", "letters", 0),
-        plan.models["large"],
-        plan.models.get("small"),
+        plan.models,
     )
     return [(shipped_profiles() / "practice.toml").read_bytes(), text.encode()]
 

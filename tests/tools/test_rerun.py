@@ -17,14 +17,7 @@ def profile(folder: Path, seed: int) -> Path:
     wishes = Wishes(keep=0.7, confidence=0.9, seconds=1e6, max_tokens=10)
     result = calibration(folder, engines(1), prompts(seed, 60, fit=20), wishes).run()
     plan, path = plan_of(engines(1)), folder / "letters.toml"
-    path.write_text(
-        profile_text(
-            result,
-            Named("letters", "l", "s", "", seed),
-            plan.models["large"],
-            plan.models.get("small"),
-        )
-    )
+    path.write_text(profile_text(result, Named("letters", "l", "s", "", seed), plan.models))
     assert result.budget is not None
     pick = pick_of(path)
     assert pick.label == result.budget.point.point.label

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
+from typing import Literal
 
 from adec.decoding.pair.accept import FollowTarget, Pick, Verifier, follow_the_target, picks
 from adec.decoding.pair.draft_verify import DraftVerify
@@ -24,7 +22,7 @@ from adec.decoding.pair.wiring import one_drafter
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids, Limits
 from adec.engines.pair import Engines
-from adec.signals import Row, Scores
+from adec.signals import Scores
 from adec.tree import TokenTree
 
 
@@ -45,8 +43,7 @@ def defers(rule: str, alpha: float, small: Scores, row: int, large: Scores, larg
         return q < p - alpha
     if not p - alpha <= q < p:
         return q < p  # a total variation lies between 0 and 1: its value makes no difference
-    distance = total_variation(_probabilities(large.row(large_row)), _probabilities(small.row(row)))
-    return q < p - alpha * distance
+    return q < p - alpha * large.distance(large_row, small, row)
 
 
 def follow_the_mixture(
@@ -91,17 +88,6 @@ class Cascade(Verifier):
         return follow_the_mixture(
             proposal.tree, deferred, picks(scores, base, limits), draft_pick, limits.end
         )
-
-
-def total_variation(first: Any, second: Any) -> float:
-    """Half the sum of absolute differences of two distributions of one length."""
-    return float(np.abs(first - second).sum()) / 2
-
-
-def _probabilities(row: Row) -> Row:
-    weights = np.exp(row - row.max())
-    result: Row = weights / weights.sum()
-    return result
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from adec.signals import Row
+from adec.signals import Row, Scores, total_variation
 
 _BLOCK = 64
 """Rows per computation, since temporaries for a whole prompt would take several times its size."""
@@ -62,6 +62,9 @@ class TensorScores:
 
     def probability(self, index: int, token: int) -> float:
         return float((self._logits[index, token] - self._log_total(index)).exp())
+
+    def distance(self, index: int, other: Scores, row: int) -> float:
+        return total_variation(self.row(index), other.row(row))
 
     def _log_total(self, index: int) -> float:
         return self._every("total", lambda rows: rows.logsumexp(dim=-1))[index]

@@ -163,11 +163,13 @@ class SmallModel(Drafter):
         draft.rows[node] = scores, 0
         if self._stop is not None and self._stop.stops(scores, 0, len(path)):
             return []
-        row = scores.row(0)
         count = 1 if draft.growth.room.leaves == 1 else SIBLINGS
         if self.limits.sampler.greedy:
-            ids = [int(row.argmax())] if count == 1 else likeliest(row, count).tolist()
+            if count > 1:
+                return scores.top(0, count)
+            ids = [scores.argmax(0)]
         else:
+            row = scores.row(0)
             first = self._coupled(row, len(draft.sequence) + len(path))
             ids = [first]
             if count > 1:

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from adec.calibration.agreement import fit_logistic, percentile_of
-from adec.calibration.forward_times import (
+from adec.calibration.agreement import logistic_of, percentile_of
+from adec.calibration.cost_tables import (
     LARGE_SIZES,
     LEAST,
     MOST,
     CostTable,
+    TableData,
     cell_of,
     counts,
+    data_of,
     largest_useful,
     measure_costs,
-    table_data,
     tables_from,
 )
 from adec.calibration.trial import front
 from adec.decoding.pair.clock.cost_curve import CostCurve
+from adec.events.hostile_json import JsonReader
 from adec.machine import Machine, busy, file_fingerprint
 from tests.laws import pair
 
 
 class Slow:
-    """A table engine on a clock that its forwards move: 1 ms and 0.1 ms a token, with a slow one now and then."""
+    """A table engine on a clock that its forwards move: 1 ms and 0.1 ms a token, with a slow one
+    now and then."""
 
     def __init__(self, engine, clock, per_token: float, hiccup: int = 0) -> None:
         self._engine = engine
@@ -112,14 +116,17 @@ def test_a_cell_is_robust_and_counts_outliers() -> None:
 def test_tables_survive_the_journal_and_give_the_nearest_context() -> None:
     engines, clock = slow(400)
     tables = measure_costs(engines, seconds=60.0, clock=clock)
-    again = tables_from({role: table_data(table) for role, table in tables.items()})
+    again = tables_from(JsonReader(TableData).read(msgspec.json.encode(data_of(tables))))
     assert again["large"].cells == tables["large"].cells
     again["large"].cells[16][1] = cell_of([99.0])
     assert again["large"].curve(30).ms(1) > again["large"].curve(300).ms(1)
-    with pytest.raises(KeyError):
-        tables_from({})
     with pytest.raises(ValueError, match="no costs"):
         CostTable().curve(0)
+
+
+def test_a_table_between_two_contexts() -> None:
+    table = tables_from({"large": [(16, 1, 10, 0, 5, 0), (116, 1, 20, 0, 5, 0)]})["large"]
+    assert [table.ms(1, context) for context in (0, 16, 66, 116, 900)] == [10, 10, 15, 20, 20]
 
 
 def test_the_largest_useful_batch() -> None:
@@ -156,14 +163,14 @@ def test_logistic_regression_finds_the_law_that_made_the_data() -> None:
     rng = np.random.default_rng(0)
     entropies = rng.exponential(1.0, 20_000)
     agrees = (rng.random(20_000) < 1 / (1 + np.exp(2 * entropies - 3))).astype(float)
-    found = fit_logistic(entropies, agrees)
+    found = logistic_of(entropies, agrees)
     # four standard errors of either coefficient at this size are below 0.2
     assert found is not None and abs(found.weight + 2) < 0.2 and abs(found.bias - 3) < 0.2
     assert found.agreement(1e6) == pytest.approx(0) and found.agreement(0) == pytest.approx(
         0.95, abs=0.02
     )
-    assert fit_logistic(entropies, np.ones(20_000)) is None
-    separable = fit_logistic(np.array([0.0, 0.1, 2.0, 2.1]), np.array([1.0, 1.0, 0.0, 0.0]))
+    assert logistic_of(entropies, np.ones(20_000)) is None
+    separable = logistic_of(np.array([0.0, 0.1, 2.0, 2.1]), np.array([1.0, 1.0, 0.0, 0.0]))
     assert separable is not None and separable.agreement(0) > 0.9 > 0.1 > separable.agreement(3)
     assert percentile_of(0.5, np.array([0.1, 0.5, 0.9, 1.0])) == 50
 

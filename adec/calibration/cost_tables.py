@@ -1,10 +1,11 @@
 """Milliseconds of a forward of n tokens, for each model and several context lengths.
 
-Sizes and models are interleaved, so that a slow moment hits all alike; one token is measured after one token, as it is decoded. A cell is the median of its forwards; it is measured until
-the median is known within a few percent, or the time is up. The spread is that of the median: 1.2533 sigma / sqrt(n), with sigma from the
-median absolute deviation, which a few outliers do not move.
+Sizes and models are interleaved, so that a slow moment hits all alike. One token is measured after
+one token, as in decoding. A cell is the median of its forwards; it is measured until the median is
+known within a few percent, or the time is up. The spread is that of the median: 1.2533 sigma /
+sqrt(n), with sigma from the median absolute deviation, which a few outliers do not move.
 
-How many threads are fastest here: for one token, and for several at once.
+`choose_threads` finds how many threads are fastest, for one token and for several at once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from time import perf_counter
-from typing import Any
 
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.clock.first_use import SIZES
@@ -36,11 +36,12 @@ ENOUGH = 0.03
 LEAST, MOST = 5, 40
 """Forwards of a cell."""
 OUTLIER = 14.8
-"""Modified z-score from which a forward is called an outlier (hyperfine's threshold)."""
+"""Modified z-score from which a time is called an outlier (hyperfine's threshold)."""
 WORTH = 0.05
 """A batch is useful while doubling it still saves this share of the time per token."""
 READING = 0.25
-"""Share of the measuring time that reading up to a context length may take; longer contexts are left out."""
+"""Share of the measuring time that reading up to a context length may take; longer ones are left
+out."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,10 @@ class CostTable:
     _curves: dict[int, CostCurve] = field(default_factory=dict, repr=False, compare=False)
 
     def curve(self, context: int) -> CostCurve:
-        """The curve at the context length nearest to `context`. Raises ValueError when nothing was measured."""
+        """The curve at the measured context length nearest to `context`.
+
+        Raises ValueError when nothing was measured.
+        """
         if not self.cells:
             raise ValueError("no costs were measured")
         nearest = min(self.cells, key=lambda known: abs(known - context))
@@ -70,7 +74,7 @@ class CostTable:
         return CostCurve({size: cell.ms for size, cell in column.items()})
 
     def ms(self, size: int, context: int) -> float:
-        """Cost of a forward of `size` tokens after `context` tokens: between the columns, straight lines."""
+        """Cost of a forward of `size` tokens after `context` tokens, linear between the columns."""
         if len(self._curves) != len(self.cells):
             self._curves = {known: self.curve(known) for known in sorted(self.cells)}
         known = list(self._curves)
@@ -111,9 +115,10 @@ def measure_costs(
     tick: Callable[[float], None] = lambda share: None,
     clock: Callable[[], float] = perf_counter,
 ) -> dict[Role, CostTable]:
-    """Cost tables of the engines, in about `seconds`; every cell is measured at least once. The sequences are empty afterwards.
+    """Cost tables of the engines, in about `seconds`; every cell is measured at least once.
 
-    `tick` hears which share of the time is used. Raises EngineError.
+    The sequences are empty afterwards. `tick` hears which share of the time is used. Raises
+    EngineError.
     """
     began = clock()
     tables: dict[Role, CostTable] = {role: CostTable() for role in engines}
@@ -167,7 +172,8 @@ def _measure_column(
                 return seen
             engine = engines[role]
             if size == 1:
-                # one token follows one token where it counts; behind a batch, for which the backend sets up anew, it takes longer
+                # in decoding one token follows another; behind a batch the backend sets up anew,
+                # which takes longer
                 engine.forward([0])
                 _stand_at(engine, context)
             start = clock()
@@ -182,7 +188,8 @@ def _measure_column(
 
 
 def _worth_measuring(seen: Mapping[tuple[Role, int], Sequence[float]]) -> int:
-    """The size up to which a slow machine's time goes: twice the largest useful batch of the large model, by what was seen once."""
+    """The size up to which a slow machine's time goes: twice the largest useful batch of the large
+    model."""
     points = {size: median(ms) for (role, size), ms in seen.items() if role == "large" and ms}
     return max(16, 2 * largest_useful(CostCurve(points), max(points))) if points else 16
 
@@ -197,7 +204,7 @@ def _settled(values: Sequence[float]) -> bool:
 def _affordable(
     engines: Mapping[Role, Engine], seconds: float, clock: Callable[[], float]
 ) -> list[int]:
-    """Context lengths that fit into every engine and are not too long to read."""
+    """Context lengths that fit into every engine and do not take too long to read."""
     room = min(engine.context for engine in engines.values())
     start = clock()
     probe = max(1, min(32, room // 2))
@@ -212,7 +219,7 @@ def _affordable(
 
 
 def _stand_at(engine: Engine, length: int) -> None:
-    """Make the sequence `length` tokens long: by cutting where the engine can, else by reading anew."""
+    """Make the sequence `length` tokens long: cut it where the engine can, else read anew."""
     if engine.length >= length and "rewind" in engine.capabilities:
         engine.rewind(length)
         return
@@ -221,26 +228,29 @@ def _stand_at(engine: Engine, length: int) -> None:
         engine.forward([0] * length, rows=0)
 
 
-def table_data(table: CostTable) -> list[Any]:
-    """Plain data, for the journal."""
-    return [
-        [context, size, cell.ms, cell.spread, cell.count, cell.outliers]
-        for context, column in table.cells.items()
-        for size, cell in column.items()
-    ]
+TableData = dict[str, list[tuple[int, int, float, float, int, int]]]
+"""For the journal: role to (context, size, ms, spread, count, outliers)."""
 
 
-def tables_from(data: dict[Any, Any]) -> dict[Role, CostTable]:
-    """Tables from plain data. Raises ValueError, TypeError, KeyError or AttributeError when it is none."""
+def data_of(tables: Mapping[Role, CostTable]) -> TableData:
+    """The tables for the journal."""
+    return {
+        role: [
+            (context, size, cell.ms, cell.spread, cell.count, cell.outliers)
+            for context, column in table.cells.items()
+            for size, cell in column.items()
+        ]
+        for role, table in tables.items()
+    }
+
+
+def tables_from(data: TableData) -> dict[Role, CostTable]:
+    """The tables from the journal."""
     tables: dict[Role, CostTable] = {}
-    roles: tuple[Role, ...] = ("large", "small")
-    for role in roles:
-        for context, size, ms, spread, count, outliers in data.get(role, []):
-            cell = Cell(float(ms), float(spread), int(count), int(outliers))
-            column = tables.setdefault(role, CostTable()).cells.setdefault(int(context), {})
-            column[int(size)] = cell
-    if "large" not in tables:
-        raise KeyError("large")
+    for role, cells in data.items():
+        for context, size, ms, spread, count, outliers in cells:
+            column = tables.setdefault(role, CostTable()).cells.setdefault(context, {})
+            column[size] = Cell(ms, spread, count, outliers)
     return tables
 
 
@@ -249,11 +259,11 @@ BATCH = 8
 CONTEXT = 128
 ROUNDS = 7
 SECONDS = 15.0
-"""Time that the choice may take: about; the round under way is finished."""
+"""About the time that the choice may take; the round under way is finished."""
 
 
 def counts(cores: int) -> list[int]:
-    """Numbers of threads worth trying: powers of two below the cores, and the cores."""
+    """Numbers of threads to try: powers of two below the cores, and the cores."""
     found = {cores}
     power = 1
     while power < cores:
@@ -268,9 +278,11 @@ def choose_threads(
     tick: Callable[[float], None] = lambda share: None,
     clock: Callable[[], float] = perf_counter,
 ) -> OpenOptions:
-    """The options with the fastest threads for all models together; as they are where the user chose or a model is no GGUF.
+    """The options with the number of threads that is fastest for all models together.
 
-    Engines on one GGUF file share its weights, so every number of threads costs a context only. Raises EngineError.
+    They stay as they are where the user chose, or where a model is no GGUF. Engines on one GGUF
+    file share its weights, so a further number of threads costs a context only. Raises
+    EngineError.
     """
     given = options.threads is not None or options.batch_threads is not None
     tried = counts(usable_cores())
@@ -297,7 +309,7 @@ def _with(header: ModelHeader, options: OpenOptions, count: int) -> OpenOptions:
 def _measure(
     engines: dict[int, list[Engine]], tick: Callable[[float], None], clock: Callable[[], float]
 ) -> dict[tuple[int, int], float]:
-    """Milliseconds by threads and size, summed over models; all interleaved, the first round not counted."""
+    """Milliseconds by threads and size, summed over models; the first round does not count."""
     seen: dict[tuple[int, int, int], list[float]] = {}
     began = clock()
     for repeat in range(ROUNDS + 1):

@@ -1,0 +1,92 @@
+"""Which points are run for real."""
+
+from __future__ import annotations
+
+import pytest
+
+from adec.calibration.choose import (
+    FIRST_RECORDS,
+    LEAST_RECORDS,
+    Candidate,
+    better_half,
+    promising,
+    safe_and_fast,
+    survey,
+)
+from adec.calibration.cost_tables import tables_from
+from adec.calibration.grids import FAMILIES, handicap
+from adec.calibration.recording import record
+from adec.calibration.simulate import Simulator
+from adec.calibration.trial import PLAIN, Point, Runner, front
+from adec.decoding.pair.clock.cost_curve import Curves
+from tests.calibration.tables import COSTS, engines, plan_of, prompts
+
+TOKENS = 12
+
+
+def candidate(quality: float, ms: float) -> Candidate:
+    point = Point("ead", (("up", quality),))
+    return Candidate(point, 1, ms * 1000, 1000, round(quality * 1000), 1000)
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Simulator:
+    pair = engines(1)
+    runner = Runner(plan_of(pair), pair, max_tokens=TOKENS)
+    ids = [runner.encode(prompt) for prompt in prompts(1, 24, fit=24).fit]
+    answers = [runner.run(PLAIN, prompt).tokens for prompt in prompts(1, 24, fit=24).fit]
+    records = [record(pair, one, answer) for one, answer in zip(ids, answers, strict=True)]
+    tables = tables_from(COSTS)
+    curves = Curves(tables["large"].curve(16), tables["small"].curve(16))
+    return Simulator(pair, tables, curves, ids, records, max_tokens=TOKENS)
+
+
+def test_promising_points_lie_about_the_budget() -> None:
+    known = [candidate(q, 1 + 10 * q) for q in (0.5, 0.8, 0.9, 0.95, 0.975, 0.99, 0.999)]
+    found = [c.quality for c in promising(known, 0.97)]
+    assert found == [0.975, 0.99, 0.95, 0.999, 0.9]
+
+
+def test_the_safest_fast_point_is_fast_where_it_keeps_enough() -> None:
+    known = [candidate(0.9, 1), candidate(0.98, 3), candidate(0.99, 2)]
+    assert safe_and_fast(known, 0.97).quality == 0.99
+    assert safe_and_fast(known, 0.995).quality == 0.99
+
+
+def test_the_better_half_keeps_every_front_before_what_lies_behind_it() -> None:
+    known = [candidate(q / 100, ms) for q, ms in zip(range(60, 100, 2), range(20), strict=True)]
+    known += [candidate(0.5, 30 + i) for i in range(20)]
+    kept = better_half(known)
+    assert len(kept) >= len(known) / 2 and set(map(id, front(known))) <= set(map(id, kept))
+    for one in known:
+        if one not in kept:
+            assert any(
+                c.ms_per_token <= one.ms_per_token and c.quality >= one.quality for c in kept
+            )
+
+
+def test_a_survey_halves_its_points_and_compares_the_rest_on_the_same_records(simulator) -> None:
+    for family in FAMILIES.values():
+        points = family.grid(simulator.records)
+        found = survey(simulator, points)
+        assert 0 < len(found) < len(points)
+        assert {c.records for c in found} == {len(simulator.records)}
+        # of its rivals on the first records, none was both faster and safer
+        first = [Candidate(c.point) for c in found]
+        for one in first:
+            for _ in range(FIRST_RECORDS):
+                one.simulate(simulator)
+        assert len(better_half(first)) >= len(first) / 2
+
+
+def test_a_survey_without_time_still_sees_a_few_records(simulator) -> None:
+    points = FAMILIES["cascade"].grid(simulator.records)
+    found = survey(simulator, points, late=lambda: True)
+    assert len(found) == len(points) and {c.records for c in found} == {LEAST_RECORDS}
+
+
+def test_what_averages_or_dwells_must_be_faster() -> None:
+    simple = Point("ead", (("up", 0.5), ("window", 1), ("dwell", 0)))
+    assert handicap(simple) == 1 == handicap(Point("fly", (("window", 6),)))
+    for window, dwell in ((3, 0), (1, 3), (5, 10)):
+        assert handicap(Point("ead", (("window", window), ("dwell", dwell)))) > 1
