@@ -103,7 +103,7 @@ def bench(
             help="Differences of logits up to this count as ties, not as failures.",
         ),
     ] = 0.0,
-    sampling: shared.Sampling = shared.SEEDED,
+    sampling: shared.SamplingOptions = shared.SEEDED,
     json: Annotated[
         str | None,
         shared.output(
@@ -135,7 +135,7 @@ def bench(
     ] = False,
     color: Annotated[ColourWish, shared.output("--color", help="Colour the table.")] = "auto",
     quiet: shared.Quiet = False,
-    machine: shared.Machine = shared.ANY_MACHINE,
+    machine: shared.MachineOptions = shared.ANY_MACHINE,
 ) -> int:
     """Measure strategies on your machine and your prompts: time, quality, and what is worth it.
 

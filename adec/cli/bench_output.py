@@ -54,7 +54,7 @@ class Outputs:
 
     def _table(self, report: BenchReport) -> None:
         from adec.benchmark.text_report import show
-        from adec.display.choose import colour_wanted, is_terminal
+        from adec.display.display_choice import colour_wanted, is_terminal
         from adec.display.streams import knows_unicode
         from adec.display.terminal import size_of
 

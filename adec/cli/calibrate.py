@@ -115,7 +115,7 @@ def calibrate(
         ),
     ] = False,
     quiet: shared.Quiet = False,
-    machine: shared.Machine = shared.ANY_MACHINE,
+    machine: shared.MachineOptions = shared.ANY_MACHINE,
 ) -> int:
     """Measure what pays here, fit thresholds, prove what they keep, and save it as a profile.
 

@@ -197,7 +197,7 @@ def _write_whole(path: Path, text: str) -> None:
 
 
 def _replay(trace: Trace, wish: ColourWish, speed: float) -> int:
-    from adec.display.choose import DisplayFlags, choose_display
+    from adec.display.display_choice import DisplayFlags, choose_display
     from adec.display.trace_file import replay
 
     replay(_events(trace), choose_display(DisplayFlags(colour=wish)), speed)
@@ -214,7 +214,7 @@ class _Screen:
     """Stdout, with the width and colours that flags and terminal allow."""
 
     def __init__(self, wish: ColourWish) -> None:
-        from adec.display.choose import colour_wanted, is_terminal
+        from adec.display.display_choice import colour_wanted, is_terminal
         from adec.display.terminal import size_of
 
         self._terminal = is_terminal(sys.stdout)

@@ -88,7 +88,7 @@ Quiet = Annotated[bool, output("--quiet", "-q", help="Write nothing to stderr bu
 
 
 @dataclass(frozen=True)
-class Sampling:
+class SamplingOptions:
     """How tokens are chosen, and where an answer ends."""
 
     max_tokens: MaxTokens = 256
@@ -125,7 +125,7 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class Machine:
+class MachineOptions:
     """How models are loaded and run on this machine."""
 
     context: Annotated[
@@ -182,13 +182,13 @@ class Machine:
         )
 
 
-GREEDY = Sampling()
-SEEDED = Sampling(seed=0)
-ANY_MACHINE = Machine()
+GREEDY = SamplingOptions()
+SEEDED = SamplingOptions(seed=0)
+ANY_MACHINE = MachineOptions()
 
 
 def grouped(function: Callable[..., int]) -> Callable[..., int]:
-    """Let a command take option groups, such as `machine: Machine = ANY_MACHINE`.
+    """Let a command take option groups, such as `machine: MachineOptions = ANY_MACHINE`.
 
     typer sees each field of the group as an option of its own, with the default that it has in the
     parameter's default. The command receives the group.

@@ -50,7 +50,7 @@ def run(
     tests: shared.Tests = None,
     allow_exec: shared.AllowExec = False,
     keep: shared.Keep = None,
-    sampling: shared.Sampling = shared.GREEDY,
+    sampling: shared.SamplingOptions = shared.GREEDY,
     json: Annotated[
         bool, shared.output("--json", help="Print one JSON object with text and summary.")
     ] = False,
@@ -72,7 +72,7 @@ def run(
     verbose: Annotated[
         bool, shared.output("--verbose", "-v", help="Show the backend's log.")
     ] = False,
-    machine: shared.Machine = shared.ANY_MACHINE,
+    machine: shared.MachineOptions = shared.ANY_MACHINE,
 ) -> int:
     """Answer a prompt, and show which model wrote each token.
 
@@ -88,7 +88,7 @@ def run(
     from adec.answering.plan import plan
     from adec.answering.session import Question, open_session
     from adec.cli.prompt_input import read_prompt
-    from adec.display.choose import DisplayFlags, choose_display
+    from adec.display.display_choice import DisplayFlags, choose_display
 
     sampler = sampling.sampler()
     choice = Choice(pair, small, large, model, strategy, tuple(assignments or ()), keep)

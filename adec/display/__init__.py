@@ -1,8 +1,11 @@
 """Displays show a run from its events and from nothing else.
 
-live     text and a panel, on a terminal       streams        text alone, JSON, JSON lines
-status   one line on stderr                    summary_line   the closing lines on stderr
-choose   picks among them                      trace_file     events in a file, for `adec inspect`
+live            text and a panel, on a terminal
+streams         the text alone, JSON, JSON lines
+status          one line on stderr
+summary_line    the closing lines on stderr
+trace_file      events in a file, for `adec inspect`
+display_choice  picks among them
 """
 
 from __future__ import annotations

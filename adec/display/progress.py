@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from adec.display.choose import is_terminal
+from adec.display.display_choice import is_terminal
 from adec.display.sanitise import one_line
 
 WIDE = 60

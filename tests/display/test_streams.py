@@ -222,7 +222,7 @@ def test_summary_of_nonsense(junk: object) -> None:
 
 PROGRAM = """
 import sys
-from adec.display.choose import DisplayFlags, choose_display
+from adec.display.display_choice import DisplayFlags, choose_display
 from tests.display.fakes import events_of
 try:
     with choose_display(DisplayFlags()) as display:

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from adec.display import Several
-from adec.display.choose import ColourWish, DisplayFlags, choose_display, colour_wanted, is_terminal
+from adec.display.display_choice import (
+    ColourWish,
+    DisplayFlags,
+    choose_display,
+    colour_wanted,
+    is_terminal,
+)
 from adec.errors import UsageError
 
 
