@@ -1,4 +1,4 @@
-"""The figures of a run, folded from its steps alone, so that display, trace and bench cannot disagree."""
+"""The figures of a run, from its steps alone: display, trace and bench cannot disagree."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from typing import Any, Literal, get_args
 from adec.events.records import Attempt, Purpose, Role, Step
 
 Finish = Literal["end", "length", "context", "stop", "interrupted"]
-"""end: an end token. length: --max-tokens. context: the context is full. stop: a stop string. interrupted: Ctrl-C."""
+"""end: an end token. length: --max-tokens. context: the context is full. stop: a stop string.
+interrupted: Ctrl-C."""
 
 
 ENOUGH = 3
-"""One-token forwards of the large model from which its speed is taken as measured; twice as many larger ones for a fit."""
+"""One-token forwards of the large model after which its speed counts as measured; a fit takes twice
+as many larger ones."""
 
 PLENTY = 10_000
-"""One-token forwards after which the median is settled: no more are kept, so that a trace of any length is read in bounds."""
+"""One-token forwards that are kept for the median, so that a trace of any length takes bounded
+memory."""
 
 
 MOST_NAMES = 64
@@ -116,7 +119,7 @@ class Tally:
 
     @property
     def plain_ms_per_token(self) -> float | None:
-        """What a token of the large model alone costs here, in milliseconds; None while unknown."""
+        """Milliseconds of a token of the large model alone, here; None while unknown."""
         return self._plain()[0]
 
     def _plain(self) -> tuple[float | None, str | None]:
@@ -144,7 +147,7 @@ class Tally:
 
     @property
     def speedup(self) -> float | None:
-        """Speed of decoding as a multiple of the large model's alone; None while that is unknown."""
+        """Speed of decoding as a multiple of the large model's alone; None while unknown."""
         plain = self.plain_ms_per_token
         known = plain is not None and self.decode_ms > 0 and self._decoded > 0
         return plain * self._decoded / self.decode_ms if known and plain is not None else None
@@ -163,7 +166,8 @@ class Tally:
     def tokens_per_second(self) -> float:
         """Committed tokens per second of decoding.
 
-        The prompt's time is apart, and so is the first token, which the prompt's last forward gives.
+        Without the prompt's time and without the first token, which the prompt's last forward
+        gives.
         """
         return 1000 * self._decoded / self.decode_ms if self.decode_ms > 0 else 0.0
 
@@ -241,7 +245,7 @@ class _Line:
         self._xy += x * y
 
     def at(self, x: float) -> float | None:
-        """The line's value; None with too few points, of one size only, or where it makes no sense."""
+        """The line's value; None with too few points, with one size only, or if it would fall."""
         spread = self._n * self._xx - self._x * self._x
         if self._n < 2 * ENOUGH or spread <= 0:
             return None
