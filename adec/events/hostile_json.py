@@ -54,7 +54,7 @@ class JsonReader(Generic[T]):
         return value
 
     def _read_slowly(self, data: bytes, first: ValueError) -> T:
-        """What msgspec refuses: floats as words, and half a surrogate pair (in a file name, say)."""
+        """What msgspec refuses: floats as words, and half a surrogate pair (in a path)."""
         halves = b"\\ud" in data.lower()
         try:
             if halves:
