@@ -17,7 +17,7 @@ def user_config() -> Path:
     return _folder("config") / "config.toml"
 
 
-def kept_folder(what: Literal["cost", "history", "calibration", "bench"]) -> Path:
+def kept_folder(what: Literal["cost", "history", "calibration", "bench", "listing"]) -> Path:
     """A folder that adec writes. The history is the user's data; the others are caches."""
     return _folder("data" if what == "history" else "cache") / what
 

@@ -18,6 +18,7 @@ ROOMS = (
     "benchmark",
     "answering",
     "profiles",
+    "models",
     "practice",
     "decoding",
     "engines",

@@ -5,12 +5,14 @@ Nothing here imports llama.cpp, so a hostile file is refused before any C code s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from adec.engines.base import ModelHeader, ModelInfo
 from adec.engines.llama.gguf_checks import check_model, refuse_other_kinds
 from adec.engines.llama.gguf_reader import GgufFile, read_gguf
 from adec.engines.llama.gguf_vocabulary import TOKENS, read_vocabulary
+from adec.engines.vocabulary import Vocabulary
 
 # llm_arch_is_recurrent and llm_arch_is_hybrid of llama.cpp's llama-arch.cpp
 _RECURRENT = frozenset(["mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"])
@@ -55,12 +57,14 @@ def read_gguf_header(path: Path) -> ModelHeader:
     return header_of(read_gguf(path, keep=(TOKENS,)))
 
 
-def header_of(gguf: GgufFile) -> ModelHeader:
+def header_of(
+    gguf: GgufFile, vocabulary_of: Callable[[GgufFile], Vocabulary] = read_vocabulary
+) -> ModelHeader:
     """The header of a parsed file that kept its `TOKENS`. Raises ModelFileError."""
     path = gguf.path
     architecture = refuse_other_kinds(gguf)
     state = _running_state(gguf, architecture)
-    vocabulary = read_vocabulary(gguf)
+    vocabulary = vocabulary_of(gguf)
     check_model(gguf, architecture, recurrent=state is not None)
     info = ModelInfo(
         name=(gguf.text("general.name") or path.stem)[:120],

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import stat
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NoReturn, TypeVar
@@ -30,6 +30,11 @@ MAX_DIMENSIONS = 4
 MAX_SIZE = 1 << 63
 
 STRING, ARRAY, BOOL = 8, 9, 7
+_WORTH_KNOWING = 4096
+"""Elements from which a string array is worth recognising."""
+_ZEROS = bytes(7)
+_STRIDE = 1 << 18
+"""Bytes of a string array that are split at once."""
 _SCALARS = {
     0: struct.Struct("<B"),
     1: struct.Struct("<b"),
@@ -135,15 +140,41 @@ def shown(text: str | bytes) -> str:
     return ascii(text if len(text) <= 56 else text[:53] + "...")
 
 
-def read_gguf(path: Path, *, keep: Collection[str] = ()) -> GgufFile:
+class KnownStrings:
+    """String arrays of files read before, so that files of one family are taken apart once.
+
+    An array is recognised by its bytes. The last few are kept.
+    """
+
+    def __init__(self, most: int = 12) -> None:
+        self._most = most
+        self._known: list[tuple[int, bytes, tuple[bytes, ...] | None]] = []
+
+    def candidates(
+        self, count: int, keep: bool
+    ) -> Iterator[tuple[bytes, tuple[bytes, ...] | None]]:
+        """(bytes, elements) of the known arrays of `count` elements, the latest first."""
+        for known, raw, strings in reversed(self._known):
+            if known == count and (strings is not None) == keep:
+                yield raw, strings
+
+    def add(self, count: int, raw: bytes, strings: tuple[bytes, ...] | None) -> None:
+        """Remember an array; the oldest one is forgotten."""
+        self._known = [*self._known[1 - self._most :], (count, raw, strings)]
+
+
+def read_gguf(
+    path: Path, *, keep: Collection[str] = (), known: KnownStrings | None = None
+) -> GgufFile:
     """Read the container; string arrays keep their elements under the keys in `keep` only.
 
-    Raises ModelFileError when anything is broken, OSError when the file cannot be read.
+    `known` speeds up reading many files. Raises ModelFileError when anything is broken, OSError
+    when the file cannot be read.
     """
     with path.open("rb", buffering=0) if _is_regular(path) else _refuse(path) as file:
         size = file.seek(0, 2)
         file.seek(0)
-        return _Reader(path, file, size, frozenset(keep)).run()
+        return _Reader(path, file, size, frozenset(keep), known).run()
 
 
 def _is_regular(path: Path) -> bool:
@@ -158,8 +189,16 @@ def _refuse(path: Path) -> NoReturn:
 class _Reader:
     """Reads forward over a window that grows from the start of the file."""
 
-    def __init__(self, path: Path, file: BinaryIO, size: int, keep: frozenset[str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        file: BinaryIO,
+        size: int,
+        keep: frozenset[str],
+        known: KnownStrings | None,
+    ) -> None:
         self._path, self._file, self._size, self._keep = path, file, size, keep
+        self._known = known
         self._data = b""
         self._at = 0
         self._strings = 0
@@ -224,20 +263,58 @@ class _Reader:
         return Array(kind, count, raw=self._take(count * layout.size))
 
     def _many_strings(self, count: int, keep: bool) -> tuple[bytes, ...] | None:
+        if self._known is None or count < _WORTH_KNOWING:
+            return self._read_strings(count, keep)
+        start = self._at
+        for raw, strings in self._known.candidates(count, keep):
+            end = start + len(raw)
+            if end > min(self._size, MAX_METADATA) or not raw.startswith(self._peek(start)):
+                continue
+            data = self._data if end <= len(self._data) else self._grow(end)
+            if data[start:end] == raw:
+                self._at = end
+                return strings
+        strings = self._read_strings(count, keep)
+        self._known.add(count, self._data[start : self._at], strings)
+        return strings
+
+    def _peek(self, at: int) -> bytes:
+        data = self._data if at + 64 <= len(self._data) else self._grow(min(at + 64, self._size))
+        return data[at : at + 64]
+
+    def _read_strings(self, count: int, keep: bool) -> tuple[bytes, ...] | None:
         # runs some hundred thousand times, so names are local and the window grows by doubling
         found: list[bytes] = []
         unpack, data, at, end = _U64.unpack_from, self._data, self._at, len(self._data)
-        for _ in range(count):
-            start = at + 8
-            if start > end:
-                data = self._grow(start)
-                end = len(data)
-            at = start + unpack(data, at)[0]
-            if at > end:
-                data = self._grow(at)
-                end = len(data)
+        left = count
+        while left:
+            # Nearly all are shorter than 256 bytes and hold no zero byte: the eight bytes of a
+            # length are then one byte and seven zeros, at which a stretch of them can be split.
+            parts = data[at : at + _STRIDE].split(_ZEROS, left)
+            length = parts[0][0] if len(parts[0]) == 1 else -2
+            whole = 0
+            for part in parts[1:-1]:
+                if len(part) - 1 != length:
+                    break
+                length = part[-1]
+                whole += 1
+                at += 7 + len(part)
             if keep:
-                found.append(data[start:at])
+                found += [part[:-1] for part in parts[1 : 1 + whole]]
+            left -= whole
+            # the slow way: one that is longer or reaches out of the stretch; many where few fit
+            for _ in range(1 if whole > _WORTH_KNOWING else min(left, _WORTH_KNOWING)):
+                start = at + 8
+                if start > end:
+                    data = self._grow(start)
+                    end = len(data)
+                at = start + unpack(data, at)[0]
+                if at > end:
+                    data = self._grow(at)
+                    end = len(data)
+                if keep:
+                    found.append(data[start:at])
+                left -= 1
         self._at = at
         return tuple(found) if keep else None
 

@@ -16,6 +16,8 @@ _NORMAL, _UNKNOWN, _CONTROL, _USER, _UNUSED, _BYTE = 1, 2, 3, 4, 5, 6
 _INT32, _FLOAT32 = 5, 6
 
 _SPACE_MARK = "\N{LOWER ONE EIGHTH BLOCK}".encode()
+_SPACE = "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}".encode()
+"""A space in the byte-level alphabet."""
 _BYTE_TOKEN = re.compile(rb"<0x([0-9A-Fa-f]{2})>")
 # bytes that no UTF-8 text holds
 _NEVER = frozenset({0xC0, 0xC1, *range(0xF5, 0x100)})
@@ -176,7 +178,15 @@ def _pieces(
     if kind in _MARKED or pre in ("gemma4", "sarvam-moe"):
         pieces = [token.replace(_SPACE_MARK, b" ") for token in tokens]
     else:
-        pieces = [token if token.isascii() else from_byte_level(token.decode()) for token in tokens]
+        pieces = [
+            token
+            if token.isascii()
+            # most of the others are words after a space, which is quicker to see than to translate
+            else b" " + token[2:]
+            if token[:2] == _SPACE and token[2:].isascii()
+            else from_byte_level(token.decode())
+            for token in tokens
+        ]
     for token, type_ in enumerate(types):
         if type_ == _NORMAL:
             continue

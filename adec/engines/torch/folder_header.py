@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from adec.engines.base import Capability, ModelHeader, ModelInfo
 from adec.engines.torch.folder_files import TensorEntry, read_json, read_tensors
 from adec.engines.torch.folder_vocabulary import CONFIG_LIMIT, TOKENS_LIMIT, read_vocabulary
+from adec.engines.vocabulary import Vocabulary
 from adec.errors import ModelFileError
 
 LAYERS_LIMIT = 4096
@@ -31,7 +32,12 @@ _EMBEDDINGS = ("model.embed_tokens.weight", "transformer.wte.weight", "gpt_neox.
 _SENSES = ("vision_config", "audio_config", "vision_tower", "speech_config", "image_token_id")
 
 
-def read_folder_header(path: Path) -> ModelHeader:
+VocabularyReader = Callable[[Path, dict[str, Any], int], Vocabulary]
+
+
+def read_folder_header(
+    path: Path, vocabulary_of: VocabularyReader = read_vocabulary
+) -> ModelHeader:
     """The header of the model in the folder `path`.
 
     Raises ModelFileError when something is missing, broken, hostile or of a kind that the torch
@@ -68,7 +74,7 @@ def read_folder_header(path: Path) -> ModelHeader:
         bytes=size,
         quantisation=_dominant_type(tensors),
     )
-    return ModelHeader(info, read_vocabulary(path, config, width), capabilities, missing)
+    return ModelHeader(info, vocabulary_of(path, config, width), capabilities, missing)
 
 
 def _refuse_code(folder: Path, config: dict[str, Any]) -> None:
