@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from adec.answering.choice import Choice, choose_strategy, is_proved
-from adec.answering.models import locate
 from adec.decoding import settings as setting_values
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import Method, check_method, find_method, shortcoming
@@ -18,6 +17,8 @@ from adec.engines.opening import read_header
 from adec.engines.pair import check_pair
 from adec.errors import PairError, UsageError
 from adec.events.records import Role
+from adec.models.couples import small_for
+from adec.models.names import locate
 from adec.profiles.find import find_profile, fitting_profile
 from adec.profiles.schema import Profile
 
@@ -61,15 +62,18 @@ def plan(choice: Choice) -> Plan:
     """
     profile, small_name, large_name = _models(choice)
     models = {"large": read_header(locate(large_name))}
+    remarks: list[str] = []
     if small_name is not None:
-        models["small"] = read_header(locate(small_name))
+        small_path, taken = small_for(small_name, models["large"].info.path)
+        models["small"] = read_header(small_path)
+        remarks += taken
     if profile is None:
         profile = fitting_profile(models)
     else:
         profile.check(models["large"])
     others = [] if profile is None else profile.other_models(models)
     chosen = choose_strategy(choice, None if others else profile, models)
-    remarks = [] if chosen.remark is None else [chosen.remark]
+    remarks += [] if chosen.remark is None else [chosen.remark]
     method = find_method(chosen.strategy)
     check_method(method, models)
     if "small" in models:

@@ -32,7 +32,7 @@ def inspect(
         list[str] | None,
         typer.Argument(
             metavar="THING",
-            help="A trace, profile, model or two models; config or env. - reads a trace.",
+            help="A trace, profile, model or two models; models, config or env. - reads one.",
             show_default=False,
         ),
     ] = None,
@@ -143,6 +143,10 @@ def _report(
         from adec.inspection.profile_report import inspect_profile
 
         return inspect_profile(thing) if width is None else inspect_profile(thing, width)
+    if thing == "models":
+        from adec.inspection.model_list import inspect_models
+
+        return inspect_models()
     if thing == "config":
         from adec.inspection.environment import inspect_config
 

@@ -6,13 +6,13 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from adec.answering.models import locate
 from adec.decoding.registry import METHODS, Method, shortcoming
 from adec.display.wording import many, short, size
 from adec.engines.base import ModelHeader
 from adec.errors import UsageError
 from adec.inspection.anatomy import Anatomy, dissect
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
+from adec.models.names import locate
 
 DEFAULT_CONTEXT = 8192
 """The most that `adec run` reserves when --ctx is not given."""

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from adec.answering.models import locate
 from adec.decoding.registry import METHODS, Method, check_method
 from adec.display.wording import many, number, share, short, size
 from adec.engines.base import ModelHeader
@@ -16,6 +15,8 @@ from adec.inspection.anatomy import Anatomy, dissect
 from adec.inspection.model_report import describe, memory, strategies_table
 from adec.inspection.profile_evidence import speed_data, speed_lines
 from adec.inspection.sheet import Block, Lines, Report, Table
+from adec.models.couples import small_for
+from adec.models.names import locate
 from adec.profiles.find import fitting_profile
 from adec.profiles.schema import Profile
 
@@ -33,7 +34,9 @@ def inspect_pair(
     Costs come from `profile`, or else from one of the user's own, if it measured these files on
     this machine. Without such a profile they are estimated from sizes.
     """
-    anatomies = {"small": dissect(locate(small)), "large": dissect(locate(large))}
+    large_path = locate(large)
+    small_path, taken = small_for(small, large_path)
+    anatomies = {"small": dissect(small_path), "large": dissect(large_path)}
     models = {role: anatomy.header for role, anatomy in anatomies.items()}
     found = differences(models["small"].vocabulary, models["large"].vocabulary)
     if profile is None and not found:
@@ -58,7 +61,7 @@ def inspect_pair(
         },
         "compatible": not found,
         "differences": found,
-        "remarks": [] if found else check_pair(models["small"], models["large"]),
+        "remarks": taken if found else taken + check_pair(models["small"], models["large"]),
         "profile": fit,
         "cost_ratio": ratio,
         "speed": speed_data(profile, models) if profile is not None and costs else None,

@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from adec.answering.models import locate
 from adec.decoding import settings as setting_values
 from adec.decoding.registry import METHODS
 from adec.display.wording import many, value_text
@@ -29,6 +28,7 @@ from adec.inspection.profile_evidence import (
     speed_lines,
 )
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
+from adec.models.names import locate
 from adec.profiles.schema import Profile
 
 COMMENTED_BYTES = 64 * 1024

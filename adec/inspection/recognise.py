@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from adec.answering.models import PRACTICE
-from adec.errors import UsageError
+from adec.errors import ModelFileError, UsageError
+from adec.models.names import PRACTICE, locate
 from adec.profiles.find import available, find_profile
 from adec.profiles.schema import Profile
 
-Word = Literal["config", "env"]
-WORDS: tuple[Word, ...] = ("config", "env")
+Word = Literal["models", "config", "env"]
+WORDS: tuple[Word, ...] = ("models", "config", "env")
 
 STDIN = "-"
 _SNIFFED = 64
@@ -36,7 +36,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Model:
-    """A model, named as for `answering.models.locate`."""
+    """A model, named as for `models.names.locate`."""
 
     name: str
 
@@ -163,10 +163,17 @@ def _file(name: str, path: Path) -> Thing:
     )
 
 
-def _absent(name: str) -> Profile:
+def _absent(name: str) -> Thing:
     known = available()
     if name in known or name.endswith(".toml"):
         return find_profile(name)
+    try:
+        locate(name)
+    except ModelFileError as error:
+        if "could be any of" in error.message:
+            raise
+    else:
+        return Model(name)
     if "/" in name or "\\" in name or Path(name).suffix:
         raise UsageError(f"{name} does not exist")
     near = difflib.get_close_matches(name, [*known, *WORDS], n=1)

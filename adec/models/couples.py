@@ -1,4 +1,4 @@
-"""Which models go together as a pair, how much that could gain, and why a likely couple does not fit."""
+"""Which models go together, what a pair could gain at most, and why a likely one does not fit."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from pathlib import Path
 
 from adec.errors import PairError
 from adec.models.listing import Listing, Model
-from adec.models.stores import Found
+from adec.models.names import locate
+from adec.models.stores import PRACTICE, Found
 
+AUTO = "auto"
+"""In place of a small model's name: the best that fits."""
 LONGEST = 16
 """Drafts of one round that the greatest gain is computed with."""
 WORTHWHILE = 0.8
@@ -32,7 +35,7 @@ class Couple:
 
     @property
     def cost_ratio(self) -> float:
-        """Bytes of weights that the small model reads for a token, as a share of the large one's."""
+        """Bytes of weights read for one token, the small model's as a share of the large one's."""
         return self.small.card.read_bytes / max(1, self.large.card.read_bytes)
 
     @property
@@ -61,7 +64,10 @@ def greatest_gain(ratio: float) -> float:
 
 
 def couples(listing: Listing, large: Model | None = None) -> list[Couple]:
-    """Pairs by their greatest gain, at most `MOST_COUPLES`; with `large`, those that serve it."""
+    """Pairs by their greatest gain, the built-in ones last, at most `MOST_COUPLES`.
+
+    With `large`, only those that serve it.
+    """
     usable = [m for m in listing.models if m.problem is None and m.card.rewinds]
     wanted = usable if large is None else [large] if large.card.rewinds else []
     found = [
@@ -71,7 +77,7 @@ def couples(listing: Listing, large: Model | None = None) -> list[Couple]:
         if _smaller(small, big) and listing.difference(small, big) == ""
     ]
     listing.save()
-    found.sort(key=lambda c: (-c.greatest_gain, c.large.card.read_bytes, c.small.name))
+    found.sort(key=lambda c: (_shipped(c), c.cost_ratio, c.large.card.read_bytes, c.small.name))
     return found[:MOST_COUPLES]
 
 
@@ -99,7 +105,7 @@ def misfits(listing: Listing) -> list[Misfit]:
 def partner(large: Path, listing: Listing | None = None) -> tuple[Path, str]:
     """The small model for `large` with the greatest possible gain, and a sentence that says so.
 
-    Among equals it is the one whose name is nearest. Raises PairError when nothing fits.
+    Raises PairError when nothing fits.
     """
     listing = listing or Listing()
     real = os.path.realpath(large)
@@ -111,13 +117,24 @@ def partner(large: Path, listing: Listing | None = None) -> tuple[Path, str]:
     if not fitting:
         raise PairError(
             f"--small auto: no model on this machine can draft for {whole.name}",
-            hint="adec inspect models says which go together; or leave --small out, with --model",
+            hint="which go together: adec inspect models; a model alone: --model",
         )
     best = fitting[0]
     return best.small.found.path, (
         f"--small auto took {best.small.name}: it reads {100 * best.cost_ratio:.0f} % of the bytes"
         f" of {whole.name}, so a pair is at most {best.greatest_gain:.2f} times plain"
     )
+
+
+def small_for(name: str, large: Path) -> tuple[Path, list[str]]:
+    """The small model that `name` means beside `large`, and remarks; "auto" lets adec take one.
+
+    Raises ModelFileError when there is none of that name, PairError when none fits.
+    """
+    if name != AUTO:
+        return locate(name), []
+    path, remark = partner(large)
+    return path, [remark]
 
 
 def family(model: Model) -> str:
@@ -141,6 +158,10 @@ def _kin(small: Model, large: Model) -> int:
         return 2
     first, other = _FIRST_WORD.match(ours), _FIRST_WORD.match(theirs)
     return int(first is not None and other is not None and first[0] == other[0])
+
+
+def _shipped(couple: Couple) -> bool:
+    return couple.small.name.startswith(PRACTICE) and couple.large.name.startswith(PRACTICE)
 
 
 def _smaller(small: Model, large: Model) -> bool:

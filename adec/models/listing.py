@@ -58,7 +58,7 @@ class Listing:
     """All models, and which vocabularies may share ids."""
 
     def __init__(self, around: Surroundings | None = None) -> None:
-        """Find the models and read the headers that are new. Raises nothing but KeyboardInterrupt."""
+        """Find the models and read the headers that are new."""
         self._file = kept_folder("listing") / "models.json"
         self._headers = ManyHeaders()
         self._kept = _load(self._file)

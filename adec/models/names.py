@@ -10,6 +10,8 @@ from adec.errors import ModelFileError
 from adec.models.listing import save_names
 from adec.models.stores import PRACTICE, Found, Surroundings, built_in, find_models
 
+__all__ = ["PRACTICE", "choose", "locate"]
+
 _SHOWN = 6
 
 
@@ -59,7 +61,7 @@ def choose(name: str, found: Sequence[Found]) -> Found:
         if len({model.path for model in fitting}) > 1:
             raise ModelFileError(
                 f"{name} could be any of {len(fitting)} models: {_listed(fitting)}",
-                hint="say more of the name; adec inspect models shows all",
+                hint="give more of the name",
             )
         if fitting:
             if fitting[0].problem is not None:
@@ -87,5 +89,5 @@ def _nearest(wanted: str, found: Sequence[Found]) -> str:
     near = difflib.get_close_matches(wanted[:200], by_name, n=3, cutoff=0.5)
     names = list(dict.fromkeys(by_name[key].name for key in near))
     if names:
-        return f"did you mean {' or '.join(names)}? adec inspect models shows all"
-    return "adec inspect models shows those that are here"
+        return f"did you mean {' or '.join(names)}?"
+    return "those that are here: adec inspect models"

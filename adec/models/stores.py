@@ -64,7 +64,7 @@ class Surroundings:
 
 
 def find_models(around: Surroundings) -> list[Found]:
-    """Every model on this machine, each file once, at most `MOST`; the nearest places come first."""
+    """Every model on this machine, each file once, the nearest places first; at most `MOST`."""
     found: list[Found] = []
     seen: set[str] = set()
     stores = (
@@ -110,7 +110,7 @@ def _named_folders(around: Surroundings) -> Iterator[Found]:
 
 
 def _hugging_face(around: Surroundings) -> Iterator[Found]:
-    """The hub's layout: models--OWNER--NAME/snapshots/COMMIT/, of which refs/main is the current."""
+    """The hub's layout: models--OWNER--NAME/snapshots/COMMIT/; refs/main names the current one."""
     cache = around.folder("HF_HUB_CACHE") or around.folder("HUGGINGFACE_HUB_CACHE")
     if cache is None:
         home = around.folder("HF_HOME")

@@ -166,7 +166,7 @@ class Profile:
         return {**per_writer(METHODS[strategy].settings, learned), **own}
 
     def model_path(self, role: Role) -> str | None:
-        """The model of a role as `answering.models.locate` takes it; None where none is named.
+        """The model of a role as `models.names.locate` takes it; None where none is named.
 
         Relative paths start at the profile's folder.
         """

@@ -11,7 +11,6 @@ import pytest
 
 from adec import practice
 from adec.answering.choice import Choice
-from adec.answering.models import locate
 from adec.answering.session import Question
 from adec.benchmark.bench_rows import plan_bench
 from adec.benchmark.peers.llama_peer import LlamaPeer
@@ -23,6 +22,7 @@ from adec.engines.base import OpenOptions
 from adec.engines.opening import read_header
 from adec.engines.pair import Engines
 from adec.errors import EngineError, PairError, UsageError
+from adec.models.names import locate
 from tests import laws
 
 GGUF = ("practice:large", "practice:small")
