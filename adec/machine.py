@@ -59,7 +59,7 @@ def busy(machine: Machine) -> str | None:
 
 
 def file_fingerprint(path: Path) -> str:
-    """Sixteen hex digits over a model's size, beginning and end: quick, and enough to notice a change.
+    """Sixteen hex digits over a model's size, beginning and end: enough to notice a change.
 
     Of a folder all weight files count. Raises OSError.
     """
@@ -99,7 +99,7 @@ def processor() -> str:
 
 
 def load_average() -> float | None:
-    """Mean number of processes that wanted to run in the last minute; None where it is not known."""
+    """Mean number of processes ready to run in the last minute; None where it is unknown."""
     try:
         return os.getloadavg()[0]
     except (AttributeError, OSError):

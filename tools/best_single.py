@@ -1,4 +1,4 @@
-"""Whether the automatic choice keeps up: for each group of prompts, row `auto` against the best one.
+"""Does the automatic choice keep up? Row `auto` against the best row, by group of prompts.
 
     adec bench --pair mine --task copy --task texts.txt --strategies auto,speculate,ead,lookup \\
       --json bench.json
@@ -11,8 +11,6 @@ is slower on any group than --least times the best row.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,8 +18,10 @@ from pathlib import Path
 import msgspec
 
 from adec.benchmark.samples import PromptResult
-from adec.errors import AdecError, CheckFailed, UsageError
+from adec.cli.failures import exit_code_of, leave
+from adec.errors import CheckFailed, UsageError
 from adec.events.hostile_json import JsonReader
+from tools.script import arguments_of, table_of
 
 AUTO = "auto"
 FILE_BYTES = 1 << 30
@@ -44,7 +44,10 @@ def speeds(results: Iterable[PromptResult]) -> dict[str, dict[str, float]]:
 
 
 def compare(results: Iterable[PromptResult]) -> list[tuple[str, float, str, float]]:
-    """(group, auto's speed, the best other row, its speed). Raises UsageError where there is no row `auto`."""
+    """(group, auto's speed, the best other row, its speed) for each group.
+
+    Raises UsageError where there is no row `auto`.
+    """
     lines = []
     for group, rows in speeds(results).items():
         others = {row: speed for row, speed in rows.items() if row != AUTO}
@@ -59,26 +62,26 @@ def compare(results: Iterable[PromptResult]) -> list[tuple[str, float, str, floa
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print a line a group; the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Print a row a group; the exit code."""
+    parser = arguments_of(__doc__)
     parser.add_argument("bench", type=Path, help="what `adec bench --json` wrote")
-    parser.add_argument("--least", type=float, default=0.97)
+    parser.add_argument("--least", type=float, default=0.97, help="share of the best (0.97)")
     chosen = parser.parse_args(arguments)
-    try:
-        lines = compare(_samples(chosen.bench))
-        print("| prompts | auto, tokens/s | best single | tokens/s | auto is |")
-        print("| --- | --: | --- | --: | --: |")
-        for group, auto, best, speed in lines:
-            print(f"| {group} | {auto:.1f} | {best} | {speed:.1f} | {auto / speed:.3f} |")
-        slow = [group for group, auto, _, speed in lines if auto < chosen.least * speed]
-        if slow:
-            raise CheckFailed(f"auto is slower than {chosen.least:g} of the best on {slow[0]}")
-    except AdecError as error:
-        print(f"best_single: {error.message}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return exit_code_of(lambda: show(_samples(chosen.bench), chosen.least))
+
+
+def show(results: Iterable[PromptResult], least: float) -> None:
+    """Print the table. Raises CheckFailed where `auto` is below `least` of the best row."""
+    lines = compare(results)
+    heads = ("prompts", "auto, tokens/s", "best single", "tokens/s", "auto is")
+    rows = [
+        [group, f"{auto:.1f}", best, f"{speed:.1f}", f"{auto / speed:.3f}"]
+        for group, auto, best, speed in lines
+    ]
+    print(table_of(heads, rows))
+    slow = [group for group, auto, _, speed in lines if auto < least * speed]
+    if slow:
+        raise CheckFailed(f"auto is slower than {least:g} of the best on {slow[0]}")
 
 
 class BenchJson(msgspec.Struct):
@@ -100,4 +103,4 @@ def _samples(path: Path) -> list[PromptResult]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

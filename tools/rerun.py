@@ -1,26 +1,26 @@
-"""Two calibrations of one pair with different seeds: do they choose alike, within the spread that
-they state?
+"""Two calibrations of one pair with different seeds: do they choose alike, within their spread?
 
     adec calibrate --seed 0 -o first.toml
     adec calibrate --seed 1 -o second.toml
     python -m tools.rerun first.toml second.toml
 
-The choice is the point of the budget. Its quality is that on held-out prompts, its share of tokens
-by the large model that on the prompts it was fitted on. Two figures agree when they differ by no
-more than twice the standard error of their difference. Exit code 4 where they do not.
+A calibration's choice is the setting that its budget was proved for. Compared are the quality it
+kept on held-out prompts, and the share of tokens by the large model on the prompts it was fitted
+on. Two figures agree when they differ by at most twice the standard error of their difference.
+Exits with 4 where they do not.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adec.errors import AdecError, CheckFailed, UsageError
+from adec.cli.failures import exit_code_of, leave
+from adec.errors import CheckFailed, UsageError
 from adec.profiles.read import read_profile
+from tools.script import arguments_of, table_of
 
 ERRORS = 2.0
 """Standard errors that two figures may be apart."""
@@ -28,7 +28,7 @@ ERRORS = 2.0
 
 @dataclass(frozen=True)
 class Pick:
-    """The point of the budget."""
+    """The setting that a budget was proved for, and how it did."""
 
     label: str
     proved: bool
@@ -79,29 +79,35 @@ def differences(first: Pick, second: Pick) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print both choices; the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("first", type=Path)
-    parser.add_argument("second", type=Path)
+    parser = arguments_of(__doc__)
+    parser.add_argument("first", type=Path, help="a profile that `adec calibrate` wrote")
+    parser.add_argument("second", type=Path, help="another one of the same pair")
     chosen = parser.parse_args(arguments)
-    try:
-        picks = [pick_of(path) for path in (chosen.first, chosen.second)]
-        print("| profile | point | proved | kept | ± | written by large | ± |")
-        print("| --- | --- | --- | --: | --: | --: | --: |")
-        for path, pick in zip((chosen.first, chosen.second), picks, strict=True):
-            print(
-                f"| {path.name} | {pick.label} | {'yes' if pick.proved else 'no'} | {100 * pick.kept:.1f} % | {100 * pick.kept_spread:.1f} "
-                f"| {100 * pick.share:.1f} % | {100 * pick.share_spread:.1f} |"
-            )
-        found = differences(*picks)
-        if found:
-            raise CheckFailed(found[0])
-    except AdecError as error:
-        print(f"rerun: {error.message}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return exit_code_of(lambda: compare(chosen.first, chosen.second))
+
+
+def compare(*paths: Path) -> None:
+    """Print a row a profile. Raises CheckFailed where two profiles differ beyond chance."""
+    picks = [pick_of(path) for path in paths]
+    heads = ("profile", "point", "proved", "kept", "±", "written by large", "±")
+    rows = [_cells(path.name, pick) for path, pick in zip(paths, picks, strict=True)]
+    print(table_of(heads, rows, left=3))
+    found = differences(*picks)
+    if found:
+        raise CheckFailed(found[0])
+
+
+def _cells(name: str, pick: Pick) -> list[str]:
+    return [
+        name,
+        pick.label,
+        "yes" if pick.proved else "no",
+        f"{100 * pick.kept:.1f} %",
+        f"{100 * pick.kept_spread:.1f}",
+        f"{100 * pick.share:.1f} %",
+        f"{100 * pick.share_spread:.1f}",
+    ]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -49,8 +49,8 @@ def choose_strategy(
     """Choose a strategy and say what is worth saying about the choice.
 
     A strategy named by `--strategy` or by a setting wins. Otherwise a profile decides, as far as it
-    has proved what `--keep` demands. Without one it is the registry's default, which is exact. Raises
-    UsageError.
+    has proved what `--keep` demands. Without one it is the registry's default, which is exact.
+    Raises UsageError.
     """
     if choice.keep is not None and not 0 < choice.keep <= 1:
         raise UsageError(f"--keep {choice.keep} is not above 0 and at most 1", hint="1 means exact")

@@ -1,4 +1,4 @@
-"""Loaded models, and answers from them as events: what every command that generates has in common."""
+"""Loaded models, and answers from them as events: shared by every command that generates."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ class Question:
     signals: bool = True
     """Whether the events must carry entropies, margins and probabilities."""
     verify: Callable[[str], Rating] | None = None
-    """What scores whole answers, for a strategy that compares them; None: the large model's log-probability."""
+    """Scores whole answers, for a strategy that compares them; None: the large model's
+    log-probability does."""
     budget: int | None = None
-    """Tokens that such a strategy may be fed for its answers, on average; None: as its settings say."""
+    """Tokens that such a strategy may feed on average; None: as its settings say."""
 
 
 class Session:
@@ -73,7 +74,8 @@ class Session:
     ) -> Iterator[Event]:
         """A start, steps with their texts, an end. `interrupted` is asked after each step.
 
-        Raises UsageError when the prompt leaves no room in the context, EngineError when a backend fails.
+        Raises UsageError when the prompt leaves no room in the context, EngineError when a backend
+        fails.
         """
         began = perf_counter()
         tokenizing = self.engines["large"]
@@ -82,7 +84,8 @@ class Session:
         )
         if len(prompt) >= self.engines.context:
             raise UsageError(
-                f"the prompt has {len(prompt):,} tokens, the context holds {self.engines.context:,}",
+                f"the prompt has {len(prompt):,} tokens, the context holds "
+                f"{self.engines.context:,}",
                 hint="shorten it, or give a larger --ctx if the model allows it",
             )
         strategy = self._strategy
@@ -148,7 +151,7 @@ class Session:
         return None if self.plan.curves is None else self.plan.curves.large.ms(1)
 
     def reply(self, question: Question) -> tuple[str, dict[str, Any]]:
-        """The text of an answer and its summary, for those who need no steps. Raises as `answer` does."""
+        """The text of an answer and its summary, without the steps. Raises as `answer` does."""
         text: list[str] = []
         summary: dict[str, Any] = {}
         for event in self.answer(question):

@@ -1,5 +1,4 @@
-"""`adec calibrate`: measure this machine and these models, fit thresholds, prove the budget, save
-a profile."""
+"""`adec calibrate`: measure machine and models, fit thresholds, prove a budget, save a profile."""
 
 from __future__ import annotations
 
@@ -30,7 +29,8 @@ def calibrate(
         typer.Option(
             "--prompts",
             metavar="FILE",
-            help="One prompt a line, or JSON lines with prompt and answer. Default: built-in problems.",
+            help="One prompt a line, or JSON lines with prompt and answer. Default: built-in "
+            "problems.",
             rich_help_panel=FITTING,
         ),
     ] = None,
@@ -42,7 +42,8 @@ def calibrate(
         Literal["agreement", "answer", "perplexity"] | None,
         typer.Option(
             "--metric",
-            help="Quality: tokens equal to the large model's, right answers, or its perplexity. Default: answer where they are known, else agreement.",
+            help="Quality: tokens equal to the large model's, right answers, or its perplexity. "
+            "Default: answer where they are known, else agreement.",
             show_default=False,
             rich_help_panel=FITTING,
         ),
@@ -110,7 +111,8 @@ def calibrate(
         bool,
         typer.Option(
             "--portable",
-            help="Leave out what holds on this machine only, to give the profile away with the models.",
+            help="Leave out what holds on this machine only, to give the profile away with the "
+            "models.",
             rich_help_panel=shared.OUTPUT,
         ),
     ] = False,
