@@ -20,7 +20,7 @@ from adec.answering.choice import Choice
 from adec.answering.plan import plan
 from adec.answering.prompt import encode_prompt
 from adec.answering.session import Question, Session, open_session
-from adec.benchmark.formats import points
+from adec.benchmark.columns import points
 from adec.benchmark.statistics import Gain
 from adec.cli.failures import exit_code_of, leave
 from adec.decoding.search.threshold import Threshold, learn_threshold, observe

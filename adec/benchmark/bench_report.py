@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from adec.benchmark.formats import percent, short
 from adec.benchmark.samples import PLAIN, Difference, RowHeader
 from adec.benchmark.statistics import Gain, Interval, Share, median_interval
 from adec.benchmark.totals import Counted, RowTotals, Totals
-from adec.display.plot import Plot, PlotPoint, letters
 
 
 @dataclass(frozen=True)
@@ -132,34 +130,3 @@ def _work(row: RowTotals, plain: RowTotals | None) -> float | None:
 
 def _share(part: int, count: int) -> Share | None:
     return Share(part, count) if count else None
-
-
-def quality_plot(report: BenchReport) -> Plot | None:
-    """Quality against time a token, for the rows of which both are known; None for fewer than two.
-
-    Quality is accuracy, or the share of answers equal to plain's where no answer can be judged.
-    """
-    judged = any(row.accuracy is not None for row in report.rows)
-    known = []
-    for row in report.rows:
-        quality = row.accuracy if judged else row.same
-        if row.speed is not None and quality is not None and row.speed.middle > 0:
-            known.append((row.name, 1000 / row.speed.middle, quality.value))
-
-    def beaten(ms: float, quality: float) -> bool:
-        others = [(m, q) for _, m, q in known if (m, q) != (ms, quality)]
-        return any(m <= ms and q >= quality for m, q in others)
-
-    if len(known) < 2:
-        return None
-    marks = letters(name for name, _, _ in known)
-    points = [
-        PlotPoint(
-            ms, quality, name, marks[name],
-            front=not beaten(ms, quality),
-            about=f"{name}: {short(ms)} ms a token, {percent(quality)}",
-        )
-        for name, ms, quality in known
-    ]  # fmt: skip
-    title = "right answers" if judged else "answers equal to plain's"
-    return Plot("ms a token (left is fast)", title, points)

@@ -6,21 +6,10 @@ from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from typing import Any, TextIO
 
-from adec.benchmark.bench_report import BenchReport, RowReport, quality_plot
-from adec.benchmark.formats import short
+from adec.benchmark.bench_report import BenchReport, RowReport
+from adec.benchmark.columns import legend_of, short, tables_of
 from adec.benchmark.samples import PromptResult
-from adec.benchmark.text_report import (
-    LEGEND,
-    PAIRED,
-    PAIRED_LEGEND,
-    QUALITY,
-    SPEED,
-    explain,
-    is_judged,
-    paired_cells,
-    quality_cells,
-    speed_cells,
-)
+from adec.benchmark.text_report import explain, quality_plot
 from adec.display.sanitise import sanitise
 
 RUNS = 20_000
@@ -46,12 +35,8 @@ def write_page(report: BenchReport, samples: Iterable[PromptResult], stream: Tex
     for part in template.generate(
         report=report,
         about=about,
-        columns=[*SPEED, *QUALITY],
-        cells=lambda row: [*speed_cells(row), *quality_cells(row)],
-        legend=LEGEND,
-        paired_columns=PAIRED if is_judged(report) else (),
-        paired_cells=paired_cells,
-        paired_legend=PAIRED_LEGEND,
+        tables=tables_of(report),
+        legend=legend_of(report),
         plot=None if plot is None else Markup(plot.svg()),
         plot_title=None if plot is None else f"{plot.y_title} against {plot.x_title}",
         groups=_groups(report),

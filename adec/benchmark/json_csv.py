@@ -19,7 +19,7 @@ SCHEMA = 1
 
 
 def write_json(report: BenchReport, samples: Iterable[PromptResult], stream: TextIO) -> None:
-    """One object; the samples stream through, so that thousands of prompts need no memory."""
+    """Write one object; the samples stream through, so that thousands of prompts need no memory."""
     head = {
         "schema": SCHEMA,
         "about": report.about,
@@ -41,7 +41,7 @@ def write_json(report: BenchReport, samples: Iterable[PromptResult], stream: Tex
 
 
 def row_data(row: RowReport) -> dict[str, Any]:
-    """A row as plain data; see `Row` for the definitions."""
+    """A row as plain data; see `RowReport` for the definitions."""
     return {
         "name": row.name,
         "kind": row.header.kind,
@@ -49,18 +49,18 @@ def row_data(row: RowReport) -> dict[str, Any]:
         "answers": row.answers,
         "errors": row.errors,
         "error": row.error or None,
-        "tokens_per_second": _interval(row.speed),
-        "ratio_to_plain": _interval(row.ratio),
-        "first_token_ms": _interval(row.first_ms),
+        "tokens_per_second": _parts(row.speed),
+        "ratio_to_plain": _parts(row.ratio),
+        "first_token_ms": _parts(row.first_ms),
         "tokens_per_large_forward": row.per_forward,
         "large_share_written": row.wrote,
         "large_share_read": row.read,
         "forward_work": row.work,
         "overhead_share": row.overhead,
-        "accuracy": _share(row.accuracy),
-        "same_as_plain": _share(row.same),
+        "accuracy": _parts(row.accuracy),
+        "same_as_plain": _parts(row.same),
         "leading_tokens_share": row.leading,
-        "gain_over_plain": _gain(row.gain),
+        "gain_over_plain": _parts(row.gain),
         "fed_to_plain": row.fed,
         "time_to_plain": row.time,
         "won": row.won,
@@ -74,7 +74,7 @@ def row_data(row: RowReport) -> dict[str, Any]:
 
 
 def write_csv(report: BenchReport, stream: TextIO) -> None:
-    """A line a row, with bounds of the intervals in columns of their own."""
+    """Write one line a row, with the bounds of intervals in columns of their own."""
     writer = csv.writer(stream, lineterminator="\n")
     lines = [_flat(row_data(row)) for row in report.rows]
     columns = list(lines[0]) if lines else []
@@ -112,21 +112,14 @@ def _harmless(value: Any) -> Any:
     return "" if value is None else value
 
 
-def _interval(value: Interval | None) -> dict[str, Any] | None:
+def _parts(value: Interval | Share | Gain | None) -> dict[str, Any] | None:
+    """The value first, its bounds, and what it is of."""
     if value is None:
         return None
-    return {"median": value.middle, "low": value.low, "high": value.high, "prompts": value.count}
-
-
-def _gain(value: Gain | None) -> dict[str, Any] | None:
-    if value is None:
-        return None
-    low, high = value.interval
-    return {"difference": value.value, "low": low, "high": high, "prompts": value.count}
-
-
-def _share(value: Share | None) -> dict[str, Any] | None:
-    if value is None:
-        return None
-    low, high = value.interval
-    return {"share": value.value, "low": low, "high": high, "of": value.count, "count": value.part}
+    if isinstance(value, Interval):
+        bounds = {"low": value.low, "high": value.high}
+        return {"median": value.middle, **bounds, "prompts": value.count}
+    bounds = dict(zip(("low", "high"), value.interval, strict=True))
+    if isinstance(value, Gain):
+        return {"difference": value.value, **bounds, "prompts": value.count}
+    return {"share": value.value, **bounds, "of": value.count, "count": value.part}

@@ -6,42 +6,13 @@ import io
 from collections.abc import Iterator
 from typing import TextIO
 
-from adec.benchmark.bench_report import BenchReport, RowReport, quality_plot
-from adec.benchmark.formats import (
-    UNKNOWN,
-    agreement,
-    bounds,
-    interval,
-    megabytes,
-    multiple,
-    percent,
-    points,
-    share,
-    short,
-)
-from adec.benchmark.samples import PLAIN, Difference
-from adec.display.plot import Plot
+from adec.benchmark.bench_report import BenchReport
+from adec.benchmark.columns import UNKNOWN, legend_of, short, tables_of
+from adec.benchmark.samples import Difference
+from adec.display.plot import Plot, PlotPoint, letters
 from adec.display.sanitise import one_line
 from adec.display.streams import write
-from adec.display.wording import count, number
-
-SPEED = ("tok/s", "speedup", "1st token", "tok/forward", "work", "overhead")
-QUALITY = ("wrote", "read", "right", "same", "leading", "peak MB")
-PAIRED = ("right", "gain in points", "won", "lost", "fed", "time")
-LEGEND = (
-    "tok/s: tokens per second, prompt included, median [95 % interval]. speedup: against plain on "
-    "the same prompt. tok/forward: per forward of the large model. work: parameters times tokens "
-    "fed, plain = 1. overhead: time outside the models. wrote, read: share of the tokens that the "
-    "large model wrote, and was fed with catch-up and rejected drafts. right: accuracy [95 %]. "
-    "same: answers equal to plain's; leading: tokens equal before the first difference. peak MB: "
-    "most memory while the row answered; strategies share a process that holds the models of all "
-    "rows, llama.cpp's programs hold their own."
-)
-PAIRED_LEGEND = (
-    "gain: accuracy minus plain's on the same prompts [95 % interval, paired]; won, lost: prompts "
-    "that only this row, or only plain, got right. fed: tokens fed to the models while decoding, "
-    "time: wall time, both as multiples of plain's."
-)
+from adec.display.wording import count, percent
 
 NARROW = 76
 """Columns below which a table would be all ellipses: there each row is a list."""
@@ -64,25 +35,24 @@ def show(report: BenchReport, stream: TextIO, *, width: int, unicode: bool, colo
         force_terminal=colour, safe_box=not unicode,
     )  # fmt: skip
     style = box.SIMPLE_HEAD if unicode else box.ASCII2
-    tables = [(SPEED, speed_cells), (QUALITY, quality_cells)]
-    judged = is_judged(report)
-    if judged:
-        tables.append((PAIRED, paired_cells))
+    tables = tables_of(report)
     if width < NARROW:
         for row in report.rows:
             console.print(Text(one_line(row.name), style="bold"))
-            for name, cell in (pair for c, f in tables for pair in zip(c, f(row), strict=True)):
+            for column in (column for table in tables for column in table):
+                cell = column.cell(row)
                 if cell not in ("", UNKNOWN):
-                    console.print(Text(f"  {name:<12}{cell}"))
+                    console.print(Text(f"  {column.name:<12}{cell}"))
         console.print()
         tables = []
-    for columns, cells in tables:
+    for columns in tables:
         table = Table(box=style, padding=(0, 1), pad_edge=False)
         table.add_column("", overflow="fold")
         for column in columns:
-            table.add_column(column, justify="right")
+            table.add_column(column.name, justify="right")
         for row in report.rows:
-            table.add_row(Text(one_line(row.name), style="bold"), *map(Text, cells(row)))
+            name = Text(one_line(row.name), style="bold")
+            table.add_row(name, *(Text(column.cell(row)) for column in columns))
         console.print(table)
     for line in lines(report):
         console.print(Text(line))
@@ -92,14 +62,9 @@ def show(report: BenchReport, stream: TextIO, *, width: int, unicode: bool, colo
         for line in [*plot.text(min(width, 100), unicode=unicode), *_legend(plot)]:
             console.print(Text(line), soft_wrap=len(line) <= width)
     console.print()
-    console.print(Text(f"{LEGEND} {PAIRED_LEGEND}" if judged else LEGEND, style="dim"))
+    console.print(Text(legend_of(report), style="dim"))
     # rich pads cells; nobody needs blanks at the end of a line
     write(stream, "\n".join(line.rstrip() for line in text.getvalue().split("\n")))
-
-
-def is_judged(report: BenchReport) -> bool:
-    """Whether there are two rows whose answers can be right or wrong on the same prompts."""
-    return sum(row.gain is not None for row in report.rows) > 1
 
 
 def lines(report: BenchReport) -> Iterator[str]:
@@ -115,49 +80,35 @@ def lines(report: BenchReport) -> Iterator[str]:
         yield f"Note: {one_line(remark)}."
 
 
-def speed_cells(row: RowReport) -> tuple[str, ...]:
-    """As `SPEED` names them."""
-    return (
-        interval(row.speed),
-        interval(row.ratio),
-        UNKNOWN if row.first_ms is None else f"{short(row.first_ms.middle)} ms",
-        number(row.per_forward, 2),
-        number(row.work, 2),
-        percent(row.overhead),
-    )
+def quality_plot(report: BenchReport) -> Plot | None:
+    """Quality against time a token, for the rows of which both are known; None for fewer than two.
 
+    Quality is accuracy, or the share of answers equal to plain's where no answer can be judged.
+    """
+    judged = any(row.accuracy is not None for row in report.rows)
+    known = []
+    for row in report.rows:
+        quality = row.accuracy if judged else row.same
+        if row.speed is not None and quality is not None and row.speed.middle > 0:
+            known.append((row.name, 1000 / row.speed.middle, quality.value))
 
-def quality_cells(row: RowReport) -> tuple[str, ...]:
-    """As `QUALITY` names them."""
-    return (
-        percent(row.wrote),
-        percent(row.read),
-        f"{share(row.accuracy)}{bounds(row.accuracy)}",
-        agreement(row.same),
-        percent(row.leading),
-        megabytes(row.peak_bytes),
-    )
+    def beaten(ms: float, quality: float) -> bool:
+        others = [(m, q) for _, m, q in known if (m, q) != (ms, quality)]
+        return any(m <= ms and q >= quality for m, q in others)
 
-
-def paired_cells(row: RowReport) -> tuple[str, ...]:
-    """As `PAIRED` names them."""
-    if row.name == PLAIN:
-        return (
-            f"{share(row.accuracy)}{bounds(row.accuracy)}",
-            "",
-            "",
-            "",
-            multiple(row.fed),
-            "1.00x",
+    if len(known) < 2:
+        return None
+    marks = letters(name for name, _, _ in known)
+    points = [
+        PlotPoint(
+            ms, quality, name, marks[name],
+            front=not beaten(ms, quality),
+            about=f"{name}: {short(ms)} ms a token, {percent(quality)}",
         )
-    return (
-        f"{share(row.accuracy)}{bounds(row.accuracy)}",
-        points(row.gain),
-        str(row.won),
-        str(row.lost),
-        multiple(row.fed),
-        multiple(row.time),
-    )
+        for name, ms, quality in known
+    ]  # fmt: skip
+    title = "right answers" if judged else "answers equal to plain's"
+    return Plot("ms a token (left is fast)", title, points)
 
 
 def _legend(plot: Plot) -> list[str]:

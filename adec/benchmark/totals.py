@@ -45,8 +45,6 @@ class RowTotals:
     answers: int = 0
     cut: int = 0
     """Answers that ended at --max-tokens."""
-    tokens: int = 0
-    seconds: float = 0.0
     detailed: int = 0
     """Answers whose steps are known; the sums below are of these."""
     detailed_tokens: int = 0
@@ -100,7 +98,6 @@ class Totals:
     def __init__(self, rows: Sequence[RowHeader], seed: int, tie_gap: float = 0.0) -> None:
         self.rows = {row.name: RowTotals(row) for row in rows}
         self.prompts = 0
-        self.loads: tuple[int, float] = (0, 0.0)
         self._seed = seed
         self._tie_gap = tie_gap
         # a heap of (-priority, index, values): the largest priority is the first to go
@@ -109,8 +106,6 @@ class Totals:
     def add(self, result: PromptResult) -> None:
         """Take in one prompt with the answers of all rows."""
         self.prompts += 1
-        if result.load is not None:
-            self.loads = self.loads[0] + 1, self.loads[1] + result.load
         plain = {a.run: a for a in result.answers if a.row == PLAIN and a.error is None}
         by_row: dict[str, list[BenchAnswer]] = {}
         for answer in result.answers:
@@ -148,8 +143,6 @@ class Totals:
             row.header = msgspec.structs.replace(row.header, guarantee=answer.guarantee)
         row.answers += 1
         row.cut += answer.finish == "length"
-        row.tokens += answer.tokens
-        row.seconds += answer.seconds
         row.peak_bytes = max(row.peak_bytes, answer.peak_bytes or 0)
         if answer.forward_ms is not None:
             row.detailed += 1

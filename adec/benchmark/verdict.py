@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import comb
 
 from adec.benchmark.bench_report import BenchReport, RowReport
-from adec.benchmark.formats import multiple, points
+from adec.benchmark.columns import points
 from adec.benchmark.samples import PLAIN
 from adec.benchmark.statistics import FEWEST, NORMAL, Interval, Share
 from adec.benchmark.totals import Totals
@@ -71,7 +71,7 @@ def _gained(row: RowReport) -> str:
     """Its accuracy against plain's, where it is known, and the tokens fed for it."""
     if row.gain is None:
         return ""
-    fed = "" if row.fed is None else f" for {multiple(row.fed)} the tokens fed"
+    fed = "" if row.fed is None else f" for {row.fed:.2f}x the tokens fed"
     return f", {points(row.gain)} points against plain{fed}"
 
 

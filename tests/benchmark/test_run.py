@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace as changed
 
 from adec.benchmark.bench_report import make_rows
+from adec.benchmark.columns import QUALITY, SPEED
 from adec.benchmark.html_report import write_page
 from adec.benchmark.json_csv import write_csv, write_json
 from adec.benchmark.run_bench import run_bench
@@ -365,8 +366,6 @@ def test_a_row_of_another_strategy_does_not_inherit_what_a_profile_proved() -> N
 
 
 def test_a_narrow_terminal_gets_lists_with_every_figure(tmp_path: Path) -> None:
-    from adec.benchmark.text_report import quality_cells, speed_cells
-
     request = request_of(8)
     with samples_of(request, tmp_path) as samples:
         report = run_bench(request, samples, never)
@@ -376,6 +375,6 @@ def test_a_narrow_terminal_gets_lists_with_every_figure(tmp_path: Path) -> None:
     shown = narrow.getvalue().splitlines()
     for row in report.rows:
         at = shown.index(row.name)
-        known = [cell for cell in (*speed_cells(row), *quality_cells(row)) if cell != "-"]
+        known = [cell for cell in (c.cell(row) for c in (*SPEED, *QUALITY)) if cell != "-"]
         for line, cell in zip(shown[at + 1 :], known, strict=False):
             assert line.startswith("  ") and line.endswith(cell)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adec.benchmark import totals as totals_module
 from adec.benchmark.bench_report import make_rows
-from adec.benchmark.formats import short
+from adec.benchmark.columns import short
 from adec.benchmark.samples import BenchAnswer, PromptResult, RowHeader
 from adec.benchmark.statistics import Interval, Share, median_interval, outliers
 from adec.benchmark.totals import Totals

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from adec.benchmark.bench_report import BenchReport, make_rows, quality_plot
+from adec.benchmark.bench_report import BenchReport, make_rows
 from adec.benchmark.caveats import caveats
 from adec.benchmark.samples import BenchAnswer, PromptResult, RowHeader
+from adec.benchmark.text_report import quality_plot
 from adec.benchmark.totals import Totals
 from adec.benchmark.verdict import with_verdicts
 

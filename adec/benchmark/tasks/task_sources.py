@@ -30,14 +30,26 @@ class TaskSource:
     begin: Callable[[], Iterator[Task]]
 
 
+def _generated(seed: int) -> dict[str, Callable[[], Iterator[Task]]]:
+    """The endless streams of tasks that `--task` names."""
+
+    def practice(families: list[str]) -> Callable[[], Iterator[Task]]:
+        return lambda: _practice(seed, families)
+
+    def lists(kinds: list[str]) -> Callable[[], Iterator[Task]]:
+        return lambda: dependence.tasks(seed, kinds)
+
+    return {
+        "practice": practice(list(FAMILIES)),
+        **{_word(family): practice([family]) for family in FAMILIES},
+        "dependence": lists(list(dependence.PROMPTS)),
+        **{_word(kind): lists([kind]) for kind in dependence.PROMPTS},
+    }
+
+
 def names() -> list[str]:
     """The words that `--task` knows, apart from files."""
-    return [
-        "practice",
-        *(_word(family) for family in FAMILIES),
-        "dependence",
-        *(_word(kind) for kind in dependence.PROMPTS),
-    ]
+    return list(_generated(0))
 
 
 def find_source(words: Sequence[str], prompts: int | None, seed: int) -> TaskSource:
@@ -65,32 +77,17 @@ def find_source(words: Sequence[str], prompts: int | None, seed: int) -> TaskSou
 
 
 def _source(word: str, prompts: int | None, seed: int) -> TaskSource:
-    families = {_word(family): family for family in FAMILIES}
-    kinds = {_word(kind): kind for kind in dependence.PROMPTS}
-    if word == "practice":
-        return _generated(word, prompts, seed, lambda: _practice(seed, list(FAMILIES)))
-    if _word(word) in families:
-        family = families[_word(word)]
-        return _generated(_word(word), prompts, seed, lambda: _practice(seed, [family]))
-    if word == "dependence":
-        chosen = list(dependence.PROMPTS)
-        return _generated(word, prompts, seed, lambda: dependence.tasks(seed, chosen))
-    if _word(word) in kinds:
-        kind = kinds[_word(word)]
-        return _generated(_word(word), prompts, seed, lambda: dependence.tasks(seed, [kind]))
+    name, generated = _word(word), _generated(seed)
+    if name in generated:
+        count = GENERATED if prompts is None else prompts
+        identity = f"{name}/{seed}/{count}"
+        return TaskSource(name, count, identity, lambda: islice(generated[name](), count))
     path = Path(word).expanduser()
     if not path.is_file():
-        near = difflib.get_close_matches(_word(word), names(), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"a file, or one of {', '.join(names())}"
+        near = difflib.get_close_matches(name, generated, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"a file, or one of {', '.join(generated)}"
         raise UsageError(f"there is no task and no file {word!r}", hint=hint)
     return _file(path, prompts)
-
-
-def _generated(
-    name: str, prompts: int | None, seed: int, stream: Callable[[], Iterator[Task]]
-) -> TaskSource:
-    count = GENERATED if prompts is None else prompts
-    return TaskSource(name, count, f"{name}/{seed}/{count}", lambda: islice(stream(), count))
 
 
 def _practice(seed: int, families: list[str]) -> Iterator[Task]:
