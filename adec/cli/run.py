@@ -14,7 +14,6 @@ from adec.cli import options as shared
 from adec.cli.failures import INTERRUPTED, report
 from adec.display import ColourWish
 from adec.errors import AdecError, TraceError, UsageError
-from adec.events.records import End, Failure
 from adec.interrupts import Interrupts
 
 if TYPE_CHECKING:
@@ -150,6 +149,8 @@ def _verifier(
 
 def _show_answer(session: Session, question: Question, display: Display) -> int:
     """Show every event; return the exit code. A trace that fails does not end the answer."""
+    from adec.events.records import End
+
     trouble: TraceError | None = None
     finish = None
     with Interrupts() as interrupts:
@@ -168,6 +169,8 @@ def _show_answer(session: Session, question: Question, display: Display) -> int:
 
 def _show_failure(display: Display, error: AdecError | KeyboardInterrupt) -> None:
     """End traces and JSON with the failure. Errors in doing so must not hide it."""
+    from adec.events.records import Failure
+
     if isinstance(error, AdecError):
         failure = Failure(str(error), error.exit_code)
     else:

@@ -11,9 +11,11 @@ display_choice  picks among them
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
-from adec.events.records import Event
+if TYPE_CHECKING:
+    # the records need msgspec, which --help does without
+    from adec.events.records import Event
 
 ColourWish = Literal["auto", "always", "never"]
 """The values of `--color`."""

@@ -28,7 +28,8 @@ def models(tiny_pair: Pair) -> tuple[object, ...]:
 def test_help_imports_no_backend() -> None:
     code = (
         "import sys; from adec.cli.app import app; app(['run', '--help'], standalone_mode=False);"
-        "print([m for m in ('torch', 'transformers', 'llama_cpp') if m in sys.modules])"
+        "heavy = ('torch', 'transformers', 'llama_cpp', 'numpy', 'msgspec');"
+        "print([m for m in heavy if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "[]" and "Usage" in done.stdout
