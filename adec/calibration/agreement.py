@@ -43,7 +43,7 @@ class Logistic:
 
 @dataclass
 class Agreement:
-    """What the records say, in a few figures; those of the small model are empty where there is none."""
+    """What the records say; the figures of the small model are empty where there is none."""
 
     answers: int
     tokens: int
@@ -103,7 +103,7 @@ def acceptance_by_depth(records: Sequence[Record], most: int = DEPTHS) -> list[f
 
 
 def acceptance_by_rank(records: Sequence[Record], most: int = LIST_RANKS) -> list[float]:
-    """Share of positions at which the large model's token has that place in the small one's list."""
+    """Share of positions where the large model's token is the r-th of the small one's list."""
     ranks = np.concatenate([record.rank for record in records])
     return [float((ranks == rank).mean()) for rank in range(most)]
 
@@ -155,7 +155,7 @@ def set_break_even(found: Agreement, curves: Curves, measured: Sequence[Measured
 
 
 def threshold_percentiles(point: Point, records: Sequence[Record]) -> dict[str, float]:
-    """The thresholds among a point's settings as percentiles of the entropies they are held against."""
+    """A point's thresholds as percentiles of the entropies that they are held against."""
     family = FAMILIES.get(point.strategy)
     if family is None:
         return {}

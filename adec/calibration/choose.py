@@ -214,8 +214,10 @@ class Chooser:
     def _approximate(
         self, able: Sequence[str], choice: Choice, keep: float, exact: Sequence[Measured]
     ) -> list[list[Measured]]:
-        """The promising points of each family that may be faster than what is exact; of all families,
-        where none may."""
+        """The promising points of each family that may be faster than what is exact.
+
+        Of every family where none may.
+        """
         lists: list[list[Measured]] = []
         for name, family in FAMILIES.items():
             if name not in able:

@@ -1,5 +1,4 @@
-"""`adec calibrate` behind its options: models, threads, the journal, the calibration, the profile,
-the report."""
+"""`adec calibrate` behind its options: from the models' names to the profile and the printout."""
 
 from __future__ import annotations
 
@@ -181,8 +180,7 @@ def _journal_path(ready: Plan) -> Path:
 
 
 def _key(request: Request, ready: Plan, options: OpenOptions, prompts: PromptSet) -> str:
-    """Everything that a measurement depends on; what it is judged by (metric, keep, confidence) is
-    not part of it."""
+    """Everything that a measurement depends on, but not what it is judged by (metric, keep)."""
     headers = list(ready.models.values())
     machine = dataclasses.replace(this_machine(ready.models["large"].info.format), load=None)
     return key_of(
@@ -242,7 +240,7 @@ def _show(result: Result, request: Request, name: str, path: Path, say: Say) -> 
 
 
 def run_check(name: str, options: OpenOptions, *, quiet: bool) -> int:
-    """`--check NAME`. Raises CheckFailed when the profile no longer holds, after the table is shown."""
+    """`--check NAME`: print the table. Raises CheckFailed when the profile no longer holds."""
     from adec.calibration.recheck import check_profile
 
     with (

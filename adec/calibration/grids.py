@@ -96,7 +96,7 @@ def bild_grid(records: Sequence[Record]) -> list[Point]:
 
 
 def fly_grid(records: Sequence[Record]) -> list[Point]:
-    """FLy over its gate, by how often the large model is that unsure, its window and draft length."""
+    """FLy over its gate, at the trigger rates of the large model, its window and draft length."""
     gates = _at_rates(np.concatenate([record.large_entropy for record in records]))
     return [
         Point("fly", (("gate", gate), ("window", window), ("drafts", drafts)))

@@ -81,7 +81,10 @@ def plan_proof(
     seconds: float,
     run_seconds: float,
 ) -> ProofPlan:
-    """What `seconds` allow, where one run takes `run_seconds`; see `prompts_to_ask` for the others."""
+    """The proof that fits into `seconds`, where one run takes `run_seconds`.
+
+    `useful`: see `prompts_to_ask`.
+    """
     most = int(useful * seconds / max(1e-6, (1 + TESTED) * run_seconds))
     expected = families_to_test(measured, level, confidence, min(most, int(useful * held_out)))
     points = list(chain.from_iterable(expected.values()))
@@ -111,8 +114,10 @@ def planned_before(
 def families_to_test(
     measured: Sequence[Measured], level: float, confidence: float, prompts: int
 ) -> dict[str, list[Expected]]:
-    """The points to prove, by family: of families that are faster than what is exact, or else of the
-    fastest one."""
+    """The points to prove, by family.
+
+    These are families that are faster than what is exact, or else the fastest family alone.
+    """
     exact = min(m.ms_per_token for m in measured if m.exact)
     each = 1 - (1 - confidence) / PROVED_FAMILIES
     found: list[tuple[bool, float, str, list[Expected]]] = []
@@ -183,8 +188,7 @@ def prompts_to_ask(
     affordable: int,
     useful: float,
 ) -> int:
-    """Held-out prompts that the proof asks: not many more than should do, and no more than there are
-    or than the time allows.
+    """Held-out prompts that the proof asks: some more than should do, where time allows.
 
     `useful`: share of the prompts that count, since a metric may say nothing of some.
     """
@@ -240,5 +244,5 @@ def run_proof(
 
 
 def _needed(point: Measured, loss: float, level: float, confidence: float) -> int | None:
-    """Held-out prompts that would prove the point if it loses that much on them; None if none would."""
+    """Held-out prompts that prove a point with that mean loss; None where no number would."""
     return prompts_needed(loss, level, confidence, binary=is_binary(point.losses))

@@ -121,8 +121,8 @@ def sentence(result: Result, name: str) -> str:
     if within is not None:
         return (
             f"Take {within.point.strategy}: {_times(within, plain)} as fast as plain, and "
-            f"{_proof(result)}. `adec run --pair {name}` does; `--keep 1` runs {_name(exact)} instead, "
-            "which is exact."
+            f"{_proof(result)}. `adec run --pair {name}` does; "
+            f"`--keep 1` runs {_name(exact)} instead, which is exact."
         )
     if result.scattered:
         start = (
@@ -174,8 +174,8 @@ def _budget_state(result: Result, kept: str) -> str:
         return f"{name} is proved to keep {kept} but is not faster. "
     if test.more_prompts is None:
         return (
-            f"Not proved: {name} keeps only {100 * (1 - test.mean):.1f} % of the {kept} that you ask "
-            "for. "
+            f"Not proved: {name} keeps only {100 * (1 - test.mean):.1f} % "
+            f"of the {kept} that you ask for. "
         )
     return (
         f"Not proved: that {name} keeps {kept} would take some {test.more_prompts:,} prompts more "

@@ -25,7 +25,7 @@ FIT_SHARE, FIT_MOST = 1 / 3, 160
 """Share and number of the prompts that thresholds are fitted on; a proof needs more prompts than a
 fit."""
 BUILT_IN = 1600
-"""Built-in prompts of a calibration: of those held out the proof takes as many as the time allows."""
+"""Built-in prompts of a calibration; the proof asks as many of them as the time allows."""
 FILE_BYTES = 64 * 1024 * 1024
 PROMPT_CHARACTERS = 1_000_000
 

@@ -133,7 +133,7 @@ class Tested(Generic[T]):
     point: T
     losses: tuple[float, ...]
     level: float
-    """The mean loss that shall not be passed."""
+    """The mean loss that is allowed."""
     confidence: float
     """Of this test, after the correction for the number of families."""
     proved: bool
@@ -177,7 +177,7 @@ class Tested(Generic[T]):
 def prove(
     families: Mapping[str, Sequence[tuple[T, Sequence[float]]]], level: float, confidence: float
 ) -> dict[str, list[Tested[T]]]:
-    """Tested every family's points in the order given. The order must not depend on these losses."""
+    """Test every family's points in the order given, which must not depend on these losses."""
     error = (1 - confidence) / max(1, len(families))
     return {name: _sequence(points, level, 1 - error) for name, points in families.items()}
 

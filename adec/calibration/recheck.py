@@ -33,7 +33,7 @@ class Comparison:
     busy: str | None
 
     def verdict(self) -> str:
-        """A sentence. Raises CheckFailed when times differ by more than `TOLERANCE` in the middle."""
+        """A sentence. Raises CheckFailed when the median time differs by more than `TOLERANCE`."""
         if abs(self.ratio - 1) > TOLERANCE:
             raise CheckFailed(
                 f"profile {self.name}: forwards take {self.ratio:.2f} times as long as it says",

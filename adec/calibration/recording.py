@@ -21,7 +21,7 @@ from adec.signals import Scores
 Column = NDArray[np.float64]
 
 RANKS = 64
-"""Highest rank that is told apart; beyond, a draft from the small model's list is hopeless anyway."""
+"""Highest rank that is told apart: a draft that far down the list is hopeless anyway."""
 LISTED = 8
 """Likeliest tokens of each model that are kept: all that a tree of drafts may look at."""
 DIGITS = 6
@@ -61,7 +61,7 @@ class Record:
     small_margin: list[float]
     small_top: list[float]
     rank: list[float]
-    """Place of the large model's token in the small one's list, 0 for the first, at most `RANKS`."""
+    """Place of the large model's token in the small one's list, 0 to RANKS."""
     surprise: list[float]
     """-log p of the small model's likeliest token under the large model (BiLD)."""
     distance: list[float]

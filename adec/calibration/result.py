@@ -57,7 +57,7 @@ class Result:
 
     @property
     def exact(self) -> Measured:
-        """The fastest exact strategy; plain where nothing pays; the adaptive one where times cannot tell.
+        """The fastest exact strategy; plain where nothing pays, the adaptive one if times scatter.
 
         The adaptive one, too, where another is hardly faster: the others go on drafting on prompts
         unlike these, where it does not pay.

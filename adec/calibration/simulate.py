@@ -65,7 +65,7 @@ class Columns:
 
 
 class RecordedScores:
-    """Scores of some positions of a record. A row of logits is built only when a strategy asks for it."""
+    """Scores of some positions of a record. A row of logits is built only when it is asked for."""
 
     __slots__ = ("_columns", "_places")
 
@@ -93,7 +93,7 @@ class RecordedScores:
         return self._columns.listed[place].get(token, self._columns.left_over[place])
 
     def distance(self, index: int, other: Scores, row: int) -> float:
-        """The recorded distance of both models' rows at this position; `other` is the other model."""
+        """What is on record for this position; `other` is taken to be the other model's row."""
         return self._columns.distances[self._places[index]]
 
     def row(self, index: int) -> Row:
@@ -179,7 +179,7 @@ class Simulator:
         *,
         max_tokens: int,
     ) -> None:
-        """`curves`: what strategies that decide by time are told, as by a profile. `prompts`: ids."""
+        """`curves`: forward times that strategies are told, as by a profile. `prompts`: ids."""
         self.records = records
         self.pair = "small" in engines
         self._prompts = prompts

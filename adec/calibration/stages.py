@@ -46,7 +46,7 @@ COSTS, ANSWERS, SIMULATION, TRYOUTS, REFINEMENT, PROOF = 0.1, 0.15, 0.06, 0.25, 
 """Shares of the time that the stages may take, each from its own beginning. What they leave goes to
 the proof, which needs the most prompts."""
 PAUSES = 0.04
-"""Share of the time, beside the other stages, for the solutions that AdaDec's thresholds rest on."""
+"""Share of the time for the solutions that AdaDec's thresholds rest on, beside the others."""
 COST_SECONDS = 40.0
 """Longest time for costs: beyond that the medians no longer move."""
 ENOUGH_PROMPTS = 20
@@ -174,8 +174,10 @@ class Calibration:
                 self._progress.tick(0.0)
 
     def _over(self, share: float) -> Callable[[], bool]:
-        """Whether that share of the time has passed since now: a stage that was held up takes nothing
-        from the next."""
+        """Whether that share of the time has passed since now.
+
+        A stage that was held up takes nothing from the next.
+        """
         until = self._clock() + share * self._wishes.seconds
         return lambda: self._clock() > until
 

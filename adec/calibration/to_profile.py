@@ -42,8 +42,8 @@ def profile_text(result: Result, named: Named, models: Mapping[Role, ModelHeader
     """The profile as TOML."""
     timed = not named.portable
     parts = [
-        "# Made by `adec calibrate`. `adec run --pair NAME` obeys it; everything here may be changed "
-        "by hand.\n",
+        "# Made by `adec calibrate`. `adec run --pair NAME` obeys it; "
+        "everything here may be changed by hand.\n",
         table(
             None,
             [

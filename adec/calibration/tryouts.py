@@ -31,7 +31,7 @@ SURE = 2.0
 
 
 class Tryouts:
-    """The stage on some prompts with the large model's answers to them; `level`: what may be lost."""
+    """The stage on prompts with the large model's answers to them; `level`: what may be lost."""
 
     def __init__(
         self,
@@ -61,8 +61,7 @@ class Tryouts:
         return len(self._answers)
 
     def refine(self, measured: Sequence[Measured], over: Callable[[], bool]) -> list[Measured]:
-        """At most two points more a family: next to the fastest that kept the budget, a safer one and
-        a bolder one.
+        """At most two more points a family: a safer and a bolder one than its best so far.
 
         They run later than the others, so plain decoding runs beside them again, and their times
         are set to the pace of the first runs.
@@ -126,7 +125,7 @@ def worth_more(points: Sequence[Measured], level: float) -> list[Measured]:
 
 
 def halfway(points: Sequence[Measured], level: float) -> Point | None:
-    """The point between the fastest that kept the budget and the slowest, faster one that did not."""
+    """The point between the fastest that kept the budget and the next bolder one that did not."""
     best = _fastest_within(points, level)
     if best is None:
         return None

@@ -75,7 +75,8 @@ def main() -> None:
     found = coverage(options.n, options.confidence, held_out=options.held_out, seed=options.seed)
     outcomes = [1.0] * found.failed + [0.0] * (found.calibrations - found.failed)
     print(
-        f"{found.calibrations} calibrations at {options.confidence:.0%}: {found.proved} proved something, "
+        f"{found.calibrations} calibrations at {options.confidence:.0%}: "
+        f"{found.proved} proved something, "
         f"{found.failed} of these wrongly; allowed {1 - options.confidence:.0%}, "
         f"at most {upper_bound(outcomes, 0.95):.1%} by these (95 %)"
     )

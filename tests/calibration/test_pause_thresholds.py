@@ -1,4 +1,4 @@
-"""AdaDec's threshold from known solutions: what is read, what a profile says of it, who obeys it."""
+"""AdaDec's threshold from known solutions: what is read, what a profile says, who obeys."""
 
 from __future__ import annotations
 
@@ -102,7 +102,8 @@ def test_a_model_that_is_always_right_has_a_threshold_without_a_fit() -> None:
 def test_a_calibration_writes_it_and_a_profile_is_obeyed(tmp_path: Path) -> None:
     pair, known = engines(1), asked(40)
     wishes = Wishes(keep=1, seconds=1e6, max_tokens=8)
-    result = calibration(tmp_path, pair, PromptSet(tuple(known[:36]), tuple(known[36:]), "x"), wishes).run()  # fmt: skip
+    split = PromptSet(tuple(known[:36]), tuple(known[36:]), "x")
+    result = calibration(tmp_path, pair, split, wishes).run()
     assert set(result.thresholds) == {"large", "small"}
     learned = "\n".join(pause_tables(result.thresholds))
     path = tmp_path / "mine.toml"

@@ -12,7 +12,7 @@ ALLOWED = 1e-4
 
 
 def false_proofs(repeats: int, confidence: float, seed: int, draw) -> int:
-    """How often anything is proved that is not so; `draw(rng)` gives families of (true mean, losses)."""
+    """How often something false is proved; `draw(rng)` gives families of (true mean, losses)."""
     rng = np.random.default_rng(seed)
     wrong = 0
     for _ in range(repeats):
@@ -27,7 +27,7 @@ def binary(rng, truth: float, n: int) -> tuple[float, list[float]]:
 
 
 def between(rng, truth: float, n: int) -> tuple[float, list[float]]:
-    """Losses of mean `truth`, mostly nothing and now and then half an answer, as disagreement is."""
+    """Losses of mean `truth`: mostly nothing, now and then half an answer, as in practice."""
     hit = rng.random(n) < truth / 0.5
     return truth, np.where(hit, rng.uniform(0, 1, n), 0.0).tolist()
 

@@ -172,7 +172,7 @@ def test_forwards_take_what_the_tables_say() -> None:
 
 
 def test_a_forecast_on_the_tables_own_clock_is_what_a_run_takes() -> None:
-    """Runs whose forwards took what the tables say: the forecast is off by adec's own time at most."""
+    """Runs whose forwards took what the tables say: off by adec's own time at most."""
     known = Known(2, likeness=0.97)
     measured = [Measured(point, True) for point in EXACT]
     for point in measured:

@@ -4,6 +4,7 @@ often the proof errs."""
 from __future__ import annotations
 
 import json
+import shutil
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def test_one_model_alone(tmp_path: Path) -> None:
 
 @pytest.fixture
 def exact_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock for forwards that goes by a constant a look, so that all choices are the same each time."""
+    """A clock that goes by a constant a look, so that all choices are the same each time."""
     looks = count()
     # powers of two: differences are exact, whatever the clock shows
     monkeypatch.setattr("adec.decoding.meter.perf_counter", lambda: next(looks) * 2.0**-20)
@@ -139,6 +140,24 @@ def test_a_torn_or_foreign_journal_is_measured_again(tmp_path: Path) -> None:
     assert Journal(path, "other").resumed == 0
     path.write_bytes(b"\xff\x00[[[\n" * 5)
     assert Journal(path, "key").resumed == 0
+
+
+def test_a_journal_of_an_earlier_adec_is_gone_on_with(tmp_path: Path) -> None:
+    """Nothing that it holds is measured again."""
+    earlier = Path(__file__).parent / "earlier" / "journal.jsonl"
+    shutil.copy(earlier, tmp_path)
+    held = [json.loads(line)[0] for line in earlier.read_text().splitlines()]
+    again = calibration(
+        tmp_path,
+        engines(2),
+        prompts(2, 12, fit=4),
+        Wishes(keep=0.8, seconds=1e6, max_tokens=6),
+    )
+    assert again._journal.resumed == len(held) - 1
+    result = again.run()
+    names = item_names(tmp_path)
+    assert names[: len(held)] == held and len(set(names)) == len(names)
+    assert len(result.plain.runs) == 4
 
 
 def test_items_that_are_not_what_they_should_be_are_measured_again(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from adec.decoding.pair.clock.cost_curve import CostCurve, Curves
 from adec.decoding.registry import METHODS
 from adec.decoding.settings import build
 from adec.errors import AdecError, ProfileError, UsageError
+from adec.places import shipped_profiles
 from adec.profiles.read import read_profile
 from adec.profiles.write import check_writable, write_profile
 from tests.calibration.tables import calibration, engines, plan_of, prompts
@@ -61,6 +62,19 @@ def test_what_is_written_is_read(result, headers, tmp_path: Path) -> None:
     for name, values in profile.settings.items():
         build(METHODS[name].settings, name, ("profile", values))
     assert [p for p in tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [Path(__file__).parent / "earlier" / "profile.toml", shipped_profiles() / "practice.toml"],
+)
+def test_profiles_of_an_earlier_adec_are_read(path: Path) -> None:
+    profile = read_profile(path)
+    assert profile.recommended in METHODS and set(profile.models) == {"large", "small"}
+    assert profile.budget is not None and profile.choice is not None and profile.front
+    assert profile.costs is None or profile.costs.curves is not None
+    for name, values in profile.settings.items():
+        build(METHODS[name].settings, name, ("profile", values))
 
 
 def test_every_key_that_needs_it_has_a_comment(result, headers) -> None:
@@ -208,7 +222,7 @@ def test_auto_obeys_a_profile_as_far_as_it_is_proved(result, headers, tmp_path: 
 
 
 def test_an_exact_choice_brings_its_own_settings(result, headers, tmp_path: Path) -> None:
-    """EAD may be both: the exact choice that judges its drafts, and what is proved within the budget."""
+    """EAD may be both: the exact choice, judging its drafts, and what is proved in the budget."""
     path = tmp_path / "p.toml"
     write_profile(path, profile_text(result, NAMED, headers))
     exact = {"up": 0.25, "accept": "exact"}
@@ -279,7 +293,7 @@ def test_what_is_shown_fits_and_names_everything(result) -> None:
 
 @pytest.mark.parametrize("name", ["speculate", "smartspec", "dyspec", "lookup", "adaedl"])
 def test_measured_times_reach_the_strategy(name: str) -> None:
-    """A chooser decides by a profile's curves from the first round on, unless it looks at no clock."""
+    """A chooser decides by a profile's curves from the start, unless it looks at no clock."""
     pair = engines(1)
     method = METHODS[name]
     curves = Curves(CostCurve({1: 7.0, 8: 8.0}), CostCurve({1: 0.5}))
