@@ -1,5 +1,4 @@
-"""The contract of an engine as tests. Subclass `EngineContract`, give a fresh engine, run on every
-backend.
+"""The contract of an engine as tests: subclass `EngineContract` for every backend.
 
 Rows are compared as log-probabilities within `tolerance`, since batches and kernels change the last
 bits. The stateful part checks lengths and rows after any sequence of operations against a model
@@ -46,9 +45,7 @@ def assert_rows_equal(left: np.ndarray, right: np.ndarray, tolerance: float) -> 
 
 
 def random_tree(rng: random.Random, size: int, vocabulary: int, leaves: int = 6) -> TokenTree:
-    """A tree of `size` nodes, depth-first or not, siblings with distinct tokens, at most `leaves`
-    leaves.
-    """
+    """A random tree in any order of nodes, with distinct siblings and at most `leaves` leaves."""
     tree = TokenTree()
     while len(tree) < size:
         options = [ROOT, *range(len(tree))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import get_args
 
 import pytest
 
+import adec
 from adec.engines import opening
 from adec.engines.base import Capability, Engine, Format, ModelHeader, OpenOptions
 from adec.engines.protocols import PROTOCOLS
@@ -75,6 +77,20 @@ def test_another_backend_is_one_more_entry(tmp_path: Path, monkeypatch: pytest.M
 def test_nothing_at_a_path_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="neither a file nor a folder"):
         opening.read_header(tmp_path / "gone")
+
+
+def test_only_engines_import_a_backend_and_practice_torch_for_training() -> None:
+    package = Path(adec.__file__).parent
+    for file in package.rglob("*.py"):
+        room = file.relative_to(package).parts[0]
+        allowed = {"engines": {"torch", "transformers", "llama_cpp"}, "practice": {"torch"}}
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            else:
+                names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            backends = {name.partition(".")[0] for name in names} & allowed["engines"]
+            assert backends <= allowed.get(room, set()), f"{file}:{node.lineno}"
 
 
 def test_no_backend_is_imported_before_a_model_is_opened() -> None:

@@ -58,8 +58,7 @@ def write_tiny_folder(
     seed: int = 0,
     sliding_window: int | None = None,
 ) -> Path:
-    """A random float32 Llama (Mistral with a sliding window) with a byte-level tokenizer in the
-    folder `path`.
+    """Write a random float32 Llama (Mistral with a sliding window) and a byte-level tokenizer.
 
     `vocabulary` pads the rows of logits beyond the tokens; None: as many rows as tokens.
     """

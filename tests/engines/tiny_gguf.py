@@ -260,9 +260,7 @@ class RawGguf:
 
 
 def write_tiny_mamba(path: Path, *, layers: int = 2, width: int = 32, seed: int = 0) -> Path:
-    """Write a recurrent model with random weights, whose sequence cannot be cut back; return
-    `path`.
-    """
+    """Write a recurrent model with random weights, which cannot be rewound; return `path`."""
     tokens = byte_level_vocabulary()
     inner, state, rank, kernel = 2 * width, 16, 2, 4
     writer = gguf.GGUFWriter(path, "mamba")

@@ -1,5 +1,4 @@
-"""Feed mutants of everything that `adec inspect` reads to it, and find what ends otherwise than it
-should.
+"""Feed `adec inspect` mutants of all that it reads, and report those that it does not survive.
 
     python -m tests.fuzz.fuzz_inspect -n 100000 --seed 1 --keep found/
     python -m tests.fuzz.fuzz_inspect -n 100000 --seed 1 --from 52000

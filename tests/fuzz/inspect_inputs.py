@@ -1,6 +1,4 @@
-"""Well-formed files of every kind that `adec inspect` reads, and mutants of them with the words to
-look at them.
-"""
+"""Well-formed files of every kind that `adec inspect` reads, and mutants with their commands."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Lies that a file can tell: bytes changed, JSON values replaced, lines lost or doubled. Shared by
-the fuzzers.
-"""
+"""Mutations for the fuzzers: bytes changed, JSON values replaced, lines lost or doubled."""
 
 from __future__ import annotations
 

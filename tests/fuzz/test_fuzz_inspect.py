@@ -1,6 +1,4 @@
-"""A short run of the fuzzer of `adec inspect`; `python -m tests.fuzz.fuzz_inspect -n 100000` is the
-long one.
-"""
+"""A short run of the fuzzer; `python -m tests.fuzz.fuzz_inspect -n 100000` is a long one."""
 
 from __future__ import annotations
 

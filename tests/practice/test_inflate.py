@@ -30,8 +30,7 @@ from adec.practice.tasks import problems
 from tests.engines.tiny_folder import write_tiny_folder
 
 BOUNDS = {Kind.F32: 1e-4, Kind.F16: 0.02, Kind.Q8_0: 0.02, Kind.Q4_0: 0.25}
-"""The largest error of a logit that the stored weights cause; the logits' standard deviation is
-1.6."""
+"""Largest error of a logit caused by the stored weights; logits have a deviation of 1.6."""
 SPREADS = {Kind.F32: 0.005, Kind.F16: 0.007, Kind.Q8_0: 0.08, Kind.Q4_0: 0.08}
 """The root mean square of the error in llama.cpp, which keeps its cache in float16 and rounds
 activations to eight bits before a quantised matrix."""
