@@ -19,13 +19,14 @@ from statistics import median
 from time import perf_counter
 
 from adec.decoding.pair.clock.cost_curve import CostCurve
-from adec.decoding.pair.clock.first_use import SIZES
 from adec.engines.base import Engine, ModelHeader, OpenOptions
 from adec.engines.opening import open_engine
 from adec.events.records import Role
 from adec.machine import usable_cores
 
-LARGE_SIZES = SIZES
+LARGE_SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 17, 20, 24, 28, 31, 32, 33, 48, 64)
+"""Tokens of the forwards measured: dense where kernels have their steps (about 4, 8, 16 and 32),
+sparse beyond."""
 """Tokens of a forward of the large model: up to the largest tree that is worth its own time."""
 SMALL_SIZES = (1, 2, 4, 8, 16)
 """Tokens of a forward of the small model: it drafts one by one, and catches up on a few."""

@@ -72,16 +72,26 @@ class AnswerState:
 
 
 def read_prompt(
-    engine: Engine, model: Role, ids: Sequence[int], limits: Limits
+    engine: Engine, model: Role, ids: Sequence[int], limits: Limits, timed: Sequence[int] = ()
 ) -> Generator[Step, None, Scores]:
-    """Empty the engine's sequence and feed `ids`, a step a chunk; returns the last row's scores."""
+    """Empty the engine's sequence and feed `ids`, a step a chunk; returns the last row's scores.
+
+    `timed`: sizes of forwards in the middle of it from which a caller learns what such forwards
+    cost. Like a forward that verifies drafts, they give a row for every token.
+    """
     engine.rewind(0)
     meter = limits.meter()
-    while True:
+    middle = (len(ids) - sum(timed)) // 2 if timed else 0
+    sizes = [*_chunks(middle, limits.chunk), *timed]
+    sizes += _chunks(len(ids) - sum(sizes), limits.chunk)
+    for number, size in enumerate(sizes, 1):
         meter.start()
-        part = ids[engine.length : engine.length + limits.chunk]
-        last = engine.length + len(part) == len(ids)
-        scores = meter.forward(engine, model, "prompt", part, rows=int(last))
+        part = ids[engine.length : engine.length + size]
+        rows = 1 if number == len(sizes) else size if size in timed else 0
+        scores = meter.forward(engine, model, "prompt", part, rows=rows)
         yield meter.step("prompt")
-        if last:
-            return scores
+    return scores
+
+
+def _chunks(count: int, size: int) -> list[int]:
+    return [min(size, count - at) for at in range(0, count, size)]

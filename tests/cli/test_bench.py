@@ -100,7 +100,7 @@ def test_all_strategies_on_one_model(tiny_pair: Pair, capsys: Any, tmp_path: Pat
     task = prompts(tmp_path, "one")
     outcome = call(
         capsys, "bench", "-m", tiny_pair[1], "--threads", 1, "-n", 4, "--task", task,
-        "--strategies", "all", "--json", "-", "--check", "--set", "speculate.measure=false",
+        "--strategies", "all", "--json", "-", "--check", "--set", "speculate.keep_times=false",
     )  # fmt: skip
     rows = json.loads(outcome.out)["rows"]
     names = [row["name"] for row in rows]

@@ -15,7 +15,7 @@ A round without a proposal is a plain step. Ten recipes are made of this loop: e
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from adec.decoding.answer import AnswerState, read_prompt
@@ -54,26 +54,36 @@ class Turn:
         room = Room(self.room.nodes, 1, self.room.depth)
         return Turn(self.sequence, room, self.unread, self.meter)
 
+    def with_nodes(self, most: int) -> Turn:
+        """The same with a smaller bound on nodes."""
+        room = Room(min(most, self.room.nodes), self.room.leaves, self.room.depth)
+        return Turn(self.sequence, room, self.unread, self.meter)
+
 
 class DraftChooser:
     """Who drafts in a round, and how far. By itself it never drafts anything."""
 
     reason: str | None = None
     """Why this round is as it is, if that has changed."""
-    early: bool = False
-    """Whether a first draft may ride along with the forward that reads the end of the prompt."""
 
     @property
     def plain_ms(self) -> float | None:
         """What a one-token forward of the large model takes now, as far as known."""
         return None
 
-    def prepare(self) -> Iterator[Step]:
-        """Called before the prompt is read."""
-        yield from ()
+    def drafts_early(self, prompt: Sequence[int], limits: Limits) -> bool:
+        """Whether a first draft rides along with the forward that reads the end of the prompt."""
+        return False
 
     def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
-        """Begin a new answer. Called once the first token is written, or before if `early`."""
+        """Begin a new answer: once its first token is written, or before if it `drafts_early`."""
+        yield from ()
+
+    def before_round(self, sequence: Sequence[int], left: int) -> Iterator[Step]:
+        """Do what takes steps of its own, such as having a model read what it missed.
+
+        `left`: tokens that may still be written.
+        """
         yield from ()
 
     def propose(self, turn: Turn) -> Proposal:
@@ -83,6 +93,16 @@ class DraftChooser:
     def first_draft(self, turn: Turn) -> Proposal:
         """The chain to verify behind the prompt's last `unread` tokens; empty if none pays."""
         return empty()
+
+    def timed_sizes(self, count: int) -> tuple[int, ...]:
+        """Forwards to read a part of a prompt of `count` tokens in, to learn what they cost."""
+        return ()
+
+    def read(self, step: Step) -> None:
+        """Learn from a part of the prompt that the large model read."""
+
+    def finish(self) -> None:
+        """Called when an answer has ended, however it did."""
 
     def filled(self, size: int) -> int:
         """How many tokens to feed instead of `size` where a fuller forward is the cheaper one."""
@@ -118,8 +138,10 @@ class DraftVerify:
 
     def generate(self, prompt: Prompt, limits: Limits) -> Iterator[Step]:
         """See `Strategy.generate`."""
-        yield from self.chooser.prepare()
-        yield from _Rounds(self, prompt, limits).run()
+        try:
+            yield from _Rounds(self, prompt, limits).run()
+        finally:
+            self.chooser.finish()
 
 
 class _Rounds:
@@ -138,8 +160,11 @@ class _Rounds:
 
     def run(self) -> Iterator[Step]:
         """Yield the steps of the answer."""
-        yield from self._begin_with_draft() if self._chooser.early else self._begin()
-        while not self._answer.done:
+        answer, chooser = self._answer, self._chooser
+        early = chooser.drafts_early(self._prompt, self._limits)
+        yield from self._begin_with_draft() if early else self._begin()
+        while not answer.done:
+            yield from chooser.before_round(answer.sequence, answer.room)
             yield self._round()
 
     def _round(self) -> Step:
@@ -233,8 +258,9 @@ class _Rounds:
 
     def _begin(self) -> Iterator[Step]:
         """Read the prompt and write the first token; the drafters start only then."""
-        large, chooser = self._large, self._chooser
-        scores = yield from read_prompt(large, "large", self._prompt, self._limits)
+        chooser = self._chooser
+        sizes = chooser.timed_sizes(len(self._prompt))
+        scores = yield from self._read(self._prompt, sizes)
         if self._answer.done:
             return
         step, outcome = self._first_token(scores)
@@ -255,7 +281,7 @@ class _Rounds:
         whole = (len(prompt) - 1) // self._limits.chunk * self._limits.chunk
         large.rewind(0)
         if whole:
-            yield from read_prompt(large, "large", prompt[:whole], self._limits)
+            yield from self._read(prompt[:whole])
         if self._answer.done:
             return
         meter.start()
@@ -271,6 +297,17 @@ class _Rounds:
         step, outcome = self._first_token(scores)
         yield step
         chooser.learn(outcome)
+
+    def _read(self, ids: Sequence[int], timed: Sequence[int] = ()) -> Generator[Step, None, Scores]:
+        reading = read_prompt(self._large, "large", ids, self._limits, timed)
+        try:
+            while True:
+                step = next(reading)
+                self._chooser.read(step)
+                yield step
+        except StopIteration as end:
+            scores: Scores = end.value
+            return scores
 
     def _first_token(self, scores: Scores) -> tuple[Step, Outcome]:
         """The token that the prompt's last row gives, as in plain decoding."""

@@ -20,7 +20,7 @@ from adec.decoding.pair.accept import FollowTarget
 from adec.decoding.pair.clock.acceptance_rate import Rates, expected_tokens
 from adec.decoding.pair.clock.backoff import WAIT
 from adec.decoding.pair.clock.cost_curve import CostCurve, LearnedCurve
-from adec.decoding.pair.clock.first_use import curve_at_first_use
+from adec.decoding.pair.clock.kept_curve import kept_curve
 from adec.decoding.pair.clock.round_costs import PLAIN_FIRST
 from adec.decoding.pair.draft_verify import DraftChooser, DraftVerify, Turn
 from adec.decoding.pair.drafters.drafter import Outcome, Proposal, empty
@@ -45,7 +45,7 @@ class GoodputChooser(DraftChooser):
     ) -> None:
         """`curve`: the large model's forward times, if they are known beforehand."""
         self.alpha = settings.start
-        self.times = LearnedCurve(curve)
+        self.times = LearnedCurve(curve or kept_curve(large))
         self._small = small
         self._large = large
         self._settings = settings
@@ -81,12 +81,6 @@ class GoodputChooser(DraftChooser):
     @property
     def plain_ms(self) -> float | None:
         return self.times.plain_ms
-
-    def prepare(self) -> Iterator[Step]:
-        if not self.times.is_measured:
-            curve = yield from curve_at_first_use(self._large)
-            if curve is not None:
-                self.times = LearnedCurve(curve)
 
     def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
         self._idle = 0

@@ -39,8 +39,8 @@ class SpeculateSettings:
     early: bool = setting(
         True, "let a first draft of the small model ride along as the large one reads the prompt"
     )
-    measure: bool = setting(
-        True, "measure forward times at first use (a few seconds, kept in the cache directory)"
+    keep_times: bool = setting(
+        True, "keep the forward times that a run saw in the cache directory, for later runs"
     )
     history: bool = setting(
         False, "keep the token ids of answers on this disk, and draft from those of earlier runs"
@@ -81,6 +81,6 @@ def build(engines: Engines, settings: SpeculateSettings, aids: Aids) -> Speculat
         drafters.append(SmallModel(engines["small"], aids.curves.get("small")))
     if settings.recycling:
         drafters.append(Recycling())
-    costs = RoundCosts(large, aids.curves.get("large"), measures=settings.measure)
+    costs = RoundCosts(large, aids.curves.get("large"), keeps=settings.keep_times)
     chooser = ClockChooser(drafters, costs, longest=settings.longest, early=settings.early)
     return Speculate(large, chooser, history)

@@ -1,7 +1,7 @@
 """Whether to draft, with which drafter and how far: decided by measured milliseconds.
 
 cost_curve        what a forward of n tokens costs, learnt as the run goes
-first_use         the curve of a model on this machine, measured once and kept
+kept_curve        the curve of a model on this machine, from run to run
 acceptance_rate   how often a draft stands: by probability, depth and rank
 timed_growth      a tree grows while tokens per millisecond rise
 backoff           when a drafter that does not pay pauses, and when it is tried again

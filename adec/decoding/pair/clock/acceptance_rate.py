@@ -39,7 +39,9 @@ correct it."""
 class Rates:
     """Acceptance of one drafter's nodes under one verifier."""
 
-    def __init__(self) -> None:
+    def __init__(self, trust: float = 1.0) -> None:
+        """`trust`: share of the drafter's probability that is the prior of a bin."""
+        self._trust = trust
         self._bins: dict[tuple[int, int], list[float]] = {}
         self._cells: dict[tuple[int, int, int], list[float]] = {}
         self._depths: dict[int, list[float]] = {}
@@ -93,7 +95,7 @@ class Rates:
         """The chance that such a node is accepted, given that its parent is."""
         bin_, cell = _keys(chance, depth, rank)
         hits, trials = self._bins.get(bin_, (0.0, 0.0))
-        coarse = (hits + PRIOR * chance) / (trials + PRIOR)
+        coarse = (hits + PRIOR * chance * self._trust) / (trials + PRIOR)
         hits, trials = self._cells.get(cell, (0.0, 0.0))
         return min(1.0, (hits + PRIOR * coarse) / (trials + PRIOR))
 

@@ -30,9 +30,9 @@ WAIT = 16
 """Plain rounds before the first probe after giving up (exllamav3)."""
 WAIT_MOST = 128
 """The longest wait, unless a probe is dear."""
-PROBING = 0.02
+PROBING = 0.01
 """Share of the time that probes in vain may take: after a probe that lost ten plain rounds comes a
-wait of 500."""
+wait of 1000."""
 PROBES = 2
 """Rounds of a probe: one alone is a coin toss. If the first draft is rejected whole, one is
 enough."""
@@ -49,8 +49,8 @@ class Backoff:
     """Decides when one drafter pauses and when it is tried again.
 
     It drafts at first: most answers are over before a drafter could have proved itself. One without
-    a model (`free`) is judged over a longer time: its drafts cost little when they fail, and it
-    wins by rare long matches.
+    a model (`free`) is judged over a longer time, as it wins by rare long matches, and it is never
+    probed: what its offers would have been worth is seen without trying them.
     """
 
     def __init__(self, *, free: bool = False) -> None:
@@ -77,26 +77,29 @@ class Backoff:
     def sat_out(self) -> None:
         """Count a round in which this drafter was not used."""
         self._idle += 1
-        # a free drafter is valued in every round while it drafts; a model only by a forecast,
-        # which may be wrong, so one that is never used is probed, too
-        unseen = self.state == "paused" or (self.state == "drafting" and not self._free)
-        if self._idle >= self._wait and unseen:
+        if self._idle < self._wait:
+            return
+        if self._free:
+            # its offers are valued by what is committed in their place: no round is spent on it
+            if self.state == "paused":
+                self._resume()
+        elif self.state != "probing":
+            # a model is valued by a forecast, which may be wrong: it is probed even if never used
             self.state = "probing"
             self._wait_longer()
             self._forget()
 
-    def pause_if_idle(self) -> None:
-        """Pause a drafter that was not used for a while, since asking it takes time that shows."""
-        if self.state == "drafting" and self._idle >= WAIT:
+    def pause_if_idle(self, rounds: int) -> None:
+        """Pause a drafter that was not used for `rounds`, since asking it takes time that shows."""
+        if self.state == "drafting" and self._idle >= rounds:
             self._wait_longer()
             self._pause()
 
     def resume_if_convinced(self, streak: int) -> None:
         """Draft again if the last `streak` tokens are what the drafter would have drafted."""
         if self.state != "drafting" and streak >= self._convincing:
-            self.state = "drafting"
             self._convincing *= 2
-            self._forget()
+            self._resume()
 
     def record(self, tokens: int, ms: float, plain_ms: float, once_ms: float = 0.0) -> bool:
         """Judge by a round of this drafter, which committed `tokens` in `ms`.
@@ -136,6 +139,10 @@ class Backoff:
 
     def _wait_longer(self) -> None:
         self._wait = max(self._wait, min(2 * self._wait, WAIT_MOST))
+
+    def _resume(self) -> None:
+        self.state = "drafting"
+        self._forget()
 
     def _pause(self) -> None:
         self.state = "paused"

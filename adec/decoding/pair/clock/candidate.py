@@ -23,6 +23,15 @@ LONGEST = 64
 SHRINK = 1 / 3
 """What is left of the reach after a round in which nothing stood. It grows at once (exllamav3: up
 fast, down slow)."""
+TRUST = 0.8
+"""Share of its own probability that a drafter without a model is believed, until acceptance was
+counted: what it offers is seen to be right or wrong before any of it is tried."""
+HOPELESS, OFFERS = 0.9, 4
+"""Speed, as a multiple of plain's, that one of so many offers must promise."""
+TYPICAL = 100
+"""Tokens over which a small model must win back what it takes to read the prompt."""
+WORTH_STARTING = 1.1
+"""Speed, as a multiple of plain's, that a forecast must promise before a small model is started."""
 LONGEST_REST = 16
 """Rounds at most for which a small model that had nothing to propose is not run again."""
 
@@ -32,7 +41,7 @@ class CandidateDrafter:
 
     def __init__(self, drafter: Drafter) -> None:
         self.drafter = drafter
-        self.rates = Rates()
+        self.rates = Rates(1.0 if drafter.runs_a_model else TRUST)
         self.backoff = Backoff(free=not drafter.runs_a_model)
         self.own_ms = OWN_MS
         """Running mean of the strategy's own time in this drafter's rounds."""
@@ -42,6 +51,9 @@ class CandidateDrafter:
         drafts."""
         self.offer: Proposal | None = None
         """What a drafter without a model has for this round, and a little more, to learn from."""
+        self._promises: list[float] = []
+        self.started = not drafter.runs_a_model
+        """Whether it has read the prompt."""
         self.rest = 0
         """Rounds for which a small model is not run, since the last runs in a row gave nothing."""
         self._in_vain = 0
@@ -52,6 +64,21 @@ class CandidateDrafter:
         self.backoff.new_answer()
         self.reach = max(self.reach, FIRST_REACH)
         self.rest = self._in_vain = 0
+        self.forget_promises()
+        self.started = not self.drafter.runs_a_model
+
+    def note_promise(self, speed: float) -> None:
+        """Its offer of this round promised `speed`, as a multiple of plain's."""
+        self._promises.append(speed)
+
+    def forget_promises(self) -> None:
+        """Think no longer of offers that were made before."""
+        self._promises.clear()
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether none of several offers came near to paying."""
+        return len(self._promises) >= OFFERS and max(self._promises) < HOPELESS
 
     def count_run(self, proposal: Proposal) -> None:
         """Take in a run of the small model: the more in a row gave nothing, the longer it rests."""
@@ -91,6 +118,18 @@ class CandidateDrafter:
         ms = step.ms() + step.own_ms - once
         if self.backoff.record(len(step.tokens), ms, plain_ms, once):
             self.rates.soften()
+
+    def worth_starting(
+        self, curve: CostCurve, plain_ms: float, *, read: int, room: Room, left: int
+    ) -> bool:
+        """Whether a model that has not read the `read` tokens so far is likely to win that back.
+
+        `left`: tokens that may still be written. Every millisecond counts here, as nothing is
+        known of its acceptance in this answer but what earlier ones showed.
+        """
+        speed = plain_ms * self.forecast_rate(curve, behind=1, unread=1, room=room)
+        won = (1 - 1 / speed) * plain_ms * min(left, TYPICAL)
+        return speed >= WORTH_STARTING and won > self.drafter.draft_ms(read)
 
     def forecast_rate(self, curve: CostCurve, *, behind: int, unread: int, room: Room) -> float:
         """Tokens per millisecond of the best chain that the small model can be expected to write.

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from adec.decoding.pair.clock.backoff import WAIT
 from adec.decoding.pair.clock.candidate import LONGEST, CandidateDrafter
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.clock.round_costs import RoundCosts
 from adec.decoding.pair.clock.timed_growth import ObservedGrowth, TimedGrowth
 from adec.decoding.pair.draft_verify import DraftChooser, Turn
 from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal, empty
-from adec.decoding.pair.drafters.growth import Growth
+from adec.decoding.pair.drafters.growth import Growth, Room
 from adec.decoding.strategy import Limits
 from adec.events.records import Step
 
@@ -19,10 +20,18 @@ PROBE_NODES = 3
 """Nodes of a probe: enough to tell a text that can be predicted, cheap where it cannot."""
 OBSERVED = 4
 """Nodes that a drafter without a model names in any case, to learn how far to trust it."""
-EARLY = 16
+EARLY = (16, 8, 4, 2)
 """Nodes at most that are verified as the prompt is read: the first token waits for them."""
-SHOWS = 0.02
-"""Share of a plain round that the strategy's own work may take before idle drafters are paused."""
+LATER = 0.05
+"""How much later the first token may come for a first draft, as a share of reading the prompt."""
+SURE = 1.1
+"""Speed, as a multiple of plain's, that an offer must promise: the best of several guesses is
+mostly too good to be true."""
+SHOWS, SHOWS_HOPELESS = 0.02, 0.003
+"""Shares of a plain round that the strategy's own work may take before drafters are paused that were
+not used for a while, and those that never promised to pay."""
+RECONSIDER = 32
+"""Rounds after which starting the small model is considered again."""
 
 
 class ClockChooser(DraftChooser):
@@ -52,25 +61,75 @@ class ClockChooser(DraftChooser):
         self._longest = longest
         self._chain = chain
         self._small = next((c for c in self.candidates if c.drafter.runs_a_model), None)
-        self.early = early and self._small is not None
+        self._early = early
+        self._early_nodes = 0  # at most, in a first draft beside the prompt
         self._used: CandidateDrafter | None = None
+        self._explores = False  # this round's proposal is made to find out what it costs
+        self._rounds = 0
         self._wording = _Wording()
 
     @property
     def plain_ms(self) -> float | None:
         return self.costs.times.plain_ms
 
-    def prepare(self) -> Iterator[Step]:
-        yield from self.costs.measure_at_first_use()
+    def timed_sizes(self, count: int) -> tuple[int, ...]:
+        return self.costs.prompt_sizes(count)
+
+    def read(self, step: Step) -> None:
+        self.costs.record_prompt(step)
+
+    def finish(self) -> None:
+        self.costs.keep()
+
+    def drafts_early(self, prompt: Sequence[int], limits: Limits) -> bool:
+        self._early_nodes, read = 0, len(prompt)
+        small, curve = self._small, self.costs.curve
+        if not self._early or small is None or curve is None:
+            return False
+        small.drafter.assume(self.costs.large, curve)
+        draft_ms = small.drafter.draft_ms
+        for nodes in EARLY:
+            more = draft_ms(read) + nodes * draft_ms() + curve.ms(read + nodes) - curve.ms(read)
+            if more <= LATER * curve.ms(read):
+                if self._is_worth_starting(read, limits.max_tokens):
+                    self._early_nodes = nodes
+                break
+        return self._early_nodes > 0
 
     def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
         self._used = None
+        self._limits = limits
+        self._rounds = 0
+        early = self._early_nodes > 0
         for candidate in self.candidates:
             candidate.new_answer()
-            yield from candidate.drafter.start(prompt, limits)
+            candidate.started = candidate.started or early
+            if candidate.started:
+                yield from candidate.drafter.start(prompt, limits)
+
+    def before_round(self, sequence: Sequence[int], left: int) -> Iterator[Step]:
+        small = self._small
+        if small is None or small.started:
+            return
+        if self._rounds % RECONSIDER == 0 and self._is_worth_starting(len(sequence), left):
+            small.started = True
+            yield from small.drafter.start(sequence, self._limits)
+        self._rounds += 1
+
+    def _is_worth_starting(self, read: int, left: int) -> bool:
+        """Whether the small model is likely to win back what reading `read` tokens takes."""
+        small, curve = self._small, self.costs.curve
+        if small is None or curve is None:
+            return False
+        if self.costs.may_explore:
+            curve = self.costs.times.hopeful or curve
+        small.drafter.assume(self.costs.large, curve)
+        room = Room(nodes=self._longest, leaves=1, depth=self._longest)
+        plain_ms = self.costs.plain_round_ms(curve, 1)
+        return small.worth_starting(curve, plain_ms, read=read, room=room, left=left)
 
     def propose(self, turn: Turn) -> Proposal:
-        self._used = None
+        self._used, self._explores = None, False
         for candidate in self.candidates:
             candidate.backoff.resume_if_convinced(candidate.drafter.streak)
         if all(candidate.backoff.state == "paused" for candidate in self.candidates):
@@ -80,13 +139,21 @@ class ClockChooser(DraftChooser):
             return empty()
         if self._chain:
             turn = turn.as_chain()
-        best, best_rate = None, 1 / self.costs.plain_round_ms(curve, turn.unread)
+        hopeful = self.costs.times.hopeful
+        if self.costs.may_explore and hopeful is not None:
+            # far enough to learn something, and no further than a loss may cost
+            self._explores, curve = True, hopeful
+            turn = turn.with_nodes(self.costs.next_size - turn.unread)
+        plain_ms = self.costs.plain_round_ms(curve, turn.unread)
+        best, best_rate = None, 1 / plain_ms
         best_proposal = empty()
         for candidate in self.candidates:
             bid = self._bid(candidate, turn, curve)
             if bid is None:
                 continue
             rate, proposal = bid
+            if not candidate.drafter.runs_a_model and rate * plain_ms < SURE:
+                continue
             if candidate.backoff.state == "probing":
                 best, best_proposal = candidate, proposal
                 break
@@ -112,7 +179,7 @@ class ClockChooser(DraftChooser):
             own_ms=0.0,
             room=turn.room,
             rates=small.rates,
-            most=min(EARLY, self._longest),
+            most=min(self._early_nodes, self._longest),
             worth_ms=min(1 / rate, self.costs.plain_round_ms(curve, 1)),
         )
         return self._run(small, turn, growth)
@@ -127,7 +194,8 @@ class ClockChooser(DraftChooser):
             if candidate is not self._used:
                 candidate.learn_untried(outcome)
             candidate.offer = None
-            if candidate.backoff.state != "paused" or candidate.drafter.needs_every_round:
+            active = candidate.backoff.state != "paused" or candidate.drafter.needs_every_round
+            if candidate.started and active:
                 candidate.drafter.learn(outcome)
 
     def account(self, step: Step) -> None:
@@ -135,18 +203,26 @@ class ClockChooser(DraftChooser):
             # what a draft adds to the reading of a prompt is neither a forward of its size nor a
             # round
             return
-        self.costs.record(step, plain=self._used is None)
-        asking_shows = self.costs.own_ms > SHOWS * (self.plain_ms or 0.0)
+        plain = self._used is None
+        self.costs.record(step, plain=plain, explored=self._explores and not plain)
+        own_share = self.costs.own_ms / max(self.plain_ms or 0.0, 1e-6)
         for candidate in self.candidates:
             backoff = candidate.backoff
             if candidate is self._used:
+                candidate.forget_promises()
                 if (curve := self.costs.times.curve) is not None:
                     candidate.judge_round(step, self.costs.plain_round_ms(curve, 1))
                 continue
+            if not candidate.started:
+                continue
             before = backoff.state
             backoff.sat_out()
-            if asking_shows:
-                backoff.pause_if_idle()
+            if candidate.is_hopeless and own_share > SHOWS_HOPELESS:
+                backoff.pause_if_idle(1)
+            elif own_share > SHOWS:
+                backoff.pause_if_idle(WAIT)
+            if backoff.state == "paused":
+                candidate.forget_promises()
             if backoff.state == "probing" != before:
                 # times of a slow moment must not shut it out for ever: nothing renews them
                 # meanwhile
@@ -161,7 +237,7 @@ class ClockChooser(DraftChooser):
         None if it has nothing to offer now.
         """
         drafter, state = candidate.drafter, candidate.backoff.state
-        if state == "paused":
+        if state == "paused" or not candidate.started:
             return None
         if drafter.runs_a_model:
             if candidate.rest and state == "drafting":
@@ -170,20 +246,26 @@ class ClockChooser(DraftChooser):
             behind = drafter.unread(turn.sequence)
             rate = candidate.forecast_rate(curve, behind=behind, unread=turn.unread, room=turn.room)
             return rate, empty()
-        growth = self._growth(candidate, turn, curve)
-        if isinstance(growth, TimedGrowth):
-            observed = ObservedGrowth(growth, OBSERVED)
-            candidate.offer = drafter.propose(turn.sequence, observed, turn.meter)
-            rate, proposal = growth.best_rate, candidate.offer.first(growth.best())
-        else:
-            rate, proposal = 0.0, drafter.propose(turn.sequence, growth, turn.meter)
+        growth = self._timed_growth(candidate, turn, curve)
+        observed = ObservedGrowth(growth, OBSERVED)
+        candidate.offer = drafter.propose(turn.sequence, observed, turn.meter)
+        rate, proposal = growth.best_rate, candidate.offer.first(growth.best())
+        if len(candidate.offer):
+            candidate.note_promise(
+                growth.best_draft_rate * self.costs.plain_round_ms(curve, turn.unread)
+            )
         return (rate, proposal) if len(proposal) else None
 
     def _growth(self, candidate: CandidateDrafter, turn: Turn, curve: CostCurve) -> Growth:
-        """How far a proposal may go: a few nodes as a probe, else as far as it pays."""
-        room = turn.room
+        """How far the small model may go: a few nodes as a probe, else as far as it pays."""
         if candidate.backoff.state == "probing":
-            return Growth(PROBE_NODES, room, candidate.rates)
+            return Growth(PROBE_NODES, turn.room, candidate.rates)
+        return self._timed_growth(candidate, turn, curve)
+
+    def _timed_growth(
+        self, candidate: CandidateDrafter, turn: Turn, curve: CostCurve
+    ) -> TimedGrowth:
+        room = turn.room
         return TimedGrowth(
             curve,
             unread=turn.unread,

@@ -29,9 +29,17 @@ WORTH = 0.95
 """A larger forward replaces a smaller one if it costs less than this share of it: medians of a few
 differ by chance."""
 
+EXACT = 64
+"""Sizes up to here are kept one by one."""
+
 WINDOW = 9
 """Forwards of a size whose median counts. Odd and small: the context grows during an answer, and
 cost with it."""
+
+GRID = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+"""Sizes at which a cautious curve states what is not known."""
+NEAR = 1.5
+"""A size is known if a size at most this many times away was seen on either side."""
 
 REDRAWN = 16
 """Forwards of well-known sizes after which the curve is drawn again."""
@@ -55,6 +63,10 @@ class CostCurve:
     def points(self) -> dict[int, float]:
         """The corners of the curve."""
         return dict(zip(self._sizes, self._ms, strict=True))
+
+    def scaled(self, share: float) -> CostCurve:
+        """The curve of a model whose forwards take `share` of this one's."""
+        return CostCurve({size: share * ms for size, ms in self.points.items()})
 
     def ms(self, size: int) -> float:
         """Cost of a forward of `size` tokens, filled up where that is cheaper; 0 for no tokens."""
@@ -116,23 +128,46 @@ class Curves:
         return curves if self.small is None else {**curves, "small": self.small}
 
 
+def upper_bounds(points: Mapping[int, float]) -> dict[int, float]:
+    """The most that forwards of the sizes of `GRID` can cost, where no size near them was measured.
+
+    A forward can be cut into smaller ones or filled up to a larger one, so it costs at most what
+    the cheaper of the two does.
+    """
+    bounds: dict[int, float] = {}
+    for size in GRID:
+        below = [n for n in points if n <= size]
+        above = [n for n in points if n >= size]
+        if not below or (above and min(above) <= NEAR * max(below)):
+            continue
+        cut = min(points[n] * -(-size // n) for n in below)
+        bounds[size] = min([cut, *(points[n] for n in above)])
+    return bounds
+
+
 class LearnedCurve:
     """A curve that learns from the run's own forwards.
 
     A curve that was measured beforehand fills the sizes not seen yet, scaled to the machine's speed
-    today.
+    today. It is cautious: sizes far from any that was measured cost the most that they can.
     """
 
     def __init__(self, measured: CostCurve | None = None) -> None:
         self.is_measured = measured is not None
         """Whether a curve was given."""
+        self.hopeful = measured
+        """The curve with straight lines across unknown sizes; None before anything was measured."""
         self._measured = measured
         self._seen: dict[int, deque[float]] = {}
-        self._curve = measured
+        self._curve: CostCurve | None = None
         self._newer = 0
 
     def record(self, size: int, ms: float) -> None:
         """Learn that a forward of `size` tokens took `ms`."""
+        if size > EXACT:
+            # prompts come in any length: what they say is kept for powers of two
+            ms, size = ms / size, 1 << (size.bit_length() - 1)
+            ms *= size
         seen = self._seen.setdefault(size, deque(maxlen=WINDOW))
         seen.append(ms)
         self._newer += 1
@@ -143,7 +178,7 @@ class LearnedCurve:
     def forget(self) -> None:
         """Drop the run's own times, and keep what was measured beforehand."""
         self._seen.clear()
-        self._curve = self._measured
+        self._curve = None
 
     def count(self, size: int) -> int:
         """Forwards of this size seen lately."""
@@ -159,9 +194,19 @@ class LearnedCurve:
         return size if self.curve is None else self.curve.filled(size)
 
     @property
+    def is_sparse(self) -> bool:
+        """Whether there are sizes whose cost is only bounded."""
+        return self.curve is not self.hopeful
+
+    @property
+    def points(self) -> dict[int, float]:
+        """Milliseconds by size, as measured beforehand or in this run."""
+        return {} if self.curve is None or self.hopeful is None else self.hopeful.points
+
+    @property
     def curve(self) -> CostCurve | None:
         """The curve as known now; None before anything was measured."""
-        if self._curve is None and self._seen:
+        if self._curve is None and (self._seen or self._measured is not None):
             points = {size: median(values) for size, values in self._seen.items()}
             if self._measured is not None:
                 # sizes that both know say how fast the machine is today
@@ -171,6 +216,8 @@ class LearnedCurve:
                 speed = median(shared) if shared else 1.0
                 for size, ms in self._measured.points.items():
                     points.setdefault(size, speed * ms)
-            self._curve = CostCurve(points)
+            bounds = upper_bounds(points)
+            self.hopeful = CostCurve(points)
+            self._curve = CostCurve({**points, **bounds}) if bounds else self.hopeful
             self._newer = 0
         return self._curve

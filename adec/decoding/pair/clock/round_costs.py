@@ -2,52 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from adec.decoding.pair.clock.cost_curve import CostCurve, LearnedCurve
-from adec.decoding.pair.clock.first_use import curve_at_first_use
+from adec.decoding.pair.clock.kept_curve import keep_curve, kept_curve
 from adec.engines.base import Engine
 from adec.events.records import Step
 
 PLAIN_FIRST = 2
-"""Plain rounds before anything is drafted when no curve is given, to measure what drafts must
+"""Plain rounds before anything is drafted when no curve is known, to measure what drafts must
 beat."""
 PLAIN_SOON, PLAIN_AGAIN = 6, 32
 """Rounds after which a plain one is due, so that what drafts must beat is measured in this run: the
-first time if a curve was given, and later."""
+first time if a curve was known, and later."""
+FINDING_OUT = 0.01
+"""Share of the run so far that may be lost on forwards whose only gain is to know what they cost. One
+more is always allowed."""
+TAIL = (16, 8, 4, 2)
+"""Sizes of forwards that the end of a prompt may be read in, to learn what they cost."""
+READING = 0.03
+"""Share of the time to read a prompt that reading its end in such forwards may add."""
 
 
 class RoundCosts:
-    """Learns from the rounds of a run, beginning with a curve measured before, if there is one."""
+    """Learns from the forwards that a run makes anyway; never measures for its own sake.
+
+    It begins with a curve that was measured before: one that is given, or the one kept from earlier
+    runs on this machine.
+    """
 
     def __init__(
-        self, large: Engine, curve: CostCurve | None = None, *, measures: bool = True
+        self, large: Engine, curve: CostCurve | None = None, *, keeps: bool = True
     ) -> None:
-        """`measures`: measure a curve at first use when none is given."""
+        """`keeps`: keep what is learnt for later runs, and begin with what earlier ones kept."""
         self.own_ms = 0.0
         """Running mean of the strategy's own time in plain rounds."""
-        self._large = large
-        self._measures = measures
-        self._last_size = 0
-        self._begin(curve)
-
-    def _begin(self, curve: CostCurve | None) -> None:
+        self.large = large
+        self._keeps = keeps and large.info.format != "table"
+        if curve is None and self._keeps:
+            curve = kept_curve(large)
         self.times = LearnedCurve(curve)
         """Forwards of the large model."""
+        self._kept = dict(self.times.points)
+        self._last_size = 0
         self._since_plain = 0 if curve is None else PLAIN_AGAIN - PLAIN_SOON
-
-    def measure_at_first_use(self) -> Iterator[Step]:
-        """Measure the large model's curve, or read the one kept, unless it was given."""
-        if self._measures and not self.times.is_measured:
-            curve = yield from curve_at_first_use(self._large)
-            if curve is not None:
-                self._begin(curve)
+        self._run_ms = 0.0
+        self._lost_ms = 0.0
 
     @property
     def curve(self) -> CostCurve | None:
         """The large model's curve, once drafts can be weighed against plain decoding."""
         known = self.times.is_measured or self.times.count(1) >= PLAIN_FIRST
         return self.times.curve if known else None
+
+    @property
+    def may_explore(self) -> bool:
+        """Whether a forward of an unknown size may be tried to find out what it costs."""
+        return self.times.is_sparse and self._lost_ms <= FINDING_OUT * self._run_ms
 
     @property
     def plain_is_due(self) -> bool:
@@ -58,9 +67,48 @@ class RoundCosts:
         """What a plain round takes that feeds `unread` tokens."""
         return max(curve.ms(unread) + self.own_ms, 1e-6)
 
-    def record(self, step: Step, *, plain: bool) -> None:
-        """Learn from a round; `plain`: nothing was drafted in it."""
+    @property
+    def next_size(self) -> int:
+        """The largest forward that exploring may make: twice what is known without a gap."""
+        known = 1
+        for size in sorted(self.times.points):
+            if size > 2 * known:
+                break
+            known = size
+        return max(4, 2 * known)
+
+    def prompt_sizes(self, count: int) -> tuple[int, ...]:
+        """Sizes of the last forwards over a prompt of `count` tokens, from which to learn.
+
+        Reading in small forwards takes longer than in large ones; how much, is at most known.
+        """
+        hopeful, cautious = self.times.hopeful, self.times.curve
+        if hopeful is None or cautious is None or not self.times.is_sparse:
+            return ()
+        allowed, tail = READING * hopeful.ms(count), []
+        for size in TAIL:
+            more = cautious.ms(size) - hopeful.ms(count) * size / count
+            if cautious.ms(size) > hopeful.ms(size) and more <= allowed and 2 * size <= count:
+                allowed -= max(0.0, more)
+                count -= size
+                tail.append(size)
+        return tuple(tail)
+
+    def record_prompt(self, step: Step) -> None:
+        """Learn from a part of the prompt that the large model read."""
+        for forward in step.forwards:
+            self.times.record(forward.tokens, forward.ms)
+
+    def record(self, step: Step, *, plain: bool, explored: bool = False) -> None:
+        """Learn from a round.
+
+        `plain`: nothing was drafted in it. `explored`: it was drafted to find out what it costs.
+        """
         self._since_plain += 1
+        ms = step.ms() + step.own_ms
+        self._run_ms += ms
+        if explored:
+            self._lost_ms += max(0.0, ms - len(step.tokens) * (self.times.plain_ms or 0.0))
         for forward in step.forwards:
             if forward.model != "large" or forward.purpose == "rewind":
                 continue
@@ -73,3 +121,10 @@ class RoundCosts:
             self._last_size = size
         if plain:
             self.own_ms += 0.2 * (step.own_ms - self.own_ms)
+
+    def keep(self) -> None:
+        """Keep what was learnt, if it is new."""
+        points = self.times.points
+        if self._keeps and points and set(points) - set(self._kept):
+            self._kept = points
+            keep_curve(self.large, CostCurve(points))

@@ -81,6 +81,11 @@ class TimedGrowth(Growth):
         best = self.best()
         return self._expected[best] / self._ms(best)
 
+    @property
+    def best_draft_rate(self) -> float:
+        """The same at the best number of nodes but none."""
+        return max(self._expected[n] / self._ms(n) for n in range(1, self.nodes + 1))
+
     def _score(self, tokens: float, ms: float) -> float:
         return tokens / ms if self._worth_ms is None else tokens * self._worth_ms - ms
 

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from adec.decoding.meter import Meter
+from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.drafters.draws import Law
 from adec.decoding.pair.drafters.growth import Growth
 from adec.decoding.strategy import Limits
+from adec.engines.base import Engine
 from adec.events.records import Step
 from adec.signals import Scores
 from adec.tree import TokenTree
@@ -112,6 +114,9 @@ class Drafter(ABC):
     def draft_ms(self, count: int = 1) -> float:
         """Expected milliseconds of a forward of `count` tokens of its model; 0 while unknown."""
         return 0.0
+
+    def assume(self, large: Engine, curve: CostCurve) -> None:  # noqa: B027 - none by default
+        """Guess its model's forward times from the large model's, until some were seen."""
 
     def forget_times(self) -> None:  # noqa: B027 - a drafter without a model has none
         """Forget what its forwards took; called when they are too old to decide anything."""

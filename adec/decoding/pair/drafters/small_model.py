@@ -22,6 +22,8 @@ from adec.sampling import draw, uniform
 from adec.signals import Row, Scores, Signals, likeliest
 from adec.tree import TokenTree
 
+SHARE = 0.1
+"""Cost of the small model's forwards against the large one's, where not even their files tell."""
 SIBLINGS = 4
 """Tokens considered at each node: a fifth is committed less than one time in fifty when greedy."""
 
@@ -95,6 +97,7 @@ class SmallModel(Drafter):
         self.engine = engine
         self.times = LearnedCurve(curve)
         self._stop = stop
+        self._assumed: CostCurve | None = None
         self._path: list[int] = []  # draft tokens in the cache, behind the whole sequence
 
     def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
@@ -105,14 +108,22 @@ class SmallModel(Drafter):
         self.engine.rewind(0)
         if len(prompt) > 1:
             # the last token stays unread: the first draft's forward needs one to feed
-            yield from read_prompt(self.engine, "small", prompt[:-1], limits)
+            for step in read_prompt(self.engine, "small", prompt[:-1], limits):
+                for forward in step.forwards:
+                    self.times.record(forward.tokens, forward.ms)
+                yield step
 
     def unread(self, sequence: Sequence[int]) -> int:
         return len(sequence) - self.engine.length
 
     def draft_ms(self, count: int = 1) -> float:
-        curve = self.times.curve
+        curve = self.times.curve or self._assumed
         return 0.0 if curve is None else curve.ms(count)
+
+    def assume(self, large: Engine, curve: CostCurve) -> None:
+        if self.times.curve is None:
+            ours, theirs = self.engine.info.bytes, large.info.bytes
+            self._assumed = curve.scaled(ours / theirs if ours and theirs else SHARE)
 
     def forget_times(self) -> None:
         self.times.forget()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adec.decoding.pair.clock.cost_curve import CostCurve, LearnedCurve
-from adec.decoding.pair.clock.first_use import SIZES, keep_curve, kept_curve, measure
-from tests.decoding.clock import Clock, TimedTable, cpu
+from adec.decoding.pair.clock.cost_curve import GRID, CostCurve, LearnedCurve, upper_bounds
+from adec.decoding.pair.clock.kept_curve import keep_curve, kept_curve
+from adec.decoding.pair.clock.round_costs import FINDING_OUT, READING, RoundCosts
+from adec.engines.table import TableEngine
+from adec.events.records import Forward, Step, Token
 
 
 def test_a_curve_goes_through_its_points_and_straight_between() -> None:
@@ -42,7 +46,8 @@ def test_a_curve_learns_medians_of_late_forwards() -> None:
     for ms in (99.0, 10.0, 11.0, 10.0):
         times.record(1, ms)
     assert times.curve is not None and times.curve.ms(1) == 10.5
-    assert 10.5 < times.curve.ms(4) < 4 * 10.5  # unseen: between flat and linear
+    assert times.hopeful is not None
+    assert 10.5 < times.hopeful.ms(4) < 4 * 10.5 == times.curve.ms(4)  # unseen
     for _ in range(9):
         times.record(1, 20.0)
     assert times.curve.ms(1) == 20
@@ -54,7 +59,7 @@ def test_times_of_long_ago_are_forgotten_and_what_was_measured_is_not() -> None:
         times.record(1, 20.0)
     assert times.curve.ms(8) == pytest.approx(40.0)
     times.forget()
-    assert times.curve.points == {1: 1.0, 8: 2.0} and times.count(1) == 0
+    assert times.points == {1: 1.0, 8: 2.0} and times.count(1) == 0
     alone = LearnedCurve()
     alone.record(1, 20.0)
     alone.forget()
@@ -68,34 +73,97 @@ def test_a_measured_curve_is_scaled_to_the_machines_speed_today() -> None:
     assert [times.curve.ms(n) for n in (1, 2, 4)] == [20, 22, 24]
 
 
-def test_measuring_is_kept(tmp_path, monkeypatch) -> None:
-    clock = Clock()
-    monkeypatch.setattr("adec.decoding.pair.clock.first_use.perf_counter", clock)
-    engine = TimedTable(lambda p: [1.0] * 6, clock, cpu(10, 2), size=6, context=20)
-    curve = measure(engine)
-    assert engine.length == 0
-    assert curve.points == pytest.approx({n: 10 + 2 * (n - 1) for n in SIZES if n <= 20})
-    assert kept_curve(engine, tmp_path) is None
-    keep_curve(engine, curve, tmp_path)
-    kept = kept_curve(engine, tmp_path)
-    assert kept is not None and kept.points == pytest.approx(curve.points)
-    (path,) = tmp_path.iterdir()
+def kept_by(engine: TableEngine, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADEC_HOME", str(folder))
+    keep_curve(engine, CostCurve({1: 10.0, 4: 12.5}))
+
+
+def test_a_curve_is_kept_and_what_is_no_curve_is_not_read(tmp_path, monkeypatch) -> None:
+    engine = TableEngine(lambda p: [1.0] * 6, size=6)
+    monkeypatch.setenv("ADEC_HOME", str(tmp_path))
+    assert kept_curve(engine) is None
+    kept_by(engine, tmp_path, monkeypatch)
+    kept = kept_curve(engine)
+    assert kept is not None and kept.points == {1: 10.0, 4: 12.5}
+    (path,) = (tmp_path / "cost").iterdir()
+    good = path.read_bytes()
     for wrong in (
         b"",
         b"[]",
-        b'{"schema": 2}',
-        b'{"schema": 2, "ms": {"0": 1}}',
-        b'{"schema": 2, "ms": {"1": "x"}}',
-        b'{"schema": 1, "ms": {"1": 2.0}}',
+        b'{"schema": 3}',
+        b'{"schema": 3, "ms": {"0": 1}}',
+        b'{"schema": 3, "ms": {"1": "x"}}',
+        good.replace(b'"schema": 3', b'"schema": 2'),
     ):
         path.write_bytes(wrong)
-        assert kept_curve(engine, tmp_path) is None
+        assert kept_curve(engine) is None
 
 
-def test_measuring_stops_in_time(monkeypatch) -> None:
-    clock = Clock()
-    monkeypatch.setattr("adec.decoding.pair.clock.first_use.perf_counter", clock)
-    engine = TimedTable(lambda p: [1.0] * 6, clock, cpu(2000, 100), size=6)
-    curve = measure(engine, seconds=3.0)
-    assert set(curve.points) == {1, 2, 3, 4}
-    assert clock.now < 2 + 4 * 2.4
+POINTS = st.dictionaries(st.integers(1, 64), st.floats(0.1, 1e4), min_size=1).map(
+    # a forward costs at least what a smaller one does, and at most what its parts do
+    lambda points: {1: 1.0} | points
+)
+
+
+@given(POINTS)
+def test_unknown_sizes_cost_what_smaller_or_larger_forwards_do(points) -> None:
+    bounds = upper_bounds(points)
+    assert not set(bounds) & set(points)
+    for size, ms in bounds.items():
+        assert any(ms == points[n] * -(-size // n) for n in points if n <= size) or any(
+            ms == points[n] for n in points if n >= size
+        )
+
+
+def test_a_curve_is_cautious_where_nothing_was_measured_and_hopeful_if_asked() -> None:
+    times = LearnedCurve()
+    times.record(1, 10.0)
+    times.record(64, 100.0)
+    assert times.is_sparse and times.curve is not None and times.hopeful is not None
+    assert times.curve.ms(4) == 40 and times.curve.ms(16) == 100
+    assert times.hopeful.ms(4) < 15
+    for size in GRID:
+        times.record(size, 10.0 + size)
+    assert not times.is_sparse
+
+
+def test_long_prompts_are_kept_by_powers_of_two() -> None:
+    times = LearnedCurve()
+    for size in (65, 100, 127):
+        times.record(size, 2.0 * size)
+    assert times.points == {64: 128.0}
+
+
+def test_nothing_is_measured_for_its_own_sake(tmp_path, monkeypatch) -> None:
+    """From two lone times and a prompt, a curve; the engine is fed nothing but that."""
+    monkeypatch.setenv("ADEC_HOME", str(tmp_path))
+    costs = RoundCosts(TableEngine(lambda p: [1.0] * 6, size=6))
+    assert costs.curve is None and costs.prompt_sizes(1000) == ()
+    costs.record_prompt(Step("prompt", (), (Forward("large", "prompt", 256, 2560.0),)))
+    for _ in range(3):
+        costs.record(step(1, 20.0), plain=True)
+    assert costs.curve is not None and costs.curve.ms(1) == 20
+    # the end of the next long prompt is read in parts that teach, within what that may cost
+    sizes = costs.prompt_sizes(1000)
+    assert sizes and sum(costs.curve.ms(n) - 10 * n for n in sizes) <= READING * 10_000
+    assert costs.prompt_sizes(20) == ()
+
+
+@pytest.mark.parametrize("gain", [0, 3])
+def test_finding_out_loses_at_most_a_hundredth_and_one_forward(gain: int) -> None:
+    costs = RoundCosts(TableEngine(lambda p: [1.0] * 6, size=6), CostCurve({1: 10.0}))
+    lost = largest = 0.0
+    for number in range(1000):
+        explores = costs.may_explore
+        tokens, ms = (1 + gain, 60.0) if explores else (1, 10.0)
+        costs.record(step(tokens, ms, size=4 + number % 50), plain=not explores, explored=explores)
+        if explores:
+            lost += ms - 10.0 * tokens
+            largest = max(largest, ms)
+        run_ms = 10.0 * number
+        assert lost <= FINDING_OUT * (run_ms + lost + 60 * number / 10) + largest
+
+
+def step(tokens: int, ms: float, size: int | None = None) -> Step:
+    written = tuple(Token(1, "large") for _ in range(tokens))
+    return Step("write", written, (Forward("large", "write", size or tokens, ms),))
