@@ -28,8 +28,8 @@ SURE = 1.1
 """Speed, as a multiple of plain's, that an offer must promise: the best of several guesses is
 mostly too good to be true."""
 SHOWS, SHOWS_HOPELESS = 0.02, 0.003
-"""Shares of a plain round that the strategy's own work may take before drafters are paused that were
-not used for a while, and those that never promised to pay."""
+"""Shares of a plain round that the strategy's own work may take: beyond the first, drafters are
+paused that were not used for a while, beyond the second those that never promised to pay."""
 RECONSIDER = 32
 """Rounds after which starting the small model is considered again."""
 

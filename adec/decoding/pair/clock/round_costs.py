@@ -14,8 +14,8 @@ PLAIN_SOON, PLAIN_AGAIN = 6, 32
 """Rounds after which a plain one is due, so that what drafts must beat is measured in this run: the
 first time if a curve was known, and later."""
 FINDING_OUT = 0.01
-"""Share of the run so far that may be lost on forwards whose only gain is to know what they cost. One
-more is always allowed."""
+"""Share of the run so far that may be lost on forwards whose only gain is to know what they cost.
+One more is always allowed."""
 TAIL = (16, 8, 4, 2)
 """Sizes of forwards that the end of a prompt may be read in, to learn what they cost."""
 READING = 0.03
