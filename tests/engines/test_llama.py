@@ -25,8 +25,8 @@ from tests.engines.tiny_gguf import RawGguf, write_tiny_gguf, write_tiny_mamba
 
 pytest.importorskip("llama_cpp")
 from adec.engines.llama import library as llama_library
+from adec.engines.llama.llama_context import SpareRows
 from adec.engines.llama.llama_engine import LlamaEngine
-from adec.engines.llama.session import SpareRows
 
 OPTIONS = OpenOptions(context=1024, threads=1, branches=8)
 # the cache holds float16, so batches of another shape differ in the third digit; a wrong mask in

@@ -22,7 +22,7 @@ from adec.engines.llama.library import (
     failure,
     function_returning_address,
 )
-from adec.engines.llama.session import Batch, LlamaTokenizer, Session, SpareRows
+from adec.engines.llama.llama_context import Batch, LlamaTokenizer, Session, SpareRows
 from adec.engines.sequence import SequenceEngine
 from adec.errors import EngineError
 from adec.signals import ArrayScores, Scores

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 from types import MappingProxyType
 
-from adec.practice.tasks import functions, lists, lookup, sentences, word_problems
+from adec.practice.tasks import functions, lists, lookups, sentences, word_problems
 from adec.practice.tasks.problem import Problem, Split
 
 __all__ = ["FAMILIES", "MIX", "TRAINING", "Problem", "Split", "problems"]
 
 FAMILIES: Mapping[str, Callable[[Random], Problem]] = MappingProxyType({
-    module.FAMILY: module.make for module in (word_problems, lists, functions, lookup)
+    module.FAMILY: module.make for module in (word_problems, lists, functions, lookups)
 })  # fmt: skip
 # what training reads instead
 TRAINING: Mapping[str, Callable[[Random], Problem]] = MappingProxyType(
@@ -21,7 +21,7 @@ TRAINING: Mapping[str, Callable[[Random], Problem]] = MappingProxyType(
 
 # shares of the families in a stream of all
 MIX: Mapping[str, float] = MappingProxyType(
-    {word_problems.FAMILY: 0.26, lists.FAMILY: 0.44, functions.FAMILY: 0.17, lookup.FAMILY: 0.13}
+    {word_problems.FAMILY: 0.26, lists.FAMILY: 0.44, functions.FAMILY: 0.17, lookups.FAMILY: 0.13}
 )
 
 

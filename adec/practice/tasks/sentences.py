@@ -1,4 +1,4 @@
-"""Facts about people in sentences, some over two hops, and the lookups of `lookup`.
+"""Facts about people in sentences, some over two hops, and the lookups of `lookups`.
 
 Models of this size learn the sentences poorly: their answers stay close to a guess among the names
 in the prompt. Training uses them because they help with settings; adec does not offer them as a
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from random import Random
 
-from adec.practice.tasks import lookup
+from adec.practice.tasks import lookups
 from adec.practice.tasks.problem import Problem
 from adec.practice.tasks.words import CITIES, COLOURS, JOBS, NAMES, PETS
 
-FAMILY = lookup.FAMILY  # the same, so that both split alike
+FAMILY = lookups.FAMILY  # the same, so that both split alike
 
 # field -> (values, wordings of a note, question for the value, clue to the person)
 _FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str, str]] = {
@@ -40,7 +40,7 @@ _SHORT = {
 def make(rng: Random) -> Problem:
     """A problem of a random kind."""
     kind = rng.choice(("value", "value", "person", "person", "two hops", "two hops", "setting"))
-    return lookup.make(rng) if kind == "setting" else _notes(rng, kind)
+    return lookups.make(rng) if kind == "setting" else _notes(rng, kind)
 
 
 def _values(rng: Random, name: str, count: int) -> list[str]:
