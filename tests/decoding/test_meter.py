@@ -14,7 +14,7 @@ from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
 from adec.events.tally import Tally
 from tests.decoding.clock import Clock, TimedTable, cpu, timed_pair
-from tests.laws import law, prompt_of
+from tests.laws import blend, law, prompt_of
 
 
 class Rereading(TimedTable):
@@ -30,14 +30,15 @@ class Rereading(TimedTable):
 @pytest.mark.parametrize("name", ["adaedl", "speculate", "smartspec", "dyspec", "iad"])
 def test_a_rewind_that_reads_again_is_timed_and_is_nobodys_token(name) -> None:
     clock = Clock()
-    target, draft = law(6, 3, sharpness=8.0), law(6, 4, sharpness=8.0)
+    target = law(6, 3, sharpness=8.0)
+    draft = blend(target, law(6, 4, sharpness=8.0), 0.8)
     large = Rereading(target, clock, cpu(10.0, 1.0), size=6, name="large")
     small = Rereading(draft, clock, cpu(1.0, 0.2), size=6, name="small")
     engines = Engines(large=large, small=small)
     strategy = find_method(name).build(engines, find_method(name).settings(), Aids())
     tally, reads = Tally(name, "exact"), 0
     with clock.installed():
-        for step in strategy.generate(prompt_of([0, 1]), Limits(30)):
+        for step in strategy.generate(prompt_of([0, 1]), Limits(80)):
             tally.add(step, 0.0)
             assert step.own_ms < 1e-6
             reads += step.kind == "prompt" and step.fed("large", prompt=True) > 0
