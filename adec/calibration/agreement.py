@@ -22,7 +22,7 @@ from adec.events.records import Role
 
 PERCENTILES = (50, 75, 90, 95, 98, 99)
 DEPTHS, LIST_RANKS = 8, 4
-"""Drafts in a row, and places in the small model's list, whose acceptance is told."""
+"""Drafts in a row, and ranks in the small model's list, whose acceptance is counted."""
 LONGEST_CHAIN = 16
 
 

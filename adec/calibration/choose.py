@@ -43,7 +43,7 @@ Kept = tuple[list[tuple[bool, Point]], dict[str, int]]
 
 
 @dataclass
-class Choice:
+class Shortlist:
     """What is run, and what was looked at."""
 
     points: list[Measured] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Choice:
         return [(m.exact, m.point) for m in self.points], self.tried
 
     @classmethod
-    def from_kept(cls, kept: Kept) -> Choice | None:
+    def from_kept(cls, kept: Kept) -> Shortlist | None:
         """None when a point is not one that this version knows."""
         points, tried = kept
         try:
@@ -68,7 +68,7 @@ class Choice:
 
 
 @dataclass
-class Candidate:
+class Contender:
     """A point and what its simulation on some records says."""
 
     point: Point
@@ -107,9 +107,9 @@ def survey(
     *,
     late: Callable[[], bool] = lambda: False,
     tick: Callable[[], None] = lambda: None,
-) -> list[Candidate]:
+) -> list[Contender]:
     """The points that successive halving leaves, all simulated on the same records."""
-    going = [Candidate(point) for point in points]
+    going = [Contender(point) for point in points]
     halve_at = FIRST_RECORDS
     for index in range(min(MOST_RECORDS, len(simulator.records))):
         if index >= LEAST_RECORDS and late():
@@ -122,10 +122,10 @@ def survey(
     return going
 
 
-def better_half(candidates: Sequence[Candidate]) -> list[Candidate]:
+def better_half(candidates: Sequence[Contender]) -> list[Contender]:
     """At least half of the candidates: those on the front, those on the front of the others, and
     so on."""
-    rest, kept = list(candidates), list[Candidate]()
+    rest, kept = list(candidates), list[Contender]()
     while 2 * len(kept) < len(candidates):
         edge = front(rest)
         kept += edge
@@ -133,13 +133,13 @@ def better_half(candidates: Sequence[Candidate]) -> list[Candidate]:
     return kept
 
 
-def promising(known: Sequence[Candidate], keep: float) -> list[Candidate]:
-    """Points of the front whose certain agreement lies about `keep`, the likeliest choice first.
+def promising(known: Sequence[Contender], keep: float) -> list[Contender]:
+    """Points of the front whose certain agreement lies about `keep`, the likeliest to be chosen first.
 
     Only the certain part is known: after a path was left, the answer may agree again.
     """
     edge = front(known)
-    chosen: list[Candidate] = []
+    chosen: list[Contender] = []
     for factor in TARGETS:
         enough = [c for c in edge if c.quality >= 1 - (1 - keep) * factor]
         pick = enough[0] if enough else edge[-1]
@@ -148,7 +148,7 @@ def promising(known: Sequence[Candidate], keep: float) -> list[Candidate]:
     return chosen
 
 
-def safe_and_fast(known: Sequence[Candidate], keep: float) -> Candidate:
+def safe_and_fast(known: Sequence[Contender], keep: float) -> Contender:
     """The fastest that certainly keeps enough, else the safest."""
     enough = [c for c in known if c.quality >= keep]
     if enough:
@@ -172,32 +172,32 @@ class Chooser:
         self._tick = tick
         self._done = 0.0
 
-    def choose(self, able: Sequence[str], plain: Measured, *, keep: float, most: int) -> Choice:
+    def choose(self, able: Sequence[str], plain: Measured, *, keep: float, most: int) -> Shortlist:
         """At most `most` points (at least LEAST_POINTS), plain decoding first.
 
         `able`: methods that these models can serve.
         """
-        choice = Choice([plain])
-        exact = self._exact(able, choice)
+        shortlist = Shortlist([plain])
+        exact = self._exact(able, shortlist)
         room = max(LEAST_POINTS, min(MOST_POINTS, most)) - 1
         if not self._simulator.pair or keep >= 1:
-            choice.points += exact[:room]
-            return choice
-        lists = self._approximate(able, choice, keep, exact)
+            shortlist.points += exact[:room]
+            return shortlist
+        lists = self._approximate(able, shortlist, keep, exact)
         # the two best exact ones are always run: an approximate one must earn its place against
         # them
         mixed = chain.from_iterable(zip_longest(exact[2:], *lists))
-        choice.points += [*exact[:2], *(m for m in mixed if m is not None)][:room]
-        return choice
+        shortlist.points += [*exact[:2], *(m for m in mixed if m is not None)][:room]
+        return shortlist
 
-    def _exact(self, able: Sequence[str], choice: Choice) -> list[Measured]:
+    def _exact(self, able: Sequence[str], shortlist: Shortlist) -> list[Measured]:
         """The best variant of each exact method: the adaptive one first, the others by forecast."""
         pair = self._simulator.pair
         found: list[tuple[float, Point]] = []
         for name, variants in (EXACT_PAIR if pair else EXACT_SINGLE).items():
             if name in able:
                 times = [(self._simulated_ms(point), place) for place, point in enumerate(variants)]
-                choice.tried[name] = len(variants)
+                shortlist.tried[name] = len(variants)
                 ms, place = min(times)
                 if ms > BETTER * times[0][0]:
                     ms, place = times[0]
@@ -206,13 +206,13 @@ class Chooser:
             if name in able:
                 points = grid(self._simulator.records)
                 best = min(self._survey(points), key=lambda c: c.ms_per_token)
-                choice.tried[f"{name} accept=exact"] = len(points)
+                shortlist.tried[f"{name} accept=exact"] = len(points)
                 found.append((self._simulated_ms(best.point), best.point))
         found.sort(key=lambda item: (item[1].strategy != ADAPTIVE, item[0]))
         return [Measured(point, True, forecast_ms=ms) for ms, point in found]
 
     def _approximate(
-        self, able: Sequence[str], choice: Choice, keep: float, exact: Sequence[Measured]
+        self, able: Sequence[str], shortlist: Shortlist, keep: float, exact: Sequence[Measured]
     ) -> list[list[Measured]]:
         """The promising points of each family that may be faster than what is exact.
 
@@ -223,7 +223,7 @@ class Chooser:
             if name not in able:
                 continue
             points = family.grid(self._simulator.records)
-            choice.tried[name] = len(points)
+            shortlist.tried[name] = len(points)
             chosen = [candidate.point for candidate in promising(self._survey(points), keep)]
             if family.published:
                 known = [p for p in points if set(family.published) <= set(p.settings)]
@@ -240,7 +240,7 @@ class Chooser:
         ]
         return quick or lists
 
-    def _survey(self, points: Sequence[Point]) -> list[Candidate]:
+    def _survey(self, points: Sequence[Point]) -> list[Contender]:
         late = self._allow(1 / SURVEYS)
         found = survey(self._simulator, points, late=late, tick=lambda: self._tick(self._done))
         self._done += 1 / SURVEYS

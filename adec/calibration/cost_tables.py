@@ -118,7 +118,7 @@ def measure_costs(
 ) -> dict[Role, CostTable]:
     """Cost tables of the engines, in about `seconds`; every cell is measured at least once.
 
-    The sequences are empty afterwards. `tick` hears which share of the time is used. Raises
+    The sequences are empty afterwards. `tick` gets the share of the time that is used. Raises
     EngineError.
     """
     began = clock()

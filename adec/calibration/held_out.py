@@ -14,9 +14,9 @@ from itertools import chain
 
 from adec.calibration.grids import FAMILIES
 from adec.calibration.journal import Measurements
-from adec.calibration.prompts import Prompt
+from adec.calibration.prompts import KnownPrompt
 from adec.calibration.proof import Tested, is_binary, prompts_needed, prove
-from adec.calibration.trial import PLAIN, Measured, Metric, Point, Run
+from adec.calibration.trial import PLAIN, Measured, Metric, Point, Trial
 
 TESTED = 3
 """Most points of a family that are brought to the proof."""
@@ -62,7 +62,7 @@ class ProofPlan:
 
 @dataclass(frozen=True)
 class Proof:
-    """What the held-out prompts said."""
+    """The tests, and the prompts that they rest on."""
 
     tests: dict[str, list[Tested[Measured]]]
     prompts: int
@@ -202,7 +202,7 @@ def run_proof(
     measurements: Measurements,
     plan: ProofPlan,
     clocked: Measured,
-    prompts: Sequence[Prompt],
+    prompts: Sequence[KnownPrompt],
     *,
     metric: Metric,
     level: float,
@@ -224,7 +224,7 @@ def run_proof(
         own = measurements.answer(f"held out {index}", prompt)
         if index < CLOCKED:
             clocked.fresh.append(
-                Run(own.tokens, own.text, own.ms, 0.0, len(own.tokens), len(own.tokens), 0)
+                Trial(own.tokens, own.text, own.ms, 0.0, len(own.tokens), len(own.tokens), 0)
                 if clocked.point == PLAIN
                 else measurements.trial(clocked.point, index, prompt, stage="held out")
             )

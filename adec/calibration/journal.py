@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from adec.calibration.prompts import Prompt
+from adec.calibration.prompts import KnownPrompt
 from adec.calibration.recording import Answer, Record, record
-from adec.calibration.trial import PLAIN, Metric, Point, Run, Runner, loss_of
+from adec.calibration.trial import PLAIN, Metric, Point, Runner, Trial, loss_of
 from adec.errors import UsageError
 from adec.events.hostile_json import JsonReader
 from adec.whole_file import whole_file
@@ -29,7 +29,7 @@ T = TypeVar("T")
 _LINE: JsonReader[tuple[str, msgspec.Raw]] = JsonReader(tuple[str, msgspec.Raw])
 _ANSWER: JsonReader[Answer] = JsonReader(Answer)
 _RECORD: JsonReader[Record] = JsonReader(Record)
-_RUN: JsonReader[Run] = JsonReader(Run)
+_RUN: JsonReader[Trial] = JsonReader(Trial)
 
 
 class Journal:
@@ -104,7 +104,7 @@ class Measurements:
         self._journal = journal
         self._metric = metric
 
-    def answer(self, name: str, prompt: Prompt) -> Answer:
+    def answer(self, name: str, prompt: KnownPrompt) -> Answer:
         """The large model's own answer."""
         kept = self._journal.get(f"answer {name}", _ANSWER)
         if kept is None:
@@ -113,7 +113,7 @@ class Measurements:
             self._journal.put(f"answer {name}", kept)
         return kept
 
-    def record(self, name: str, prompt: Prompt, answer: Answer) -> Record:
+    def record(self, name: str, prompt: KnownPrompt, answer: Answer) -> Record:
         """What both models say of an answer."""
         kept = self._journal.get(f"record {name}", _RECORD)
         if kept is None or kept.highest_id >= len(self.engines["large"].vocabulary):
@@ -121,7 +121,7 @@ class Measurements:
             self._journal.put(f"record {name}", kept)
         return kept
 
-    def trial(self, point: Point, index: int, prompt: Prompt, *, stage: str = "run") -> Run:
+    def trial(self, point: Point, index: int, prompt: KnownPrompt, *, stage: str = "run") -> Trial:
         """A point on a prompt."""
         name = f"{stage} {index} {point.label}"
         kept = self._journal.get(name, _RUN)
@@ -130,7 +130,7 @@ class Measurements:
             self._journal.put(name, kept)
         return kept
 
-    def loss(self, own: Answer, run: Run, prompt: Prompt) -> float | None:
+    def loss(self, own: Answer, run: Trial, prompt: KnownPrompt) -> float | None:
         """By how much the run is worse than the large model's own answer; see `loss_of`."""
         large = self.engines["large"]
         return loss_of(self._metric, own, run, large, self.runner.encode(prompt))

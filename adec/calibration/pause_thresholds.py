@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adec.calibration.journal import Journal
-from adec.calibration.prompts import Prompt
+from adec.calibration.prompts import KnownPrompt
 from adec.decoding.search.threshold import (
     TRIGGER_RATE,
     Flags,
@@ -32,7 +32,7 @@ from adec.events.records import Role
 LEAST = 12
 """Solutions that are read however little time there is."""
 FEWEST = 200
-"""Fewest positions from which a share of some percent can be told."""
+"""Fewest positions from which a share of a few percent can be estimated."""
 
 _SEEN: JsonReader[tuple[list[float], list[int]]] = JsonReader(tuple[list[float], list[int]])
 
@@ -53,8 +53,8 @@ class Learned:
 
 def learn_thresholds(
     engines: Engines,
-    prompts: Sequence[Prompt],
-    encode: Callable[[Prompt], list[int]],
+    prompts: Sequence[KnownPrompt],
+    encode: Callable[[KnownPrompt], list[int]],
     journal: Journal,
     *,
     late: Callable[[], bool] = lambda: False,
@@ -105,8 +105,8 @@ def learn(parts: Sequence[tuple[Values, Flags]]) -> Learned:
 
 def _observed(
     engine: Engine,
-    prompt: Prompt,
-    encode: Callable[[Prompt], list[int]],
+    prompt: KnownPrompt,
+    encode: Callable[[KnownPrompt], list[int]],
     journal: Journal,
     name: str,
 ) -> tuple[Values, Flags] | None:

@@ -1,5 +1,4 @@
-"""What a calibration asks: the user's prompts or the built-in ones, shuffled by a seed and split
-in two.
+"""The prompts of a calibration: the user's or the built-in ones, shuffled and split in two.
 
 A prompt file is plain text with one prompt a line, or JSON lines: `{"prompt": "…"}`, with
 `"answer": "…"` for the metric `answer` and for adadec's threshold; `"solution": "…"`, a whole
@@ -19,11 +18,9 @@ from adec.errors import UsageError
 from adec.events.hostile_json import JsonReader
 
 LEAST = 8
-"""Prompts that a calibration needs: four to fit on, four to prove on. A proof mostly needs a
-hundred."""
+"""Fewest prompts: four to fit on, four to prove on. Most proofs need a hundred."""
 FIT_SHARE, FIT_MOST = 1 / 3, 160
-"""Share and number of the prompts that thresholds are fitted on; a proof needs more prompts than a
-fit."""
+"""Share and most of the prompts to fit on: a proof needs more prompts than a fit."""
 BUILT_IN = 1600
 """Built-in prompts of a calibration; the proof asks as many of them as the time allows."""
 FILE_BYTES = 64 * 1024 * 1024
@@ -34,7 +31,7 @@ _JSON = JsonReader[Any](Any)
 
 
 @dataclass(frozen=True)
-class Prompt:
+class KnownPrompt:
     """One question; `right` judges a reply, None where the right answer is not known."""
 
     text: str
@@ -47,8 +44,8 @@ class Prompt:
 class PromptSet:
     """The two halves, and remarks worth a line."""
 
-    fit: tuple[Prompt, ...]
-    held_out: tuple[Prompt, ...]
+    fit: tuple[KnownPrompt, ...]
+    held_out: tuple[KnownPrompt, ...]
     source: str
     remarks: tuple[str, ...] = ()
 
@@ -58,7 +55,7 @@ class PromptSet:
         return all(prompt.right is not None for prompt in self.all)
 
     @property
-    def all(self) -> tuple[Prompt, ...]:
+    def all(self) -> tuple[KnownPrompt, ...]:
         return (*self.fit, *self.held_out)
 
 
@@ -68,7 +65,9 @@ def built_in(seed: int, count: int = BUILT_IN) -> PromptSet:
 
     stream = islice(problems("test", seed), count)
     return _split(
-        [Prompt(p.prompt, p.check, p.solution) for p in stream], seed, "built-in practice problems"
+        [KnownPrompt(p.prompt, p.check, p.solution) for p in stream],
+        seed,
+        "built-in practice problems",
     )
 
 
@@ -88,9 +87,9 @@ def read_prompts(path: Path, seed: int, *, answers: bool) -> PromptSet:
             f"--metric answer needs right answers, and {path} is plain text",
             hint='give JSON lines: {"prompt": "What is 2 + 3?", "answer": "5"}',
         )
-    prompts: dict[str, Prompt] = {}
+    prompts: dict[str, KnownPrompt] = {}
     for number, line in lines:
-        prompt = _from_json(path, number, line, answers) if as_json else Prompt(line.strip())
+        prompt = _from_json(path, number, line, answers) if as_json else KnownPrompt(line.strip())
         if len(prompt.text) > PROMPT_CHARACTERS:
             raise UsageError(
                 f"{path}, line {number}: the prompt is longer than a million characters"
@@ -126,7 +125,7 @@ def _plain(text: str) -> str:
 
 
 def _split(
-    prompts: Sequence[Prompt], seed: int, source: str, remarks: tuple[str, ...] = ()
+    prompts: Sequence[KnownPrompt], seed: int, source: str, remarks: tuple[str, ...] = ()
 ) -> PromptSet:
     """Shuffled, so that both halves come from one distribution whatever the order of the file."""
     order = list(prompts)
@@ -146,7 +145,7 @@ def _read(path: Path) -> str:
     return data.decode("utf-8-sig", errors="replace")
 
 
-def _from_json(path: Path, number: int, line: str, answers: bool) -> Prompt:
+def _from_json(path: Path, number: int, line: str, answers: bool) -> KnownPrompt:
     where = f"{path}, line {number}"
     try:
         data = _JSON.read(line.encode("utf-8", "replace"))
@@ -168,4 +167,4 @@ def _from_json(path: Path, number: int, line: str, answers: bool) -> Prompt:
         raise UsageError(f'{where} has no "answer", which --metric answer needs')
     wanted = answer
     right = None if wanted is None else lambda reply: ends_right(reply, wanted)
-    return Prompt(text, right, solution or answer)
+    return KnownPrompt(text, right, solution or answer)

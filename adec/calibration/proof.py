@@ -137,7 +137,7 @@ class Tested(Generic[T]):
     confidence: float
     """Of this test, after the correction for the number of families."""
     proved: bool
-    reached: bool
+    tested: bool
     """False where an earlier point of the family failed, so that this one was not tested."""
 
     @property

@@ -90,7 +90,7 @@ class Result:
         """The point of the budget: the proved one, else the one nearest to a proof."""
         if self.proved is not None:
             return self.proved
-        tested = [t for tests in self.tests.values() for t in tests if t.reached]
+        tested = [t for tests in self.tests.values() for t in tests if t.tested]
         return min(
             tested, key=lambda t: (t.more_prompts is None, t.more_prompts or 0), default=None
         )

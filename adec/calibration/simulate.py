@@ -22,7 +22,7 @@ import numpy as np
 
 from adec.calibration.cost_tables import CostTable
 from adec.calibration.recording import Record
-from adec.calibration.trial import PLAIN, Measured, Point, Run, without_outliers
+from adec.calibration.trial import PLAIN, Measured, Point, Trial, without_outliers
 from adec.decoding.meter import Meter
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import find_method
@@ -41,7 +41,7 @@ FORECAST = 40
 
 
 class Columns:
-    """What one model said at every position of an answer, as Python lists."""
+    """One model's columns of a record, made ready for random access."""
 
     def __init__(self, record: Record, role: Role, size: int) -> None:
         """`size`: tokens in the vocabulary."""
@@ -179,7 +179,7 @@ class Simulator:
         *,
         max_tokens: int,
     ) -> None:
-        """`curves`: forward times that strategies are told, as by a profile. `prompts`: ids."""
+        """`curves`: forward times that strategies are given, as by a profile. `prompts`: ids."""
         self.records = records
         self.pair = "small" in engines
         self._prompts = prompts
@@ -194,7 +194,7 @@ class Simulator:
             meter=lambda: TableMeter(known_ms),
         )
 
-    def run(self, point: Point, index: int, *, on_path: bool = False) -> Run:
+    def run(self, point: Point, index: int, *, on_path: bool = False) -> Trial:
         """What the point would write for a prompt, and what that would take.
 
         `on_path`: end the run where it leaves the large model's answer; the token that differs is
@@ -221,8 +221,8 @@ class Simulator:
                 by_large += token.source == "large"
                 tokens.append(token.id)
                 if on_path and answer[len(tokens) - 1 : len(tokens)] != (token.id,):
-                    return Run(tuple(tokens), "", ms + own_ms, own_ms, by_large, fed, forwards)
-        return Run(tuple(tokens), "", ms + own_ms, own_ms, by_large, fed, forwards)
+                    return Trial(tuple(tokens), "", ms + own_ms, own_ms, by_large, fed, forwards)
+        return Trial(tuple(tokens), "", ms + own_ms, own_ms, by_large, fed, forwards)
 
     def _strategy(self, point: Point) -> Strategy:
         engines = Engines(**self._engines)
@@ -261,12 +261,12 @@ def forecast(
     plain.forecast_ms = forwards_ms(expected) + own_ms(plain.runs[:PILOT])
 
 
-def forwards_ms(runs: Sequence[Run]) -> float:
+def forwards_ms(runs: Sequence[Trial]) -> float:
     """Milliseconds of forwards for a token."""
     return sum(r.ms - r.own_ms for r in runs) / max(1, sum(r.decoded for r in runs))
 
 
-def own_ms(runs: Sequence[Run]) -> float:
+def own_ms(runs: Sequence[Trial]) -> float:
     """adec's own time for a token in milliseconds: the median of runs, since a pause of the process
     falls into one of them."""
     return median([r.own_ms / max(1, r.decoded) for r in runs]) if runs else 0.0

@@ -17,7 +17,7 @@ from adec.calibration.agreement import (
     set_break_even,
     threshold_percentiles,
 )
-from adec.calibration.choose import Choice, Chooser, Kept
+from adec.calibration.choose import Chooser, Kept, Shortlist
 from adec.calibration.cost_tables import CostTable, TableData, data_of, measure_costs, tables_from
 from adec.calibration.held_out import (
     CLOCKED,
@@ -71,7 +71,7 @@ class Wishes:
 
 
 class Watcher(Protocol):
-    """Who is told of stages and of how far each is."""
+    """Gets to know the stages and how far each is."""
 
     def stage(self, name: str) -> None:
         """A stage begins."""
@@ -134,8 +134,8 @@ class Calibration:
         simulator = Simulator(
             self._engines, tables, curves, prompts, records, max_tokens=self._wishes.max_tokens
         )
-        choice = self._choose(simulator, run_seconds)
-        measured, run_seconds = self._try(choice, answers)
+        shortlist = self._choose(simulator, run_seconds)
+        measured, run_seconds = self._try(shortlist, answers)
         self._progress.stage("forecasts")
         forecast(measured, simulator, self._progress.tick)
         set_break_even(agreement, curves, measured)
@@ -150,7 +150,7 @@ class Calibration:
             measured=measured,
             tests=proof.tests,
             held_out=proof.prompts,
-            tried=choice.tried,
+            tried=shortlist.tried,
             thresholds=thresholds,
             remarks=self._remarks,
             seconds=self._clock() - self._began,
@@ -214,28 +214,28 @@ class Calibration:
         )
         return answers, records, seconds
 
-    def _choose(self, simulator: Simulator, run_seconds: float) -> Choice:
+    def _choose(self, simulator: Simulator, run_seconds: float) -> Shortlist:
         self._progress.stage("simulation")
         known = self._journal.get("points", _POINTS)
-        if known is not None and (choice := Choice.from_kept(known)) is not None:
-            return choice
+        if known is not None and (shortlist := Shortlist.from_kept(known)) is not None:
+            return shortlist
         room = TRYOUTS * self._wishes.seconds
         chooser = Chooser(
             simulator,
             allow=lambda share: self._over(SIMULATION * share),
             tick=self._progress.tick,
         )
-        choice = chooser.choose(
+        shortlist = chooser.choose(
             remaining(self._runner.plan.models),
             Measured(PLAIN, True),
             keep=self._wishes.keep,
             most=int(room / max(1e-6, ENOUGH_PROMPTS * run_seconds)),
         )
         # times went into it: a resumed calibration goes on with the same points
-        self._journal.put("points", choice.kept)
-        return choice
+        self._journal.put("points", shortlist.kept)
+        return shortlist
 
-    def _try(self, choice: Choice, answers: list[Answer]) -> tuple[list[Measured], float]:
+    def _try(self, shortlist: Shortlist, answers: list[Answer]) -> tuple[list[Measured], float]:
         """All points that were run, and the seconds that a run took."""
         self._progress.stage("strategies for real")
         tryouts = Tryouts(
@@ -246,13 +246,13 @@ class Calibration:
             self._progress.tick,
         )
         began = self._clock()
-        count = tryouts.run(choice.points, self._over(TRYOUTS))
-        runs = sum(len(measured.runs) for measured in choice.points)
+        count = tryouts.run(shortlist.points, self._over(TRYOUTS))
+        runs = sum(len(measured.runs) for measured in shortlist.points)
         run_seconds = (self._clock() - began) / runs
         if count < len(answers):
             self._remarks.append(f"the time allowed for {count} prompts with every strategy")
-        refined = tryouts.refine(choice.points, self._over(REFINEMENT))
-        return choice.points + refined, run_seconds
+        refined = tryouts.refine(shortlist.points, self._over(REFINEMENT))
+        return shortlist.points + refined, run_seconds
 
     def _prove(self, measured: list[Measured], answers: list[Answer], run_seconds: float) -> Proof:
         wishes, held_out = self._wishes, self._prompts.held_out
@@ -310,7 +310,7 @@ class Calibration:
 
 
 def _curves(tables: dict[Role, CostTable], agreement: Agreement) -> Curves:
-    """What a strategy is told of forward times, at the context of a typical forward."""
+    """The forward times that strategies are given: those at the context of a typical forward."""
     small = tables.get("small")
     return Curves(
         tables["large"].curve(agreement.context),

@@ -19,7 +19,7 @@ from adec.answering.plan import Plan
 from adec.answering.prompt import encode_prompt
 from adec.answering.session import Question, Session
 from adec.calibration.cost_tables import OUTLIER
-from adec.calibration.prompts import Prompt
+from adec.calibration.prompts import KnownPrompt
 from adec.calibration.recording import Answer, own_nats, score
 from adec.decoding.registry import find_method
 from adec.decoding.settings import build
@@ -38,7 +38,7 @@ MEANING: Mapping[Metric, str] = {
     "written (at most 1)",
 }
 OUTLIERS_FROM = 8
-"""Runs from which outliers can be told."""
+"""Fewest runs among which outliers are looked for."""
 
 
 class Point(msgspec.Struct, frozen=True, array_like=True):
@@ -67,7 +67,7 @@ PLAIN = Point("plain")
 
 
 @dataclass(frozen=True)
-class Run:
+class Trial:
     """One answer of a point."""
 
     tokens: tuple[Count, ...]
@@ -102,11 +102,11 @@ class Runner:
         self._max_tokens = max_tokens
         self._interrupted = interrupted
 
-    def encode(self, prompt: Prompt) -> list[int]:
+    def encode(self, prompt: KnownPrompt) -> list[int]:
         """The prompt's ids. Raises UsageError."""
         return encode_prompt(self.engines["large"], prompt.text)[0]
 
-    def run(self, point: Point, prompt: Prompt) -> Run:
+    def run(self, point: Point, prompt: KnownPrompt) -> Trial:
         """Answer one prompt.
 
         Raises UsageError, EngineError, and KeyboardInterrupt when Ctrl-C cut the answer off.
@@ -128,7 +128,7 @@ class Runner:
             raise KeyboardInterrupt
         parts = ("draft_ms", "verify_ms", "catch_up_ms", "write_ms", "rewind_ms", "own_ms")
         written = "".join(text)
-        return Run(
+        return Trial(
             tokens=tuple(tokens),
             text=written,
             ms=sum(summary[part] for part in parts),
@@ -141,7 +141,7 @@ class Runner:
 
 
 def loss_of(
-    metric: Metric, own: Answer, run: Run, engine: Engine, prompt: Sequence[int]
+    metric: Metric, own: Answer, run: Trial, engine: Engine, prompt: Sequence[int]
 ) -> float | None:
     """By how much an answer is worse than the large model's own, 0 to 1.
 
@@ -180,11 +180,11 @@ class Measured:
     """Milliseconds a token as the simulation predicts them (see `simulate.forecast`)."""
     left: float = 0.0
     """Share of the recorded answers whose path it leaves when it is simulated."""
-    runs: list[Run] = field(default_factory=list)
+    runs: list[Trial] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     unlike: int = 0
     """Answers that differ from the large model's own."""
-    fresh: list[Run] = field(default_factory=list)
+    fresh: list[Trial] = field(default_factory=list)
     """Runs on held-out prompts."""
 
     @property
@@ -253,17 +253,17 @@ class Measured:
         return sum(len(run.tokens) for run in self.runs)
 
 
-def ms_per_token(runs: Sequence[Run]) -> float:
+def ms_per_token(runs: Sequence[Trial]) -> float:
     """Milliseconds of decoding for a token, over all runs."""
     return sum(run.ms for run in runs) / max(1, sum(run.decoded for run in runs))
 
 
-def own_ms_per_round(runs: Sequence[Run]) -> float:
+def own_ms_per_round(runs: Sequence[Trial]) -> float:
     """The strategy's own time for a forward of the large model, in milliseconds."""
     return sum(r.own_ms for r in runs) / max(1, sum(r.large_forwards for r in runs))
 
 
-def without_outliers(runs: list[Run]) -> list[Run]:
+def without_outliers(runs: list[Trial]) -> list[Trial]:
     """The runs but those whose time per token is far from the median (hyperfine's rule)."""
     speeds = [run.ms / max(1, run.decoded) for run in runs]
     if len(speeds) < OUTLIERS_FROM:
@@ -299,7 +299,7 @@ def front(points: Iterable[T]) -> list[T]:
     return best
 
 
-def _speed_error(runs: Sequence[Run]) -> float:
+def _speed_error(runs: Sequence[Trial]) -> float:
     """One standard error of tokens per second."""
     ratio = ms_per_token(runs)
     if ratio <= 0:

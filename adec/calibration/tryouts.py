@@ -15,7 +15,7 @@ from itertools import product
 from adec.calibration.grids import ADAPTIVE, FAMILIES
 from adec.calibration.held_out import expected_losses
 from adec.calibration.journal import Measurements
-from adec.calibration.prompts import Prompt
+from adec.calibration.prompts import KnownPrompt
 from adec.calibration.recording import Answer
 from adec.calibration.trial import PLAIN, Measured, Point, front
 
@@ -36,7 +36,7 @@ class Tryouts:
     def __init__(
         self,
         measurements: Measurements,
-        prompts: Sequence[Prompt],
+        prompts: Sequence[KnownPrompt],
         answers: Sequence[Answer],
         level: float,
         tick: Callable[[float], None],

@@ -10,9 +10,9 @@ from random import Random
 
 from adec.answering.plan import Plan
 from adec.calibration.journal import Journal
-from adec.calibration.prompts import Prompt, PromptSet
+from adec.calibration.prompts import KnownPrompt, PromptSet
 from adec.calibration.stages import Calibration, Wishes
-from adec.calibration.trial import Measured, Point, Run, Runner
+from adec.calibration.trial import Measured, Point, Runner, Trial
 from adec.decoding.plain import PlainSettings
 from adec.decoding.registry import METHODS
 from adec.engines.base import ModelHeader
@@ -68,7 +68,9 @@ def plan_of(pair: Engines) -> Plan:
 def prompts(seed: int, count: int, *, fit: int, length: int = 6) -> PromptSet:
     rng = Random(seed)
     texts = ["".join(rng.choice("abcde") for _ in range(length)) for _ in range(count)]
-    found = [Prompt(text, lambda reply: reply.count("a") >= reply.count("b")) for text in texts]
+    found = [
+        KnownPrompt(text, lambda reply: reply.count("a") >= reply.count("b")) for text in texts
+    ]
     return PromptSet(tuple(found[:fit]), tuple(found[fit:]), "letters")
 
 
@@ -102,6 +104,6 @@ def point(
     """A point with `failures` lost among n prompts, `ms` a token. Its knob is its place on the
     scale of time."""
     settings = () if exact else (("up", 1 / ms),)
-    runs = [Run((1,) * 11, "", 10 * ms, 0.0, 0, 0, 1)] * n
+    runs = [Trial((1,) * 11, "", 10 * ms, 0.0, 0, 0, 1)] * n
     losses = [1.0] * failures + [0.0] * (n - failures)
     return Measured(Point(name, settings), exact, runs=runs, losses=losses, left=left)

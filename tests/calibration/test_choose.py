@@ -7,7 +7,7 @@ import pytest
 from adec.calibration.choose import (
     FIRST_RECORDS,
     LEAST_RECORDS,
-    Candidate,
+    Contender,
     better_half,
     promising,
     safe_and_fast,
@@ -24,9 +24,9 @@ from tests.calibration.tables import COSTS, engines, plan_of, prompts
 TOKENS = 12
 
 
-def candidate(quality: float, ms: float) -> Candidate:
+def candidate(quality: float, ms: float) -> Contender:
     point = Point("ead", (("up", quality),))
-    return Candidate(point, 1, ms * 1000, 1000, round(quality * 1000), 1000)
+    return Contender(point, 1, ms * 1000, 1000, round(quality * 1000), 1000)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_a_survey_halves_its_points_and_compares_the_rest_on_the_same_records(si
         assert 0 < len(found) < len(points)
         assert {c.records for c in found} == {len(simulator.records)}
         # of its rivals on the first records, none was both faster and safer
-        first = [Candidate(c.point) for c in found]
+        first = [Contender(c.point) for c in found]
         for one in first:
             for _ in range(FIRST_RECORDS):
                 one.simulate(simulator)

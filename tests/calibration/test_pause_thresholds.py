@@ -13,7 +13,7 @@ from adec.answering.plan import plan
 from adec.calibration import pause_thresholds
 from adec.calibration.journal import Journal
 from adec.calibration.pause_thresholds import learn, learn_thresholds
-from adec.calibration.prompts import Prompt, PromptSet, built_in, read_prompts
+from adec.calibration.prompts import KnownPrompt, PromptSet, built_in, read_prompts
 from adec.calibration.stages import Wishes
 from adec.calibration.to_profile import pause_tables
 from adec.decoding.search.threshold import TRIGGER_RATE, observe
@@ -23,7 +23,7 @@ from adec.profiles.read import read_profile
 from tests.calibration.tables import calibration, engines, prompts
 
 
-def asked(count: int = 60) -> list[Prompt]:
+def asked(count: int = 60) -> list[KnownPrompt]:
     found = prompts(1, count, fit=count)
     return [
         dataclasses.replace(prompt, solution="abcde"[i % 5] + "cabbade"[: 3 + i % 4])
@@ -31,7 +31,7 @@ def asked(count: int = 60) -> list[Prompt]:
     ]
 
 
-def encode(prompt: Prompt) -> list[int]:
+def encode(prompt: KnownPrompt) -> list[int]:
     return [ord(letter) - ord("a") for letter in prompt.text]
 
 

@@ -67,7 +67,7 @@ def test_a_sequence_stops_at_the_first_that_is_not_proved() -> None:
     good, bad = [0.0] * 100, [1.0] * 100
     tests = prove({"ead": [("safe", good), ("middle", bad), ("cheap", good)]}, 0.05, 0.95)["ead"]
     assert [test.proved for test in tests] == [True, False, False]
-    assert [test.reached for test in tests] == [True, True, False]
+    assert [test.tested for test in tests] == [True, True, False]
 
 
 def test_families_share_the_error_and_points_of_one_do_not() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adec.calibration.choose import Candidate
+from adec.calibration.choose import Contender
 from adec.calibration.cost_tables import tables_from
 from adec.calibration.recording import record
 from adec.calibration.simulate import Columns, RecordedScores, Simulator, forecast
@@ -89,7 +89,7 @@ def test_ead_simulated_is_ead_run(seed, up, share, window, dwell, reset) -> None
     steps = known.steps(point)
     written = [token for step in steps for token in step.tokens]
     same = common([token.id for token in written], known.answer)
-    candidate = Candidate(point)
+    candidate = Contender(point)
     candidate.simulate(known.simulator)
     assert candidate.kept == same and candidate.tokens == len(known.answer)
     run = known.simulator.run(point, 0, on_path=True)

@@ -50,7 +50,7 @@ def test_a_calibration_finds_all_its_parts(tmp_path: Path, metric) -> None:
         for test in tests:
             assert test.confidence == pytest.approx(1 - 0.1 / len(result.tests))
             # what is called proved is what the bound says
-            assert test.proved == (test.reached and test.bound <= 0.3)
+            assert test.proved == (test.tested and test.bound <= 0.3)
     assert result.agreement.answers == 20 and 0 < result.agreement.share < 1
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adec.calibration.trial import Measured, Point, Run
+from adec.calibration.trial import Measured, Point, Trial
 from adec.calibration.tryouts import halfway, safer, worth_more
 from tests.calibration.tables import point
 
@@ -28,7 +28,7 @@ def test_hopeless_points_are_given_up_and_the_yardsticks_never() -> None:
 def test_a_finer_threshold_is_tried_between_the_last_good_and_the_first_bad() -> None:
     def ead(up: float, ms: float, loss: float, window: int = 1) -> Measured:
         label = Point("ead", (("up", up), ("down", up), ("window", window), ("dwell", 0)))
-        run = Run((1,) * 11, "", 10 * ms, 0.0, 0, 0, 1)
+        run = Trial((1,) * 11, "", 10 * ms, 0.0, 0, 0, 1)
         return Measured(label, False, runs=[run], losses=[loss], left=loss)
 
     safe, good, bad, worse = (
