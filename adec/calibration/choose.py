@@ -134,7 +134,7 @@ def better_half(candidates: Sequence[Contender]) -> list[Contender]:
 
 
 def promising(known: Sequence[Contender], keep: float) -> list[Contender]:
-    """Points of the front whose certain agreement lies about `keep`, the likeliest to be chosen first.
+    """Points of the front whose certain agreement lies about `keep`, the most promising first.
 
     Only the certain part is known: after a path was left, the answer may agree again.
     """

@@ -39,8 +39,8 @@ Kind = Literal["prompt", "draft", "wake", "write", "pause", "attempt"]
 """
 
 Purpose = Literal["prompt", "draft", "verify", "catch_up", "write", "look_ahead", "rewind"]
-"""What a forward was for. rewind: a model that cannot just cut its cache read again what stays; this
-counts as time alone, with 0 tokens."""
+"""What a forward was for. rewind: a model that cannot just cut its cache read again what stays;
+this counts as time alone, with 0 tokens."""
 
 How = Literal["written", "accepted", "corrected", "bonus", "chosen"]
 """How a token came to stand.
