@@ -4,8 +4,23 @@ _adec_profiles() {
     printf "%s\n" practice
     for file in "$folder"/*.toml; do [ -e "$file" ] && basename "$file" .toml; done
 }
+_adec_models() {
+    local name file="${ADEC_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/adec}"/listing/names typed="${word%"${word##*:}"}"
+    COMPREPLY=($(compgen -f -- "$cur"))
+    while IFS= read -r name; do
+        [[ $name == "$word"* && $name =~ ^[A-Za-z0-9._/:+@-]+$ ]] &&
+            COMPREPLY+=("${name#"$typed"}")
+    done < <(printf "%s\n" auto practice:small practice:large practice:small-torch practice:large-torch; cat "$file" 2>/dev/null)
+}
 _adec() {
-    local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" verb="" i
+    local cur="${COMP_WORDS[COMP_CWORD]}" word="${COMP_WORDS[COMP_CWORD]}" verb="" i
+    # bash takes a:b for three words
+    for ((i = COMP_CWORD; i > 1; i--)); do
+        [[ ${COMP_WORDS[i]} == : || ${COMP_WORDS[i-1]} == : ]] || break
+        word="${COMP_WORDS[i-1]}$word"
+    done
+    local prev="${COMP_WORDS[i-1]}"
+    [[ $cur != : ]] || cur=
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in bench|calibrate|inspect|run)
@@ -14,9 +29,9 @@ _adec() {
     done
     case "$verb $prev" in
         "bench --pair") COMPREPLY=($(compgen -W "$(_adec_profiles)" -- "$cur")); return ;;
-        "bench --small") COMPREPLY=($(compgen -f -- "$cur")); return ;;
-        "bench --large") COMPREPLY=($(compgen -f -- "$cur")); return ;;
-        "bench --model"|"bench -m") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "bench --small") _adec_models; return ;;
+        "bench --large") _adec_models; return ;;
+        "bench --model"|"bench -m") _adec_models; return ;;
         "bench --strategies") COMPREPLY=($(compgen -W "plain speculate ead dyspec smartspec adaedl cascade bild fly aded recycling lookup adadec iad" -- "$cur")); return ;;
         "bench --set") COMPREPLY=($(compgen -W "plain.model= speculate.longest= speculate.small= speculate.suffix= speculate.recycling= speculate.early= speculate.measure= speculate.history= ead.up= ead.down= ead.window= ead.dwell= ead.reset= ead.accept= ead.longest= dyspec.shape= dyspec.budget= dyspec.size= dyspec.threshold= dyspec.temperature= dyspec.accept= smartspec.longest= smartspec.window= smartspec.start= adaedl.gamma= adaedl.start= adaedl.target= adaedl.step= adaedl.longest= cascade.rule= cascade.alpha= cascade.drafts= cascade.accept= bild.fallback= bild.rollback= bild.longest= bild.accept= fly.window= fly.gate= fly.drafts= fly.accept= aded.iterations= aded.budget= aded.size= recycling.budget= recycling.size= lookup.least= lookup.tokens= lookup.size= adadec.threshold= adadec.candidates= adadec.ahead= adadec.weight= adadec.keep= adadec.model= adadec.split= iad.rounds= iad.candidates= iad.temperature= iad.full= iad.budget= iad.model=" -- "$cur")); compopt -o nospace 2>/dev/null; return ;;
         "bench --peers") :; return ;;
@@ -63,8 +78,8 @@ _adec() {
         "calibrate --device") :; return ;;
         "calibrate --dtype") COMPREPLY=($(compgen -W "float32 bfloat16 float16" -- "$cur")); return ;;
         "inspect --pair") COMPREPLY=($(compgen -W "$(_adec_profiles)" -- "$cur")); return ;;
-        "inspect --small") COMPREPLY=($(compgen -f -- "$cur")); return ;;
-        "inspect --large") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "inspect --small") _adec_models; return ;;
+        "inspect --large") _adec_models; return ;;
         "inspect --step") :; return ;;
         "inspect --html") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "inspect --svg") COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -74,9 +89,9 @@ _adec() {
         "run --file"|"run -f") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "run --system") :; return ;;
         "run --pair") COMPREPLY=($(compgen -W "$(_adec_profiles)" -- "$cur")); return ;;
-        "run --small") COMPREPLY=($(compgen -f -- "$cur")); return ;;
-        "run --large") COMPREPLY=($(compgen -f -- "$cur")); return ;;
-        "run --model"|"run -m") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "run --small") _adec_models; return ;;
+        "run --large") _adec_models; return ;;
+        "run --model"|"run -m") _adec_models; return ;;
         "run --strategy") COMPREPLY=($(compgen -W "auto plain speculate ead dyspec smartspec adaedl cascade bild fly aded recycling lookup adadec iad" -- "$cur")); return ;;
         "run --set") COMPREPLY=($(compgen -W "plain.model= speculate.longest= speculate.small= speculate.suffix= speculate.recycling= speculate.early= speculate.measure= speculate.history= ead.up= ead.down= ead.window= ead.dwell= ead.reset= ead.accept= ead.longest= dyspec.shape= dyspec.budget= dyspec.size= dyspec.threshold= dyspec.temperature= dyspec.accept= smartspec.longest= smartspec.window= smartspec.start= adaedl.gamma= adaedl.start= adaedl.target= adaedl.step= adaedl.longest= cascade.rule= cascade.alpha= cascade.drafts= cascade.accept= bild.fallback= bild.rollback= bild.longest= bild.accept= fly.window= fly.gate= fly.drafts= fly.accept= aded.iterations= aded.budget= aded.size= recycling.budget= recycling.size= lookup.least= lookup.tokens= lookup.size= adadec.threshold= adadec.candidates= adadec.ahead= adadec.weight= adadec.keep= adadec.model= adadec.split= iad.rounds= iad.candidates= iad.temperature= iad.full= iad.budget= iad.model=" -- "$cur")); compopt -o nospace 2>/dev/null; return ;;
         "run --verify") :; return ;;
@@ -101,8 +116,8 @@ _adec() {
     case "$verb" in
         "") COMPREPLY=($(compgen -W "bench calibrate inspect run --version --help -h" -- "$cur")) ;;
         "bench") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--pair --small --large --model -m --strategies --set --peers --peer-path --task --prompts --runs --jobs --allow-exec --system --raw --check --tie-gap --max-tokens -n --temp --top-k --top-p --min-p --seed --stop --json --csv --html --samples --fresh --color --quiet -q --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
-        "calibrate") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--prompts --keep --metric --confidence --time-limit --seed --max-tokens -n -o --output --check --svg --png --portable --quiet -q --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
-        "inspect") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--pair --small --large --step --html --svg --replay --speed --json --color --ctx --devices --help -h" -- "$cur")) ;;
+        "calibrate") [[ $cur == -* ]] || { _adec_models; return; }; COMPREPLY=($(compgen -W "--prompts --keep --metric --confidence --time-limit --seed --max-tokens -n -o --output --check --svg --png --portable --quiet -q --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
+        "inspect") [[ $cur == -* ]] || { _adec_models; return; }; COMPREPLY=($(compgen -W "--pair --small --large --step --html --svg --replay --speed --json --color --ctx --devices --help -h" -- "$cur")) ;;
         "run") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--file -f --system --raw --pair --small --large --model -m --strategy --set --verify --tests --allow-exec --keep --max-tokens -n --temp --top-k --top-p --min-p --seed --stop --json --jsonl --plain --trace --color --sanitize --quiet -q --verbose -v --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
     esac
 }

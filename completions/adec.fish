@@ -8,13 +8,20 @@ function __adec_profiles
         basename $file .toml
     end
 end
+function __adec_models
+    printf '%s\n' auto practice:small practice:large practice:small-torch practice:large-torch
+    set -l folder ~/.cache/adec
+    set -q XDG_CACHE_HOME; and set folder $XDG_CACHE_HOME/adec
+    set -q ADEC_HOME; and set folder $ADEC_HOME
+    test -r $folder/listing/names; and cat $folder/listing/names
+end
 complete -c adec -n __fish_use_subcommand -l version -d 'Print the version.'
 complete -c adec -n __fish_use_subcommand -l help -s h -d 'Show this message and exit.'
 complete -c adec -n __fish_use_subcommand -f -a bench -d 'Measure strategies on your machine and your prompts: time, quality, and what is worth it.'
 complete -c adec -n '__fish_seen_subcommand_from bench' -l pair -x -a '(__adec_profiles)' -d 'A pair, by its profile'\''s name. Default: practice.'
-complete -c adec -n '__fish_seen_subcommand_from bench' -l small -r -F -d 'The small model: a GGUF file or a Hugging Face folder.'
-complete -c adec -n '__fish_seen_subcommand_from bench' -l large -r -F -d 'The large model.'
-complete -c adec -n '__fish_seen_subcommand_from bench' -l model -s m -r -F -d 'One model alone.'
+complete -c adec -n '__fish_seen_subcommand_from bench' -l small -r -F -a '(__adec_models)' -d 'The small model: a file, a folder or a name; auto takes one.'
+complete -c adec -n '__fish_seen_subcommand_from bench' -l large -r -F -a '(__adec_models)' -d 'The large model.'
+complete -c adec -n '__fish_seen_subcommand_from bench' -l model -s m -r -F -a '(__adec_models)' -d 'One model alone.'
 complete -c adec -n '__fish_seen_subcommand_from bench' -l strategies -x -a 'plain speculate ead dyspec smartspec adaedl cascade bild fly aded recycling lookup adadec iad' -d 'all, or names with commas between, such as auto,ead:up=0.3+window=1. best-of-n follows adadec.'
 complete -c adec -n '__fish_seen_subcommand_from bench' -l set -x -a 'plain.model= speculate.longest= speculate.small= speculate.suffix= speculate.recycling= speculate.early= speculate.measure= speculate.history= ead.up= ead.down= ead.window= ead.dwell= ead.reset= ead.accept= ead.longest= dyspec.shape= dyspec.budget= dyspec.size= dyspec.threshold= dyspec.temperature= dyspec.accept= smartspec.longest= smartspec.window= smartspec.start= adaedl.gamma= adaedl.start= adaedl.target= adaedl.step= adaedl.longest= cascade.rule= cascade.alpha= cascade.drafts= cascade.accept= bild.fallback= bild.rollback= bild.longest= bild.accept= fly.window= fly.gate= fly.drafts= fly.accept= aded.iterations= aded.budget= aded.size= recycling.budget= recycling.size= lookup.least= lookup.tokens= lookup.size= adadec.threshold= adadec.candidates= adadec.ahead= adadec.weight= adadec.keep= adadec.model= adadec.split= iad.rounds= iad.candidates= iad.temperature= iad.full= iad.budget= iad.model=' -d 'Set an option of a strategy, e.g. ead.up=0.3. May be repeated.'
 complete -c adec -n '__fish_seen_subcommand_from bench' -l peers -x -d 'auto: those that are there; none; or names with commas between.'
@@ -51,6 +58,7 @@ complete -c adec -n '__fish_seen_subcommand_from bench' -l device -x -d 'Folders
 complete -c adec -n '__fish_seen_subcommand_from bench' -l dtype -x -a 'float32 bfloat16 float16' -d 'Folders: number format. Default: float32 on the CPU.'
 complete -c adec -n '__fish_seen_subcommand_from bench' -l help -s h -d 'Show this message and exit.'
 complete -c adec -n __fish_use_subcommand -f -a calibrate -d 'Measure what pays here, fit thresholds, prove what they keep, and save it as a profile.'
+complete -c adec -n '__fish_seen_subcommand_from calibrate' -a '(__adec_models)'
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l prompts -r -F -d 'One prompt a line, or JSON lines with prompt and answer. Default: built-in problems.'
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l keep -x -d 'Quality to be kept; 1 is exact.'
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l metric -x -a 'agreement answer perplexity' -d 'Quality: tokens equal to the large model'\''s, right answers, or its perplexity. Default: answer where they are known, else agreement.'
@@ -73,9 +81,10 @@ complete -c adec -n '__fish_seen_subcommand_from calibrate' -l device -x -d 'Fol
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l dtype -x -a 'float32 bfloat16 float16' -d 'Folders: number format. Default: float32 on the CPU.'
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l help -s h -d 'Show this message and exit.'
 complete -c adec -n __fish_use_subcommand -f -a inspect -d 'Look inside a trace, a profile, a model or a pair; show settings and the machine.'
+complete -c adec -n '__fish_seen_subcommand_from inspect' -a '(__adec_models)'
 complete -c adec -n '__fish_seen_subcommand_from inspect' -l pair -x -a '(__adec_profiles)' -d 'A pair, by its profile'\''s name. Default: practice.'
-complete -c adec -n '__fish_seen_subcommand_from inspect' -l small -r -F -d 'The small model: a GGUF file or a Hugging Face folder.'
-complete -c adec -n '__fish_seen_subcommand_from inspect' -l large -r -F -d 'The large model.'
+complete -c adec -n '__fish_seen_subcommand_from inspect' -l small -r -F -a '(__adec_models)' -d 'The small model: a file, a folder or a name; auto takes one.'
+complete -c adec -n '__fish_seen_subcommand_from inspect' -l large -r -F -a '(__adec_models)' -d 'The large model.'
 complete -c adec -n '__fish_seen_subcommand_from inspect' -l step -x -d 'Show one step, with its token tree.'
 complete -c adec -n '__fish_seen_subcommand_from inspect' -l html -r -F -d 'Write an interactive page.'
 complete -c adec -n '__fish_seen_subcommand_from inspect' -l svg -r -F -d 'Write a picture of the live display.'
@@ -91,9 +100,9 @@ complete -c adec -n '__fish_seen_subcommand_from run' -l file -s f -r -F -d 'Put
 complete -c adec -n '__fish_seen_subcommand_from run' -l system -x -d 'System message, e.g. Answer in French.'
 complete -c adec -n '__fish_seen_subcommand_from run' -l raw -d 'Feed the prompt as it is, without a chat template.'
 complete -c adec -n '__fish_seen_subcommand_from run' -l pair -x -a '(__adec_profiles)' -d 'A pair, by its profile'\''s name. Default: practice.'
-complete -c adec -n '__fish_seen_subcommand_from run' -l small -r -F -d 'The small model: a GGUF file or a Hugging Face folder.'
-complete -c adec -n '__fish_seen_subcommand_from run' -l large -r -F -d 'The large model.'
-complete -c adec -n '__fish_seen_subcommand_from run' -l model -s m -r -F -d 'One model alone.'
+complete -c adec -n '__fish_seen_subcommand_from run' -l small -r -F -a '(__adec_models)' -d 'The small model: a file, a folder or a name; auto takes one.'
+complete -c adec -n '__fish_seen_subcommand_from run' -l large -r -F -a '(__adec_models)' -d 'The large model.'
+complete -c adec -n '__fish_seen_subcommand_from run' -l model -s m -r -F -a '(__adec_models)' -d 'One model alone.'
 complete -c adec -n '__fish_seen_subcommand_from run' -l strategy -x -a 'auto plain speculate ead dyspec smartspec adaedl cascade bild fly aded recycling lookup adadec iad' -d 'How to decode, e.g. speculate, ead or plain. Default: auto, which takes what pays.'
 complete -c adec -n '__fish_seen_subcommand_from run' -l set -x -a 'plain.model= speculate.longest= speculate.small= speculate.suffix= speculate.recycling= speculate.early= speculate.measure= speculate.history= ead.up= ead.down= ead.window= ead.dwell= ead.reset= ead.accept= ead.longest= dyspec.shape= dyspec.budget= dyspec.size= dyspec.threshold= dyspec.temperature= dyspec.accept= smartspec.longest= smartspec.window= smartspec.start= adaedl.gamma= adaedl.start= adaedl.target= adaedl.step= adaedl.longest= cascade.rule= cascade.alpha= cascade.drafts= cascade.accept= bild.fallback= bild.rollback= bild.longest= bild.accept= fly.window= fly.gate= fly.drafts= fly.accept= aded.iterations= aded.budget= aded.size= recycling.budget= recycling.size= lookup.least= lookup.tokens= lookup.size= adadec.threshold= adadec.candidates= adadec.ahead= adadec.weight= adadec.keep= adadec.model= adadec.split= iad.rounds= iad.candidates= iad.temperature= iad.full= iad.budget= iad.model=' -d 'Set an option of a strategy, e.g. ead.up=0.3. May be repeated.'
 complete -c adec -n '__fish_seen_subcommand_from run' -l verify -x -d 'Score answers with this program: answer on stdin, score on stdout. E.g. "wc -c".'

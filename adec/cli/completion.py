@@ -3,7 +3,8 @@
     python -m adec.cli.completion bash|zsh|fish      # one script to stdout
     python -m adec.cli.completion --write completions
 
-The scripts are static: Tab never starts Python. The shell itself lists the user's profiles.
+The scripts are static: Tab never starts Python. The shell itself lists the user's profiles, and the
+models that adec saw when it last looked for any (`adec inspect models`, or a run with a name).
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ from typing import Any, Literal, get_args, get_origin
 from adec.decoding.registry import METHODS
 from adec.decoding.settings import meanings
 
+MODEL_NAMES = '"${ADEC_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/adec}"/listing/names'
+"""Written by `adec.models.listing.save_names`, which leaves out names that a shell might expand."""
+MODEL_OPTIONS = ("--small", "--large", "--model")
+MODEL_COMMANDS = ("inspect", "calibrate")
+"""Commands whose arguments may be models."""
 USER_PROFILES = '"${ADEC_HOME:-${XDG_DATA_HOME:-$HOME/.local/share}/adec}"/profiles'
 
 
@@ -27,7 +33,7 @@ class Option:
     names: tuple[str, ...]
     help: str
     value: str
-    """Its value: "" for none, "files", "profiles", "any", or words with spaces between."""
+    """Its value: "" for none, "files", "models", "profiles", "any", or words with spaces."""
     repeats: bool
 
 
@@ -73,6 +79,7 @@ def _value(parameter: Any) -> str:
     by_name = {
         "--pair": "profiles",
         "--check": "profiles",
+        **dict.fromkeys(MODEL_OPTIONS, "models"),
         "--strategy": " ".join(("auto", *METHODS)),
         "--strategies": " ".join(METHODS),
         "--set": " ".join(
@@ -97,8 +104,24 @@ def bash() -> str:
         f'    printf "%s\\n" {_shipped()}',
         '    for file in "$folder"/*.toml; do [ -e "$file" ] && basename "$file" .toml; done',
         "}",
+        "_adec_models() {",
+        f'    local name file={MODEL_NAMES} typed="${{word%"${{word##*:}}"}}"',
+        '    COMPREPLY=($(compgen -f -- "$cur"))',
+        # no compgen -W, which expands what it is given
+        "    while IFS= read -r name; do",
+        '        [[ $name == "$word"* && $name =~ ^[A-Za-z0-9._/:+@-]+$ ]] &&',
+        '            COMPREPLY+=("${name#"$typed"}")',
+        f'    done < <(printf "%s\\n" {_built_in()}; cat "$file" 2>/dev/null)',
+        "}",
         "_adec() {",
-        '    local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" verb="" i',
+        '    local cur="${COMP_WORDS[COMP_CWORD]}" word="${COMP_WORDS[COMP_CWORD]}" verb="" i',
+        "    # bash takes a:b for three words",
+        "    for ((i = COMP_CWORD; i > 1; i--)); do",
+        "        [[ ${COMP_WORDS[i]} == : || ${COMP_WORDS[i-1]} == : ]] || break",
+        '        word="${COMP_WORDS[i-1]}$word"',
+        "    done",
+        '    local prev="${COMP_WORDS[i-1]}"',
+        "    [[ $cur != : ]] || cur=",
         "    COMPREPLY=()",
         "    for ((i = 1; i < COMP_CWORD; i++)); do",
         f'        case "${{COMP_WORDS[i]}}" in {"|".join(verbs.split())})',
@@ -120,6 +143,8 @@ def bash() -> str:
         other = (
             ""
             if not command.name
+            else " [[ $cur == -* ]] || { _adec_models; return; };"
+            if command.name in MODEL_COMMANDS
             else ' [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; };'
         )
         lines.append(
@@ -134,6 +159,8 @@ def _bash_reply(value: str) -> str:
         return ""
     if value == "any":
         return ":"
+    if value == "models":
+        return "_adec_models"
     if value == "files":
         return 'COMPREPLY=($(compgen -f -- "$cur"))'
     words = "$(_adec_profiles)" if value == "profiles" else value
@@ -151,6 +178,12 @@ def zsh() -> str:
         f"    local folder={USER_PROFILES}",
         f"    local -a names; names=({_shipped()} $folder/*.toml(N:t:r))",
         "    compadd -a names",
+        "}",
+        "_adec_models() {",
+        f"    local file={MODEL_NAMES}",
+        f"    local -a names; names=({_built_in()})",
+        '    [[ -r $file ]] && names+=(${(f)"$(<$file)"})',
+        "    compadd -a names; _files",
         "}",
         "_adec() {",
         "    local context state state_descr line; typeset -A opt_args",
@@ -170,7 +203,8 @@ def zsh() -> str:
             for option in command.options
             for spec in _zsh_specs(option)
         ]
-        lines.append("                '*:prompt or file:_files' ;;")
+        what = "model:_adec_models" if command.name in MODEL_COMMANDS else "prompt or file:_files"
+        lines.append(f"                '*:{what}' ;;")
     lines += ["        esac ;;", "    esac", "}", '_adec "$@"', ""]
     return "\n".join(lines)
 
@@ -179,6 +213,7 @@ def _zsh_specs(option: Option) -> Iterator[str]:
     actions = {
         "": "",
         "files": ":file:_files",
+        "models": ":model:_adec_models",
         "profiles": ":profile:_adec_profiles",
         "any": ":value: ",
     }
@@ -205,6 +240,13 @@ def fish() -> str:
         "        basename $file .toml",
         "    end",
         "end",
+        "function __adec_models",
+        f"    printf '%s\\n' {_built_in()}",
+        "    set -l folder ~/.cache/adec",
+        "    set -q XDG_CACHE_HOME; and set folder $XDG_CACHE_HOME/adec",
+        "    set -q ADEC_HOME; and set folder $ADEC_HOME",
+        "    test -r $folder/listing/names; and cat $folder/listing/names",
+        "end",
     ]
     for command in tree:
         if command.name:
@@ -217,15 +259,30 @@ def fish() -> str:
             if command.name
             else "__fish_use_subcommand"
         )
+        if command.name in MODEL_COMMANDS:
+            lines.append(f"complete -c adec -n {where} -a '(__adec_models)'")
         lines += [f"complete -c adec -n {where} {_fish(option)}" for option in command.options]
     return "\n".join([*lines, ""])
 
 
 def _fish(option: Option) -> str:
     names = " ".join(f"-l {n[2:]}" if n.startswith("--") else f"-s {n[1:]}" for n in option.names)
-    values = {"": "", "files": " -r -F", "profiles": " -x -a '(__adec_profiles)'", "any": " -x"}
+    values = {
+        "": "",
+        "files": " -r -F",
+        "models": " -r -F -a '(__adec_models)'",
+        "profiles": " -x -a '(__adec_profiles)'",
+        "any": " -x",
+    }
     value = values.get(option.value, f" -x -a {_quoted(option.value)}")
     return f"{names}{value} -d {_quoted(option.help)}"
+
+
+def _built_in() -> str:
+    from adec.models.couples import AUTO
+    from adec.models.stores import built_in
+
+    return " ".join((AUTO, *(model.name for model in built_in())))
 
 
 def _quoted(text: str) -> str:

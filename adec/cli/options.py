@@ -31,11 +31,13 @@ Pair = Annotated[
 Small = Annotated[
     str | None,
     models(
-        "--small", metavar="PATH", help="The small model: a GGUF file or a Hugging Face folder."
+        "--small",
+        metavar="MODEL",
+        help="The small model: a file, a folder or a name; auto takes one.",
     ),
 ]
-Large = Annotated[str | None, models("--large", metavar="PATH", help="The large model.")]
-Model = Annotated[str | None, models("--model", "-m", metavar="PATH", help="One model alone.")]
+Large = Annotated[str | None, models("--large", metavar="MODEL", help="The large model.")]
+Model = Annotated[str | None, models("--model", "-m", metavar="MODEL", help="One model alone.")]
 Strategy = Annotated[
     str | None,
     models(

@@ -50,9 +50,24 @@ def test_bash_offers_verbs_options_files_profiles_and_strategies(
     assert "--strategy" in complete("adec run --str", tmp_path)
     assert complete("adec run --small mo", tmp_path) == ["model.gguf"]
     assert {"practice", "mine"} <= set(complete("adec run --pair ", tmp_path))
+    assert complete("adec run -m ll", tmp_path) == []
     assert {"plain", "ead"} <= set(complete("adec run --strategy ", tmp_path))
     assert "ead.up=" in complete("adec run --set ead.u", tmp_path)
     assert complete("adec run --temp ", tmp_path) == []
+
+
+def test_bash_offers_models_by_name_and_expands_none_of_them(tmp_path: Path, home: Path) -> None:
+    (home / "listing").mkdir()
+    names = ["llama3.2:1b", "llama3.2:3b", "Qwen/Qwen2.5", "$(touch${IFS}harm)", "-x `touch harm`"]
+    (home / "listing" / "names").write_text("".join(f"{name}\n" for name in names))
+    assert complete("adec run -m ll", tmp_path) == ["llama3.2:1b", "llama3.2:3b"]
+    # bash divides words at colons, and what is offered goes behind the last one
+    assert complete("adec run -m llama3.2 : 3", tmp_path) == ["3b"]
+    assert complete("adec run --small practice :", tmp_path)[:2] == ["small", "large"]
+    assert "auto" in complete("adec run --small ", tmp_path)
+    assert complete("adec inspect Qw", tmp_path) == ["Qwen/Qwen2.5"]
+    assert complete("adec run -m ", tmp_path).count("Qwen/Qwen2.5") == 1
+    assert not (tmp_path / "harm").exists()
 
 
 def test_every_option_is_there() -> None:
