@@ -190,3 +190,22 @@ def test_counts_are_bounded(around: Surroundings, monkeypatch: pytest.MonkeyPatc
     for number in range(80):
         file(around.here / f"{number:03}.gguf")
     assert len(found(around)) == 5
+
+
+def test_a_package_with_a_model_is_found_by_its_metadata_alone(
+    around: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = file(tmp_path / "site" / "llm_thing" / "Thing-1M.gguf")
+    file(model.parent / "__init__.py", "raise AssertionError('imported')")
+    about = tmp_path / "site" / "llm_thing-1.0.dist-info"
+    file(about / "METADATA", "Metadata-Version: 2.1\nName: llm-thing\nVersion: 1.0\n")
+    file(
+        about / "RECORD", "llm_thing/__init__.py,,\nllm_thing/Thing-1M.gguf,sha256=x,4\nno.gguf,,\n"
+    )
+    file(tmp_path / "site" / "broken-1.0.dist-info" / "RECORD", "\0.gguf,,")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    models = {m.name: m for m in find_models(around) if m.store == "package"}
+    assert models["llm-thing/Thing-1M"].path == model
+    file(about / "RECORD", "llm_thing/Thing-1M.gguf,sha256=x,4\n")
+    (found,) = (m for m in find_models(around) if m.path == model)
+    assert (found.name, found.aliases) == ("llm-thing", ("thing", "Thing-1M"))
