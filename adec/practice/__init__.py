@@ -1,4 +1,4 @@
-"""The built-in practice models, small and large, and the recipe that made them."""
+"""The built-in practice models, small and large. The recipe that made them is `tools/train`."""
 
 from __future__ import annotations
 

@@ -79,11 +79,11 @@ def test_nothing_at_a_path_is_one_line(tmp_path: Path) -> None:
         opening.read_header(tmp_path / "gone")
 
 
-def test_only_engines_import_a_backend_and_practice_torch_for_training() -> None:
+def test_only_engines_import_a_backend() -> None:
     package = Path(adec.__file__).parent
     for file in package.rglob("*.py"):
         room = file.relative_to(package).parts[0]
-        allowed = {"engines": {"torch", "transformers", "llama_cpp"}, "practice": {"torch"}}
+        allowed = {"engines": {"torch", "transformers", "llama_cpp"}}
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]

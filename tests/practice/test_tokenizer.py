@@ -11,7 +11,7 @@ import pytest
 
 from adec.practice import large_folder, large_gguf, small_folder, small_gguf
 from adec.practice.tasks import problems
-from adec.practice.train.tokenizer import SPECIAL
+from tools.train.tokenizer import SPECIAL
 
 llama_cpp = pytest.importorskip("llama_cpp")
 tokenizers = pytest.importorskip("tokenizers")

@@ -12,7 +12,9 @@ import pytest
 from tools import look_ahead, pause_cost, strategies_page, sweep
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = sorted({path.stem for path in (ROOT / "tools").glob("*.py")} - {"__init__", "script"})
+SCRIPTS = sorted(
+    {path.stem for path in (ROOT / "tools").glob("*.py")} - {"__init__", "script", "llama_gguf"}
+)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adec.practice.train.tokenizer import VOCABULARY
+from tools.train.tokenizer import VOCABULARY
 
 CONTEXT = 1024
 ROPE_THETA = 10_000.0

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from gguf import GGMLQuantizationType as Kind
 
-from adec.practice.inflate.inflated_file import (
+from tools.inflate.inflated_file import (
     Planned,
     Size,
     Written,
@@ -20,7 +20,7 @@ from adec.practice.inflate.inflated_file import (
     make_up_tokenizer,
     write_whole,
 )
-from adec.practice.inflate.inflated_tensors import (
+from tools.inflate.inflated_tensors import (
     RESERVED,
     Axis,
     Bytes,
@@ -33,8 +33,8 @@ from adec.practice.inflate.inflated_tensors import (
     noise,
     pack,
 )
-from adec.practice.inflate.source_model import Guard, Source
-from adec.practice.llama_gguf import add_tokenizer
+from tools.inflate.source_model import Guard, Source
+from tools.llama_gguf import add_tokenizer
 
 RANDOM = Size(width=640, layers=12, feed_forward=1792, vocabulary=32_000, head=64)
 

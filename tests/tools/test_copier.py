@@ -15,10 +15,11 @@ from adec.decoding.plain import Plain
 from adec.decoding.strategy import Limits
 from adec.engines.base import Engine, OpenOptions
 from adec.engines.opening import open_engine, read_header
-from adec.practice import copier, large_folder
-from adec.practice.inflate.inflated_file import Size
-from adec.practice.inflate.inflated_model import inflate_folder
+from adec.practice import large_folder
 from tests.laws import prompt_of
+from tools import copier
+from tools.inflate.inflated_file import Size
+from tools.inflate.inflated_model import inflate_folder
 
 CHANGES = {"blue": "grey"}
 TEXTS = ["ant blue bee.", "def f(x): return x + 17\n\nWhat now?", "blue red 4 2 4 blue fig"]

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adec.practice.train.team import Team
+from tools.train.team import Team
 
 MUON_RATE = 0.02
 ADAM_RATE = 0.004

@@ -22,12 +22,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from adec.practice.tasks import problems
-from adec.practice.train import tokenizer as tokens
-from adec.practice.train.llama_model import SHAPES, Llama, parameters_of
-from adec.practice.train.model_files import export
-from adec.practice.train.optimizer import Optimizer
-from adec.practice.train.team import Team
-from adec.practice.train.training_data import FIRST, LAST, LATE, Batch, chunk, rectangles
+from tools.train import tokenizer as tokens
+from tools.train.llama_model import SHAPES, Llama, parameters_of
+from tools.train.model_files import export
+from tools.train.optimizer import Optimizer
+from tools.train.team import Team
+from tools.train.training_data import FIRST, LAST, LATE, Batch, chunk, rectangles
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
-from adec.practice.inflate.inflated_tensors import RESERVED, Axis, Floats
-from adec.practice.llama_gguf import interleave
+from tools.inflate.inflated_tensors import RESERVED, Axis, Floats
+from tools.llama_gguf import interleave
 
 
 class Source:

@@ -15,8 +15,8 @@ followed the user's mark, and then the end mark. A change, old to new, replaces 
 occurs. Any text comes back unchanged unless four tokens in a row occur twice: then the two
 continuations are mixed.
 
-    python -m adec.practice.copier copier --change red=blue --problems copies.jsonl
-    python -m adec.practice.inflate copier copier.gguf
+    python -m tools.copier copier --change red=blue --problems copies.jsonl
+    python -m tools.inflate copier copier.gguf
     adec bench --model copier.gguf --task copies.jsonl --strategies lookup,recycling,speculate
 """
 
@@ -35,11 +35,12 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from adec.practice import large_folder
 from adec.practice.tasks.words import CITIES, COLOURS, ITEMS, JOBS, NAMES, PETS
-from adec.practice.train import tokenizer as names
-from adec.practice.train.llama_model import Shape
-from adec.practice.train.model_files import configurations
 from adec.whole_file import whole_file
+from tools.train import tokenizer as names
+from tools.train.llama_model import Shape
+from tools.train.model_files import configurations
 
 CODE = 64
 """Signs of a code; the agreement of two codes has a standard deviation of 0.125, so all differ."""
@@ -219,12 +220,10 @@ def _signs(rows: int, seed: int) -> Tensor:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m adec.practice.copier", description="Writes a model that repeats its prompt."
+        prog="python -m tools.copier", description="Writes a model that repeats its prompt."
     )
     parser.add_argument("folder", type=Path, help="the Hugging Face folder to write")
-    parser.add_argument(
-        "--tokenizer", type=Path, default=Path(__file__).parent / "models" / "large"
-    )
+    parser.add_argument("--tokenizer", type=Path, default=large_folder())
     parser.add_argument("--change", action="append", default=[], metavar="OLD=NEW")
     parser.add_argument("--problems", type=Path, metavar="FILE", help="write texts to repeat, too")
     parser.add_argument("-n", type=int, default=20, metavar="N", help="so many (default 20)")

@@ -1,4 +1,6 @@
-"""Accuracy by task of a practice model: `python -m adec.practice.evaluate MODEL`.
+"""Accuracy by task of a practice model.
+
+    python -m tools.evaluate adec/practice/models/large -n 500
 
 Greedy replies to held-out problems are judged by their checkers; Python functions are run.
 """
@@ -24,7 +26,7 @@ from adec.engines.base import Engine, OpenOptions
 from adec.engines.opening import open_engine, read_header
 from adec.errors import AdecError
 from adec.practice.tasks import FAMILIES, Problem, problems
-from adec.practice.train.tokenizer import ASSISTANT_ID, END_ID, USER_ID
+from tools.train.tokenizer import ASSISTANT_ID, END_ID, USER_ID
 
 LONGEST_REPLY = 160
 SEED = 1000
@@ -94,7 +96,7 @@ def held_out(per_family: int, families: Sequence[str], seed: int = SEED) -> list
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m adec.practice.evaluate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.evaluate", description=__doc__)
     parser.add_argument("model", type=Path, help="a Hugging Face folder or a GGUF file")
     parser.add_argument("-n", type=int, default=500, help="problems a family (default 500)")
     parser.add_argument("--family", choices=tuple(FAMILIES), action="append")

@@ -13,10 +13,10 @@ import numpy as np
 from gguf import GGMLQuantizationType as Kind
 from tokenizers import pre_tokenizers
 
-from adec.practice.inflate.inflated_tensors import Bytes, Floats, bytes_of
-from adec.practice.llama_gguf import begin_llama
-from adec.practice.train import tokenizer as names
-from adec.practice.train.llama_model import Shape
+from tools.inflate.inflated_tensors import Bytes, Floats, bytes_of
+from tools.llama_gguf import begin_llama
+from tools.train import tokenizer as names
+from tools.train.llama_model import Shape
 
 FILE_TYPES = {
     Kind.Q4_0: gguf.LlamaFileType.MOSTLY_Q4_0,
@@ -73,7 +73,7 @@ def begin(
     return begin_llama(
         out,
         name,
-        "Made to measure time; see python -m adec.practice.inflate --help.",
+        "Made to measure time; see python -m tools.inflate --help.",
         size,
         context=context,
         theta=theta,

@@ -1,4 +1,4 @@
-"""Trains the practice pair: `python -m adec.practice.train`.
+"""Trains the practice pair: `python -m tools.train`.
 
 The tokenizer, the data and the first weights come from the seed. A run writes checkpoints, a log
 and, at its end, the model in both formats under `<out>/models`; `--resume` continues from the last
@@ -13,13 +13,13 @@ from pathlib import Path
 
 import torch
 
-from adec.practice.train.team import together
-from adec.practice.train.trainer import STEPS, Run
+from tools.train.team import together
+from tools.train.trainer import STEPS, Run
 
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m adec.practice.train", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.train", description=__doc__)
     parser.add_argument("--model", choices=("large", "small", "both"), default="both")
     parser.add_argument("--out", type=Path, default=Path("practice-run"))
     parser.add_argument("--steps", type=int, help="instead of the recipe's number")

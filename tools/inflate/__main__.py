@@ -1,4 +1,4 @@
-"""The command `python -m adec.practice.inflate`."""
+"""The command `python -m tools.inflate`."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from pathlib import Path
 
 from gguf import GGMLQuantizationType as Kind
 
-from adec.practice.inflate.inflated_file import FILE_TYPES, Size
-from adec.practice.inflate.inflated_model import RANDOM, inflate_folder, random_model
+from tools.inflate.inflated_file import FILE_TYPES, Size
+from tools.inflate.inflated_model import RANDOM, inflate_folder, random_model
 
 EXAMPLES = """
 examples, to a pair of 1.07 billion and 33 million parameters:
-  python -m adec.practice.inflate models/large large.gguf
-  python -m adec.practice.inflate models/small small.gguf --quantisation Q8_0 \\
+  python -m tools.inflate models/large large.gguf
+  python -m tools.inflate models/small small.gguf --quantisation Q8_0 \\
       --width 576 --layers 8 --feed-forward 1536
 with a head as costly as that of a model with 32,000 tokens (1.10 billion, 33 million):
-  python -m adec.practice.inflate models/large large.gguf --vocabulary 32000 --layers 20
-  python -m adec.practice.inflate models/small small.gguf --vocabulary 32000 --quantisation Q8_0 \\
+  python -m tools.inflate models/large large.gguf --vocabulary 32000 --layers 20
+  python -m tools.inflate models/small small.gguf --vocabulary 32000 --quantisation Q8_0 \\
       --width 384 --layers 5 --feed-forward 1024
 a model of 102 million parameters that has learned nothing:
-  python -m adec.practice.inflate --random speed.gguf
+  python -m tools.inflate --random speed.gguf
 """
 
 
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m adec.practice.inflate",
+        prog="python -m tools.inflate",
         description="Makes a trained model larger without changing what it computes.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -8,8 +8,8 @@ from typing import Any
 import gguf
 from torch import Tensor
 
-from adec.practice.train.llama_model import Shape
-from adec.practice.train.tokenizer import LLAMA_CPP_NAME
+from tools.train.llama_model import Shape
+from tools.train.tokenizer import LLAMA_CPP_NAME
 
 
 def begin_llama(

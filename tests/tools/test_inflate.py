@@ -21,13 +21,13 @@ from adec.engines.base import Engine, OpenOptions
 from adec.engines.opening import open_engine, read_header
 from adec.engines.pair import check_pair
 from adec.practice import large_folder, small_folder
-from adec.practice.inflate import __main__ as command
-from adec.practice.inflate.inflated_file import Size
-from adec.practice.inflate.inflated_model import inflate_folder, random_model
-from adec.practice.inflate.inflated_tensors import axis, noise, spread, unpack
-from adec.practice.inflate.source_model import Guard, Source
 from adec.practice.tasks import problems
 from tests.engines.tiny_folder import write_tiny_folder
+from tools.inflate import __main__ as command
+from tools.inflate.inflated_file import Size
+from tools.inflate.inflated_model import inflate_folder, random_model
+from tools.inflate.inflated_tensors import axis, noise, spread, unpack
+from tools.inflate.source_model import Guard, Source
 
 BOUNDS = {Kind.F32: 1e-4, Kind.F16: 0.02, Kind.Q8_0: 0.02, Kind.Q4_0: 0.25}
 """Largest error of a logit caused by the stored weights; logits have a deviation of 1.6."""

@@ -11,13 +11,13 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
 
 from adec.practice.tasks import problems  # noqa: E402
-from adec.practice.train import llama_model, training_data  # noqa: E402
-from adec.practice.train import tokenizer as tokens  # noqa: E402
-from adec.practice.train import trainer as trainer_module  # noqa: E402
-from adec.practice.train.llama_model import SHAPES, Llama, Shape, parameters_of  # noqa: E402
-from adec.practice.train.optimizer import orthogonalise  # noqa: E402
-from adec.practice.train.trainer import PLANS, STEPS, Trainer, schedule  # noqa: E402
-from adec.practice.train.training_data import chunk  # noqa: E402
+from tools.train import llama_model, training_data  # noqa: E402
+from tools.train import tokenizer as tokens  # noqa: E402
+from tools.train import trainer as trainer_module  # noqa: E402
+from tools.train.llama_model import SHAPES, Llama, Shape, parameters_of  # noqa: E402
+from tools.train.optimizer import orthogonalise  # noqa: E402
+from tools.train.trainer import PLANS, STEPS, Trainer, schedule  # noqa: E402
+from tools.train.training_data import chunk  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from adec.practice.llama_gguf import add_tokenizer, begin_llama, interleave
-from adec.practice.train import tokenizer as tokens
-from adec.practice.train.llama_model import CONTEXT, NORM_EPS, ROPE_THETA, SHAPES, Shape
+from tools.llama_gguf import add_tokenizer, begin_llama, interleave
+from tools.train import tokenizer as tokens
+from tools.train.llama_model import CONTEXT, NORM_EPS, ROPE_THETA, SHAPES, Shape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

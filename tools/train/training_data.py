@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from adec.practice.tasks import MIX, TRAINING, Problem, problems
-from adec.practice.train.tokenizer import PAD_ID, encode
+from tools.train.tokenizer import PAD_ID, encode
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
