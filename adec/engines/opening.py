@@ -7,8 +7,9 @@ from pathlib import Path
 
 from adec.engines.base import Engine, Format, ModelHeader, OpenOptions
 from adec.engines.llama import GGUF
-from adec.engines.pair import Engines
+from adec.engines.pair import Engines, translation
 from adec.engines.torch import FOLDER
+from adec.engines.translated import TranslatedEngine
 from adec.errors import ModelFileError
 from adec.events.records import Role
 
@@ -42,11 +43,18 @@ def devices() -> list[str]:
 
 
 def open_engines(models: Mapping[Role, ModelHeader], options: OpenOptions) -> Engines:
-    """Load a model for each role; when one fails, those before it are freed."""
+    """Load a model for each role; when one fails, those before it are freed.
+
+    Next to "large" the others read and score its ids: see `adec.engines.translated`.
+    """
     opened: dict[Role, Engine] = {}
     try:
         for role, header in models.items():
-            opened[role] = open_engine(header, options)
+            opened[role] = engine = open_engine(header, options)
+            if role != "large" and "large" in models:
+                terms = translation(header.vocabulary, models["large"].vocabulary)
+                if terms.barred:
+                    opened[role] = TranslatedEngine(engine, terms)
     except BaseException:
         Engines(**opened).close()
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from adec.engines.base import Engine, ModelHeader
 from adec.engines.vocabulary import Vocabulary
@@ -12,8 +13,20 @@ from adec.events.records import Role
 SHOWN = 3
 """Differing ids that a message lists; the rest is counted."""
 
+MOST_SPECIAL = 8
+"""Special tokens that may differ, as between two generations of one family."""
 PADDING = 512
 """Most unused ids at the end by which sizes may differ: heads are padded to suit hardware."""
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What a small model must know of the special tokens that differ; empty where none does."""
+
+    ids: Mapping[int, int]
+    """The large model's id to the small one's of the same text."""
+    barred: frozenset[int]
+    """Ids that mean something else to the small model, or end an answer for it alone."""
 
 
 class Engines(Mapping[Role, Engine]):
@@ -55,6 +68,13 @@ def check_pair(small: ModelHeader, large: ModelHeader) -> list[str]:
             hint="use two models of one family, or one of them alone with --model",
         )
     remarks = []
+    barred = sorted(translation(small.vocabulary, large.vocabulary).barred)
+    if barred:
+        names = ", ".join(large.vocabulary.name(token) for token in barred[:SHOWN])
+        more = f" and {len(barred) - SHOWN} more" if len(barred) > SHOWN else ""
+        remarks.append(
+            f"special tokens differ, and the small model never writes them: {names}{more}"
+        )
     if small.vocabulary.chat_template != large.vocabulary.chat_template:
         remarks.append("the chat templates differ; the large model's is used")
     if small.info.parameters > large.info.parameters:
@@ -66,7 +86,11 @@ def check_pair(small: ModelHeader, large: ModelHeader) -> list[str]:
 
 
 def differences(small: Vocabulary, large: Vocabulary) -> list[str]:
-    """How two vocabularies differ, most telling first; empty when they may share ids."""
+    """How two vocabularies differ, most telling first; empty when they may share ids.
+
+    At most `MOST_SPECIAL` ids may differ that are special in both: control tokens, tokens that end
+    an answer, or names kept free for either. `translation` says what becomes of them.
+    """
     found: list[str] = []
     if small.kind != large.kind:
         found.append(f"the tokenizer types are {small.kind} and {large.kind}")
@@ -79,22 +103,52 @@ def differences(small: Vocabulary, large: Vocabulary) -> list[str]:
     surplus = len(longer) - common
     if surplus > PADDING or not all(_unused(longer.pieces[i]) for i in range(common, len(longer))):
         found.append(f"the sizes are {len(small):,} and {len(large):,}")
-    unlike = [i for i in range(common) if small.pieces[i] != large.pieces[i]]
-    if unlike:
+    unlike = _unlike(small, large)
+    bridged = _all_special(small, large, {*unlike, *(small.end ^ large.end)})
+    if unlike and not bridged:
         shown = ", ".join(f"id {i} is {small.name(i)} and {large.name(i)}" for i in unlike[:SHOWN])
         rest = f" and {len(unlike) - SHOWN:,} more" if len(unlike) > SHOWN else ""
         found.append(f"{shown}{rest}")
-    found += _special_differences(small, large)
+    found += _special_differences(small, large, bridged=bridged)
     return found
 
 
-def _special_differences(small: Vocabulary, large: Vocabulary) -> Iterable[str]:
-    if small.begin != large.begin:
+def translation(small: Vocabulary, large: Vocabulary) -> Translation:
+    """How a small model reads what the large one writes. Only for two without `differences`."""
+    unlike = _unlike(small, large)
+    special = {small.pieces[i]: i for i in sorted(small.control | small.end) if small.pieces[i]}
+    ids = {i: special[large.pieces[i]] for i in unlike if large.pieces[i] in special}
+    if large.begin in unlike and large.begin not in ids and small.begin is not None:
+        ids[large.begin] = small.begin
+    return Translation(ids, frozenset({*unlike, *(small.end - large.end)}))
+
+
+def _unlike(small: Vocabulary, large: Vocabulary) -> list[int]:
+    if small.pieces == large.pieces:
+        return []
+    pairs = enumerate(zip(small.pieces, large.pieces, strict=False))
+    return [i for i, (ours, theirs) in pairs if ours != theirs]
+
+
+def _all_special(small: Vocabulary, large: Vocabulary, ids: set[int]) -> bool:
+    def special(vocabulary: Vocabulary, token: int) -> bool:
+        piece = vocabulary.pieces[token] if token < len(vocabulary) else b""
+        kept_free = not piece or (_unused(piece) and piece[:1] in b"<[")
+        return kept_free or token in vocabulary.control or token in vocabulary.end
+
+    return len(ids) <= MOST_SPECIAL and all(special(small, i) and special(large, i) for i in ids)
+
+
+def _special_differences(small: Vocabulary, large: Vocabulary, *, bridged: bool) -> Iterable[str]:
+    begins = {token for token in (small.begin, large.begin) if token is not None}
+    if small.begin != large.begin and not (
+        bridged and len(begins) == 2 and _all_special(small, large, begins)
+    ):
         yield f"the begin tokens are {_named(small, small.begin)} and {_named(large, large.begin)}"
     if small.adds_begin != large.adds_begin:
         which = "small" if small.adds_begin else "large"
         yield f"only the {which} one puts a begin token before a text"
-    if small.end != large.end:
+    if small.end != large.end and not bridged:
         ours, theirs = (
             ", ".join(_named(vocabulary, token) for token in sorted(vocabulary.end)) or "none"
             for vocabulary in (small, large)

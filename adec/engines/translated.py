@@ -1,0 +1,91 @@
+"""A small model beside a large one that numbers or names a few special tokens in another way."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from adec.engines.base import Capability, Engine, ModelInfo
+from adec.engines.pair import Translation
+from adec.engines.vocabulary import Tokenizer, Vocabulary
+from adec.signals import ArrayScores, Scores
+from adec.tree import TokenTree
+
+
+class TranslatedEngine:
+    """An engine that takes and scores the ids of the large model.
+
+    A token that it reads is translated, and one that means something else to it has the logit -inf,
+    so that no drafter proposes it and no rule of trust lets it stand. What the large model verifies
+    is exact with and without this.
+    """
+
+    def __init__(self, engine: Engine, translation: Translation) -> None:
+        self._engine, self._ids = engine, translation.ids
+        width = len(engine.vocabulary)
+        self._barred = [token for token in sorted(translation.barred) if token < width]
+
+    @property
+    def info(self) -> ModelInfo:
+        return self._engine.info
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self._engine.vocabulary
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self._engine.tokenizer
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return self._engine.capabilities
+
+    @property
+    def context(self) -> int:
+        return self._engine.context
+
+    @property
+    def length(self) -> int:
+        return self._engine.length
+
+    @property
+    def branches(self) -> int:
+        return self._engine.branches
+
+    @property
+    def rewinds_by_reading(self) -> bool:
+        return self._engine.rewinds_by_reading
+
+    def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
+        """See `Engine.forward`."""
+        return self._masked(self._engine.forward(self._own(tokens), rows=rows))
+
+    def forward_tree(self, tree: TokenTree, *, first_row: int = 0) -> Scores:
+        """See `Engine.forward_tree`."""
+        own = dataclasses.replace(tree, tokens=self._own(tree.tokens))
+        return self._masked(self._engine.forward_tree(own, first_row=first_row))
+
+    def keep(self, path: Sequence[int]) -> None:
+        """See `Engine.keep`."""
+        self._engine.keep(path)
+
+    def rewind(self, length: int) -> None:
+        """See `Engine.rewind`."""
+        self._engine.rewind(length)
+
+    def close(self) -> None:
+        """Free the memory of the engine inside."""
+        self._engine.close()
+
+    def _own(self, tokens: Sequence[int]) -> list[int]:
+        return [self._ids.get(token, token) for token in tokens]
+
+    def _masked(self, scores: Scores) -> Scores:
+        if not len(scores) or not self._barred:
+            return scores
+        rows = np.array([scores.row(index) for index in range(len(scores))])
+        rows[:, self._barred] = -np.inf
+        return ArrayScores(rows)
