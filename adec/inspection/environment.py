@@ -35,6 +35,7 @@ BACKENDS = {
 PACKAGES = ("transformers", "tokenizers", "safetensors", "numpy", "rich", "typer", "gguf")
 VARIABLES = {
     "ADEC_HOME": "moves everything that adec keeps for you into one folder",
+    "ADEC_MODELS": "more folders in which models are looked for by name",
     "ADEC_DEBUG": "1 lets tracebacks through",
     "ADEC_STDIN_TIMEOUT": "seconds to wait for a silent pipe beside a prompt (3 when not set)",
     "NO_COLOR": "anything: no colours",

@@ -7,7 +7,7 @@ from typing import Any
 
 from adec.display.wording import number, short, size
 from adec.inspection.sheet import Block, Lines, Report, Table
-from adec.models.couples import LONGEST, Couple, Misfit, couples, misfits
+from adec.models.couples import LONGEST, MOST_COUPLES, Couple, Misfit, couples, misfits
 from adec.models.listing import Listing, Model
 from adec.models.stores import MOST
 
@@ -95,7 +95,8 @@ def _blocks(listing: Listing, pairs: list[Couple], wrong: list[Misfit]) -> list[
     if shown:
         blocks.append(_pairs_block(shown))
         rest = len(pairs) - len(shown)
-        more = [f"and {rest} more pairs: --json has them"] if rest else []
+        most = " or more" if len(pairs) == MOST_COUPLES else ""
+        more = [f"and {rest}{most} other pairs: --json has {len(pairs)}"] if rest else []
         blocks.append(
             Lines(
                 "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from adec.answering.session import open_session
 from adec.decoding.registry import METHODS, check_method, remaining
 from adec.engines.base import ModelHeader, OpenOptions
 from adec.engines.opening import read_header
-from adec.errors import AdecError
+from adec.errors import AdecError, ModelFileError, PairError
 from adec.practice import large_gguf, small_gguf
 from tests.laws import pair
 
@@ -75,3 +76,17 @@ def test_a_small_model_that_cannot_rewind_is_left_out(monkeypatch: pytest.Monkey
 def test_a_large_model_that_cannot_rewind_writes_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
     ready = planned(monkeypatch, "large")
     assert ready.method.name == "plain" and set(ready.models) == {"large", "small"}
+
+
+def test_models_are_named_and_auto_takes_the_small_one(
+    tiny_pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, large = tiny_pair
+    monkeypatch.chdir(large.parent)
+    found = plan(Choice(large="LARGE", small="auto", strategy="dyspec"))
+    assert (found.models["small"].info.path, found.models["large"].info.path) == (small, large)
+    assert any("--small auto took small" in remark for remark in found.remarks)
+    with pytest.raises(PairError, match="no model on this machine can draft for small"):
+        plan(Choice(large="small", small="auto"))
+    with pytest.raises(ModelFileError, match="does not exist"):
+        plan(Choice(model="largest"))
