@@ -200,6 +200,7 @@ def test_losses_are_what_they_are_said_to_be() -> None:
         assert right == (None if not own.right else float(not other.right))
 
 
+@pytest.mark.slow
 def test_proved_budgets_hold_on_fresh_prompts() -> None:
     """60 calibrations at 80 %: the failures are at most a binomial with chance 0.2, whose limit is
     passed less often than ALLOWED."""
