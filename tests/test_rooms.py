@@ -78,3 +78,17 @@ def test_no_room_imports_from_a_room_above_it() -> None:
             if ROOMS.index(other) < ROOMS.index(room)
         ]
     assert upward == []
+
+
+def test_a_name_stands_for_one_thing_in_the_house() -> None:
+    modules: dict[str, list[str]] = {}
+    classes: dict[str, list[str]] = {}
+    for file in PACKAGE.rglob("*.py"):
+        place = str(file.relative_to(PACKAGE))
+        if file.stem not in OUTSIDE:
+            modules.setdefault(file.stem, []).append(place)
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                classes.setdefault(node.name, []).append(place)
+    twice = {name: places for name, places in (modules | classes).items() if len(places) > 1}
+    assert twice == {}

@@ -8,7 +8,7 @@ from typing import Any
 from adec.display.wording import number, short, size
 from adec.inspection.sheet import Block, Lines, Report, Table
 from adec.models.couples import LONGEST, MOST_COUPLES, Couple, Misfit, couples, misfits
-from adec.models.listing import Listing, Model
+from adec.models.listing import ListedModel, Listing
 from adec.models.stores import MOST
 
 SHOWN_PAIRS = 20
@@ -35,7 +35,7 @@ def inspect_models() -> Report:
     return Report(data, _blocks(listing, pairs, wrong))
 
 
-def _model_data(model: Model) -> dict[str, Any]:
+def _model_data(model: ListedModel) -> dict[str, Any]:
     card = model.card
     known: dict[str, Any] = {}
     if model.problem is None:

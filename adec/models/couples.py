@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adec.errors import PairError
-from adec.models.listing import Listing, Model
+from adec.models.listing import ListedModel, Listing
 from adec.models.names import locate
 from adec.models.stores import PRACTICE, Found
 
@@ -30,8 +30,8 @@ _FIRST_WORD = re.compile(r"[a-z]+")
 class Couple:
     """Two models that share token ids."""
 
-    small: Model
-    large: Model
+    small: ListedModel
+    large: ListedModel
 
     @property
     def cost_ratio(self) -> float:
@@ -48,8 +48,8 @@ class Couple:
 class Misfit:
     """Two models that look like a pair and are none."""
 
-    small: Model
-    large: Model
+    small: ListedModel
+    large: ListedModel
     why: str
 
 
@@ -63,7 +63,7 @@ def greatest_gain(ratio: float) -> float:
     return (LONGEST + 1) / (LONGEST * ratio + 1)
 
 
-def couples(listing: Listing, large: Model | None = None) -> list[Couple]:
+def couples(listing: Listing, large: ListedModel | None = None) -> list[Couple]:
     """Pairs by their greatest gain, the built-in ones last, at most `MOST_COUPLES`.
 
     With `large`, only those that serve it.
@@ -110,7 +110,7 @@ def partner(large: Path, listing: Listing | None = None) -> tuple[Path, str]:
     listing = listing or Listing()
     real = os.path.realpath(large)
     known = next((m for m in listing.models if os.path.realpath(m.found.path) == real), None)
-    whole = known or Model(Found(large.name, large, "path"), listing.card_of(large))
+    whole = known or ListedModel(Found(large.name, large, "path"), listing.card_of(large))
     if whole.problem is not None:
         raise PairError(f"--small auto: {whole.name} {whole.problem}")
     fitting = couples(listing, whole)
@@ -137,7 +137,7 @@ def small_for(name: str, large: Path) -> tuple[Path, list[str]]:
     return path, [remark]
 
 
-def family(model: Model) -> str:
+def family(model: ListedModel) -> str:
     """The name of a model up to its size: "qwen2.5-coder" of Qwen2.5-Coder-0.5B-Instruct."""
     for name in _names(model):
         size = _SIZE.search(name)
@@ -146,12 +146,12 @@ def family(model: Model) -> str:
     return next(_names(model))
 
 
-def _names(model: Model) -> Iterator[str]:
+def _names(model: ListedModel) -> Iterator[str]:
     yield model.name.rsplit("/", 1)[-1].lower()
     yield model.card.title.rsplit("/", 1)[-1].lower().replace(" ", "-")
 
 
-def _kin(small: Model, large: Model) -> int:
+def _kin(small: ListedModel, large: ListedModel) -> int:
     """2 for one family, 1 for families whose names begin with the same word, 0 for others."""
     ours, theirs = family(small), family(large)
     if ours == theirs:
@@ -164,5 +164,5 @@ def _shipped(couple: Couple) -> bool:
     return couple.small.name.startswith(PRACTICE) and couple.large.name.startswith(PRACTICE)
 
 
-def _smaller(small: Model, large: Model) -> bool:
+def _smaller(small: ListedModel, large: ListedModel) -> bool:
     return 0 < small.card.read_bytes <= WORTHWHILE * large.card.read_bytes

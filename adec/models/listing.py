@@ -31,7 +31,7 @@ _BRIEF = 110
 
 
 @dataclass(frozen=True)
-class Model:
+class ListedModel:
     """A model that was found, with its card."""
 
     found: Found
@@ -71,7 +71,7 @@ class Listing:
             cards = self._cards(found)
         finally:
             self.save()
-        self.models = tuple(Model(model, cards[model.name, model.path]) for model in found)
+        self.models = tuple(ListedModel(model, cards[model.name, model.path]) for model in found)
 
     def card_of(self, path: Path) -> Card:
         """The card of any model, in the listing or not."""
@@ -84,7 +84,7 @@ class Listing:
         self._changed = True
         return card
 
-    def difference(self, small: Model, large: Model) -> str | None:
+    def difference(self, small: ListedModel, large: ListedModel) -> str | None:
         """How the vocabularies of two models differ in brief; empty where they fit.
 
         None where it is not known yet, because this listing has compared too many.

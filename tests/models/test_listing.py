@@ -17,7 +17,7 @@ from adec.inspection.model_list import inspect_models
 from adec.models import listing as listing_module
 from adec.models.couples import couples, greatest_gain, misfits, partner, small_for
 from adec.models.headers import ManyHeaders, weights_read
-from adec.models.listing import Listing, Model, save_names
+from adec.models.listing import ListedModel, Listing, save_names
 from adec.models.stores import Found, Surroundings
 from tests.engines.tiny_folder import write_tiny_folder
 from tests.engines.tiny_gguf import RawGguf, byte_level_vocabulary, write_tiny_gguf
@@ -46,7 +46,7 @@ def around(here: Path, tmp_path: Path) -> Surroundings:
     return Surroundings({}, tmp_path, here)
 
 
-def by_name(listing: Listing) -> dict[str, Model]:
+def by_name(listing: Listing) -> dict[str, ListedModel]:
     return {model.name: model for model in listing.models}
 
 

@@ -20,7 +20,7 @@ _UNHELD = 3
 """References to an unused array: its pair, the loop variable, the argument of `getrefcount`."""
 
 
-class Session:
+class LlamaContext:
     """A context on a shared model; `close` it at the end."""
 
     def __init__(
@@ -96,7 +96,7 @@ class Batch:
 class LlamaTokenizer:
     """llama.cpp's tokenizer of a GGUF vocabulary."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: LlamaContext) -> None:
         self._session = session
         self._size = int(session.library.llama_vocab_n_tokens(session.model.vocabulary))
 

@@ -22,7 +22,7 @@ from adec.engines.llama.library import (
     failure,
     function_returning_address,
 )
-from adec.engines.llama.llama_context import Batch, LlamaTokenizer, Session, SpareRows
+from adec.engines.llama.llama_context import Batch, LlamaContext, LlamaTokenizer, SpareRows
 from adec.engines.sequence import SequenceEngine
 from adec.errors import EngineError
 from adec.signals import ArrayScores, Scores
@@ -65,7 +65,7 @@ class LlamaEngine(SequenceEngine):
             )
         model = acquire_model(header.info.path, gpu_layers=options.gpu_layers, mmap=options.mmap)
         branches = options.branches if "tree" in header.capabilities else 0
-        session = Session(
+        session = LlamaContext(
             model,
             tokens=context,
             sequences=branches + 1,
@@ -78,7 +78,9 @@ class LlamaEngine(SequenceEngine):
             session.close()
             raise
 
-    def __init__(self, header: ModelHeader, session: Session, context: int, branches: int) -> None:
+    def __init__(
+        self, header: ModelHeader, session: LlamaContext, context: int, branches: int
+    ) -> None:
         """Use `open`."""
         library = session.library
         self._session = session
