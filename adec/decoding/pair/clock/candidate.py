@@ -28,10 +28,6 @@ TRUST = 0.8
 counted: what it offers is seen to be right or wrong before any of it is tried."""
 HOPELESS, OFFERS = 0.9, 4
 """Speed, as a multiple of plain's, that one of so many offers must promise."""
-TYPICAL = 100
-"""Tokens over which a small model must win back what it takes to read the prompt."""
-WORTH_STARTING = 1.1
-"""Speed, as a multiple of plain's, that a forecast must promise before a small model is started."""
 LONGEST_REST = 16
 """Rounds at most for which a small model that had nothing to propose is not run again."""
 
@@ -118,18 +114,6 @@ class CandidateDrafter:
         ms = step.ms() + step.own_ms - once
         if self.backoff.record(len(step.tokens), ms, plain_ms, once):
             self.rates.soften()
-
-    def worth_starting(
-        self, curve: CostCurve, plain_ms: float, *, read: int, room: Room, left: int
-    ) -> bool:
-        """Whether a model that has not read the `read` tokens so far is likely to win that back.
-
-        `left`: tokens that may still be written. Every millisecond counts here, as nothing is
-        known of its acceptance in this answer but what earlier ones showed.
-        """
-        speed = plain_ms * self.forecast_rate(curve, behind=1, unread=1, room=room)
-        won = (1 - 1 / speed) * plain_ms * min(left, TYPICAL)
-        return speed >= WORTH_STARTING and won > self.drafter.draft_ms(read)
 
     def forecast_rate(self, curve: CostCurve, *, behind: int, unread: int, room: Room) -> float:
         """Tokens per millisecond of the best chain that the small model can be expected to write.

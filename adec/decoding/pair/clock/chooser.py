@@ -30,6 +30,10 @@ mostly too good to be true."""
 SHOWS, SHOWS_HOPELESS = 0.02, 0.003
 """Shares of a plain round that the strategy's own work may take: beyond the first, drafters are
 paused that were not used for a while, beyond the second those that never promised to pay."""
+WORTH_STARTING = 1.1
+"""Speed, as a multiple of plain's, that a forecast must promise to start the small model."""
+TYPICAL = 100
+"""Tokens over which the small model must win back what it takes to read the prompt."""
 RECONSIDER = 32
 """Rounds after which starting the small model is considered again."""
 
@@ -66,6 +70,7 @@ class ClockChooser(DraftChooser):
         self._used: CandidateDrafter | None = None
         self._explores = False  # this round's proposal is made to find out what it costs
         self._rounds = 0
+        self._left_alone: str | None = None  # why the small model was not started, if not yet said
         self._wording = _Wording()
 
     @property
@@ -112,12 +117,15 @@ class ClockChooser(DraftChooser):
         if small is None or small.started:
             return
         if self._rounds % RECONSIDER == 0 and self._is_worth_starting(len(sequence), left):
-            small.started = True
+            small.started, self._left_alone = True, None
             yield from small.drafter.start(sequence, self._limits)
         self._rounds += 1
 
     def _is_worth_starting(self, read: int, left: int) -> bool:
-        """Whether the small model is likely to win back what reading `read` tokens takes."""
+        """Whether the small model is likely to win back what reading `read` tokens takes.
+
+        `left`: tokens that may still be written.
+        """
         small, curve = self._small, self.costs.curve
         if small is None or curve is None:
             return False
@@ -126,13 +134,19 @@ class ClockChooser(DraftChooser):
         small.drafter.assume(self.costs.large, curve)
         room = Room(nodes=self._longest, leaves=1, depth=self._longest)
         plain_ms = self.costs.plain_round_ms(curve, 1)
-        return small.worth_starting(curve, plain_ms, read=read, room=room, left=left)
+        speed = plain_ms * small.forecast_rate(curve, behind=1, unread=1, room=room)
+        won_ms = (1 - 1 / speed) * plain_ms * min(left, TYPICAL)
+        if speed >= WORTH_STARTING and won_ms > small.drafter.draft_ms(read):
+            return True
+        name = small.drafter.name
+        self._left_alone = f"{name} drafts are not tried: forecast {speed:.2f} of plain speed"
+        return False
 
     def propose(self, turn: Turn) -> Proposal:
         self._used, self._explores = None, False
         for candidate in self.candidates:
             candidate.backoff.resume_if_convinced(candidate.drafter.streak)
-        if all(candidate.backoff.state == "paused" for candidate in self.candidates):
+        if all(c.backoff.state == "paused" or not c.started for c in self.candidates):
             return empty()
         curve = self.costs.curve
         if curve is None or self.costs.plain_is_due or not turn.has_room:
@@ -227,7 +241,8 @@ class ClockChooser(DraftChooser):
                 # times of a slow moment must not shut it out for ever: nothing renews them
                 # meanwhile
                 candidate.drafter.forget_times()
-        self.reason = self._wording.update(self.candidates)
+        self.reason = self._wording.update(self.candidates) or self._left_alone
+        self._left_alone = None
 
     def _bid(
         self, candidate: CandidateDrafter, turn: Turn, curve: CostCurve
