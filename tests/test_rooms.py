@@ -28,6 +28,7 @@ ROOMS = (
     "defaults",
     "interrupts",
     "places",
+    "text_file",
     "toml_file",
     "machine",
     "sampling",

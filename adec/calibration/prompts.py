@@ -16,6 +16,7 @@ from typing import Any
 
 from adec.errors import UsageError
 from adec.events.hostile_json import JsonReader
+from adec.text_file import read_text
 
 LEAST = 8
 """Fewest prompts: four to fit on, four to prove on. Most proofs need a hundred."""
@@ -77,8 +78,8 @@ def read_prompts(path: Path, seed: int, *, answers: bool) -> PromptSet:
     Raises UsageError, with the line, when the file is not what it should be or has fewer than
     eight different prompts.
     """
-    text = _read(path)
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    text = read_text(path, FILE_BYTES, "the prompt file")
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise UsageError(f"the prompt file {path} is empty", hint="put one prompt on each line")
     as_json = path.suffix == ".jsonl" or lines[0][1].lstrip().startswith("{")
@@ -134,21 +135,10 @@ def _split(
     return PromptSet(tuple(order[:fit]), tuple(order[fit:]), source, remarks)
 
 
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(FILE_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"the prompt file {path} cannot be read: {error.strerror}") from error
-    if len(data) > FILE_BYTES:
-        raise UsageError(f"the prompt file {path} is larger than {FILE_BYTES // 2**20} MiB")
-    return data.decode("utf-8-sig", errors="replace")
-
-
 def _from_json(path: Path, number: int, line: str, answers: bool) -> KnownPrompt:
     where = f"{path}, line {number}"
     try:
-        data = _JSON.read(line.encode("utf-8", "replace"))
+        data = _JSON.read(line.encode())
     except ValueError as error:
         raise UsageError(f"{where} is not JSON: {error}") from None
     if not isinstance(data, dict) or "prompt" not in data:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from adec.errors import UsageError
+from adec.text_file import decode_text, read_text
 
 WAIT_SECONDS = 3.0
 """How long to wait for a silent pipe beside a prompt; ADEC_STDIN_TIMEOUT overrides it."""
@@ -24,12 +25,9 @@ def read_prompt(argument: str | None, file: str | None) -> str:
     if file is not None and argument is not None and "-" in (file, argument):
         raise UsageError("standard input was asked for twice", hint="give - once")
     if argument == "-" or file == "-":
-        parts = [
-            _decode(sys.stdin.buffer.read(PROMPT_BYTES + 1)),
-            argument if file == "-" else None,
-        ]
+        parts = [_piped(), argument if file == "-" else None]
     elif file is not None:
-        parts = [_read_file(Path(file).expanduser()), argument]
+        parts = [read_text(Path(file).expanduser(), PROMPT_BYTES, "the prompt file"), argument]
     elif argument is not None:
         parts = [_waiting_input(), argument]
     elif sys.stdin is None or sys.stdin.closed:
@@ -37,7 +35,7 @@ def read_prompt(argument: str | None, file: str | None) -> str:
     elif sys.stdin.isatty():
         parts = [_ask()]
     else:
-        parts = [_decode(sys.stdin.buffer.read(PROMPT_BYTES + 1))]
+        parts = [_piped()]
     # the newline at the end of a file or here-document is not part of the question
     text = "\n\n".join(part.rstrip("\r\n") for part in parts if part and part.strip())
     if not text:
@@ -45,18 +43,8 @@ def read_prompt(argument: str | None, file: str | None) -> str:
     return text
 
 
-def _read_file(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return _decode(file.read(PROMPT_BYTES + 1))
-    except OSError as error:
-        raise UsageError(f"the prompt file {path} cannot be read: {error.strerror}") from error
-
-
-def _decode(data: bytes) -> str:
-    if len(data) > PROMPT_BYTES:
-        raise UsageError(f"the prompt is larger than {PROMPT_BYTES // 2**20} MiB")
-    return data.decode("utf-8", errors="replace")
+def _piped() -> str:
+    return decode_text(sys.stdin.buffer.read(PROMPT_BYTES + 1), PROMPT_BYTES, "standard input")
 
 
 def _ask() -> str:
@@ -85,7 +73,7 @@ def _waiting_input() -> str | None:
                 "adec: nothing came through the pipe; going on with the prompt alone\n"
             )
             return None
-    return _decode(sys.stdin.buffer.read(PROMPT_BYTES + 1))
+    return _piped()
 
 
 def _patience() -> float:

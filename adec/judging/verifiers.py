@@ -11,6 +11,7 @@ from pathlib import Path
 from adec.errors import UsageError
 from adec.judging.matches import code_of
 from adec.judging.sandbox import NOT_STARTED, Confinement, Refused, passes, run_confined
+from adec.text_file import read_text
 
 SECONDS = 30.0
 """What a command may take for one answer."""
@@ -107,12 +108,8 @@ class CodeVerifier:
 
         Raises UsageError when it cannot be read, or holds no test or more than a hundred.
         """
-        try:
-            with path.open("rb") as file:
-                data = file.read(TEST_BYTES)
-        except OSError as error:
-            raise UsageError(f"the tests {path} cannot be read: {error.strerror}") from None
-        lines = [line.strip() for line in data.decode("utf-8", "replace").splitlines()]
+        text = read_text(path, TEST_BYTES, "the tests")
+        lines = [line.strip() for line in text.split("\n")]
         tests = tuple(line for line in lines if line and not line.startswith("#"))
         if not 1 <= len(tests) <= MOST_TESTS:
             raise UsageError(

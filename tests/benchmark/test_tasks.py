@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from adec.benchmark.tasks import dependence
 from adec.benchmark.tasks.task import Task
-from adec.benchmark.tasks.task_files import LINE_BYTES, read_tasks
+from adec.benchmark.tasks.task_files import LINE_CHARACTERS, read_tasks
 from adec.benchmark.tasks.task_sources import find_source, names
 from adec.errors import UsageError
 
@@ -169,7 +169,7 @@ def test_a_jsonl_file(tmp_path: Path) -> None:
         ('{"prompt": "a", "answer": " ", "match": "command"}', "is empty"),
         ("[" * 100_000, "nested|Expected `object`"), ('{"prompt": ' + "9" * 5000 + "}", "prompt"),
         ('{"prompt": "a", "more": ' + "[" * 100_000 + "}", "nested|malformed"),
-        ("x" * (LINE_BYTES + 1), "longer than"), ("a\0b", "zero byte"),
+        ("x" * (LINE_CHARACTERS + 1), "longer than"), ("a\0b", "zero byte"),
     ],
 )  # fmt: skip
 def test_a_wrong_line_is_named(tmp_path: Path, line: str, why: str) -> None:

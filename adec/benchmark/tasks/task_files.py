@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import msgspec
 
 from adec.benchmark.tasks.task import Task
 from adec.errors import UsageError
 from adec.events.hostile_json import JsonReader
+from adec.text_file import text_lines
 
-LINE_BYTES = 4 * 1024 * 1024
+LINE_CHARACTERS = 4 * 1024 * 1024
 """Longest line that is read."""
 
 
@@ -47,27 +49,27 @@ def read_tasks(path: Path) -> Iterator[Task]:
                 if path.suffix == ".jsonl":
                     yield _task(index, group, line, where)
                 else:
-                    yield Task(index, line.decode("utf-8", errors="replace").strip(), group)
+                    yield Task(index, line.strip(), group)
                 index += 1
     except OSError as error:
         raise UsageError(f"the task file {path} cannot be read: {error.strerror}") from error
 
 
-def _lines(file: BinaryIO, path: Path) -> Iterator[tuple[int, bytes]]:
+def _lines(file: BufferedReader, path: Path) -> Iterator[tuple[int, str]]:
     number = 0
-    while line := file.readline(LINE_BYTES + 1):
+    text = text_lines(file)
+    while line := text.readline(LINE_CHARACTERS + 1):
         number += 1
-        if len(line) > LINE_BYTES:
-            raise UsageError(f"{path}, line {number} is longer than {LINE_BYTES // 2**20} MiB")
-        if b"\0" in line:
+        if len(line) > LINE_CHARACTERS:
+            raise UsageError(f"{path}, line {number} is longer than {LINE_CHARACTERS:,} characters")
+        if "\0" in line:
             raise UsageError(f"{path}, line {number} holds a zero byte: this is no text")
-        yield number, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+        yield number, line
 
 
-def _task(index: int, group: str, line: bytes, where: str) -> Task:
+def _task(index: int, group: str, line: str, where: str) -> Task:
     try:
-        # bytes that are no text are prompts too, with a mark in their place
-        found = _READER.read(line.decode("utf-8", "replace").encode())
+        found = _READER.read(line.encode())
     except ValueError as error:
         raise UsageError(
             f"{where}: {error}", hint='write {"prompt": "…", "answer": "…", "match": "exact"}'
