@@ -73,7 +73,8 @@ def choose_strategy(
         )
         return Chosen(
             exact,
-            hint=f"{missing}: exact, by {exact}. `adec calibrate {words}` finds what pays here",
+            hint=f"{missing}: using {exact}, which is exact. "
+            f"`adec calibrate {words}` finds what pays here",
         )
     known = profile.choice
     fitted: Mapping[str, Any] | None = None
@@ -91,7 +92,8 @@ def choose_strategy(
         return Chosen(
             exact,
             fitted,
-            f"profile {profile.name} has proved nothing for --keep {choice.keep:g}: exact",
+            f"profile {profile.name} has no proof for --keep {choice.keep:g}; "
+            "using an exact strategy instead",
         )
     return Chosen(exact, fitted)
 

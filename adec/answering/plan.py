@@ -98,7 +98,7 @@ def plan(choice: Choice) -> Plan:
         more = f" (and {len(stale) - 1} more)" if len(stale) > 1 else ""
         remarks.append(
             f"profile {profile.name} is stale: {stale[0]}{more}; "
-            f"{void} not to be trusted, calibrate anew"
+            f"{void} not to be relied on, run adec calibrate again"
         )
     single, several = profile.machine.threads, profile.machine.batch_threads
     return Plan(

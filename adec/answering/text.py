@@ -88,7 +88,7 @@ class TextStream:
     def _add_single(self, step: Step) -> list[Step]:
         """`add` for the usual case, in a fifth of the time.
 
-        A large model's forward leaves no cache warm, so every object touched between two counts.
+        A large forward evicts the processor's caches, so every object touched per token costs.
         """
         (token,) = step.tokens
         if token.id in self._silent:

@@ -51,7 +51,7 @@ def calibrate(
     confidence: Annotated[
         float,
         typer.Option(
-            "--confidence", help="Of the proof on held-out prompts.", rich_help_panel=FITTING
+            "--confidence", help="Confidence level of the proof.", rich_help_panel=FITTING
         ),
     ] = 0.95,
     time_limit: Annotated[
@@ -66,7 +66,9 @@ def calibrate(
     seed: Annotated[
         int,
         typer.Option(
-            "--seed", help="Other built-in prompts, another split.", rich_help_panel=FITTING
+            "--seed",
+            help="Seed of the built-in prompts and of the split into two halves.",
+            rich_help_panel=FITTING,
         ),
     ] = 0,
     max_tokens: shared.MaxTokens = 256,

@@ -59,7 +59,7 @@ Keep = Annotated[
     models(
         "--keep",
         metavar="SHARE",
-        help="Share of the quality that auto must keep, proved, e.g. 0.97. 1 is exact.",
+        help="Share of the quality that auto must provably keep, e.g. 0.97. 1 is exact.",
     ),
 ]
 

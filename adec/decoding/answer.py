@@ -66,7 +66,7 @@ class AnswerState:
         self.sequence += [token.id for token in tokens]
 
     def settle(self, meter: Meter, engine: Engine, model: Role) -> None:
-        """Take drafts that do not stand back out of a cache, and the newest token with them."""
+        """Remove rejected drafts from a cache, and the newest token with them."""
         if engine.length >= len(self.sequence):
             meter.rewind(engine, model, len(self.sequence) - 1)
 
@@ -76,7 +76,7 @@ def read_prompt(
 ) -> Generator[Step, None, Scores]:
     """Empty the engine's sequence and feed `ids`, a step a chunk; returns the last row's scores.
 
-    `timed`: sizes of forwards in the middle of it from which a caller learns what such forwards
+    `timed`: sizes of extra forwards in the middle of the prompt, made to measure what they
     cost. Like a forward that verifies drafts, they give a row for every token.
     """
     engine.rewind(0)

@@ -186,8 +186,8 @@ class Profile:
             )
 
     def other_models(self, models: Mapping[Role, ModelHeader]) -> list[str]:
-        """Where model files differ from those that were calibrated, a sentence each that names
-        the key. Thresholds and proof are then void."""
+        """One sentence per difference between the model files and those that were calibrated; it
+        names the key. Any difference voids thresholds and proof."""
         found = []
         for role, header in models.items():
             made = self.made.get(role)

@@ -208,7 +208,7 @@ def test_auto_obeys_a_profile_as_far_as_it_is_proved(result, headers, tmp_path: 
     assert chosen(sure, keep=1) == Chosen("dyspec")
     assert chosen(sure, keep=0.9) == Chosen("ead") == chosen(sure, keep=0.5)
     found = chosen(sure, keep=0.95)
-    assert found.strategy == "dyspec" and "proved nothing for --keep 0.95" in found.remark
+    assert found.strategy == "dyspec" and "has no proof for --keep 0.95" in found.remark
     assert chosen(unsure, keep=0.9).strategy == "dyspec"
     assert chosen(sure, strategy="plain") == Chosen("plain")
     assert chosen(sure, assignments=("cascade.alpha=0.1",)) == Chosen("cascade")

@@ -84,7 +84,7 @@ def test_run_obeys_the_profile_by_name_and_by_the_files(
     exact = json.loads(call(capsys, *run_args(tiny_pair, "--json", "--keep", 1)).out)
     assert exact["summary"]["guarantee"] == "exact"
     done = call(capsys, *run_args(tiny_pair, "--json", "--keep", 0.9))
-    assert "proved nothing for --keep 0.9" in done.err and done.code == 0
+    assert "has no proof for --keep 0.9" in done.err and done.code == 0
     assert json.loads(done.out)["summary"]["guarantee"] == "exact"
 
 

@@ -24,7 +24,8 @@ from adec.signals import Scores
 from adec.tree import ROOT, TokenTree
 
 _NOTHING = 1e-12
-"""Residual mass that is rounding: a rejection that leaves less happens less often than that."""
+"""Residual mass below this is a rounding error: a genuine rejection leaves so little less often
+than once in 1e12."""
 
 Pick = Callable[[int, int], int]
 """(node, depth) to the target's token after that node; ROOT and depth 0 stand for the trunk's

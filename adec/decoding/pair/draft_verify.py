@@ -64,7 +64,7 @@ class DraftChooser:
     """Who drafts in a round, and how far. By itself it never drafts anything."""
 
     reason: str | None = None
-    """Why this round is as it is, if that has changed."""
+    """Why the chooser paused or resumed a drafter; None if nothing changed."""
 
     @property
     def plain_ms(self) -> float | None:

@@ -54,7 +54,7 @@ class EntropyRule:
         self.signal = None
 
     def wake(self, signals: Signals, row: int, written: int) -> bool:
-        """Whether the large model shall write the token of this row, which is the small model's.
+        """Whether the large model should write this position. The row is the small model's.
 
         `written`: tokens that the model at work has written since it took over, here and below.
         """

@@ -24,8 +24,8 @@ DEEP = 8
 """Depths from here on count as one."""
 
 PRIOR = 3.0
-"""Trials that a prior is worth: of a bin, the drafter's own probability (DySpec's proxy); of a
-bin's class of depths, the bin."""
+"""Weight of a prior, in trials. A bin's prior is the drafter's own probability (DySpec's proxy);
+the prior of a bin at some depth is the bin."""
 
 MEMORY = 24.0
 """Trials that a cell remembers: few, since a text changes its character, and one long draft brings

@@ -12,7 +12,7 @@ from collections import deque
 from typing import Literal
 
 TRIES = 3
-"""Rounds before a judgement: three at a third of plain speed show what a fourth would."""
+"""Rounds before the first judgement: if three are clearly slow, a fourth adds nothing."""
 TRIES_FREE = 8
 """The same for drafters without a model, whose every draft was valued before it was tried."""
 RECENT = 8
@@ -29,18 +29,19 @@ having, which loses three rounds of ten, does so once in 400."""
 WAIT = 16
 """Plain rounds before the first probe after giving up (exllamav3)."""
 WAIT_MOST = 128
-"""The longest wait, unless a probe is dear."""
+"""The longest wait, unless probing is expensive."""
 PROBING = 0.01
-"""Share of the time that probes in vain may take: after a probe that lost ten plain rounds comes a
+"""Share of a run's time that unsuccessful probes may
+cost: after a probe that lost ten plain rounds comes a
 wait of 1000."""
 PROBES = 2
 """Rounds of a probe: one alone is a coin toss. If the first draft is rejected whole, one is
 enough."""
 CONVINCING = 8
 """Tokens in a row that a paused drafter would have had right, after which it drafts again at once.
-Doubled each time that it has to be paused again."""
+It doubles each time that drafting is resumed this way, and is reset once drafting pays."""
 MARGIN = 1.05
-"""Speed that a probe must reach: at break-even the drafts are not worth the heat."""
+"""Speed that a probe must reach: at break-even, drafting only wastes energy."""
 
 State = Literal["drafting", "paused", "probing"]
 

@@ -21,13 +21,13 @@ KEPT_TRIALS = 3.0
 LONGEST = 64
 """Nodes of a proposal at most; past that a round's own time shows."""
 SHRINK = 1 / 3
-"""What is left of the reach after a round in which nothing stood. It grows at once (exllamav3: up
-fast, down slow)."""
+"""After a draft that was not accepted whole, the reach falls to the accepted depth, but to no less
+than this share of what it was. It grows at once (exllamav3: up fast, down slow)."""
 TRUST = 0.8
 """Share of its own probability that a drafter without a model is believed, until acceptance was
 counted: what it offers is seen to be right or wrong before any of it is tried."""
 HOPELESS, OFFERS = 0.9, 4
-"""Speed, as a multiple of plain's, that one of so many offers must promise."""
+"""A drafter is hopeless if none of at least OFFERS offers promised this speed (1 is plain's)."""
 LONGEST_REST = 16
 """Rounds at most for which a small model that had nothing to propose is not run again."""
 
@@ -42,9 +42,8 @@ class CandidateDrafter:
         self.own_ms = OWN_MS
         """Running mean of the strategy's own time in this drafter's rounds."""
         self.reach: float = FIRST_REACH
-        """Depth accepted lately. Drafts go to twice that and two more: counted acceptance forgets
-        too slowly to keep a text that stops being predictable from costing several very long
-        drafts."""
+        """Running limit on the draft's depth: a draft may be 2 * reach + 2 deep. Acceptance counts
+        react too slowly when a text stops being predictable; this limit reacts at once."""
         self.offer: Proposal | None = None
         """What a drafter without a model has for this round, and a little more, to learn from."""
         self._promises: list[float] = []
@@ -68,7 +67,7 @@ class CandidateDrafter:
         self._promises.append(speed)
 
     def forget_promises(self) -> None:
-        """Think no longer of offers that were made before."""
+        """Forget earlier offers."""
         self._promises.clear()
 
     @property

@@ -17,7 +17,7 @@ from adec.decoding.strategy import Limits
 from adec.events.records import Step
 
 PROBE_NODES = 3
-"""Nodes of a probe: enough to tell a text that can be predicted, cheap where it cannot."""
+"""How many nodes a probe drafts: enough to detect predictable text, cheap if it is not."""
 OBSERVED = 4
 """Nodes that a drafter without a model names in any case, to learn how far to trust it."""
 EARLY = (16, 8, 4, 2)
@@ -25,11 +25,11 @@ EARLY = (16, 8, 4, 2)
 LATER = 0.05
 """How much later the first token may come for a first draft, as a share of reading the prompt."""
 SURE = 1.1
-"""Speed, as a multiple of plain's, that an offer must promise: the best of several guesses is
-mostly too good to be true."""
+"""Speed, as a multiple of plain's, that an offer must promise: picking the best of several
+estimates biases it upwards."""
 SHOWS, SHOWS_HOPELESS = 0.02, 0.003
-"""Shares of a plain round that the strategy's own work may take: beyond the first, drafters are
-paused that were not used for a while, beyond the second those that never promised to pay."""
+"""Overhead limits, as shares of a plain round. Above SHOWS, drafters that were idle for a while are
+paused; above SHOWS_HOPELESS, those whose offers never came near to paying."""
 WORTH_STARTING = 1.1
 """Speed, as a multiple of plain's, that a forecast must promise to start the small model."""
 TYPICAL = 100
@@ -114,7 +114,7 @@ class ClockChooser(DraftChooser):
 
     def before_round(self, sequence: Sequence[int], left: int) -> Iterator[Step]:
         small = self._small
-        if small is None or small.started:
+        if small is None or small.started or self.costs.curve is None:
             return
         if self._rounds % RECONSIDER == 0 and self._is_worth_starting(len(sequence), left):
             small.started, self._left_alone = True, None

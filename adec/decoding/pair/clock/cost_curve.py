@@ -23,8 +23,8 @@ size is known. Between 0 (bound by memory) and 1 (bound by arithmetic), and low,
 draft is tried and measured."""
 
 FILL = 8
-"""Tokens that a forward is filled up with at most, or as many as it has if that is more: attention
-on a CPU changes its method at 64."""
+"""Padding limit: a forward is filled up with at most FILL tokens, or with as many as it has if that
+is more. Attention on a CPU changes its method at 64, so large jumps can pay."""
 WORTH = 0.95
 """A larger forward replaces a smaller one if it costs less than this share of it: medians of a few
 differ by chance."""
@@ -37,7 +37,7 @@ WINDOW = 9
 cost with it."""
 
 GRID = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-"""Sizes at which a cautious curve states what is not known."""
+"""Sizes at which a cautious curve uses an upper bound if nothing near was measured."""
 NEAR = 1.5
 """A size is known if a size at most this many times away was seen on either side."""
 

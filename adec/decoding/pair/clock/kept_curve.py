@@ -31,7 +31,7 @@ def kept_curve(engine: Engine) -> CostCurve | None:
 
 
 def keep_curve(engine: Engine, curve: CostCurve) -> None:
-    """Keep it for later runs. One that cannot be written is learnt again."""
+    """Keep it for later runs. If it cannot be written, the next run learns it again."""
     folder = kept_folder("cost")
     try:
         points = {str(size): round(ms, 4) for size, ms in curve.points.items()}

@@ -11,11 +11,11 @@ PLAIN_FIRST = 2
 """Plain rounds before anything is drafted when no curve is known, to measure what drafts must
 beat."""
 PLAIN_SOON, PLAIN_AGAIN = 6, 32
-"""Rounds after which a plain one is due, so that what drafts must beat is measured in this run: the
-first time if a curve was known, and later."""
+"""Run a plain round after so many rounds, to keep measuring the speed that drafting must beat: the
+first number if a curve was known, then the second."""
 FINDING_OUT = 0.01
-"""Share of the run so far that may be lost on forwards whose only gain is to know what they cost.
-One more is always allowed."""
+"""Share of a run's time that may be lost on forwards made only to measure their cost. One of them
+may overshoot it."""
 TAIL = (16, 8, 4, 2)
 """Sizes of forwards that the end of a prompt may be read in, to learn what they cost."""
 READING = 0.03
@@ -69,7 +69,8 @@ class RoundCosts:
 
     @property
     def next_size(self) -> int:
-        """The largest forward that exploring may make: twice what is known without a gap."""
+        """The largest forward to explore: twice the largest size reached without a gap of more than
+        a factor of two."""
         known = 1
         for size in sorted(self.times.points):
             if size > 2 * known:
@@ -80,7 +81,7 @@ class RoundCosts:
     def prompt_sizes(self, count: int) -> tuple[int, ...]:
         """Sizes of the last forwards over a prompt of `count` tokens, from which to learn.
 
-        Reading in small forwards takes longer than in large ones; how much, is at most known.
+        Small forwards read a prompt more slowly. Of the loss, only an upper bound is known.
         """
         hopeful, cautious = self.times.hopeful, self.times.curve
         if hopeful is None or cautious is None or not self.times.is_sparse:

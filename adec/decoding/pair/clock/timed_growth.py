@@ -8,7 +8,7 @@ from adec.decoding.pair.drafters.growth import Growth, Room
 
 AHEAD = 16
 """Nodes beyond the next one that a decision looks at: the widest step that CPU kernels show.
-Without looking ahead a budget never climbs a step behind which several nodes are free."""
+Without it, growth stops at a step of the curve even if several nodes beyond it are free."""
 
 STEADY = 0.97
 """Most that a future node is taken to be worth, as a share of the one before it. Below that, the
@@ -83,7 +83,7 @@ class TimedGrowth(Growth):
 
     @property
     def best_draft_rate(self) -> float:
-        """The same at the best number of nodes but none."""
+        """As `best_rate`, but with at least one node."""
         return max(self._expected[n] / self._ms(n) for n in range(1, self.nodes + 1))
 
     def _score(self, tokens: float, ms: float) -> float:
