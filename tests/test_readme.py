@@ -20,7 +20,7 @@ from adec import practice
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = ("run", "calibration", "bench", "inspect")
+PAGES = ("run", "models", "calibration", "bench", "inspect")
 ELSEWHERE = ("install", "test")
 """Blocks between these marks are what .ci/run executes in a fresh environment."""
 README_BYTES = 12_000
