@@ -71,10 +71,10 @@ def render_chat(template: str, messages: list[dict[str, str]], vocabulary: Vocab
             _environment()
             .from_string(template)
             .render(
+                # llama.cpp fills in nothing for these two where a model has none
+                {"bos_token": "", "eos_token": "", **vocabulary.special},
                 messages=messages,
                 add_generation_prompt=True,
-                bos_token=_name(vocabulary, vocabulary.begin),
-                eos_token=_name(vocabulary, min(vocabulary.end, default=None)),
                 tools=None,
                 documents=None,
             )
@@ -130,10 +130,6 @@ def _split(text: str, marks: list[str]) -> Iterator[str]:
             yield text[:at]
         yield mark
         text = text[at + len(mark) :]
-
-
-def _name(vocabulary: Vocabulary, token: int | None) -> str:
-    return "" if token is None else vocabulary.pieces[token].decode("utf-8", "replace")
 
 
 def _environment() -> Any:

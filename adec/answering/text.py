@@ -27,9 +27,8 @@ class TextStream:
     Control and end tokens add no text; bytes that cannot become valid UTF-8 become U+FFFD at once,
     those still incomplete at the end in `finish`. Of several stop strings the one that is complete
     first counts (of two that end together, the longer); the string itself is not part of the text,
-    and tokens after the one that completed it are dropped. SentencePiece vocabularies ("llama")
-    write a space before the first word of any text: one space at the very start of the answer is
-    left out for them.
+    and tokens after the one that completed it are dropped. Where the tokenizer writes a space
+    before any text, one space at the very start of the answer is left out.
     """
 
     def __init__(self, vocabulary: Vocabulary, stop: Sequence[str] = ()) -> None:
@@ -38,7 +37,7 @@ class TextStream:
         self._pieces = vocabulary.pieces
         self._silent = vocabulary.control | vocabulary.end
         self._stop = tuple(stop)
-        self._at_start = vocabulary.kind == "llama"
+        self._at_start = vocabulary.space_prefix
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._waiting: deque[_Waiting] = deque()
         # The end of the text so far that may still turn out to be the beginning of a stop string.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -46,6 +46,10 @@ class Vocabulary:
     adds_begin: bool = False
     pre_tokenizer: str | None = None
     chat_template: str | None = field(default=None, repr=False)
+    special: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
+    """The model's own special tokens by the names that chat templates know: "eos_token", …"""
+    space_prefix: bool = False
+    """Whether the tokenizer writes a space before a text, which detokenizing takes away again."""
 
     def __len__(self) -> int:
         return len(self.pieces)

@@ -100,12 +100,20 @@ def test_what_real_templates_use_is_there() -> None:
         "{%- set ns = namespace(n=0) -%}{%- for m in messages -%}{%- set ns.n = ns.n + 1 -%}"
         "{{ m['content'] | trim | upper }}{%- if loop.last %}!{% endif -%}{%- endfor -%}"
         "{{ ns.n }}{{ {'a': 1} | tojson }}{% generation %}g{% endgeneration %}{{ 3 * 4 }}"
-        "{{ bos_token }}"
+        "{{ bos_token }}{{ eos_token + pad_token }}{{ unk_token }}"
     )
+    special = {"bos_token": "a", "eos_token": "<e>", "pad_token": "<p>", "range": "no"}
+    vocabulary = Vocabulary("gpt2", (b"a",), special=special)
+    text = render_chat(template, [{"role": "user", "content": " hi "}], vocabulary)
+    assert text == 'HI!1{"a": 1}g12a<e><p>'
+
+
+def test_special_tokens_do_not_stand_for_what_the_template_is_given() -> None:
+    vocabulary = Vocabulary("gpt2", (b"a",), special={"messages": "x", "tools": "y"})
     text = render_chat(
-        template, [{"role": "user", "content": " hi "}], Vocabulary("gpt2", (b"a",), begin=0)
+        "{{ messages[0].content }}{{ eos_token }}", [{"role": "user", "content": "hi"}], vocabulary
     )
-    assert text == 'HI!1{"a": 1}g12a'
+    assert text == "hi"
 
 
 def test_a_system_message_needs_a_place() -> None:

@@ -135,9 +135,9 @@ def test_steps_without_tokens_keep_their_place() -> None:
     assert [s.kind for s in stream.add(steps_of([0xA9])[0])] == ["write", "prompt", "write"]
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("llama", " a a"), ("gpt2", "  a a")])
-def test_the_space_before_the_first_word(kind: str, expected: str) -> None:
-    vocabulary = Vocabulary(kind, (b" ", b" a"))
+@pytest.mark.parametrize(("prefix", "expected"), [(True, " a a"), (False, "  a a")])
+def test_the_space_before_the_first_word(prefix: bool, expected: str) -> None:
+    vocabulary = Vocabulary("llama", (b" ", b" a"), space_prefix=prefix)
     assert text_of(list(TextStream(vocabulary).read(steps_of([0, 1, 1])))) == expected
 
 

@@ -1,4 +1,4 @@
-"""Headers of model folders: good ones, broken ones, hostile ones. No test here imports torch."""
+"""Headers of model folders: good ones, broken ones, hostile ones. Torch is not needed for them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from adec.answering.prompt import render_chat
+from adec.answering.text import text_of
 from adec.engines.torch.folder_header import read_folder_header
 from adec.engines.torch.folder_vocabulary import (
     FolderTokenizer,
@@ -130,6 +132,79 @@ def test_rows_beyond_the_tokenizer_are_unused_tokens(folder: Path) -> None:
     vocabulary = read_folder_header(folder).vocabulary
     assert len(vocabulary) == 300
     assert set(vocabulary.pieces[271:]) == {b""}
+
+
+CONTENTS = {"role": "user", "content": "hi"}
+NAMING = (
+    "<user>{{ messages[0].content }}{{ bos_token }}{{ eos_token }}{{ pad_token }}{{ unk_token }}"
+    "{{ image_token }}{{ voice_token }}"
+)
+
+
+@pytest.mark.parametrize(
+    ("settings", "special_map"),
+    [
+        ({"eos_token": "<|end|>", "pad_token": "<|user|>"}, None),
+        ({"eos_token": {"__type": "AddedToken", "content": "<|end|>"}, "image_token": "x"}, None),
+        ({"eos_token": "<|end|>", "extra_special_tokens": {"voice_token": "<|user|>"}}, None),
+        (
+            {"eos_token": "<|user|>"},
+            {"eos_token": {"content": "<|end|>"}, "unk_token": "<|begin|>"},
+        ),
+        ({"eos_token": "<|end|>", "added_tokens_decoder": {}}, {"eos_token": "<|user|>"}),
+    ],
+)
+def test_chat_templates_see_the_special_tokens_that_transformers_shows_them(
+    folder: Path, settings: dict[str, Any], special_map: dict[str, Any] | None
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    change(folder / "config.json", eos_token_id=[1, 0])
+    settings = {**settings, "chat_template": NAMING, "tokenizer_class": "TokenizersBackend"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    if special_map is not None:
+        (folder / "special_tokens_map.json").write_text(json.dumps(special_map))
+    vocabulary = read_folder_header(folder).vocabulary
+    theirs = transformers.AutoTokenizer.from_pretrained(folder)
+    right = theirs.apply_chat_template([CONTENTS], tokenize=False, add_generation_prompt=True)
+    assert "<|end|>" in right
+    assert render_chat(NAMING, [CONTENTS], vocabulary) == right
+
+
+def test_special_tokens_that_no_tokenizer_file_names_are_those_of_the_configs(folder: Path) -> None:
+    (folder / "tokenizer_config.json").write_text("{}")
+    change(folder / "config.json", eos_token_id=[1, 0], pad_token_id=-1)
+    change(folder / "generation_config.json", eos_token_id=2, pad_token_id=3, bos_token_id=0)
+    assert read_folder_header(folder).vocabulary.special == {
+        "eos_token": "<|user|>",
+        "pad_token": "<|end|>",
+        "bos_token": "<|begin|>",
+    }
+
+
+STRIP = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
+REPLACE = {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "}
+
+
+@pytest.mark.parametrize(
+    "decoder",
+    [
+        {"type": "Sequence", "decoders": [REPLACE, {"type": "ByteFallback"}, {"type": "Fuse"}]},
+        {"type": "Sequence", "decoders": [REPLACE, {"type": "Fuse"}, STRIP]},
+        {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always"},
+        {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "never"},
+    ],
+)
+def test_the_first_space_is_dropped_where_the_tokenizer_drops_it(
+    folder: Path, decoder: dict[str, Any]
+) -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    model = {"type": "BPE", "vocab": {"\u2581a": 0}, "merges": [], "byte_fallback": True}
+    change(
+        folder / "tokenizer.json", decoder=decoder, model=model, pre_tokenizer=None, added_tokens=[]
+    )
+    vocabulary = read_folder_header(folder).vocabulary
+    theirs = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    assert text_of(vocabulary, [0, 0]) == theirs.decode([0, 0])
 
 
 def test_begin_and_end_come_from_every_file(folder: Path) -> None:

@@ -73,6 +73,21 @@ def test_vocabulary_of_bytes(valid: Path) -> None:
     assert vocabulary.chat_template == "{{ messages }}"
 
 
+def test_special_tokens_by_role(raw: RawGguf, tmp_path: Path) -> None:
+    """The end is the declared one, whatever the lowest id that ends an answer is."""
+    size = len(byte_level_vocabulary())
+    keys = {"bos": size - 2, "eos": size - 1, "padding": size - 3, "unknown": size + 7}
+    for key, token in keys.items():
+        raw.set(f"tokenizer.ggml.{key}_token_id", U32, token)
+    vocabulary = read_gguf_header(raw.write(tmp_path / "roles.gguf")).vocabulary
+    assert min(vocabulary.end) == size - 3
+    assert vocabulary.special == {
+        "bos_token": CONTROL[1],
+        "eos_token": CONTROL[2],
+        "pad_token": CONTROL[0],
+    }
+
+
 def test_raw_parts_write_the_same_file(valid: Path, raw: RawGguf) -> None:
     assert raw.to_bytes() == valid.read_bytes()
 
@@ -108,6 +123,11 @@ def test_sentencepiece_vocabulary(raw: RawGguf, tmp_path: Path) -> None:
     assert vocabulary.pieces[259:262] == (b" the", b" ", b"a")
     assert (vocabulary.begin, vocabulary.adds_begin, vocabulary.end) == (1, True, {2})
     assert vocabulary.control == {1, 2}
+    special = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+    assert vocabulary.special == special
+    assert vocabulary.space_prefix
+    raw.set("tokenizer.ggml.add_space_prefix", BOOL, False).write(path)
+    assert not read_gguf_header(path).vocabulary.space_prefix
 
 
 def test_sentencepiece_vocabulary_needs_bytes(raw: RawGguf, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adec.answering.text import text_of
 from adec.engines.base import ModelHeader, OpenOptions
 from adec.engines.llama.gguf_header import read_gguf_header
 from adec.errors import EngineError
@@ -375,8 +376,11 @@ def test_the_tokenizer_of_a_closed_engine_refuses(header: ModelHeader) -> None:
 
 
 def test_vocabularies_agree_with_llama_cpp(header: ModelHeader, folder: Path) -> None:
-    path = sentencepiece(RawGguf.read(header.info.path)).write(folder / "spm.gguf")
-    for found in (header, read_gguf_header(path)):
+    spm = sentencepiece(RawGguf.read(header.info.path))
+    paths = [spm.write(folder / "spm.gguf")]
+    spm.set("tokenizer.ggml.add_space_prefix", 7, False).set("tokenizer.ggml.eos_token_id", 4, 1)
+    paths.append(spm.write(folder / "no-prefix.gguf"))
+    for found in (header, *map(read_gguf_header, paths)):
         engine = LlamaEngine.open(found, OPTIONS)
         library, vocabulary = engine._session.library, engine._session.model.vocabulary
         buffer = ctypes.create_string_buffer(64)
@@ -386,6 +390,16 @@ def test_vocabularies_agree_with_llama_cpp(header: ModelHeader, folder: Path) ->
             assert library.llama_vocab_is_eog(vocabulary, token) == (token in found.vocabulary.end)
             is_control = library.llama_vocab_is_control(vocabulary, token)
             assert is_control == (token in found.vocabulary.control)
+        for role in {"bos", "eos"} & {
+            name.removesuffix("_token") for name in found.vocabulary.special
+        }:
+            theirs = getattr(library, f"llama_vocab_{role}")(vocabulary)
+            name = found.vocabulary.special[f"{role}_token"]
+            assert library.llama_vocab_get_text(vocabulary, theirs).decode() == name
+        spaced = engine.tokenizer.encode(" the", special=False)
+        array = (ctypes.c_int32 * len(spaced))(*spaced)
+        length = library.llama_detokenize(vocabulary, array, len(spaced), buffer, 64, True, False)
+        assert text_of(found.vocabulary, spaced) == buffer.raw[:length].decode()
         assert library.llama_vocab_get_add_bos(vocabulary) == found.vocabulary.adds_begin
         ids = engine.tokenizer.encode("the ü\n", special=False)
         text = b"".join(found.vocabulary.pieces[token] for token in ids)

@@ -12,6 +12,20 @@ TOKENS = "tokenizer.ggml.tokens"
 _PREFIX = "tokenizer.ggml."
 MAX_TOKENS = 1 << 20
 
+_ROLES = {
+    "bos_token": "bos",
+    "eos_token": "eos",
+    "unk_token": "unknown",
+    "sep_token": "seperator",
+    "pad_token": "padding",
+    "cls_token": "cls",
+    "mask_token": "mask",
+    "eot_token": "eot",
+    "eom_token": "eom",
+}
+"""Names in chat templates, and the keys (with the format's own spelling) that give their ids."""
+_LLAMA_IDS = {"unk_token": 0, "bos_token": 1, "eos_token": 2}
+"""What llama.cpp takes for SentencePiece vocabularies that do not say."""
 _NORMAL, _UNKNOWN, _CONTROL, _USER, _UNUSED, _BYTE = 1, 2, 3, 4, 5, 6
 _INT32, _FLOAT32 = 5, 6
 
@@ -74,6 +88,7 @@ def read_vocabulary(gguf: GgufFile) -> Vocabulary:
     adds_begin = gguf.flag(_PREFIX + "add_bos_token")
     if adds_begin is None or pre == "gemma4" or kind == "gemma4":
         adds_begin = kind in _MARKED or (kind == _BYTE_LEVEL and pre in _BEGIN_BY_DEFAULT)
+    space_prefix = gguf.flag(_PREFIX + "add_space_prefix")
     return Vocabulary(
         kind=kind,
         pieces=_pieces(kind, pre, tokens, types),
@@ -83,6 +98,8 @@ def read_vocabulary(gguf: GgufFile) -> Vocabulary:
         adds_begin=adds_begin and begin is not None,
         pre_tokenizer=pre,
         chat_template=gguf.text("tokenizer.chat_template"),
+        special=_special_names(gguf, kind, tokens),
+        space_prefix=kind == "llama" if space_prefix is None else space_prefix,
     )
 
 
@@ -162,6 +179,17 @@ def _special(gguf: GgufFile, name: str, count: int) -> int | None:
     if not 0 <= token < count:
         gguf.fail(f"names token {token} as {key}, but has {count} tokens")
     return token
+
+
+def _special_names(gguf: GgufFile, kind: str, tokens: tuple[bytes, ...]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for role, key in _ROLES.items():
+        token = gguf.values.get(f"{_PREFIX}{key}_token_id")
+        if token is None and kind == "llama":
+            token = _LLAMA_IDS.get(role)
+        if type(token) is int and 0 <= token < len(tokens):
+            names[role] = tokens[token].decode()
+    return names
 
 
 def _end_tokens(gguf: GgufFile, kind: str, tokens: tuple[bytes, ...]) -> set[int]:

@@ -62,18 +62,26 @@ def read_vocabulary(folder: Path, config: dict[str, Any], size: int) -> Vocabula
             # the converter turns space marks of user-defined tokens into spaces
             pieces[token] = _utf8(name.replace(_SPACE_MARK, " "))
     ids = {name: token for token, name in enumerate(names) if name}
+    by_role = _special_names(folder, settings)
     end = end_tokens(
         {
             *_ids(config.get("eos_token_id"), "config.json", size),
             *_ids(generation.get("eos_token_id"), "generation_config.json", size),
-            *_named(settings.get("eos_token"), ids),
+            *_named(by_role.get("eos_token"), ids),
         },
         names,
     )
-    begins = _named(settings.get("bos_token"), ids) or _ids(
+    begins = _named(by_role.get("bos_token"), ids) or _ids(
         config.get("bos_token_id"), "config.json", size
     )
     begin = begins[0] if begins else None
+    for role in ("bos", "eos", "pad"):
+        for source in (config, generation):
+            value = source.get(f"{role}_token_id")
+            first = value[0] if isinstance(value, list) and value else value
+            # some configs write "none" as -1
+            if type(first) is int and 0 <= first < size and names[first]:
+                by_role.setdefault(f"{role}_token", names[first].decode())
     shown = {ids[name] for name in SHOWN_NAMES if name in ids}
     return Vocabulary(
         kind=kind,
@@ -83,6 +91,8 @@ def read_vocabulary(folder: Path, config: dict[str, Any], size: int) -> Vocabula
         begin=begin,
         adds_begin=begin is not None and _adds_begin(settings, tokenizer, names[begin].decode()),
         chat_template=_chat_template(folder, settings),
+        special=by_role,
+        space_prefix=_strips_space(tokenizer),
     )
 
 
@@ -186,11 +196,38 @@ def _ids(value: Any, where: str, size: int) -> list[int]:
     return [_id(token, size, where) for token in values if token is not None]
 
 
-def _named(value: Any, ids: dict[bytes, int]) -> list[int]:
-    """The id of a token named in tokenizer_config.json; empty if unknown."""
-    if isinstance(value, dict):
-        value = value.get("content")
-    token = ids.get(_utf8(value)) if isinstance(value, str) else None
+def _special_names(folder: Path, settings: dict[str, Any]) -> dict[str, str]:
+    """Special tokens by the names that transformers gives them in chat templates."""
+    fields = dict(settings)
+    if "added_tokens_decoder" not in settings:
+        # as in transformers: the file of older folders wins over the settings
+        fields |= _optional(folder / "special_tokens_map.json")
+    named = {key: value for key, value in fields.items() if key.endswith("_token")}
+    for key in ("extra_special_tokens", "model_specific_special_tokens"):
+        more = fields.get(key)
+        named |= more if isinstance(more, dict) else {}
+    contents = {
+        name: value.get("content") if isinstance(value, dict) else value
+        for name, value in named.items()
+    }
+    return {name: text for name, text in contents.items() if isinstance(text, str)}
+
+
+def _strips_space(tokenizer: dict[str, Any]) -> bool:
+    """Whether the tokenizer's decoder takes the first space of a text away."""
+    for part in _parts(tokenizer.get("decoder")):
+        match part:
+            case {"type": "Strip", "content": " ", "start": int(count)} if count > 0:
+                return True
+            case {"type": "Metaspace"}:
+                scheme = part.get("prepend_scheme", "always")
+                return scheme != "never" and part.get("add_prefix_space") is not False
+    return False
+
+
+def _named(name: str | None, ids: dict[bytes, int]) -> list[int]:
+    """The id of a token by its name; empty if unknown."""
+    token = None if name is None else ids.get(_utf8(name))
     return [] if token is None else [token]
 
 
