@@ -10,7 +10,8 @@ from typing import Any
 
 from adec.engines.base import ModelHeader
 from adec.engines.llama.gguf_header import header_of
-from adec.engines.llama.gguf_reader import Array, GgufFile, read_gguf
+from adec.engines.llama.gguf_reader import read_gguf
+from adec.engines.llama.gguf_values import Array, GgufFile
 from adec.engines.llama.gguf_vocabulary import TOKENS
 from adec.engines.torch.folder_files import read_json, read_tensors
 from adec.engines.torch.folder_header import read_folder_header

@@ -10,7 +10,8 @@ import msgspec
 
 from adec.engines.base import ModelHeader
 from adec.engines.llama.gguf_header import header_of
-from adec.engines.llama.gguf_reader import GgufFile, KnownStrings, Tensor, read_gguf
+from adec.engines.llama.gguf_reader import KnownStrings, read_gguf
+from adec.engines.llama.gguf_values import GgufFile, Tensor
 from adec.engines.llama.gguf_vocabulary import TOKENS
 from adec.engines.llama.gguf_vocabulary import read_vocabulary as read_gguf_vocabulary
 from adec.engines.torch.folder_header import read_folder_header

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from adec.engines.base import ModelHeader, ModelInfo
 from adec.engines.llama.gguf_checks import check_model, refuse_other_kinds
-from adec.engines.llama.gguf_reader import GgufFile, read_gguf
+from adec.engines.llama.gguf_reader import read_gguf
+from adec.engines.llama.gguf_values import GgufFile
 from adec.engines.llama.gguf_vocabulary import TOKENS, read_vocabulary
 from adec.engines.vocabulary import Vocabulary
 

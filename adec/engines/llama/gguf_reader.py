@@ -12,10 +12,21 @@ import math
 import stat
 import struct
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, NoReturn, TypeVar
+from typing import BinaryIO, NoReturn
 
+from adec.engines.llama.gguf_values import (
+    ARRAY,
+    BOOL,
+    FLOATS,
+    SCALARS,
+    STRING,
+    Array,
+    GgufFile,
+    Tensor,
+    Value,
+    shown,
+)
 from adec.errors import ModelFileError
 
 MAX_METADATA = 128 << 20
@@ -29,27 +40,12 @@ MAX_NAME = 63
 MAX_DIMENSIONS = 4
 MAX_SIZE = 1 << 63
 
-STRING, ARRAY, BOOL = 8, 9, 7
 _WORTH_KNOWING = 4096
 """Elements from which a string array is worth recognising."""
 _ZEROS = bytes(7)
 _STRIDE = 1 << 18
 """Bytes of a string array that are split at once."""
-_SCALARS = {
-    0: struct.Struct("<B"),
-    1: struct.Struct("<b"),
-    2: struct.Struct("<H"),
-    3: struct.Struct("<h"),
-    4: struct.Struct("<I"),
-    5: struct.Struct("<i"),
-    6: struct.Struct("<f"),
-    7: struct.Struct("<B"),
-    10: struct.Struct("<Q"),
-    11: struct.Struct("<q"),
-    12: struct.Struct("<d"),
-}
-_U32, _U64 = _SCALARS[4], _SCALARS[10]
-FLOATS = frozenset({6, 12})
+_U32, _U64 = SCALARS[4], SCALARS[10]
 
 TENSOR_TYPES = {
     0: ("F32", 1, 4), 1: ("F16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20),
@@ -62,82 +58,6 @@ TENSOR_TYPES = {
     39: ("MXFP4", 32, 17), 40: ("NVFP4", 64, 36), 41: ("Q1_0", 128, 18), 42: ("Q2_0", 64, 18),
 }  # fmt: skip
 """Type number to (name, elements a block, bytes a block), without types that no file holds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Array:
-    """An array value: `raw` holds numbers as bytes, `strings` those under a key to keep."""
-
-    type: int
-    count: int
-    strings: tuple[bytes, ...] | None = field(default=None, repr=False)
-    raw: bytes = field(default=b"", repr=False)
-
-    def numbers(self) -> tuple[float, ...]:
-        """The elements of a numeric array; empty for strings."""
-        if self.type not in _SCALARS:
-            return ()
-        return struct.unpack(f"<{self.count}{_SCALARS[self.type].format[1:]}", self.raw)
-
-
-Value = int | float | bool | str | Array
-T = TypeVar("T", int, bool, str, Array)
-
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """A tensor's description; `shape` has the fastest dimension first, as in the file."""
-
-    name: str
-    shape: tuple[int, ...]
-    type: str
-    elements: int
-    bytes: int
-
-
-@dataclass(frozen=True)
-class GgufFile:
-    """The header of a file. Tensors are in file order."""
-
-    path: Path
-    size: int
-    version: int
-    values: dict[str, Value]
-    types: dict[str, int]
-    tensors: dict[str, Tensor]
-
-    def fail(self, what: str, hint: str | None = None) -> NoReturn:
-        """Raise ModelFileError about this file."""
-        raise ModelFileError(f"{self.path} {what}", hint=hint)
-
-    def text(self, key: str) -> str | None:
-        """A string, or None. Raises ModelFileError when the value is of another type, as all do."""
-        return self._value(key, str, "a string")
-
-    def integer(self, key: str) -> int | None:
-        """An integer, or None."""
-        return self._value(key, int, "an integer")
-
-    def flag(self, key: str) -> bool | None:
-        """A boolean, or None."""
-        return self._value(key, bool, "a boolean")
-
-    def array(self, key: str) -> Array | None:
-        """An array, or None."""
-        return self._value(key, Array, "an array")
-
-    def _value(self, key: str, kind: type[T], what: str) -> T | None:
-        value = self.values.get(key)
-        if value is None or type(value) is kind:  # a bool is no integer here
-            return value
-        self.fail(f"has a {key} that is not {what}")
-
-
-def shown(text: str | bytes) -> str:
-    """A string from a file, quoted and escaped for a message; at most about 60 characters."""
-    if isinstance(text, bytes):
-        text = text[:64].decode("utf-8", errors="replace")
-    return ascii(text if len(text) <= 56 else text[:53] + "...")
 
 
 class KnownStrings:
@@ -240,7 +160,7 @@ class _Reader:
     def _scalar(self, key: str, kind: int) -> Value:
         if kind == STRING:
             return self._string(MAX_METADATA, f"the value of {shown(key)}")
-        layout = _SCALARS.get(kind)
+        layout = SCALARS.get(kind)
         if layout is None:
             self._fail(f"has a value of unknown type {kind} under {shown(key)}")
         (value,) = layout.unpack(self._take(layout.size))
@@ -255,7 +175,7 @@ class _Reader:
             if self._strings > MAX_ELEMENTS or count > self._left() // 8:
                 self._fail(f"declares {count} strings under {shown(key)}, more than it can hold")
             return Array(kind, count, self._many_strings(count, key in self._keep))
-        layout = _SCALARS.get(kind)
+        layout = SCALARS.get(kind)
         if layout is None:  # also an array of arrays, which llama.cpp does not read
             self._fail(f"has an array of unsupported type {kind} under {shown(key)}")
         if count > MAX_ELEMENTS or count * layout.size > self._left():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import cast
 
-from adec.engines.llama.gguf_reader import STRING, GgufFile, shown
+from adec.engines.llama.gguf_values import STRING, GgufFile, shown
 from adec.engines.vocabulary import SHOWN_NAMES, Vocabulary, end_tokens, from_byte_level
 
 TOKENS = "tokenizer.ggml.tokens"
