@@ -99,6 +99,7 @@ complete -c adec -n __fish_use_subcommand -f -a run -d 'Answer a prompt, and sho
 complete -c adec -n '__fish_seen_subcommand_from run' -l file -s f -r -F -d 'Put this file before the prompt.'
 complete -c adec -n '__fish_seen_subcommand_from run' -l system -x -d 'System message, e.g. Answer in French.'
 complete -c adec -n '__fish_seen_subcommand_from run' -l raw -d 'Feed the prompt as it is, without a chat template.'
+complete -c adec -n '__fish_seen_subcommand_from run' -l special -d 'With --raw: read <|im_start|> and the like as tokens.'
 complete -c adec -n '__fish_seen_subcommand_from run' -l pair -x -a '(__adec_profiles)' -d 'A pair, by its profile'\''s name. Default: practice.'
 complete -c adec -n '__fish_seen_subcommand_from run' -l small -r -F -a '(__adec_models)' -d 'The small model: a file, a folder or a name; auto takes one.'
 complete -c adec -n '__fish_seen_subcommand_from run' -l large -r -F -a '(__adec_models)' -d 'The large model.'

@@ -41,6 +41,8 @@ def test_every_reader_reads_the_same_text(
     file.write_bytes(data)
     assert decode_text(data, 10**6, "it") == TEXT
     assert read_prompt(None, str(file)) == TEXT.rstrip("\n")
+    assert read_prompt(None, str(file), raw=True) == TEXT
+    assert read_prompt("then\n", str(file), raw=True) == TEXT.rstrip("\n") + "\n\nthen\n"
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     assert read_prompt("-", None) == TEXT.rstrip("\n")
     assert [task.prompt for task in read_tasks(file)] == LINES

@@ -24,21 +24,29 @@ LOOP_ROUNDS = 100_000
 
 
 def encode_prompt(
-    engine: Engine, text: str, *, system: str | None = None, raw: bool = False
+    engine: Engine,
+    text: str,
+    *,
+    system: str | None = None,
+    raw: bool = False,
+    special: bool = False,
 ) -> tuple[list[int], str]:
     """Encode a prompt; returns the ids and the text that they stand for.
 
-    Unless `raw`, a model with a chat template gets `text` as a user's message. Raises UsageError
-    when the template refuses or misbehaves, when `system` has no place to go, or when nothing
-    is left to read.
+    Unless `raw`, a model with a chat template gets `text` as a user's message. With `raw` and
+    `special`, names of control tokens in `text` become these tokens. Raises UsageError when the
+    template refuses or misbehaves, when `system` has no place to go, when `special` comes without
+    `raw`, or when nothing is left to read.
     """
     text = printable(text)
+    if special and not raw:
+        raise UsageError("--special has no effect without --raw", hint="add --raw")
     template = engine.vocabulary.chat_template
     if raw or template is None:
         if system is not None:
             why = "--raw takes the prompt as it is" if raw else "the model has no chat template"
             raise UsageError(f"--system has no place: {why}", hint="put it into the prompt itself")
-        ids = engine.tokenizer.encode(text, special=False)
+        ids = engine.tokenizer.encode(text, special=special)
         rendered = text
     else:
         ids, rendered = _encode_chat(engine, template, text, printable(system) if system else None)

@@ -30,6 +30,8 @@ class Question:
     text: str
     system: str | None = None
     raw: bool = False
+    special: bool = False
+    """Whether names of control tokens in a raw prompt stand for these tokens."""
     max_tokens: int = 256
     sampler: Sampler = field(default_factory=Sampler)
     stop: tuple[str, ...] = ()
@@ -79,9 +81,7 @@ class Session:
         """
         began = perf_counter()
         tokenizing = self.engines["large"]
-        prompt, rendered = encode_prompt(
-            tokenizing, question.text, system=question.system, raw=question.raw
-        )
+        prompt, rendered = self._encode(question, question.text)
         if len(prompt) >= self.engines.context:
             raise UsageError(
                 f"the prompt has {len(prompt):,} tokens, the context holds "
@@ -128,14 +128,23 @@ class Session:
         summary = tally.summary(perf_counter() - began)
         yield End({**summary, "load_seconds": self.load_seconds})
 
+    def _encode(self, question: Question, text: str) -> tuple[list[int], str]:
+        return encode_prompt(
+            self.engines["large"],
+            text,
+            system=question.system,
+            raw=question.raw,
+            special=question.special,
+        )
+
     def _exchange_on(self, question: Question) -> Exchange:
-        engine = self.engines["large"]
+        vocabulary = self.engines["large"].vocabulary
 
         def encode(text: str) -> list[int]:
-            return encode_prompt(engine, text, system=question.system, raw=question.raw)[0]
+            return self._encode(question, text)[0]
 
         def text(tokens: Sequence[int]) -> str:
-            return text_of(engine.vocabulary, tokens, question.stop)
+            return text_of(vocabulary, tokens, question.stop)
 
         return Exchange(question.text, encode, text, question.verify, question.budget)
 

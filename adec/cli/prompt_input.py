@@ -17,8 +17,11 @@ WAIT_SECONDS = 3.0
 PROMPT_BYTES = 64 * 1024 * 1024
 
 
-def read_prompt(argument: str | None, file: str | None) -> str:
+def read_prompt(argument: str | None, file: str | None, *, raw: bool = False) -> str:
     """The prompt. Standard input comes before the argument, with a blank line between.
+
+    With `raw` the newlines at its end are part of it; else they are those of a file or a
+    here-document, and not of the question.
 
     Raises UsageError if there is no prompt.
     """
@@ -33,11 +36,12 @@ def read_prompt(argument: str | None, file: str | None) -> str:
     elif sys.stdin is None or sys.stdin.closed:
         parts = []
     elif sys.stdin.isatty():
-        parts = [_ask()]
+        parts = [_ask().rstrip("\r\n")]
     else:
         parts = [_piped()]
-    # the newline at the end of a file or here-document is not part of the question
-    text = "\n\n".join(part.rstrip("\r\n") for part in parts if part and part.strip())
+    given = [part for part in parts if part and (raw or part.strip())]
+    cut = [part.rstrip("\r\n") for part in given]
+    text = "\n\n".join([*cut[:-1], *given[-1:]] if raw else cut)
     if not text:
         raise UsageError("there is no prompt", hint='for example: adec run "What is 81 + 95?"')
     return text

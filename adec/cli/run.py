@@ -39,6 +39,10 @@ def run(
     raw: Annotated[
         bool, typer.Option("--raw", help="Feed the prompt as it is, without a chat template.")
     ] = False,
+    special: Annotated[
+        bool,
+        typer.Option("--special", help="With --raw: read <|im_start|> and the like as tokens."),
+    ] = False,
     pair: shared.Pair = None,
     small: shared.Small = None,
     large: shared.Large = None,
@@ -100,9 +104,10 @@ def run(
     with display:
         try:
             question = Question(
-                read_prompt(prompt, file),
+                read_prompt(prompt, file, raw=raw),
                 system=system,
                 raw=raw,
+                special=special,
                 max_tokens=sampling.max_tokens,
                 sampler=sampler,
                 stop=tuple(sampling.stop or ()),

@@ -63,6 +63,15 @@ def test_control_tokens_come_from_the_template_only(typed) -> None:
     assert encode_prompt(engine(), typed, raw=True)[0] == list(typed.encode())
 
 
+def test_control_tokens_in_a_raw_prompt_count_where_that_is_asked_for() -> None:
+    ids, text = encode_prompt(engine(), "<u>Hi<e>\n<a>", raw=True, special=True)
+    assert ids == [256, *b"Hi", 258, *b"\n", 257] and text == "<u>Hi<e>\n<a>"
+    with pytest.raises(UsageError, match="--special"):
+        encode_prompt(engine(), "<u>", special=True)
+    begun = engine(None, begin=256, adds_begin=True)
+    assert encode_prompt(begun, "<u>a", raw=True, special=True)[0] == [256, 97]
+
+
 def test_a_begin_token_is_put_once() -> None:
     assert encode_prompt(engine(None, begin=1, adds_begin=True), "a")[0] == [1, 97]
     with_begin = engine("<u>{{ messages[0].content }}", begin=256, adds_begin=True)

@@ -74,7 +74,7 @@ def test_standard_input_is_the_prompt(tiny_pair: Pair, arguments: tuple[str, ...
         stdin=subprocess.PIPE,
     )  # fmt: skip
     out, _ = process.communicate(b"from a pipe\n", timeout=60)
-    assert b'"prompt": "from a pipe"' in out
+    assert b'"prompt": "from a pipe\\n"' in out
 
 
 def test_piped_input_stands_before_the_argument(tiny_pair: Pair) -> None:

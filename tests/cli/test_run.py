@@ -124,7 +124,8 @@ def test_prompt_sources(tiny_pair: Pair, capsys: Any, tmp_path: Path) -> None:
         return json.loads(call(capsys, *base, *more).out.splitlines()[0])["prompt"]
 
     assert prompt("only") == "only"
-    assert prompt("-f", file) == "first\n\ufffd \ufffd"
+    assert prompt("-f", file) == "first\n\ufffd \ufffd\n"
+    assert prompt("only\n\n") == "only\n\n"
     assert prompt("-f", file, "then") == "first\n\ufffd \ufffd\n\nthen"
 
 
@@ -233,7 +234,8 @@ def test_every_option_reaches_the_run(
         "model": ["-m", "x"], "strategy": ["--strategy", "x"], "assignments": ["--set", "a.b=c"],
         "max_tokens": ["-n", 3], "temperature": ["--temp", 1, "--seed", 0], "top_k": ["--top-k", 3],
         "top_p": ["--top-p", 0.5], "min_p": ["--min-p", 0.5], "seed": ["--seed", 5],
-        "stop": ["--stop", "x"], "system": ["--system", "x"], "raw": ["--raw"], "json": ["--json"],
+        "stop": ["--stop", "x"], "system": ["--system", "x"], "raw": ["--raw"],
+        "special": ["--special"], "json": ["--json"],
         "jsonl": ["--jsonl"], "plain": ["--plain"], "trace": ["--trace", "/dev/null"],
         "color": ["--color", "never"], "sanitize": ["--sanitize"], "quiet": ["-q"],
         "verbose": ["-v"], "context": ["--ctx", 99], "threads": ["--threads", 9],
