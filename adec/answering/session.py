@@ -12,7 +12,7 @@ from adec import __version__
 from adec.answering.plan import Plan
 from adec.answering.prompt import encode_prompt
 from adec.answering.text import TextStream, text_of
-from adec.decoding.strategy import Aids, Exchange, Limits, Prompt
+from adec.decoding.strategy import Aids, Exchange, Limits, Prompt, Strategy
 from adec.engines.base import Engine, OpenOptions
 from adec.engines.opening import open_engines
 from adec.engines.pair import Engines
@@ -53,8 +53,8 @@ class Session:
         self.load_seconds = load_seconds
         curves = {} if plan.curves is None else plan.curves.by_role
         self._exchange: Exchange | None = None
-        aids = Aids(curves, lambda: self._exchange)
-        self._strategy = plan.method.build(engines, plan.settings, aids)
+        self._aids = Aids(curves, lambda: self._exchange)
+        self._strategy = plan.method.build(engines, plan.settings, self._aids)
 
     def __enter__(self) -> Session:
         return self
@@ -72,9 +72,15 @@ class Session:
         self.engines.close()
 
     def answer(
-        self, question: Question, *, interrupted: Callable[[], bool] = lambda: False
+        self,
+        question: Question,
+        *,
+        interrupted: Callable[[], bool] = lambda: False,
+        remark: Callable[[str], None] = lambda _: None,
     ) -> Iterator[Event]:
         """A start, steps with their texts, an end. `interrupted` is asked after each step.
+
+        `remark` is told when an optional model is left out because its context is too small.
 
         Raises UsageError when the prompt leaves no room in the context, EngineError when a backend
         fails.
@@ -82,14 +88,8 @@ class Session:
         began = perf_counter()
         tokenizing = self.engines["large"]
         prompt, rendered = self._encode(question, question.text)
-        if len(prompt) >= self.engines.context:
-            raise UsageError(
-                f"the prompt has {len(prompt):,} tokens, the context holds "
-                f"{self.engines.context:,}",
-                hint="shorten it, or give a larger --ctx if the model allows it",
-            )
-        strategy = self._strategy
-        yield self._start(question, prompt, rendered)
+        strategy, engines = self._serving(len(prompt), remark)
+        yield self._start(question, engines, prompt, rendered)
         end = tokenizing.vocabulary.end
         limits = Limits(
             question.max_tokens,
@@ -127,6 +127,39 @@ class Session:
         tally.finish = stopped or natural
         summary = tally.summary(perf_counter() - began)
         yield End({**summary, "load_seconds": self.load_seconds})
+
+    def _serving(self, count: int, remark: Callable[[str], None]) -> tuple[Strategy, Engines]:
+        """The strategy, and its engines, for a prompt of `count` tokens. Raises UsageError."""
+        short = {role: engine for role, engine in self.engines.items() if count >= engine.context}
+        if not short:
+            return self._strategy, self.engines
+        needed = [engine for role, engine in short.items() if role in self.plan.method.needs]
+        if not needed:
+            rest = Engines(**{r: e for r, e in self.engines.items() if r not in short})
+            try:
+                strategy = self.plan.method.build(rest, self.plan.settings, self._aids)
+            except UsageError:  # a setting asks for the model
+                needed = list(short.values())
+            else:
+                for engine in short.values():
+                    remark(
+                        f"going on without {engine.info.path.name}: the prompt has {count:,} tokens"
+                        f", its context holds {engine.context:,}"
+                    )
+                return strategy, rest
+        engine = needed[0]
+        limit = engine.info.context_limit
+        if engine.context < limit:
+            hint = f"shorten it, or give a larger --ctx, {limit:,} at most"
+        elif "large" not in short:
+            hint = "shorten it, or take a strategy that does not need the small model"
+        else:
+            hint = "shorten it: the model reads no more"
+        raise UsageError(
+            f"the prompt has {count:,} tokens, the context of {engine.info.path.name} holds"
+            f" {engine.context:,}",
+            hint=hint,
+        )
 
     def _encode(self, question: Question, text: str) -> tuple[list[int], str]:
         return encode_prompt(
@@ -170,8 +203,10 @@ class Session:
                 summary = event.summary
         return "".join(text), summary
 
-    def _start(self, question: Question, prompt: list[int], rendered: str) -> Start:
-        models = {role: describe_model(engine) for role, engine in self.engines.items()}
+    def _start(
+        self, question: Question, engines: Engines, prompt: list[int], rendered: str
+    ) -> Start:
+        models = {role: describe_model(engine) for role, engine in engines.items()}
         profile = self.plan.profile
         return Start(
             adec=__version__,

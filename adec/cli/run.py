@@ -123,7 +123,7 @@ def run(
                 if ready.hint is not None and sys.stderr.isatty():
                     report(ready.hint)
             with open_session(ready, machine.open_options()) as session:
-                return _show_answer(session, question, display)
+                return _show_answer(session, question, display, quiet)
         except (AdecError, KeyboardInterrupt) as error:
             _show_failure(display, error)
             raise
@@ -152,14 +152,18 @@ def _verifier(
     return CodeVerifier.read(tests) if tests is not None else CommandVerifier.parse(command or "")
 
 
-def _show_answer(session: Session, question: Question, display: Display) -> int:
+def _show_answer(session: Session, question: Question, display: Display, quiet: bool) -> int:
     """Show every event; return the exit code. A trace that fails does not end the answer."""
     from adec.events.records import End
 
     trouble: TraceError | None = None
     finish = None
     with Interrupts() as interrupts:
-        for event in session.answer(question, interrupted=lambda: interrupts.asked):
+        for event in session.answer(
+            question,
+            interrupted=lambda: interrupts.asked,
+            remark=lambda words: None if quiet else report(words),
+        ):
             try:
                 display.show(event)
             except TraceError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from adec.engines.base import Engine, Format, ModelHeader, OpenOptions
@@ -50,7 +51,11 @@ def open_engines(models: Mapping[Role, ModelHeader], options: OpenOptions) -> En
     opened: dict[Role, Engine] = {}
     try:
         for role, header in models.items():
-            opened[role] = engine = open_engine(header, options)
+            own = options
+            if role != "large" and options.context is not None:
+                # --ctx is said of the large model; a smaller one holds what it can
+                own = replace(options, context=min(options.context, header.info.context_limit))
+            opened[role] = engine = open_engine(header, own)
             if role != "large" and "large" in models:
                 terms = translation(header.vocabulary, models["large"].vocabulary)
                 if terms.barred:

@@ -14,6 +14,7 @@ from adec.cli import run as run_module
 from adec.display.summary_line import summary_lines
 from adec.errors import AdecError
 from tests.cli.command import call
+from tests.engines.tiny_gguf import write_tiny_gguf
 
 Pair = tuple[Path, Path]
 SWITCHING = ("--set", "ead.up=4.6", "--set", "ead.window=1", "--set", "ead.dwell=0")
@@ -203,7 +204,44 @@ def test_errors_are_json_for_programs(capsys: Any) -> None:
 
 def test_a_prompt_over_the_context_is_refused_before_any_work(tiny_pair: Pair, capsys: Any) -> None:
     outcome = call(capsys, *pair_of(tiny_pair, "--ctx", 64, "word " * 500))
-    assert outcome.code == 2 and "the context holds 64" in outcome.err
+    assert outcome.code == 2 and "the context of large.gguf holds 64" in outcome.err
+
+
+@pytest.fixture(scope="module")
+def short_pair(tiny_pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    """A pair whose small model has the smaller context."""
+    folder = tmp_path_factory.mktemp("short")
+    return write_tiny_gguf(folder / "short.gguf", seed=1, layers=1, context=64), tiny_pair[1]
+
+
+@pytest.mark.parametrize("strategy", ["plain", "lookup", "speculate", "iad", "adadec"])
+@pytest.mark.parametrize("context", [(), ("--ctx", 512)])
+def test_a_small_model_with_too_small_a_context_is_left_out(
+    short_pair: Pair, capsys: Any, strategy: str, context: tuple[object, ...]
+) -> None:
+    words = ["--strategy", strategy, "--raw", "--json", *context, "x" * 64]
+    outcome = call(capsys, *pair_of(short_pair, *words))
+    alone = call(capsys, "run", "-m", short_pair[1], *pair_of(short_pair, *words)[5:])
+    assert outcome.code == alone.code == 0
+    assert json.loads(outcome.out)["text"] == json.loads(alone.out)["text"]
+    assert "going on without short.gguf: the prompt has 64 tokens" in outcome.err
+
+
+@pytest.mark.parametrize("more", [["ead"], ["plain", "--set", "plain.model=small"]])
+@pytest.mark.parametrize("context", [(), ("--ctx", 512)])
+def test_a_small_model_that_is_needed_is_named_with_its_limit(
+    short_pair: Pair, capsys: Any, more: list[str], context: tuple[object, ...]
+) -> None:
+    words = ["--strategy", *more, "--raw", *context]
+    outcome = call(capsys, *pair_of(short_pair, *words, "x" * 64))
+    assert outcome.code == 2 and "the context of short.gguf holds 64" in outcome.err
+    assert "--ctx" not in outcome.err
+    assert call(capsys, *pair_of(short_pair, *words, "x" * 50)).code == 0
+
+
+def test_a_context_that_the_large_model_lacks_names_the_file(short_pair: Pair, capsys: Any) -> None:
+    outcome = call(capsys, "run", "-m", short_pair[0], "--ctx", 512, "hi")
+    assert outcome.code == 1 and "short.gguf has no context of 512" in outcome.err
 
 
 def test_a_full_disk_does_not_take_the_answer_away(tiny_pair: Pair, capsys: Any) -> None:

@@ -50,7 +50,7 @@ class LlamaEngine(SequenceEngine):
         context = min(limit, DEFAULT_CONTEXT) if options.context is None else options.context
         if not 1 <= context <= limit:
             raise EngineError(
-                f"{header.info.name} has no context of {context} tokens",
+                f"{header.info.path} has no context of {context} tokens",
                 hint=f"it reads 1 to {limit}",
             )
         if not 1 <= options.branches <= MAX_BRANCHES:
