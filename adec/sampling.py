@@ -28,7 +28,8 @@ class Sampler:
     """How a token is chosen. Temperature 0 is greedy; the other warpers then change nothing.
 
     Warpers apply in llama.cpp's order: top-k, top-p, min-p, temperature. `top_k=0`, `top_p=1` and
-    `min_p=0` are off. Raises UsageError for values out of range.
+    `min_p=0` are off; `top_p=0` leaves the likeliest token alone. Raises
+    UsageError for values out of range.
     """
 
     temperature: float = 0.0
@@ -41,7 +42,7 @@ class Sampler:
         for ok, what in (
             (0 <= self.temperature <= 100, f"--temp {self.temperature} is not between 0 and 100"),
             (self.top_k >= 0, f"--top-k {self.top_k} is below 0"),
-            (0 < self.top_p <= 1, f"--top-p {self.top_p} is not above 0 and at most 1"),
+            (0 <= self.top_p <= 1, f"--top-p {self.top_p} is not between 0 and 1"),
             (0 <= self.min_p <= 1, f"--min-p {self.min_p} is not between 0 and 1"),
             (0 <= self.seed <= _MASK, f"--seed {self.seed} is not between 0 and 2^64 - 1"),
         ):
@@ -73,7 +74,7 @@ class Sampler:
             likely = np.flatnonzero(weights > (1 - self.top_p) / (2 * weights.shape[0]))
             order = likely[np.argsort(-logits[likely], kind="stable")]
             before = np.cumsum(weights[order]) - weights[order]
-            kept = np.sort(order[before < self.top_p])
+            kept = np.sort(order[: max(1, int(np.count_nonzero(before < self.top_p)))])
             alive, logits = alive[kept], logits[kept]
         if self.min_p > 0:
             weights = np.exp(logits - logits.max())

@@ -43,19 +43,19 @@ _adec() {
         "bench --system") :; return ;;
         "bench --tie-gap") :; return ;;
         "bench --max-tokens"|"bench -n") :; return ;;
-        "bench --temp") :; return ;;
+        "bench --temp"|"bench --temperature") :; return ;;
         "bench --top-k") :; return ;;
         "bench --top-p") :; return ;;
         "bench --min-p") :; return ;;
-        "bench --seed") :; return ;;
+        "bench --seed"|"bench -s") :; return ;;
         "bench --stop") :; return ;;
         "bench --json") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "bench --csv") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "bench --html") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "bench --samples") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "bench --color") COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
-        "bench --ctx") :; return ;;
-        "bench --threads") :; return ;;
+        "bench --ctx"|"bench -c") :; return ;;
+        "bench --threads"|"bench -t") :; return ;;
         "bench --batch-threads") :; return ;;
         "bench --gpu-layers") :; return ;;
         "bench --device") :; return ;;
@@ -65,14 +65,14 @@ _adec() {
         "calibrate --metric") COMPREPLY=($(compgen -W "agreement answer perplexity" -- "$cur")); return ;;
         "calibrate --confidence") :; return ;;
         "calibrate --time-limit") :; return ;;
-        "calibrate --seed") :; return ;;
+        "calibrate --seed"|"calibrate -s") :; return ;;
         "calibrate --max-tokens"|"calibrate -n") :; return ;;
         "calibrate -o"|"calibrate --output") :; return ;;
         "calibrate --check") COMPREPLY=($(compgen -W "$(_adec_profiles)" -- "$cur")); return ;;
         "calibrate --svg") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "calibrate --png") COMPREPLY=($(compgen -f -- "$cur")); return ;;
-        "calibrate --ctx") :; return ;;
-        "calibrate --threads") :; return ;;
+        "calibrate --ctx"|"calibrate -c") :; return ;;
+        "calibrate --threads"|"calibrate -t") :; return ;;
         "calibrate --batch-threads") :; return ;;
         "calibrate --gpu-layers") :; return ;;
         "calibrate --device") :; return ;;
@@ -86,6 +86,7 @@ _adec() {
         "inspect --speed") :; return ;;
         "inspect --color") COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
         "inspect --ctx") :; return ;;
+        "run --prompt"|"run -p") :; return ;;
         "run --file"|"run -f") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "run --system") :; return ;;
         "run --pair") COMPREPLY=($(compgen -W "$(_adec_profiles)" -- "$cur")); return ;;
@@ -98,16 +99,16 @@ _adec() {
         "run --tests") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "run --keep") :; return ;;
         "run --max-tokens"|"run -n") :; return ;;
-        "run --temp") :; return ;;
+        "run --temp"|"run --temperature") :; return ;;
         "run --top-k") :; return ;;
         "run --top-p") :; return ;;
         "run --min-p") :; return ;;
-        "run --seed") :; return ;;
+        "run --seed"|"run -s") :; return ;;
         "run --stop") :; return ;;
         "run --trace") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "run --color") COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
-        "run --ctx") :; return ;;
-        "run --threads") :; return ;;
+        "run --ctx"|"run -c") :; return ;;
+        "run --threads"|"run -t") :; return ;;
         "run --batch-threads") :; return ;;
         "run --gpu-layers") :; return ;;
         "run --device") :; return ;;
@@ -115,10 +116,10 @@ _adec() {
     esac
     case "$verb" in
         "") COMPREPLY=($(compgen -W "bench calibrate inspect run --version --help -h" -- "$cur")) ;;
-        "bench") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--pair --small --large --model -m --strategies --set --peers --peer-path --task --prompts --runs --jobs --allow-exec --system --raw --check --tie-gap --max-tokens -n --temp --top-k --top-p --min-p --seed --stop --json --csv --html --samples --fresh --color --quiet -q --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
-        "calibrate") [[ $cur == -* ]] || { _adec_models; return; }; COMPREPLY=($(compgen -W "--prompts --keep --metric --confidence --time-limit --seed --max-tokens -n -o --output --check --svg --png --portable --quiet -q --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
+        "bench") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--pair --small --large --model -m --strategies --set --peers --peer-path --task --prompts --runs --jobs --allow-exec --system --raw --check --tie-gap --max-tokens -n --temp --temperature --top-k --top-p --min-p --seed -s --stop --escape -e --json --csv --html --samples --fresh --color --quiet -q --ctx -c --threads -t --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
+        "calibrate") [[ $cur == -* ]] || { _adec_models; return; }; COMPREPLY=($(compgen -W "--prompts --keep --metric --confidence --time-limit --seed -s --max-tokens -n -o --output --check --svg --png --portable --quiet -q --ctx -c --threads -t --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
         "inspect") [[ $cur == -* ]] || { _adec_models; return; }; COMPREPLY=($(compgen -W "--pair --small --large --step --html --svg --replay --speed --json --color --ctx --devices --help -h" -- "$cur")) ;;
-        "run") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--file -f --system --raw --special --pair --small --large --model -m --strategy --set --verify --tests --allow-exec --keep --max-tokens -n --temp --top-k --top-p --min-p --seed --stop --json --jsonl --plain --trace --color --sanitize --quiet -q --verbose -v --ctx --threads --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
+        "run") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--prompt -p --file -f --system --raw --special --pair --small --large --model -m --strategy --set --verify --tests --allow-exec --keep --max-tokens -n --temp --temperature --top-k --top-p --min-p --seed -s --stop --escape -e --json --jsonl --plain --trace --color --sanitize --quiet -q --verbose -v --ctx -c --threads -t --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
     esac
 }
 complete -o filenames -o bashdefault -F _adec adec

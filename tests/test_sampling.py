@@ -95,7 +95,7 @@ def test_uniforms_depend_on_each_argument_alone() -> None:
         {"temperature": -1},
         {"temperature": float("nan")},
         {"top_k": -1},
-        {"top_p": 0},
+        {"top_p": -0.1},
         {"min_p": 2},
         {"seed": -1},
     ],
@@ -117,7 +117,9 @@ def by_definition(sampler: Sampler, row) -> np.ndarray:
     if sampler.top_k:
         logits[order[sampler.top_k :]] = -np.inf
     mass = law()[order]
-    logits[order[np.cumsum(mass) - mass >= sampler.top_p]] = -np.inf
+    beyond = np.cumsum(mass) - mass >= sampler.top_p
+    beyond[0] = False
+    logits[order[beyond]] = -np.inf
     probabilities = law()
     logits[probabilities < sampler.min_p * probabilities.max()] = -np.inf
     logits /= sampler.temperature
@@ -126,7 +128,7 @@ def by_definition(sampler: Sampler, row) -> np.ndarray:
 
 @given(
     st.integers(0, 10_000), st.sampled_from([2, 9, 300, 2000]), st.sampled_from([0, 1, 3, 40]),
-    st.sampled_from([1.0, 0.95, 0.5]), st.sampled_from([0.0, 0.05, 0.5]),
+    st.sampled_from([1.0, 0.95, 0.5, 0.0]), st.sampled_from([0.0, 0.05, 0.5]),
 )  # fmt: skip
 def test_the_fast_way_is_the_definition(seed, size, top_k, top_p, min_p) -> None:
     # rounding to a tenth makes ties, which have to fall the same way

@@ -218,7 +218,7 @@ class Session:
             sampling=dataclasses.asdict(question.sampler),
             prompt=rendered,
             prompt_tokens=len(prompt),
-            max_tokens=question.max_tokens,
+            max_tokens=min(question.max_tokens, self.engines.context - len(prompt)),
             profile=None if profile is None else profile.name,
             plain_ms_per_token=self._plain_ms,
         )

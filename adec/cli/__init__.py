@@ -19,6 +19,8 @@ def invoke(arguments: Sequence[str]) -> object:
     import typer
 
     from adec.cli.app import app
+    from adec.cli.failures import MISUSE
+    from adec.cli.misuse import explain
     from adec.cli.option_defaults import default_map, origin_of
     from adec.defaults import settings
     from adec.errors import UsageError
@@ -28,8 +30,10 @@ def invoke(arguments: Sequence[str]) -> object:
     defaults = default_map(known, getattr(tree, "commands", {}), arguments)
     try:
         return tree(list(arguments), standalone_mode=False, default_map=defaults)
-    except typer.BadParameter as error:
-        origin = origin_of(known, error.param, arguments)
-        if origin is None:
-            raise
-        raise UsageError(f"{origin}: {error.format_message().rstrip('.')}") from None
+    except MISUSE as error:
+        if isinstance(error, typer.BadParameter):
+            origin = origin_of(known, error.param, arguments)
+            if origin is not None:
+                told = error.format_message().rstrip(".")
+                raise UsageError(f"{origin}: {told}") from None
+        raise explain(error, arguments) from None

@@ -168,9 +168,9 @@ def bench(
         seed=sampler.seed,
         max_tokens=sampling.max_tokens,
         sampler=sampler,
-        system=system,
+        system=None if system is None else sampling.typed(system),
         raw=raw,
-        stop=tuple(sampling.stop or ()),
+        stop=sampling.stops,
         allow_exec=allow_exec,
     )
     options = machine.open_options(threads=share_cores(jobs))

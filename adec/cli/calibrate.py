@@ -67,6 +67,7 @@ def calibrate(
         int,
         typer.Option(
             "--seed",
+            "-s",
             help="Seed of the built-in prompts and of the split into two halves.",
             rich_help_panel=FITTING,
         ),

@@ -17,7 +17,7 @@ LONGEST = 1000
 """Longest error line: an error may quote a whole file."""
 
 # typer has its own copy of click and exports only some of its errors, but not their base class
-_Misuse: type[Exception] = next(
+MISUSE: type[Exception] = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
 )
 
@@ -65,11 +65,6 @@ def exit_code_of(run: Callable[[], object]) -> int:
         return INTERRUPTED
     except typer.Exit as leaving:
         return leaving.exit_code
-    except _Misuse as error:
-        told = getattr(error, "format_message", None)
-        message = str(told() if told is not None else error)
-        report(f"{message.rstrip('.')}. See adec --help")
-        return 2
     except MemoryError:
         report("out of memory. Take a smaller model, or a smaller --ctx")
         return 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -83,8 +84,26 @@ AllowExec = Annotated[
     bool, answers("--allow-exec", help="Allow --tests to run code that the model wrote.")
 ]
 
+UNLIMITED = 2**31 - 1
+"""Tokens of an answer that only the context limits: what `-n -1` stands for."""
+
+
+def _limit_of(tokens: int) -> int:
+    if tokens == -1:
+        return UNLIMITED
+    if tokens < 1:
+        raise typer.BadParameter(f"{tokens} is neither 1 or more nor -1, which is no limit.")
+    return tokens
+
+
 MaxTokens = Annotated[
-    int, sampling("--max-tokens", "-n", min=1, help="Write at most this many tokens.")
+    int,
+    sampling(
+        "--max-tokens",
+        "-n",
+        callback=_limit_of,
+        help="Write at most this many tokens; -1 is all that the context holds.",
+    ),
 ]
 Quiet = Annotated[bool, output("--quiet", "-q", help="Write nothing to stderr but errors.")]
 
@@ -94,9 +113,11 @@ class SamplingOptions:
     """How tokens are chosen, and where an answer ends."""
 
     max_tokens: MaxTokens = 256
-    temperature: Annotated[float, sampling("--temp", help="Temperature. 0 is greedy.")] = 0.0
+    temperature: Annotated[
+        float, sampling("--temp", "--temperature", help="Temperature. 0 is greedy.")
+    ] = 0.0
     top_k: Annotated[
-        int, sampling("--top-k", help="Sample from the K likeliest tokens. 0 is off.")
+        int, sampling("--top-k", help="Sample from the K likeliest tokens. 0 or less is off.")
     ] = 0
     top_p: Annotated[
         float,
@@ -107,7 +128,12 @@ class SamplingOptions:
         sampling("--min-p", help="Drop tokens below this share of the likeliest. 0 is off."),
     ] = 0.0
     seed: Annotated[
-        int | None, sampling("--seed", help="Repeat a sampled run. Default: a new seed each time.")
+        int | None,
+        sampling(
+            "--seed",
+            "-s",
+            help="Repeat a sampled run. -1, the default of run, is a new seed each time.",
+        ),
     ] = None
     stop: Annotated[
         list[str] | None,
@@ -115,15 +141,32 @@ class SamplingOptions:
             "--stop", metavar="TEXT", help="End the answer before this text. May be repeated."
         ),
     ] = None
+    escape: Annotated[
+        bool,
+        sampling(
+            "--escape",
+            "-e",
+            help=r"Read \\n, \\t, \\xHH and the like in the prompt, --system and --stop.",
+        ),
+    ] = False
 
     def sampler(self) -> Sampler:
         """Raises UsageError for values out of range. A seed is drawn where one is needed."""
         from adec.sampling import Sampler, fresh_seed
 
         seed = self.seed
-        if seed is None:
+        if seed is None or seed == -1:
             seed = 0 if self.temperature == 0 else fresh_seed()
-        return Sampler(self.temperature, self.top_k, self.top_p, self.min_p, seed)
+        return Sampler(self.temperature, max(0, self.top_k), self.top_p, self.min_p, seed)
+
+    def typed(self, text: str) -> str:
+        """What a text of the command line stands for: with --escape its escapes are read."""
+        return unescape(text) if self.escape else text
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The stop strings."""
+        return tuple(map(self.typed, self.stop or ()))
 
 
 @dataclass(frozen=True)
@@ -133,13 +176,17 @@ class MachineOptions:
     context: Annotated[
         int | None,
         machine(
-            "--ctx", min=8, help="Context to reserve, in tokens. Default: the model's, up to 8192."
+            "--ctx",
+            "-c",
+            min=8,
+            help="Context to reserve, in tokens. Default: the model's, up to 8192.",
         ),
     ] = None
     threads: Annotated[
         int | None,
         machine(
             "--threads",
+            "-t",
             min=1,
             max=512,
             help="Threads for one token at a time. Default: the physical cores.",
@@ -182,6 +229,29 @@ class MachineOptions:
             device=self.device,
             dtype=self.dtype,
         )
+
+
+_ESCAPE = re.compile(r"""\\(?:x([0-9A-Fa-f]{1,2})|([nrt'"\\]))""")
+_ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
+
+
+def unescape(text: str) -> str:
+    r"""A text with the escapes of llama.cpp read: \n \r \t \' \" \\ and \xHH, a byte of UTF-8.
+
+    A backslash before anything else stays.
+    """
+
+    def read(found: re.Match[str]) -> str:
+        if found[1]:
+            return (
+                chr(int(found[1], 16))
+                if int(found[1], 16) < 128
+                else chr(0xDC00 + int(found[1], 16))
+            )
+        return _ESCAPED.get(found[2], found[2])
+
+    # a byte that is no character of its own is half a surrogate until it meets the rest
+    return _ESCAPE.sub(read, text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 GREEDY = SamplingOptions()

@@ -28,6 +28,9 @@ def run(
         str | None,
         typer.Argument(help="The question. - reads standard input.", show_default=False),
     ] = None,
+    given: Annotated[
+        str | None, typer.Option("--prompt", "-p", metavar="TEXT", help="The question, as a flag.")
+    ] = None,
     file: Annotated[
         str | None,
         typer.Option("--file", "-f", metavar="FILE", help="Put this file before the prompt."),
@@ -104,13 +107,13 @@ def run(
     with display:
         try:
             question = Question(
-                read_prompt(prompt, file, raw=raw),
-                system=system,
+                read_prompt(_typed(prompt, given, sampling), file, raw=raw),
+                system=None if system is None else sampling.typed(system),
                 raw=raw,
                 special=special,
                 max_tokens=sampling.max_tokens,
                 sampler=sampler,
-                stop=tuple(sampling.stop or ()),
+                stop=sampling.stops,
                 signals=not (plain or json) or trace is not None,
                 verify=_verifier(verify, tests, allow_exec),
             )
@@ -127,6 +130,14 @@ def run(
         except (AdecError, KeyboardInterrupt) as error:
             _show_failure(display, error)
             raise
+
+
+def _typed(prompt: str | None, given: str | None, sampling: shared.SamplingOptions) -> str | None:
+    """The prompt of the command line; "-" is standard input."""
+    if prompt is not None and given is not None:
+        raise UsageError("there are two prompts", hint="give --prompt or the argument")
+    text = given if prompt is None else prompt
+    return None if text is None else sampling.typed(text)
 
 
 def _idle_verifier(flag: str, strategy: str) -> UsageError:

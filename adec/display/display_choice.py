@@ -12,7 +12,7 @@ from typing import TextIO
 from adec.display import ColourWish, Display, Several
 from adec.display.status import StatusLine
 from adec.display.streams import JsonDisplay, JsonLinesDisplay, PlainDisplay, knows_unicode
-from adec.display.summary_line import SummaryDisplay
+from adec.display.summary_line import CutNotice, SummaryDisplay
 from adec.display.trace_file import TraceWriter
 from adec.errors import UsageError
 
@@ -40,8 +40,8 @@ def choose_display(
     """The displays of one run, as one. Raises UsageError for flags that exclude each other.
 
     - stdout: JSON if asked for, else live on a terminal that can show it, else plain text;
-    - stderr: a status line if only stdout is redirected, and closing lines unless both are;
-      nothing with `--quiet`;
+    - stderr: a status line if only stdout is redirected, closing lines unless both are, and then a
+      line for an answer that was cut off; nothing with `--quiet`;
     - the trace comes first, so that it has an event even if the reader of stdout has gone.
     """
     stdout, stderr = stdout or sys.stdout, stderr or sys.stderr
@@ -71,6 +71,8 @@ def choose_display(
             displays.append(StatusLine(stderr))
         if (out or err) and not machine:
             displays.append(SummaryDisplay(stderr))
+        elif not machine:
+            displays.append(CutNotice(stderr))
     return Several(*displays)
 
 

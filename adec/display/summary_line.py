@@ -105,6 +105,23 @@ class SummaryDisplay(Quiet):
             write(self._stream, "\n".join(summary_lines(event.summary)) + "\n")
 
 
+class CutNotice(Quiet):
+    """Says when an answer was cut by a limit, where no closing lines say so."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, End):
+            tokens = count(_integer(event.summary, "tokens"), "token")
+            told = {
+                "length": f"after {tokens}: -n sets the limit, -1 is none",
+                "context": f"after {tokens}: the context is full, a larger --ctx may hold more",
+            }.get(str(event.summary.get("finish")))
+            if told is not None:
+                write(self._stream, f"adec: the answer is cut off {told}\n")
+
+
 def _number(summary: Mapping[str, Any], name: str) -> float | None:
     value = summary.get(name)
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15:

@@ -114,7 +114,7 @@ def test_stale_profiles_warn_and_name_the_field(
     def said(old: str, new: str) -> str:
         line = next(line for line in text.splitlines() if line.startswith(f"{old} = "))
         path.write_text(text.replace(line, f"{old} = {new}"))
-        done = call(capsys, "run", "--pair", "mine", "--threads", 1, "-n", 3, "hello")
+        done = call(capsys, "run", "--pair", "mine", "--threads", 1, "-n", 3, "--json", "hello")
         assert done.code == 0 and done.err.count("\n") == 1, done.err
         return done.err
 
@@ -195,7 +195,7 @@ def test_a_portable_profile_holds_nothing_of_this_machine(
     assert profile.choice is not None and profile.choice.exact == "speculate"
     assert profile.recommended == "speculate" and profile.budget is not None
     # nothing to go stale: another machine is not told of
-    done = call(capsys, "run", "--pair", out, "--threads", 1, "-n", 3, "hello")
+    done = call(capsys, "run", "--pair", out, "--threads", 1, "-n", 3, "--json", "hello")
     assert (done.code, done.err) == (0, "")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from adec.cli import options
 from adec.cli import run as run_module
 from adec.display.summary_line import summary_lines
 from adec.errors import AdecError
@@ -28,9 +29,14 @@ def pair_of(tiny_pair: Pair, *more: object) -> list[object]:
 def test_stdout_is_the_text_and_nothing_else(tiny_pair: Pair, capsys: Any) -> None:
     text = json.loads(call(capsys, *pair_of(tiny_pair, "--json", "hello")).out)["text"]
     text += "" if text.endswith("\n") else "\n"
-    for more in ((), ("--plain",), ("-q",)):
+    cut = "adec: the answer is cut off after 24 tokens: -n sets the limit, -1 is none\n"
+    for more, told in (((), cut), (("--plain",), cut), (("-q",), "")):
         outcome = call(capsys, *pair_of(tiny_pair, *more, "hello"))
-        assert (outcome.code, outcome.out, outcome.err) == (0, text, "")
+        assert (outcome.code, outcome.out, outcome.err) == (0, text, told)
+    whole = call(capsys, *pair_of(tiny_pair, "--ctx", 24, "-n", -1, "hello"))
+    assert whole.code == 0 and "the context is full" in whole.err
+    ended = call(capsys, *pair_of(tiny_pair, "--stop", text[5:8], "hello"))
+    assert (ended.code, ended.err) == (0, "")
 
 
 def test_json_lines_start_and_end_as_documented(
@@ -130,6 +136,77 @@ def test_prompt_sources(tiny_pair: Pair, capsys: Any, tmp_path: Path) -> None:
     assert prompt("-f", file, "then") == "first\n\ufffd \ufffd\n\nthen"
 
 
+def test_habits_of_llama_cpp_mean_the_same(tiny_pair: Pair, capsys: Any) -> None:
+    def start_and_end(*more: object) -> tuple[dict[str, Any], dict[str, Any]]:
+        lines = call(capsys, *pair_of(tiny_pair, "--jsonl", *more)).out.splitlines()
+        return json.loads(lines[0]), json.loads(lines[-1])
+
+    short, ended = start_and_end("-p", "hello", "-c", 24, "-t", 1, "-s", 7, "-n", -1)
+    long, _ = start_and_end("hello", "--ctx", 24, "--threads", 1, "--seed", 7, "-n", -1)
+    assert short == long and short["sampling"]["seed"] == 7
+    assert ended["summary"]["finish"] == "context"
+    assert short["max_tokens"] == 24 - short["prompt_tokens"] == ended["summary"]["tokens"]
+    warm = ("hello", "--temperature", 0.7, "--top-k", -1, "--seed", -1)
+    seeds = {start_and_end(*warm)[0]["sampling"]["seed"] for _ in range(2)}
+    assert len(seeds) == 2
+    assert start_and_end(*warm)[0]["sampling"]["top_k"] == 0
+    # the nucleus of no mass is the likeliest token
+    greedy, likeliest = (
+        json.loads(call(capsys, *pair_of(tiny_pair, "--json", *more, "hello")).out)["text"]
+        for more in ((), ("--temp", 1, "--top-p", 0))
+    )
+    assert greedy == likeliest
+
+
+def test_escapes_are_read_where_asked_for(tiny_pair: Pair, capsys: Any) -> None:
+    base = ["run", "-m", tiny_pair[1], "--threads", 1, "-n", 1, "--raw", "--jsonl"]
+
+    def prompt(*more: object) -> str:
+        return str(json.loads(call(capsys, *base, *more).out.splitlines()[0])["prompt"])
+
+    typed = r"a\tb\nc\\n \x41\xc3\xbc \d ü"
+    assert prompt(typed) == typed
+    assert prompt("-e", typed) == "a\tb\nc\\n Aü \\d ü"
+    assert options.unescape(r"\xff\"\'") == "\ufffd\"'"
+    assert options.SamplingOptions(stop=[r"\n"], escape=True).stops == ("\n",)
+    assert options.SamplingOptions(stop=[r"\n"]).stops == (r"\n",)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["run", "What", "is", "2+2"], 'adec run "What is 2+2"'),
+        (["What is 2+2?"], 'adec run "What is 2+2?"'),
+        (["What", "is", "2+2?"], 'adec run "What is 2+2?"'),
+        (["run", "-5 + 3 is what?"], 'adec run -- "-5 + 3 is what?"'),
+        (["run", "-n is which flag?"], 'adec run -- "-n is which flag?"'),
+        (["run", "-5", "+", "3"], 'adec run -- "-5 + 3"'),
+        (["run", "costs", "$5"], "adec run 'costs $5'"),
+        (["run", "--version"], "Write adec --version"),
+        (["inspect", "--version"], "Write adec --version"),
+        (["-m", "x.gguf", "hi"], "adec run -m"),
+        (["rnu", "hi"], "Did you mean 'run'?"),
+        (["bench", "What is this?"], "--task FILE"),
+        (["run", "-n"], "See adec run --help"),
+        (["--nonsense"], "See adec --help"),
+    ],
+)
+def test_a_slip_of_the_first_minute_is_told_the_word(
+    words: list[str], told: str, capsys: Any
+) -> None:
+    outcome = call(capsys, *words)
+    assert outcome.code == 2 and outcome.out == ""
+    assert told in outcome.err and outcome.err.count("\n") == 1, outcome.err
+
+
+def test_a_folder_of_gguf_files_lists_them(tmp_path: Path, capsys: Any) -> None:
+    for name in ("b-q8.gguf", "a-q4.gguf"):
+        (tmp_path / name).touch()
+    outcome = call(capsys, "run", "-m", tmp_path, "hi")
+    assert outcome.code == 1
+    assert "a-q4.gguf, b-q8.gguf" in outcome.err and f"{tmp_path}/a-q4.gguf" in outcome.err
+
+
 def wrong(name: str) -> Any:
     """(arguments after the pair, exit code, what is said)."""
     return {
@@ -142,7 +219,9 @@ def wrong(name: str) -> Any:
         "idle": (["--strategy", "plain", "--set", "ead.up=1"], 2, "has no effect"),
         "temp": (["--temp", "-1"], 2, "--temp"),
         "type": (["--temp", "warm"], 2, "--temp"),
-        "top_p": (["--top-p", "0"], 2, "--top-p"),
+        "top_p": (["--top-p", "-0.1"], 2, "--top-p"),
+        "limit": (["-n", "0"], 2, "nor -1"),
+        "two prompts": (["-p", "x"], 2, "two prompts"),
         "flag": (["--streategy", "ead"], 2, "--streategy"),
         "ctx": (["--ctx", "9999999"], 1, "context"),
         "stop": (["--stop", ""], 2, "stop string is empty"),
@@ -168,6 +247,8 @@ def wrong(name: str) -> Any:
         "temp",
         "type",
         "top_p",
+        "limit",
+        "two prompts",
         "flag",
         "ctx",
         "stop",
@@ -246,7 +327,7 @@ def test_a_context_that_the_large_model_lacks_names_the_file(short_pair: Pair, c
 
 def test_a_full_disk_does_not_take_the_answer_away(tiny_pair: Pair, capsys: Any) -> None:
     whole = call(capsys, *pair_of(tiny_pair, "hello"))
-    outcome = call(capsys, *pair_of(tiny_pair, "--trace", "/dev/full", "hello"))
+    outcome = call(capsys, *pair_of(tiny_pair, "-q", "--trace", "/dev/full", "hello"))
     assert outcome.out == whole.out and outcome.code == 1
     assert "No space left" in outcome.err and outcome.err.count("\n") == 1
 
@@ -272,7 +353,8 @@ def test_every_option_reaches_the_run(
         "model": ["-m", "x"], "strategy": ["--strategy", "x"], "assignments": ["--set", "a.b=c"],
         "max_tokens": ["-n", 3], "temperature": ["--temp", 1, "--seed", 0], "top_k": ["--top-k", 3],
         "top_p": ["--top-p", 0.5], "min_p": ["--min-p", 0.5], "seed": ["--seed", 5],
-        "stop": ["--stop", "x"], "system": ["--system", "x"], "raw": ["--raw"],
+        "stop": ["--stop", "x"], "escape": ["-e", "--stop", r"\n"],
+        "system": ["--system", "x"], "raw": ["--raw"],
         "special": ["--special"], "json": ["--json"],
         "jsonl": ["--jsonl"], "plain": ["--plain"], "trace": ["--trace", "/dev/null"],
         "color": ["--color", "never"], "sanitize": ["--sanitize"], "quiet": ["-q"],
@@ -282,7 +364,7 @@ def test_every_option_reaches_the_run(
         "file": ["-f", __file__], "verify": ["--verify", "cat"], "keep": ["--keep", 0.9],
         "tests": ["--tests", tmp_path / "tests.txt", "--allow-exec"],
     }  # fmt: skip
-    elsewhere = {"prompt", "allow_exec"}
+    elsewhere = {"prompt", "given", "allow_exec"}
     assert set(variants) == set(inspect.signature(run_module.run).parameters) - elsewhere
     call(capsys, "run", "hi")
     for arguments in variants.values():

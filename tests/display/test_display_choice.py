@@ -48,13 +48,13 @@ def names(
         (DisplayFlags(), True, True, ["Live", "Summary"]),
         (DisplayFlags(), True, False, ["Live", "Summary"]),
         (DisplayFlags(), False, True, ["Plain", "StatusLine", "Summary"]),
-        (DisplayFlags(), False, False, ["Plain"]),
+        (DisplayFlags(), False, False, ["Plain", "CutNotice"]),
         (DisplayFlags(plain=True), True, True, ["Plain", "Summary"]),
         (DisplayFlags(quiet=True), True, True, ["Live"]),
         (DisplayFlags(quiet=True), False, True, ["Plain"]),
         (DisplayFlags(jsonl=True), True, True, ["JsonLines"]),
         (DisplayFlags(json=True), False, True, ["Json", "StatusLine"]),
-        (DisplayFlags(trace=Path("t")), False, False, ["TraceWriter", "Plain"]),
+        (DisplayFlags(trace=Path("t")), False, False, ["TraceWriter", "Plain", "CutNotice"]),
     ],
 )
 def test_choice(flags: DisplayFlags, out: bool, err: bool, chosen: list[str]) -> None:

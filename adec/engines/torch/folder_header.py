@@ -46,6 +46,13 @@ def read_folder_header(
     if not path.is_dir():
         raise ModelFileError(f"{path} is not a folder")
     if not (path / "config.json").is_file():
+        inside = sorted(file.name for file in path.glob("*.gguf"))
+        if inside:
+            more = f" and {len(inside) - 6} more" if len(inside) > 6 else ""
+            raise ModelFileError(
+                f"{path} is a folder with GGUF files in it: {', '.join(inside[:6])}{more}",
+                hint=f"give one of them, such as {path / inside[0]}",
+            )
         raise ModelFileError(
             f"{path} has no config.json", hint="give a GGUF file or a Hugging Face model folder"
         )

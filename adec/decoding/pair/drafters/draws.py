@@ -56,7 +56,7 @@ def law_of(row: Row, sampler: Sampler) -> Law:
         whole = logits if sampler.top_k else row
         weights = np.exp(logits - logits[0])
         weights /= float(np.exp(whole - whole.max()).sum())
-        keep = int(np.count_nonzero(np.cumsum(weights) - weights < sampler.top_p))
+        keep = max(1, int(np.count_nonzero(np.cumsum(weights) - weights < sampler.top_p)))
     if sampler.min_p > 0:
         keep = min(keep, int(np.count_nonzero(np.exp(logits - logits[0]) >= sampler.min_p)))
     ids, logits = ids[:keep], logits[:keep]
