@@ -126,7 +126,8 @@ class Session:
         )
         tally.finish = stopped or natural
         summary = tally.summary(perf_counter() - began)
-        yield End({**summary, "load_seconds": self.load_seconds})
+        threads = {role: engine.threads for role, engine in self.engines.items()}
+        yield End({**summary, "load_seconds": self.load_seconds, "threads_by_model": threads})
 
     def _serving(self, count: int, remark: Callable[[str], None]) -> tuple[Strategy, Engines]:
         """The strategy, and its engines, for a prompt of `count` tokens. Raises UsageError."""

@@ -129,6 +129,11 @@ class Engine(LoadedModel, Protocol):
         """Whether a rewind runs the model again, as where a recurrent state is restored and fed."""
         ...
 
+    @property
+    def threads(self) -> int | None:
+        """Threads that a forward of one token runs on now; None where that is not known."""
+        ...
+
     def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
         """Append `tokens` (at least one); scores after each of the last `rows` of them.
 

@@ -26,6 +26,8 @@ class SequenceEngine(ABC):
 
     rewinds_by_reading = False
 
+    threads: int | None = None
+
     def __init__(
         self, header: ModelHeader, tokenizer: Tokenizer, *, context: int, branches: int
     ) -> None:

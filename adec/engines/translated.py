@@ -59,6 +59,10 @@ class TranslatedEngine:
     def rewinds_by_reading(self) -> bool:
         return self._engine.rewinds_by_reading
 
+    @property
+    def threads(self) -> int | None:
+        return self._engine.threads
+
     def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
         """See `Engine.forward`."""
         return self._masked(self._engine.forward(self._own(tokens), rows=rows))

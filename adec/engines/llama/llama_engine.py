@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Sequence
+from time import perf_counter
 from typing import NoReturn
 
 import numpy as np
@@ -23,6 +24,7 @@ from adec.engines.llama.library import (
     function_returning_address,
 )
 from adec.engines.llama.llama_context import Batch, LlamaContext, LlamaTokenizer, SpareRows
+from adec.engines.llama.thread_count import ThreadCount
 from adec.engines.sequence import SequenceEngine
 from adec.errors import EngineError
 from adec.signals import ArrayScores, Scores
@@ -73,7 +75,11 @@ class LlamaEngine(SequenceEngine):
             batch_threads=batch_threads,
         )
         try:
-            return cls(header, session, context, branches)
+            engine = cls(header, session, context, branches)
+            engine.threads = threads
+            if options.threads is None and options.batch_threads is None and threads > 1:
+                engine.adapt_threads(threads)
+            return engine
         except BaseException:
             session.close()
             raise
@@ -94,6 +100,7 @@ class LlamaEngine(SequenceEngine):
             raise EngineError(
                 f"{self.info.path} changed: {loaded} tokens, not {self.info.vocabulary}"
             )
+        self._threads: ThreadCount | None = None
         # of each node of a pending tree, the sequences it belongs to; None while a chain is pending
         self._owners: list[list[int]] | None = None
         # of each sequence, how many tokens of the trunk carry its tag
@@ -111,6 +118,16 @@ class LlamaEngine(SequenceEngine):
             library, "llama_get_logits_ith", ctypes.c_void_p, ctypes.c_int32
         )
 
+    def adapt_threads(self, most: int) -> None:
+        """Choose the number of threads, at most `most`, as it runs."""
+        context, library = self._session.context, self._session.library
+
+        def apply(count: int) -> None:
+            library.llama_set_n_threads(context, count, count)
+            self.threads = count
+
+        self._threads = ThreadCount(most, apply)
+
     def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
         start, context = self._length, self._session.context
         if len(tokens) != 1 or rows != 1 or self._tree is not None or start >= self.context:
@@ -121,8 +138,12 @@ class LlamaEngine(SequenceEngine):
         single = self._single
         single.tokens[0] = token
         single.positions[0] = start
+        threads = self._threads
         try:
+            began = perf_counter()
             code = self._decode(context, single.struct)
+            if threads is not None:
+                threads.record(1000 * (perf_counter() - began))
             if code != 0:
                 self._fail(code)
             self._length = start + 1
