@@ -22,6 +22,7 @@ from adec.engines.torch.folder_vocabulary import (
 )
 from adec.engines.vocabulary import byte_to_unicode
 from adec.errors import ModelFileError
+from tests.engines.stand_ins import STAND_INS
 from tests.engines.tiny_folder import CHAT_TEMPLATE, CONTROL, write_tokenizer
 
 CONFIG = {
@@ -205,6 +206,15 @@ def test_the_first_space_is_dropped_where_the_tokenizer_drops_it(
     vocabulary = read_folder_header(folder).vocabulary
     theirs = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     assert text_of(vocabulary, [0, 0]) == theirs.decode([0, 0])
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+@pytest.mark.parametrize(("said", "content"), STAND_INS)
+def test_what_is_no_download_is_called_by_its_name(
+    folder: Path, name: str, said: str, content: bytes
+) -> None:
+    (folder / name).write_bytes(content)
+    refused(folder, f"{name} is a {said}")
 
 
 def test_begin_and_end_come_from_every_file(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import struct
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from adec.engines.llama.gguf_header import read_gguf_header
 from adec.engines.llama.gguf_reader import MAX_ELEMENTS, read_gguf
 from adec.engines.vocabulary import byte_to_unicode, from_byte_level
 from adec.errors import ModelFileError
+from tests.engines.stand_ins import STAND_INS
 from tests.engines.tiny_gguf import CONTROL, RawGguf, byte_level_vocabulary, write_tiny_gguf
 
 U32, I32, F32, BOOL, STRING, ARRAY, U64 = 4, 5, 6, 7, 8, 9, 10
@@ -86,6 +88,13 @@ def test_special_tokens_by_role(raw: RawGguf, tmp_path: Path) -> None:
         "eos_token": CONTROL[2],
         "pad_token": CONTROL[0],
     }
+
+
+@pytest.mark.parametrize(("said", "content"), STAND_INS)
+def test_what_is_no_download_is_called_by_its_name(
+    said: str, content: bytes, tmp_path: Path
+) -> None:
+    assert re.search(f"is a {said}", refusal(content, tmp_path))
 
 
 def test_raw_parts_write_the_same_file(valid: Path, raw: RawGguf) -> None:

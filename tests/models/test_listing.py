@@ -58,7 +58,7 @@ def test_cards_say_what_the_header_says(around: Surroundings) -> None:
         assert (card.format, card.file_bytes) == (info.format, info.bytes)
         assert card.rewinds
         assert card.problem is None
-    for name, said in (("page", "GGUF"), ("short", "it has a tensor name"), ("broken", "JSON")):
+    for name, said in (("page", "web page"), ("short", "it has a tensor name"), ("broken", "JSON")):
         problem = models[name].problem
         assert problem is not None
         assert said in problem

@@ -27,6 +27,7 @@ from adec.engines.llama.gguf_values import (
     Value,
     shown,
 )
+from adec.engines.stand_in import refuse_stand_in
 from adec.errors import ModelFileError
 
 MAX_METADATA = 128 << 20
@@ -132,6 +133,7 @@ class _Reader:
 
     def _preamble(self) -> tuple[int, int, int]:
         if self._size < 24 or self._take(4) != b"GGUF":
+            refuse_stand_in(self._path, self._peek(0))
             self._fail("is not a GGUF file")
         version = self._number(_U32)
         if version & 0xFFFF == 0:

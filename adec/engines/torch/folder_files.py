@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adec.engines.stand_in import refuse_stand_in
 from adec.errors import ModelFileError
 
 HEADER_LIMIT = 32 << 20
@@ -51,6 +52,7 @@ def parse_json(raw: bytes, path: Path) -> dict[str, Any]:
     try:
         value = json.loads(raw)
     except (ValueError, RecursionError, MemoryError) as error:
+        refuse_stand_in(path, raw[:64])
         # RecursionError: a nesting bomb; ValueError: also numbers of many digits, and bad UTF-8
         raise ModelFileError(f"{path} is not valid JSON: {str(error)[:120]}") from error
     if not isinstance(value, dict):
@@ -87,12 +89,15 @@ def read_shard(path: Path) -> dict[str, TensorEntry]:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            prefix = file.read(8)
+            head = file.read(64)
+            prefix = head[:8]
             if len(prefix) < 8:
                 raise ModelFileError(f"{path} is too short for a safetensors file")
             (length,) = struct.unpack("<Q", prefix)
             if length > min(HEADER_LIMIT, size - 8):
+                refuse_stand_in(path, head)
                 raise ModelFileError(f"{path} has a header of {length} bytes in a file of {size}")
+            file.seek(8)
             raw = file.read(length)
     except OSError as error:
         raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
