@@ -61,7 +61,8 @@ class PanelState:
         if step.reason:
             self.reason = step.reason
             preparing = step.kind == "prompt"
-            self._about = "first" if preparing else "lately" if self.tree else "last hand-over"
+            alone = self.tree is not None or len(self.start.models) < 2
+            self._about = "first" if preparing else "lately" if alone else "last hand-over"
         detail = step.detail
         if isinstance(detail, Pause):
             self.pause = detail
@@ -99,7 +100,7 @@ class PanelState:
                 self._signal_row(inner),
                 self._figures_row(inner),
                 *(self._draft_rows(inner) if self.tally.drafted else []),
-                self._last_row(inner),
+                *([self._last_row(inner)] if self._has_news else []),
                 self._legend_row(inner),
             ]
             return Panel(
@@ -114,6 +115,11 @@ class PanelState:
         if self.tally.tokens == 0:
             rows[1], rows[2] = rows[2], rows[1]
         return Group(*rows[: max(1, min(3, height // 2))])
+
+    @property
+    def _has_news(self) -> bool:
+        """Whether there may be a last decision to show: one model hands nothing over."""
+        return len(self.start.models) > 1 or self.reason is not None or self.pause is not None
 
     def _title(self) -> str:
         return one_line(f"{self.start.strategy} · {promise(self.start.guarantee)}")

@@ -89,6 +89,8 @@ def _sharing_line(summary: Mapping[str, Any], tokens: int) -> str:
         ratio = _number(summary, "speedup")
         if ratio is not None:
             line[-1] += f", {times_plain(ratio)}"
+    elif summary.get("plain_ms_from") == "contradicted":
+        line.append("time saved: not known, plain was measured under another load")
     else:
         line.append("time saved: not known, the large model ran too seldom to tell")
     return SEPARATOR.join(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 from adec.events.records import Attempt, Purpose, Role, Step
@@ -17,8 +18,12 @@ ENOUGH = 3
 """One-token forwards of the large model after which its speed counts as measured; a fit takes twice
 as many larger ones."""
 
+DOUBT = 2.0
+"""Factor by which a time of plain decoding that was measured before may be off this run's forwards.
+"""
+
 PLENTY = 10_000
-"""One-token forwards that are kept for the median, so that a trace of any length takes bounded
+"""Forwards that are kept for a median, so that a trace of any length takes bounded
 memory."""
 
 
@@ -45,7 +50,9 @@ class Tally:
     - *plain_ms_per_token*: what one token of the large model alone costs. *plain_ms_from* says how
       that is known: "measured" (median of its one-token forwards in this run), "curve" (the
       forward-time curve that the strategy decides with, scaled to this run's forwards), "profile",
-      or "fitted" (a line through this run's larger forwards, read at one token).
+      or "fitted" (a line through this run's larger forwards, read at one token). A curve or profile
+      that this run's forwards contradict was measured under another load: no gain is claimed from
+      it, and where nothing else is known this says "contradicted".
     - *saved_seconds* compares decoding with it, and is None while it is unknown.
     """
 
@@ -76,6 +83,8 @@ class Tally:
         self._curve_ms: float | None = None
         # kept in order: a display asks for the median several times a second
         self._single_ms: list[float] = []
+        self._large_ms: list[float] = []
+        self._large_ms_each: list[float] = []
         self._line = _Line()
 
     def add(self, step: Step, seconds: float) -> None:
@@ -114,6 +123,9 @@ class Tally:
                 self.looked_ahead += forward.tokens
             if forward.model == "large" and not shared:
                 self._line.add(forward.tokens, forward.ms)
+                if forward.layers is None and len(self._large_ms) < PLENTY:
+                    insort(self._large_ms, forward.ms)
+                    insort(self._large_ms_each, forward.ms / max(1, forward.tokens))
                 if forward.tokens == 1 and len(self._single_ms) < PLENTY:
                     insort(self._single_ms, forward.ms)
 
@@ -125,14 +137,27 @@ class Tally:
     def _plain(self) -> tuple[float | None, str | None]:
         """Milliseconds of the large model's one-token forward, and how they are known."""
         if len(self._single_ms) >= ENOUGH:
-            middle = len(self._single_ms) // 2
-            return (self._single_ms[middle] + self._single_ms[~middle]) / 2, "measured"
-        if self._curve_ms is not None:
-            return self._curve_ms, "curve"
-        if self._profile_plain_ms is not None:
-            return self._profile_plain_ms, "profile"
+            return _median(self._single_ms), "measured"
+        beforehand = ((self._curve_ms, "curve"), (self._profile_plain_ms, "profile"))
+        known = [(ms, origin) for ms, origin in beforehand if ms is not None]
+        for ms, origin in known:
+            if not self._contradicts(ms):
+                return ms, origin
         fitted = self._line.at(1.0)
-        return fitted, None if fitted is None else "fitted"
+        if fitted is not None:
+            return fitted, "fitted"
+        return None, "contradicted" if known else None
+
+    def _contradicts(self, plain_ms: float) -> bool:
+        """Whether one-token forwards cannot take `plain_ms` in this run.
+
+        A forward of n tokens takes as long as one of a single token at least, and n times as long
+        at most.
+        """
+        if len(self._large_ms) < ENOUGH:
+            return False
+        least, most = _median(self._large_ms_each), _median(self._large_ms)
+        return plain_ms > DOUBT * most or DOUBT * plain_ms < least
 
     @property
     def decode_ms(self) -> float:
@@ -228,6 +253,11 @@ def _count(counter: Counter[str], name: str, more: int = 1) -> None:
     if name not in counter and (len(counter) >= MOST_NAMES or len(name) > MOST_NAMES):
         name = "other"
     counter[name] += more
+
+
+def _median(ordered: Sequence[float]) -> float:
+    middle = len(ordered) // 2
+    return (ordered[middle] + ordered[~middle]) / 2
 
 
 class _Line:

@@ -142,7 +142,7 @@ def _blocks(data: dict[str, Any], anatomy: Anatomy) -> list[Block]:
         Facts(data["name"], facts),
         Table("Tensors", header, rows, frozenset({1, 2, 3})),
         _memory_block(data["memory"], anatomy, recurrent="rewind" not in data["capabilities"]),
-        Lines("Chat template", [_template(data["chat_template"])]),
+        Lines("Chat template", _template(data["chat_template"])),
         strategies_table(data["strategies"]),
     ]
 
@@ -173,11 +173,11 @@ def _memory_block(figures: dict[str, Any], anatomy: Anatomy, *, recurrent: bool)
     return Facts(title, rows)
 
 
-def _template(template: str | None) -> str:
-    """The template's source on one line: it is a program, so it is not run here."""
+def _template(template: str | None) -> list[str]:
+    """The template's source, line by line: it is a program, so it is not run here."""
     if template is None:
-        return "none: the prompt is fed as it is"
-    shown = " ".join(template[: 4 * _TEMPLATE_SHOWN].split())
-    if len(shown) > _TEMPLATE_SHOWN or len(template) > 4 * _TEMPLATE_SHOWN:
-        shown = f"{shown[:_TEMPLATE_SHOWN]} … ({many(len(template))} characters; --json has all)"
-    return shown
+        return ["none: the prompt is fed as it is"]
+    lines = template[:_TEMPLATE_SHOWN].rstrip("\n").split("\n")
+    if len(template) > _TEMPLATE_SHOWN:
+        lines[-1] += f" … ({many(len(template))} characters; --json has all)"
+    return lines

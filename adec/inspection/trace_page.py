@@ -167,8 +167,8 @@ def block_of(data: Any) -> str:
 
 
 def _visible(value: Any) -> Any:
-    """Text on one line, with control characters made visible; markup as it is."""
-    return one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    """Text with control characters made visible, newlines as such; markup as it is."""
+    return sanitise(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _pause(pause: Pause) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import random
 import re
 import unicodedata
 
+import msgspec
 import pyte
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from pyte.screens import wcwidth
 
 from adec.display.picture import Picture
 from adec.display.sanitise import sanitise
-from adec.events.records import End, Start, Step
+from adec.events.records import End, Start, Step, Token
 from tests.display.fakes import START, events_of, steps_of
 from tests.display.terminal import Screen
 
@@ -168,6 +169,20 @@ def test_panel_is_under_the_text_and_goes_away() -> None:
     assert not "".join(shown[10:]).strip()
     stage.write(stage.picture.finish())
     assert "tok/s" not in stage.screen.text()
+
+
+def test_one_model_hands_nothing_over() -> None:
+    alone = msgspec.structs.replace(START, models={"large": START.models["large"]})
+    stage = Stage(80, 24)
+    stage.picture.start(alone)
+    stage.picture.add(Step("write", (Token(1, "large", text="one "),)))
+    stage.frame()
+    shown = stage.screen.text()
+    assert "tok/s" in shown and "last hand-over" not in shown and "none yet" not in shown
+    stage.picture.add(Step("write", (Token(1, "large", text="two"),), reason="drafts stopped"))
+    stage.frame()
+    assert "lately: drafts stopped" in stage.screen.text()
+    assert "last hand-over" not in stage.screen.text()
 
 
 def test_the_legend_stays_on_a_small_screen() -> None:

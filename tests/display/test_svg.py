@@ -27,7 +27,7 @@ def test_a_trace_becomes_a_picture(tmp_path: Path) -> None:
     trace.write_text("".join(encode_line(event) + "\n" for event in (START, *STEPS, End({}))))
     main([str(trace), str(picture)])
     text = "".join(ElementTree.parse(picture).getroot().itertext()).replace("\xa0", " ")
-    assert "plain <b> &" in text and "lar␛[2Jge" in text and "last hand-over: unsure" in text
+    assert "plain <b> &" in text and "lar␛[2Jge" in text and "lately: unsure" in text
     assert "url(" not in picture.read_text().replace("url(#", "")
 
 

@@ -106,6 +106,32 @@ def test_the_plain_speed_is_measured_or_taken_from_the_profile_or_fitted_or_unkn
     assert tally_of(step()).saved_seconds is None
 
 
+@pytest.mark.parametrize("origin", ["curve", "profile"])
+@pytest.mark.parametrize("factor", [0.1, 0.4, 0.6, 1.0, 1.8, 5.0, 50.0])
+def test_no_gain_is_claimed_from_a_yardstick_of_another_load(origin: str, factor: float) -> None:
+    """Forwards of four tokens here take 9 ms: between one and four times a token's time."""
+    plain_ms = (9.0 if factor > 1 else 9.0 / 4) * factor
+    steps = [step(forwards=[large(4, 9.0)]) for _ in range(5)]
+    if origin == "curve":
+        steps = [replace(each, plain_ms=plain_ms) for each in steps]
+    tally = tally_of(*steps, plain_ms=plain_ms if origin == "profile" else None)
+    summary = tally.summary(1)
+    if 0.5 <= factor <= 2:
+        assert (summary["plain_ms_per_token"], summary["plain_ms_from"]) == (plain_ms, origin)
+        assert summary["speedup"] is not None
+    else:
+        assert summary["plain_ms_from"] == "contradicted"
+        assert summary["plain_ms_per_token"] is summary["speedup"] is None
+        assert summary["saved_seconds"] is None and tally.speedup is None
+
+
+def test_a_contradicted_curve_gives_way_to_what_holds() -> None:
+    steps = [replace(step(forwards=[large(4, 9.0)]), plain_ms=500.0) for _ in range(5)]
+    assert tally_of(*steps, plain_ms=6.0).summary(1)["plain_ms_from"] == "profile"
+    measured = [step(forwards=[large(1, 4.0)]) for _ in range(3)]
+    assert tally_of(*steps, *measured).summary(1)["plain_ms_from"] == "measured"
+
+
 def test_the_speedup_is_plain_time_over_this_time() -> None:
     steps = [step("write", source="large", forwards=[large(1, 10.0)]) for _ in range(3)]
     steps += [step(forwards=[Forward("small", "draft", 1, 1.0)]) for _ in range(7)]

@@ -99,6 +99,16 @@ def test_names_in_a_file_cannot_reach_the_terminal(tmp_path: Path, capsys: Any) 
         assert "\x1b" not in out and "\x07" not in out and "\u202e" not in out
 
 
+def test_a_template_is_shown_line_by_line(tmp_path: Path, capsys: Any) -> None:
+    lines = ["{% for m in messages %}", "  {{ m.content }}", "", "{% endfor %}"]
+    path = write_tiny_gguf(tmp_path / "m.gguf", chat_template="\n".join(lines) + "\n")
+    out = call(capsys, "inspect", path).out.split("\n")
+    place = out.index("Chat template")
+    assert out[place + 1 : place + 5] == lines
+    path = write_tiny_gguf(tmp_path / "long.gguf", chat_template="x" * 1000)
+    assert f"{'x' * 300} … (1,000 characters; --json has all)" in call(capsys, "inspect", path).out
+
+
 def test_a_pair_that_fits(tiny_pair: Pair, capsys: Any) -> None:
     for arguments in (tiny_pair, ("--small", tiny_pair[0], "--large", tiny_pair[1])):
         data = json.loads(call(capsys, "inspect", *arguments, "--json").out)

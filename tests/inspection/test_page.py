@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -115,6 +116,16 @@ def test_the_page_holds_every_token_and_the_figures() -> None:
     assert [data["sources"][row[2]] for row in data["tokens"]] == [t.source for t in tokens]
     for title in ("Acceptance by position", "Time", "Who wrote it", "The most doubtful tokens"):
         assert title in parts.text
+
+
+def test_newlines_of_the_prompt_are_newlines_and_names_do_not_break() -> None:
+    prompt = "<user>\none\n\n  two\x1b</user>"
+    html, parts = page_of([msgspec.structs.replace(START, prompt=prompt)])
+    assert "<user>\none\n\n  two␛</user>" in parts.text and "␊" not in html
+    style = html[html.index("<style>") : html.index("</style>")]
+    assert re.search(r"\btd \{[^}]*white-space: pre-wrap", style)
+    for rule in re.findall(r"([^{}]*)\{[^}]*overflow-wrap: anywhere", style):
+        assert "th" not in rule.split()
 
 
 @settings(max_examples=60)
