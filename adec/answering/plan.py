@@ -62,7 +62,8 @@ def plan(choice: Choice) -> Plan:
     """
     profile, small_name, large_name = _models(choice)
     models = {"large": read_header(locate(large_name))}
-    remarks: list[str] = []
+    large = models["large"]
+    remarks = [f"{large.info.path.name}: {remark}" for remark in large.remarks]
     if small_name is not None:
         small_path, taken = small_for(small_name, models["large"].info.path)
         models["small"] = read_header(small_path)

@@ -49,6 +49,8 @@ class ModelHeader:
     capabilities: frozenset[Capability]
     missing: Mapping[Capability, str] = field(default_factory=dict)
     """Why a capability is not there, in half a sentence: "its layers are recurrent"."""
+    remarks: tuple[str, ...] = ()
+    """What its user should know, a clause each: "it names no pre-tokenizer"."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,9 +62,10 @@ def check_pair(small: ModelHeader, large: ModelHeader) -> list[str]:
     """
     found = differences(small.vocabulary, large.vocabulary)
     if found:
+        more = f", and {len(found) - 1} more differences" if len(found) > 1 else ""
         raise PairError(
             f"{small.info.path.name} and {large.info.path.name} do not speak the same vocabulary:"
-            f" {'; '.join(found)}",
+            f" {found[0]}{more}",
             hint="use two models of one family, or one of them alone with --model",
         )
     remarks = []
@@ -74,6 +75,14 @@ def check_pair(small: ModelHeader, large: ModelHeader) -> list[str]:
         more = f" and {len(barred) - SHOWN} more" if len(barred) > SHOWN else ""
         remarks.append(
             f"special tokens differ, and the small model never writes them: {names}{more}"
+        )
+    rules = (small.vocabulary.pre_tokenizer, large.vocabulary.pre_tokenizer)
+    # a folder names no rule
+    if rules.count(None) == 1 and {small.info.format, large.info.format} == {"gguf"}:
+        silent = small if rules[0] is None else large
+        remarks.append(
+            f"whether both split texts alike is not known: {silent.info.path.name} names no"
+            " pre-tokenizer"
         )
     if small.vocabulary.chat_template != large.vocabulary.chat_template:
         remarks.append("the chat templates differ; the large model's is used")
@@ -149,16 +158,18 @@ def _special_differences(small: Vocabulary, large: Vocabulary, *, bridged: bool)
         which = "small" if small.adds_begin else "large"
         yield f"only the {which} one puts a begin token before a text"
     if small.end != large.end and not bridged:
-        ours, theirs = (
-            ", ".join(_named(vocabulary, token) for token in sorted(vocabulary.end)) or "none"
-            for vocabulary in (small, large)
-        )
-        yield f"the end tokens are {ours} and {theirs}"
+        yield f"the end tokens are {_listed(small)} and {_listed(large)}"
 
 
 def _unused(piece: bytes) -> bool:
     lowered = piece.lower()
     return not piece or any(word in lowered for word in (b"pad", b"unused", b"reserved", b"dummy"))
+
+
+def _listed(vocabulary: Vocabulary) -> str:
+    end = sorted(vocabulary.end)
+    more = f" and {len(end) - SHOWN} more" if len(end) > SHOWN else ""
+    return ", ".join(_named(vocabulary, token) for token in end[:SHOWN]) + more or "none"
 
 
 def _named(vocabulary: Vocabulary, token: int | None) -> str:

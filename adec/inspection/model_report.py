@@ -65,6 +65,7 @@ def describe(header: ModelHeader) -> dict[str, Any]:
         "end": [vocabulary.name(token) for token in sorted(vocabulary.end)],
         "capabilities": sorted(header.capabilities),
         "missing": dict(header.missing),
+        "remarks": list(header.remarks),
     }
 
 
@@ -126,6 +127,7 @@ def _blocks(data: dict[str, Any], anatomy: Anatomy) -> list[Block]:
         ("vocabulary", vocabulary),
         ("begin", begin),
         ("end", ", ".join(data["end"]) or "none: a run ends at its limit of tokens"),
+        *(("remark", remark) for remark in data["remarks"]),
     ]
     rows = [
         (

@@ -17,6 +17,7 @@ from adec.engines.base import ModelHeader, OpenOptions
 from adec.engines.opening import read_header
 from adec.errors import AdecError, ModelFileError, PairError
 from adec.practice import large_gguf, small_gguf
+from tests.engines.tiny_gguf import RawGguf, write_tiny_gguf
 from tests.laws import pair
 
 CAPABILITIES = st.frozensets(st.sampled_from(["rewind", "tree"]))
@@ -90,3 +91,9 @@ def test_models_are_named_and_auto_takes_the_small_one(
         plan(Choice(large="small", small="auto"))
     with pytest.raises(ModelFileError, match="does not exist"):
         plan(Choice(model="largest"))
+
+
+def test_what_is_doubtful_about_the_large_model_is_said(tmp_path: Path) -> None:
+    raw = RawGguf.read(write_tiny_gguf(tmp_path / "old.gguf")).drop("tokenizer.ggml.pre")
+    ready = plan(Choice(model=str(raw.write(tmp_path / "old.gguf"))))
+    assert any(remark.startswith("old.gguf: it names no pre-tok") for remark in ready.remarks)

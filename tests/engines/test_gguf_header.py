@@ -97,6 +97,16 @@ def test_what_is_no_download_is_called_by_its_name(
     assert re.search(f"is a {said}", refusal(content, tmp_path))
 
 
+def test_a_byte_level_file_without_a_pre_tokenizer_is_remarked_on(
+    raw: RawGguf, valid: Path, tmp_path: Path
+) -> None:
+    assert read_gguf_header(valid).remarks == ()
+    path = raw.drop("tokenizer.ggml.pre").write(tmp_path / "old.gguf")
+    (remark,) = read_gguf_header(path).remarks
+    assert "tokenizer.ggml.pre" in remark
+    assert read_gguf_header(sentencepiece(raw).write(path)).remarks == ()
+
+
 def test_raw_parts_write_the_same_file(valid: Path, raw: RawGguf) -> None:
     assert raw.to_bytes() == valid.read_bytes()
 

@@ -54,6 +54,35 @@ def test_each_difference_is_named(change, said) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_refusal_stays_short() -> None:
+    """It names what tells most; `inspect` lists the rest."""
+    ends = tuple(b"<|a rather long name of a token that ends an answer %d|>" % i for i in range(12))
+    other = Vocabulary(
+        "llama",
+        (*(b"other %d" % i for i in range(40)), *ends),
+        end=frozenset(range(40, 52)),
+        begin=3,
+        adds_begin=True,
+        pre_tokenizer="llama-bpe",
+    )
+    assert len(differences(BASE, other)) == 7
+    assert "and 9 more" in differences(BASE, other)[-1]
+    with pytest.raises(PairError) as caught:
+        check_pair(header("small.gguf", BASE), header("large.gguf", other))
+    assert "the tokenizer types are gpt2 and llama, and 6 more differences" in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+def test_a_pair_of_which_one_names_no_pre_tokenizer_is_remarked_on() -> None:
+    old = header("old.gguf", replace(BASE, pre_tokenizer=None))
+    for small, large in ((old, header("l", BASE)), (header("s", BASE), old)):
+        (remark,) = check_pair(small, large)
+        assert "old.gguf names no pre-tokenizer" in remark
+    assert check_pair(old, old) == []
+    folder = replace(old, info=replace(old.info, format="safetensors"))
+    assert check_pair(folder, header("l", BASE)) == []
+
+
 def test_many_differences_are_counted() -> None:
     other = replace(BASE, pieces=tuple(piece.upper() for piece in BASE.pieces))
     assert "and 18 more" in "; ".join(differences(BASE, other))

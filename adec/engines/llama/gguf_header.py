@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from adec.engines.base import ModelHeader, ModelInfo
+from adec.engines.base import Capability, ModelHeader, ModelInfo
 from adec.engines.llama.gguf_checks import check_model, refuse_other_kinds
 from adec.engines.llama.gguf_reader import read_gguf
 from adec.engines.llama.gguf_values import GgufFile
@@ -41,6 +41,11 @@ _HYBRID = frozenset(
 )
 # keys that only models with a recurrent state have, for architectures newer than the lists
 _STATE_KEYS = (".ssm.", ".wkv.", ".shortconv.", ".kda.")
+
+_NO_RULE = (
+    "it names no pre-tokenizer (tokenizer.ggml.pre), so texts may be split in a way that it was not"
+    " trained on; convert it anew"
+)
 
 # a recipe mixes types, so general.file_type says more than the tensors do
 _RECIPES = {
@@ -79,11 +84,13 @@ def header_of(
         bytes=gguf.size,
         quantisation=_quantisation(gguf),
     )
+    remarks = (_NO_RULE,) if vocabulary.kind == "gpt2" and vocabulary.pre_tokenizer is None else ()
     if state is not None:
-        return ModelHeader(info, vocabulary, frozenset(), {"rewind": state, "tree": state})
+        missing: dict[Capability, str] = {"rewind": state, "tree": state}
+        return ModelHeader(info, vocabulary, frozenset(), missing, remarks)
     # sliding-window models, too: the engine keeps the whole cache (swa_full), so that nothing a
     # rewind needs has slid out
-    return ModelHeader(info, vocabulary, frozenset({"rewind", "tree"}))
+    return ModelHeader(info, vocabulary, frozenset({"rewind", "tree"}), remarks=remarks)
 
 
 def _running_state(gguf: GgufFile, architecture: str) -> str | None:
