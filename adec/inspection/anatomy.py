@@ -10,7 +10,7 @@ from typing import Any
 
 from adec.engines.base import ModelHeader
 from adec.engines.llama.gguf_header import header_of
-from adec.engines.llama.gguf_reader import read_gguf
+from adec.engines.llama.gguf_split import read_model
 from adec.engines.llama.gguf_values import Array, GgufFile
 from adec.engines.llama.gguf_vocabulary import TOKENS
 from adec.engines.torch.folder_files import read_json, read_tensors
@@ -82,7 +82,7 @@ def dissect(path: Path) -> Anatomy:
             return _folder(path)
         if not path.is_file():
             raise ModelFileError(f"{path} is neither a file nor a folder")
-        gguf = read_gguf(path, keep=(TOKENS,))
+        gguf = read_model(path, keep=(TOKENS,))
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror or error}") from error
     tensors = gguf.tensors.values()

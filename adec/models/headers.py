@@ -10,7 +10,8 @@ import msgspec
 
 from adec.engines.base import ModelHeader
 from adec.engines.llama.gguf_header import header_of
-from adec.engines.llama.gguf_reader import KnownStrings, read_gguf
+from adec.engines.llama.gguf_reader import KnownStrings
+from adec.engines.llama.gguf_split import read_model
 from adec.engines.llama.gguf_values import GgufFile, Tensor
 from adec.engines.llama.gguf_vocabulary import TOKENS
 from adec.engines.llama.gguf_vocabulary import read_vocabulary as read_gguf_vocabulary
@@ -99,7 +100,7 @@ class ManyHeaders:
             return header, header.info.parameters * _FLOAT32
         if not path.is_file():
             raise ModelFileError(f"{path} is neither a file nor a folder")
-        gguf = read_gguf(path, keep=(TOKENS,), known=self._strings)
+        gguf = read_model(path, keep=(TOKENS,), known=self._strings)
         return header_of(gguf, self._gguf_vocabulary), weights_read(gguf)
 
     def _gguf_vocabulary(self, gguf: GgufFile) -> Vocabulary:

@@ -20,7 +20,13 @@ from adec.engines.llama.gguf_reader import MAX_ELEMENTS, read_gguf
 from adec.engines.vocabulary import byte_to_unicode, from_byte_level
 from adec.errors import ModelFileError
 from tests.engines.stand_ins import STAND_INS
-from tests.engines.tiny_gguf import CONTROL, RawGguf, byte_level_vocabulary, write_tiny_gguf
+from tests.engines.tiny_gguf import (
+    CONTROL,
+    RawGguf,
+    byte_level_vocabulary,
+    write_parts,
+    write_tiny_gguf,
+)
 
 U32, I32, F32, BOOL, STRING, ARRAY, U64 = 4, 5, 6, 7, 8, 9, 10
 
@@ -107,6 +113,48 @@ def test_a_byte_level_file_without_a_pre_tokenizer_is_remarked_on(
     assert read_gguf_header(sentencepiece(raw).write(path)).remarks == ()
 
 
+def test_the_parts_of_a_model_are_read_as_one(valid: Path, tmp_path: Path) -> None:
+    whole, split = read_gguf_header(valid), read_gguf_header(write_parts(valid, tmp_path, 3))
+    assert split.info.parameters == whole.info.parameters
+    assert split.info.bytes == sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert (split.vocabulary, split.info.layers) == (whole.vocabulary, whole.info.layers)
+
+
+def _missing(first: Path, third: Path) -> Path:
+    third.unlink()
+    return first
+
+
+def _another(first: Path, third: Path) -> Path:
+    third.write_bytes(first.read_bytes())
+    return first
+
+
+def _repeating(first: Path, third: Path) -> Path:
+    raw = RawGguf.read(third)
+    raw.tensors += RawGguf.read(first).tensors[:1]
+    raw.write(third)
+    return first
+
+
+PARTS: dict[str, Callable[[Path, Path], Path]] = {
+    "m-00003-of-00003.gguf is missing": _missing,
+    "part 3 of 3 of a model. Give the first part, m-00001": lambda first, third: third,
+    "and not called": lambda first, third: first.rename(first.with_name("m.gguf")),
+    "is not part 3 of 3": _another,
+    "repeats the tensor": _repeating,
+}
+
+
+@pytest.mark.parametrize("said", PARTS)
+def test_parts_that_do_not_make_a_model(said: str, valid: Path, tmp_path: Path) -> None:
+    first = write_parts(valid, tmp_path, 3)
+    path = PARTS[said](first, first.with_name("m-00003-of-00003.gguf"))
+    with pytest.raises(ModelFileError, match=said) as caught:
+        read_gguf_header(path)
+    assert "\n" not in str(caught.value)
+
+
 def test_raw_parts_write_the_same_file(valid: Path, raw: RawGguf) -> None:
     assert raw.to_bytes() == valid.read_bytes()
 
@@ -186,7 +234,6 @@ OTHER_KINDS: dict[str, Callable[[RawGguf], object]] = {
     "diffusion model": lambda raw: raw.set("general.architecture", STRING, b"dream"),
     "vision part": lambda raw: raw.set("general.type", STRING, b"mmproj"),
     "LoRA adapter": lambda raw: raw.set("general.type", STRING, b"adapter"),
-    "one of 3 parts": lambda raw: raw.set("split.count", 2, 3),
     "both directions": lambda raw: raw.set("llama.attention.causal", BOOL, False),
     "of the kind 'rwkv'": lambda raw: raw.set("tokenizer.ggml.model", STRING, b"rwkv"),
     "no tokenizer": lambda raw: raw.drop("tokenizer.ggml.model"),

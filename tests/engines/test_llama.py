@@ -22,7 +22,7 @@ from adec.signals import ArrayScores
 from adec.tree import ROOT, TokenTree
 from tests.engines.contract import EngineContract, assert_rows_equal, log_probabilities
 from tests.engines.test_gguf_header import sentencepiece
-from tests.engines.tiny_gguf import RawGguf, write_tiny_gguf, write_tiny_mamba
+from tests.engines.tiny_gguf import RawGguf, write_parts, write_tiny_gguf, write_tiny_mamba
 
 pytest.importorskip("llama_cpp")
 from adec.engines.llama import library as llama_library
@@ -373,6 +373,21 @@ def test_the_tokenizer_of_a_closed_engine_refuses(header: ModelHeader) -> None:
     engine.close()
     with pytest.raises(EngineError, match="closed"):
         tokenizer.encode("a", special=False)
+
+
+def test_a_split_model_is_the_whole_model(header: ModelHeader, tmp_path: Path) -> None:
+    first = write_parts(header.info.path, tmp_path, 3)
+    blobs = tmp_path / "hub"  # files of the Hub's cache are links to other names
+    blobs.mkdir()
+    for number, part in enumerate(sorted(tmp_path.glob("*.gguf"))):
+        part.rename(blobs / str(number))
+        part.symlink_to(blobs / str(number))
+    rows = []
+    for found in (header, read_gguf_header(first)):
+        engine = LlamaEngine.open(found, OPTIONS)
+        rows.append(engine.forward([1, 2, 3]).row(0))
+        engine.close()
+    assert np.array_equal(*rows)
 
 
 def test_vocabularies_agree_with_llama_cpp(header: ModelHeader, folder: Path) -> None:

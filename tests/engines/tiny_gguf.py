@@ -259,6 +259,21 @@ class RawGguf:
         return struct.pack("<" + self._LAYOUTS.get(kind, "I"), value)
 
 
+def write_parts(whole: Path, folder: Path, count: int) -> Path:
+    """Split a file as llama-gguf-split does, as `m-0000i-of-0000n.gguf`; return the first part."""
+    paths = [folder / f"m-{i + 1:05d}-of-{count:05d}.gguf" for i in range(count)]
+    raw = RawGguf.read(whole)
+    each = -(-len(raw.tensors) // count)
+    for number, path in enumerate(paths):
+        part = RawGguf(
+            list(raw.pairs) if number == 0 else [],
+            raw.tensors[number * each : (number + 1) * each],
+        )
+        part.set("split.no", 2, number).set("split.count", 2, count)
+        part.set("split.tensors.count", 5, len(raw.tensors)).write(path)
+    return paths[0]
+
+
 def write_tiny_mamba(path: Path, *, layers: int = 2, width: int = 32, seed: int = 0) -> Path:
     """Write a recurrent model with random weights, which cannot be rewound; return `path`."""
     tokens = byte_level_vocabulary()

@@ -146,12 +146,6 @@ def refuse_other_kinds(gguf: GgufFile) -> str:
         gguf.fail(_KINDS[kind], _WHOLE)
     if "adapter.type" in gguf.values:
         gguf.fail(_KINDS["adapter"], _WHOLE)
-    parts = gguf.integer("split.count")
-    if parts is not None and parts > 1:
-        gguf.fail(
-            f"is one of {parts} parts of a model",
-            "join them with llama-gguf-split --merge and give the merged file",
-        )
     architecture = gguf.text("general.architecture")
     if not architecture:
         gguf.fail("does not name its architecture")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from adec.engines.base import Capability, ModelHeader, ModelInfo
 from adec.engines.llama.gguf_checks import check_model, refuse_other_kinds
-from adec.engines.llama.gguf_reader import read_gguf
+from adec.engines.llama.gguf_split import read_model
 from adec.engines.llama.gguf_values import GgufFile
 from adec.engines.llama.gguf_vocabulary import TOKENS, read_vocabulary
 from adec.engines.vocabulary import Vocabulary
@@ -60,7 +60,7 @@ def read_gguf_header(path: Path) -> ModelHeader:
     Raises ModelFileError when the file is broken, hostile, a part of a model, or no model that
     writes text; OSError when it cannot be read.
     """
-    return header_of(read_gguf(path, keep=(TOKENS,)))
+    return header_of(read_model(path, keep=(TOKENS,)))
 
 
 def header_of(

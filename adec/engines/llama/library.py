@@ -133,7 +133,9 @@ def acquire_model(path: Path, *, gpu_layers: int, mmap: bool) -> SharedModel:
             else:  # releases before 0.3.30
                 parameters.use_mmap = mmap
             log.take_error()
-            pointer = module.llama_model_load_from_file(os.fsencode(real), parameters)
+            # not `real`: llama.cpp finds the parts of a split model by the name of the first
+            name = os.fsencode(os.path.abspath(path))
+            pointer = module.llama_model_load_from_file(name, parameters)
             if not pointer:
                 raise failure(f"llama.cpp cannot load {path}")
             shared = SharedModel(key, pointer, module.llama_model_get_vocab(pointer))
