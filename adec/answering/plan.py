@@ -39,7 +39,7 @@ class Plan:
     hint: str | None = None
     """Advice for a person at a terminal."""
     curves: Curves | None = None
-    """Forward times that a profile measured here; None: the strategy measures what it needs."""
+    """Forward times that a profile measured here; None: the strategy learns from its own."""
     bounded: bool = False
     """Whether a budget was proved for this strategy with these settings and these models."""
     threads: tuple[int, int] | None = None

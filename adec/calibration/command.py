@@ -16,7 +16,15 @@ from adec.answering.plan import DEFAULT_PAIR, Plan, plan
 from adec.answering.session import open_session
 from adec.calibration.cost_tables import choose_threads
 from adec.calibration.journal import Journal, key_of
-from adec.calibration.printout import chart, check_pictures, plot, sentence, table, write_pictures
+from adec.calibration.printout import (
+    chart,
+    check_pictures,
+    legend,
+    plot,
+    sentence,
+    table,
+    write_pictures,
+)
 from adec.calibration.prompts import PromptSet, built_in, read_prompts
 from adec.calibration.result import Result
 from adec.calibration.stages import Calibration, Wishes
@@ -86,13 +94,14 @@ def run_calibration(request: Request, options: OpenOptions, say: Say) -> int:
     prompts = _prompts(request)
     metric = request.metric or ("answer" if prompts.answered else "agreement")
     wishes = dataclasses.replace(request.wishes, metric=metric)
-    for remark in (*ready.remarks, *prompts.remarks):
-        say(remark)
+    told = [*ready.remarks, *prompts.remarks]
     headers = list(ready.models.values())
     machine = this_machine(ready.models["large"].info.format)
     warning = busy(machine)
     if warning is not None:
-        say(warning)
+        told.append(warning)
+    for remark in told:
+        say(remark)
     journal = Journal(_journal_path(ready), _key(request, ready, options, prompts))
     if journal.resumed:
         say(f"going on where an earlier calibration stopped: {journal.resumed:,} measurements kept")
@@ -127,6 +136,7 @@ def run_calibration(request: Request, options: OpenOptions, say: Say) -> int:
     named = _named(request, ready, name, prompts)
     write_profile(path, profile_text(result, named, ready.models))
     journal.remove()
+    result.remarks = [remark for remark in result.remarks if remark not in told]
     _show(result, request, name, path, say)
     return 0
 
@@ -231,7 +241,14 @@ def _show(result: Result, request: Request, name: str, path: Path, say: Say) -> 
     columns, _ = size_of(sys.stdout)
     shown = request.output if request.output and request.output.endswith(".toml") else name
     width = columns if sys.stdout.isatty() else None
-    out = [chart(result, columns), "", table(result, width), "", sentence(result, shown)]
+    out = [
+        chart(result, columns),
+        "",
+        table(result, width),
+        legend(columns),
+        "",
+        sentence(result, shown),
+    ]
     sys.stdout.write("\n".join(out) + "\n")
     for remark in result.remarks:
         say(remark)

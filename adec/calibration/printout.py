@@ -4,12 +4,14 @@ or PNG, too, the latter by resvg, which an extra installs."""
 from __future__ import annotations
 
 import importlib
+import math
 import tempfile
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from adec.calibration.result import Result
+from adec.calibration.result import PAYS, Result
 from adec.calibration.trial import Measured, front
 from adec.display.plot import Plot, PlotPoint, letters
 from adec.errors import AdecError, UsageError
@@ -19,6 +21,12 @@ HEAD = (
     "strategy and settings", "tok/s", "±", "forecast", "off", "of plain",
     "kept", "±", "written", "read", "",
 )  # fmt: skip
+LEGEND = (
+    "tok/s: with its standard error. forecast: as records and forward times predict it; off: by "
+    "how much that was wrong. of plain: speed over plain's on the same prompts. kept: quality, "
+    "with its standard error. written, read: tokens that the large model wrote, and was fed, per "
+    "token of the answers."
+)
 NARROW = (9, 8, 7, 2, 4, 3, 5)
 """Columns of the table that a narrow window does without, the first of these first."""
 WIDEST = 100
@@ -76,6 +84,11 @@ def table(result: Result, columns: int | None = None) -> str:
     return "\n".join(lines)
 
 
+def legend(columns: int) -> str:
+    """What the columns of the table mean."""
+    return textwrap.fill(LEGEND, max(40, min(columns, WIDEST)))
+
+
 def _by_speed(measured: Measured) -> float:
     return measured.ms_per_token
 
@@ -131,8 +144,10 @@ def sentence(result: Result, name: str) -> str:
         )
     elif exact is plain:
         start = "Take plain: nothing that is exact pays here"
-        draft = result.tables.get("small")
-        if draft is not None:
+        draft, unsure = result.tables.get("small"), _unsure(result)
+        if unsure is not None:
+            start = f"Take plain: {unsure}"
+        elif draft is not None:
             ms = draft.curve(result.agreement.context).ms(1)
             limit = max(0.0, result.agreement.break_even_ms)
             start += (
@@ -143,6 +158,24 @@ def sentence(result: Result, name: str) -> str:
     else:
         start = f"Take {_name(exact)}: exact, and {_times(exact, plain)} as fast as plain"
     return f"{start}. {_budget_state(result, kept)}`adec run --pair {name}` obeys this profile."
+
+
+def _unsure(result: Result) -> str | None:
+    """Why an exact strategy that looks faster than plain is not taken; None if none does."""
+    plain = result.plain
+    exact = [m for m in result.measured if m.exact and m is not plain and m.tokens_per_second > 0]
+    ratios = [(m.tokens_per_second / (result.plain_beside(m) or math.inf), m) for m in exact]
+    ratio, best = max(ratios, key=lambda pair: pair[0], default=(0.0, plain))
+    if ratio <= PAYS:
+        return None
+    looks = f"{_name(best)} ran {ratio:.2f} times as fast"
+    longest = max(len(m.runs) for m in exact)
+    if len(best.runs) < longest:
+        return f"{looks}, but on {len(best.runs)} prompts only, and was given up as no winner"
+    return (
+        f"{looks}, but these speeds are uncertain by {best.spread:.1f} and {plain.spread:.1f} "
+        "tok/s, so that it may be chance; a longer --time-limit tells more"
+    )
 
 
 def _times(measured: Measured, plain: Measured) -> str:

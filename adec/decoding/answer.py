@@ -76,8 +76,9 @@ def read_prompt(
 ) -> Generator[Step, None, Scores]:
     """Empty the engine's sequence and feed `ids`, a step a chunk; returns the last row's scores.
 
-    `timed`: sizes of extra forwards in the middle of the prompt, made to measure what they
-    cost. Like a forward that verifies drafts, they give a row for every token.
+    `timed`: sizes of forwards in which a part of the prompt is read, to learn what they cost;
+    no token is read twice for that. Like a forward that verifies drafts, they give a row for
+    every token.
     """
     engine.rewind(0)
     meter = limits.meter()

@@ -65,7 +65,8 @@ class Aids:
     """What a session hands to a strategy when it builds it, beside engines and settings."""
 
     curves: Mapping[Role, CostCurve] = field(default_factory=dict)
-    """Forward times measured on this machine, by role. A strategy measures others that it needs."""
+    """Forward times measured on this machine, by role. A strategy learns
+    others from the forwards that it makes anyway."""
     exchange: Callable[[], Exchange | None] = lambda: None
     """The words around the question under way; None if there are none."""
 

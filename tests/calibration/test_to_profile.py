@@ -17,6 +17,7 @@ from adec.calibration.grids import FAMILIES
 from adec.calibration.printout import chart, plot, sentence, table
 from adec.calibration.stages import Wishes
 from adec.calibration.to_profile import Named, profile_text
+from adec.calibration.trial import PLAIN, Measured, Point, Trial
 from adec.decoding.pair.clock.cost_curve import CostCurve, Curves
 from adec.decoding.registry import METHODS
 from adec.decoding.settings import build
@@ -264,6 +265,24 @@ def test_a_budget_covers_its_own_settings_only(result, headers, tmp_path: Path) 
     assert not is_proved(profile, method, build(method.settings, method.name))
     assert not is_proved(replace(profile, budget=None), method, fitted)
     assert not is_proved(profile, METHODS["plain"], fitted)
+
+
+def test_why_an_exact_strategy_that_looks_faster_is_not_taken(result) -> None:
+    def runs(*ms: float) -> list[Trial]:
+        return [Trial((1,) * 11, "", each * 10, 0.0, 11, 10, 10) for each in ms]
+
+    def said(*looks: list[Trial]) -> str:
+        plain = Measured(PLAIN, exact=True, runs=runs(11, 13, 11, 13))
+        points = [Measured(Point("lookup"), exact=True, runs=each) for each in looks]
+        return sentence(replace(result, measured=[plain, *points], tests={}), "mine")
+
+    scattered = said(runs(10, 13, 10, 13))
+    assert "Take plain: lookup ran 1.04 times as fast, but these speeds are uncertain" in scattered
+    assert "--time-limit" in scattered and "nothing" not in scattered
+    assert "but on 2 prompts only" in said(runs(7, 7), runs(20, 20, 20, 20))
+    assert "nothing that is exact pays here" in said(runs(20, 20, 20, 20))
+    # a clear lead is taken
+    assert "Take lookup" in said(runs(4, 6, 4, 6))
 
 
 def test_what_is_shown_fits_and_names_everything(result) -> None:

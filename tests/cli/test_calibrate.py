@@ -54,6 +54,8 @@ def test_it_prints_a_chart_a_table_and_a_sentence_and_saves_a_profile(
     out = calibrated.out.splitlines()
     assert out[0].strip() == "agreement kept"
     assert any(line.startswith("strategy and settings") for line in out)
+    for column in ("off", "written", "read", "of plain"):
+        assert column in calibrated.out[calibrated.out.rindex("tok/s: ") :]
     assert out[-1].endswith("`adec run --pair mine` obeys this profile.")
     assert "the profile is" in calibrated.err and "\x1b" not in calibrated.out + calibrated.err
     profile = find_profile("mine")
@@ -245,7 +247,7 @@ def test_a_busy_machine_is_told_and_noted(
     monkeypatch.setattr("adec.machine.load_average", lambda: 7.5)
     small, large = tiny_pair
     done = call(capsys, "calibrate", small, large, "--prompts", asked, *FEW, "-o", "mine")
-    assert done.code == 0 and "the machine is busy (load 7.5" in done.err
+    assert done.code == 0 and done.err.count("the machine is busy (load 7.5") == 1
     assert find_profile("mine").machine.load == 7.5
 
 

@@ -370,3 +370,17 @@ def test_every_option_reaches_the_run(
     for arguments in variants.values():
         call(capsys, "run", *arguments, "hi")
     assert len(set(seen)) == len(variants) + 1
+
+
+def test_nothing_is_read_before_the_first_token_but_the_prompt(
+    tiny_pair: Pair, capsys: Any
+) -> None:
+    """So `first_token_seconds` is the model's own: no forward is made to measure anything."""
+    alone = ("run", "-m", tiny_pair[1], "--threads", 1, "-n", 8, "--jsonl")
+    for strategy in ("plain", "speculate", "lookup"):
+        lines = call(capsys, *alone, "--strategy", strategy, "hello " * 12).out.splitlines()
+        start, *steps = (json.loads(line) for line in lines[:-1])
+        first = next(number for number, step in enumerate(steps) if step.get("tokens"))
+        forwards = [f for step in steps[: first + 1] for f in step.get("forwards", ())]
+        assert {f["purpose"] for f in forwards} == {"prompt"}
+        assert sum(f["tokens"] for f in forwards) == start["prompt_tokens"]
