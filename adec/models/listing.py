@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from adec import __version__
+from adec.engines.llama.gguf_split import part_paths
 from adec.engines.pair import PADDING, differences
 from adec.errors import AdecError
 from adec.models.headers import Card, ManyHeaders, Tokens
@@ -154,11 +155,14 @@ def _brief(text: str) -> str:
 
 
 def _stamp(path: Path) -> str:
-    """Sizes and times of a file, or of every file in a folder; empty where it cannot be read."""
+    """Sizes and times of a file, of all its parts, or of every file in a folder.
+
+    Empty where it cannot be read.
+    """
     try:
         if not path.is_dir():
-            status = path.stat()
-            return f"{status.st_size}:{status.st_mtime_ns}"
+            found = [path.stat(), *(part.stat() for part in part_paths(path)[1:] if part.exists())]
+            return ",".join(f"{status.st_size}:{status.st_mtime_ns}" for status in found)
         inside = ((file.name, file.stat()) for file in sorted(path.iterdir())[:4096])
         facts = [(name, status.st_size, status.st_mtime_ns) for name, status in inside]
     except (OSError, ValueError):

@@ -20,7 +20,7 @@ from adec.models.headers import ManyHeaders, weights_read
 from adec.models.listing import ListedModel, Listing, save_names
 from adec.models.stores import Found, Surroundings
 from tests.engines.tiny_folder import write_tiny_folder
-from tests.engines.tiny_gguf import RawGguf, byte_level_vocabulary, write_tiny_gguf
+from tests.engines.tiny_gguf import RawGguf, byte_level_vocabulary, write_parts, write_tiny_gguf
 
 OTHER = byte_level_vocabulary(control=("<|endoftext|>", "<|im_start|>", "<|other|>"))
 
@@ -88,6 +88,23 @@ def test_a_second_listing_reads_no_header(
         assert second.models == first.models
         assert couples(second) == pairs
         assert misfits(second) == wrong
+
+
+def test_a_split_model_is_listed_once_and_read_again_when_its_last_part_arrives(
+    here: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    last = write_parts(here / "tiny-1b.gguf", folder, 3).with_name("m-00003-of-00003.gguf")
+    content = last.read_bytes()
+    last.unlink()
+    around = Surroundings({}, tmp_path, folder)
+    own = [model for model in Listing(around).models if model.found.path.parent == folder]
+    assert ["is missing" in str(model.problem) for model in own] == [True]
+    last.write_bytes(content)
+    (model,) = (model for model in Listing(around).models if model.found.path.parent == folder)
+    assert model.problem is None
+    assert model.card.parameters == read_header(here / "tiny-1b.gguf").info.parameters
 
 
 def test_a_changed_file_is_read_again(around: Surroundings, tmp_path: Path) -> None:

@@ -14,6 +14,17 @@ MAX_PARTS = 512
 _PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf", re.DOTALL)
 
 
+def part_paths(path: Path) -> list[Path]:
+    """Where the parts of a model lie, by the name of its first; `path` alone if it is no part."""
+    name = _PART.fullmatch(path.name)
+    if name is None or int(name[2]) != 1 or int(name[3]) > MAX_PARTS:
+        return [path]
+    return [
+        path.with_name(f"{name[1]}-{number:05d}-of-{name[3]}.gguf")
+        for number in range(1, int(name[3]) + 1)
+    ]
+
+
 def read_model(
     path: Path, *, keep: Collection[str] = (), known: KnownStrings | None = None
 ) -> GgufFile:
@@ -43,8 +54,7 @@ def read_model(
     if count > MAX_PARTS:
         first.fail(f"has {count} parts, {MAX_PARTS} at most can be read")
     size, tensors = first.size, dict(first.tensors)
-    for index in range(1, count):
-        beside = path.with_name(f"{name[1]}-{index + 1:05d}-of-{count:05d}.gguf")
+    for index, beside in enumerate(part_paths(path)[1:], 1):
         if not beside.exists():
             first.fail(
                 f"is one of {count} parts, and {beside.name} is missing",
