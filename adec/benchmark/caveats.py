@@ -16,6 +16,8 @@ SLOW_FIRST = 2.0
 """Time a token of the first prompt, in medians of the others, from which it counts as slow."""
 CUT = 0.05
 """Share of answers cut off at --max-tokens that is worth a word."""
+TOLD = 0.002
+"""By how much figures must lie on both sides of plain to be worth a word."""
 DRIFT = 0.15
 """Change of plain's speed from the first third to the last that is worth a word."""
 
@@ -46,6 +48,7 @@ def caveats(
         for row in rows
         if row.errors
     ]
+    found += _crossings(rows)
     found += [line for name in totals.rows for line in _outliers(name, totals)]
     found += _drift(totals)
     plain = totals.rows.get(PLAIN)
@@ -81,9 +84,26 @@ def caveats(
             f"{count(unjudged, 'prompt')} ask for code or are judged by a command, "
             "which only --allow-exec runs"
         )
-    if 0 < totals.prompts < FEWEST:
-        found.append(f"fewer than {FEWEST} prompts give no intervals")
     return found
+
+
+def _crossings(rows: tuple[RowReport, ...]) -> list[str]:
+    """Rows that are faster than plain by one figure and slower by the other."""
+    plain = next((row.speed for row in rows if row.name == PLAIN), None)
+    names = [
+        row.name
+        for row in rows
+        if plain is not None and row.speed is not None and row.ratio is not None
+        if min(row.speed.middle / plain.middle, row.ratio.middle) < 1 - TOLD
+        if max(row.speed.middle / plain.middle, row.ratio.middle) > 1 + TOLD
+    ]
+    if not names:
+        return []
+    return [
+        f"{', '.join(names)}: tok/s and speedup lie on different sides of plain. tok/s compares "
+        "the middle prompts of two rows, which may be different ones; the speedup compares each "
+        "prompt with itself, so go by that"
+    ]
 
 
 def _outliers(name: str, totals: Totals) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from adec.benchmark.bench_report import BenchReport, RowReport
 from adec.benchmark.samples import PLAIN
-from adec.benchmark.statistics import Gain, Interval, Share
+from adec.benchmark.statistics import FEWEST, Gain, Interval, Share
 from adec.display.wording import percent
 
 UNKNOWN = "-"
@@ -23,6 +23,7 @@ class Column:
 
     name: str
     cell: Callable[[RowReport], str]
+    about: str = ""
 
 
 def short(value: float) -> str:
@@ -76,57 +77,103 @@ def _against_plain(text: Callable[[RowReport], str]) -> Callable[[RowReport], st
     return lambda row: "" if row.name == PLAIN else text(row)
 
 
+def _part(share: Share | None) -> str:
+    return _known(share, lambda known: f"{known.part} of {known.count}")
+
+
+TOKENS_A_SECOND = Column(
+    "tok/s",
+    lambda row: _interval(row.speed),
+    "tokens per second, prompt included, the median of the prompts",
+)
+SPEEDUP = Column(
+    "speedup", lambda row: _interval(row.ratio), "against plain on the same prompt, the median"
+)
+PER_FORWARD = Column(
+    "tok/forward", lambda row: _number(row.per_forward), "per forward of the large model"
+)
+RIGHT = Column("right", _accuracy, "accuracy")
+SAME = Column("same", lambda row: _part(row.same), "answers equal to plain's")
 SPEED = (
-    Column("tok/s", lambda row: _interval(row.speed)),
-    Column("speedup", lambda row: _interval(row.ratio)),
-    Column("1st token", lambda row: _known(row.first_ms, lambda ms: f"{short(ms.middle)} ms")),
-    Column("tok/forward", lambda row: _number(row.per_forward)),
-    Column("work", lambda row: _number(row.work)),
-    Column("overhead", lambda row: _percent(row.overhead)),
+    TOKENS_A_SECOND,
+    SPEEDUP,
+    Column(
+        "1st token",
+        lambda row: _known(row.first_ms, lambda ms: f"{short(ms.middle)} ms"),
+        "wall time to the first one",
+    ),
+    PER_FORWARD,
+    Column(
+        "work",
+        lambda row: _number(row.work),
+        "parameters times tokens fed, as a multiple of plain's",
+    ),
+    Column("overhead", lambda row: _percent(row.overhead), "time outside the models"),
 )
 QUALITY = (
-    Column("wrote", lambda row: _percent(row.wrote)),
-    Column("read", lambda row: _percent(row.read)),
-    Column("right", _accuracy),
-    Column("same", lambda row: _known(row.same, lambda same: f"{same.part} of {same.count}")),
-    Column("leading", lambda row: _percent(row.leading)),
-    Column("peak MB", lambda row: _known(row.peak_bytes, lambda peak: f"{peak / 1e6:.0f}")),
+    Column(
+        "wrote", lambda row: _percent(row.wrote), "share of the tokens that the large model wrote"
+    ),
+    Column(
+        "read",
+        lambda row: _percent(row.read),
+        "tokens that it was fed, catch-up and rejected drafts included",
+    ),
+    RIGHT,
+    SAME,
+    Column(
+        "leading", lambda row: _percent(row.leading), "tokens equal before the first difference"
+    ),
+    Column(
+        "peak MB",
+        lambda row: _known(row.peak_bytes, lambda peak: f"{peak / 1e6:.0f}"),
+        "most memory while the row answered; strategies share a process that holds the models of "
+        "all rows, llama.cpp's programs hold their own",
+    ),
 )
 PAIRED = (
-    Column("right", _accuracy),
-    Column("gain in points", _against_plain(lambda row: _known(row.gain, points))),
-    Column("won", _against_plain(lambda row: str(row.won))),
-    Column("lost", _against_plain(lambda row: str(row.lost))),
-    Column("fed", lambda row: _multiple(row.fed)),
-    Column("time", lambda row: _multiple(row.time)),
+    RIGHT,
+    Column(
+        "gain in points",
+        _against_plain(lambda row: _known(row.gain, points)),
+        "accuracy minus plain's on the same prompts, paired",
+    ),
+    Column("won", _against_plain(lambda row: str(row.won)), "prompts that only this row got right"),
+    Column("lost", _against_plain(lambda row: str(row.lost)), "prompts that only plain got right"),
+    Column("fed", lambda row: _multiple(row.fed), "tokens fed while decoding, of plain's"),
+    Column("time", lambda row: _multiple(row.time), "wall time, of plain's"),
 )
 """For two or more rows whose answers can be right or wrong on the same prompts."""
-
-LEGEND = (
-    "tok/s: tokens per second, prompt included, median [95 % interval]. speedup: against plain on "
-    "the same prompt. tok/forward: per forward of the large model. work: parameters times tokens "
-    "fed, plain = 1. overhead: time outside the models. wrote, read: share of the tokens that the "
-    "large model wrote, and was fed with catch-up and rejected drafts. right: accuracy [95 %]. "
-    "same: answers equal to plain's; leading: tokens equal before the first difference. peak MB: "
-    "most memory while the row answered; strategies share a process that holds the models of all "
-    "rows, llama.cpp's programs hold their own."
+FEW = (
+    TOKENS_A_SECOND,
+    SPEEDUP,
+    PER_FORWARD,
+    Column("right", lambda row: _part(row.accuracy), "answers that were judged right"),
+    SAME,
 )
-PAIRED_LEGEND = (
-    "gain: accuracy minus plain's on the same prompts [95 % interval, paired]; won, lost: prompts "
-    "that only this row, or only plain, got right. fed: tokens fed to the models while decoding, "
-    "time: wall time, both as multiples of plain's."
-)
+"""For fewer prompts than an interval takes: what was counted, and no more."""
 
 
 def tables_of(report: BenchReport) -> list[tuple[Column, ...]]:
-    """The tables that this report fills."""
-    return [SPEED, QUALITY, PAIRED] if _is_judged(report) else [SPEED, QUALITY]
+    """The tables that this report fills, without columns in which nothing is known."""
+    if is_few(report):
+        tables: list[tuple[Column, ...]] = [FEW]
+    else:
+        judged = sum(row.gain is not None for row in report.rows) > 1
+        tables = [SPEED, QUALITY, PAIRED] if judged else [SPEED, QUALITY]
+    return [
+        tuple(c for c in table if any(c.cell(row) not in ("", UNKNOWN) for row in report.rows))
+        for table in tables
+    ]
+
+
+def is_few(report: BenchReport) -> bool:
+    """Whether there are too few prompts for intervals, charts and shares."""
+    return report.done < FEWEST
 
 
 def legend_of(report: BenchReport) -> str:
     """What the columns of its tables mean."""
-    return f"{LEGEND} {PAIRED_LEGEND}" if _is_judged(report) else LEGEND
-
-
-def _is_judged(report: BenchReport) -> bool:
-    return sum(row.gain is not None for row in report.rows) > 1
+    shown = dict.fromkeys(column for table in tables_of(report) for column in table)
+    words = " ".join(f"{column.name}: {column.about}." for column in shown if column.about)
+    return words if is_few(report) else f"{words} In brackets: 95 % intervals."

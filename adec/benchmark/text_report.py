@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from adec.benchmark.bench_report import BenchReport
-from adec.benchmark.columns import UNKNOWN, legend_of, short, tables_of
+from adec.benchmark.columns import UNKNOWN, is_few, legend_of, short, tables_of
 from adec.benchmark.samples import Difference
 from adec.display.plot import Plot, PlotPoint, letters
 from adec.display.sanitise import one_line
@@ -84,6 +84,8 @@ def quality_plot(report: BenchReport) -> Plot | None:
     """Quality against time a token, for the rows of which both are known; None for fewer than two.
 
     Quality is accuracy, or the share of answers equal to plain's where no answer can be judged.
+    None, too, for a handful of prompts, and where all rows are equally good: the table says as
+    much.
     """
     judged = any(row.accuracy is not None for row in report.rows)
     known = []
@@ -96,7 +98,7 @@ def quality_plot(report: BenchReport) -> Plot | None:
         others = [(m, q) for _, m, q in known if (m, q) != (ms, quality)]
         return any(m <= ms and q >= quality for m, q in others)
 
-    if len(known) < 2:
+    if len({quality for _, _, quality in known}) < 2 or is_few(report):
         return None
     marks = letters(name for name, _, _ in known)
     points = [

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from adec.benchmark.bench_report import BenchReport, make_rows
 from adec.benchmark.caveats import caveats
+from adec.benchmark.columns import legend_of, tables_of
 from adec.benchmark.samples import BenchAnswer, PromptResult, RowHeader
 from adec.benchmark.text_report import quality_plot
 from adec.benchmark.totals import Totals
@@ -187,6 +188,51 @@ def test_the_plot_puts_fast_left_and_good_up() -> None:
     }
     (yp, xp), (yc, xc), (ys, xs) = (place[c] for c in "pcs")
     assert xc < xp < xs and yp == ys < yc
+
+
+def test_a_few_prompts_show_what_they_can_tell() -> None:
+    report, totals = report_of(
+        *[[answer("plain", 1.0), answer("s", 0.5, right=i > 0)] for i in range(3)]
+    )
+    (table,) = tables_of(report)
+    names = [column.name for column in table]
+    assert names == ["tok/s", "speedup", "tok/forward", "right", "same"]
+    assert table[3].cell(report.rows[1]) == "2 of 3"
+    assert quality_plot(report) is None
+    legend = legend_of(report)
+    assert all(f"{name}: " in legend for name in names)
+    assert "peak MB" not in legend and "gain in points" not in legend
+    assert "too few prompts" in report.rows[1].verdict and caveats(totals, report.rows) == []
+
+
+@pytest.mark.parametrize("count", [3, 20])
+def test_a_legend_explains_what_is_shown_and_nothing_else(count: int) -> None:
+    """A peer that tells little leaves columns empty: these are neither shown nor explained."""
+    unknown = {"large_fed": None, "large_tokens": None, "forward_ms": None, "right": None}
+    report, _ = report_of(
+        *[[answer("plain", 1.0, **unknown), answer("s", 1.0, **unknown)] for _ in range(count)]
+    )
+    shown = {column.name for table in tables_of(report) for column in table}
+    assert {"tok/s", "speedup", "same"} <= shown and not shown & {"right", "wrote", "read", "won"}
+    legend = legend_of(report)
+    assert all(f"{name}: " in legend for name in shown)
+    assert not any(
+        f"{name}: " in legend for name in ("right", "wrote", "read", "won", "gain in points")
+    )
+
+
+def test_equally_good_rows_need_no_chart() -> None:
+    report, _ = report_of(*[[answer("plain", 1.0), answer("s", 0.5)] for _ in range(20)])
+    assert quality_plot(report) is None
+
+
+def test_more_tokens_a_second_and_a_speedup_below_one_are_explained() -> None:
+    """The middle prompts of two rows are different ones: three prompts of a bench did this."""
+    seconds = [(1.0, 1.05), (2.0, 1.9), (3.0, 3.2)]
+    said = told(*[[answer("plain", p), answer("lookup", s)] for p, s in seconds])
+    assert "lookup: tok/s and speedup lie on different sides of plain" in said
+    alike = told(*[[answer("plain", p), answer("lookup", 0.9 * p)] for p, _ in seconds])
+    assert "different sides" not in alike
 
 
 def test_a_plot_needs_two_rows() -> None:
