@@ -245,6 +245,7 @@ def _show(result: Result, request: Request, name: str, path: Path, say: Say) -> 
         chart(result, columns),
         "",
         table(result, width),
+        "",
         legend(columns),
         "",
         sentence(result, shown),

@@ -151,7 +151,9 @@ def sentence(result: Result, name: str) -> str:
             ms = draft.curve(result.agreement.context).ms(1)
             limit = max(0.0, result.agreement.break_even_ms)
             start += (
-                f" (a draft takes {ms:.3g} ms and would have to take less than {limit:.3g} ms)"
+                " (even drafts that cost nothing would not)"
+                if limit == 0
+                else f" (a draft takes {ms:.3g} ms and would have to take less than {limit:.3g} ms)"
                 if limit < ms
                 else f" (drafts at {ms:.3g} ms would, but for the time that drafting itself takes)"
             )

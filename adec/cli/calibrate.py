@@ -133,6 +133,7 @@ def calibrate(
     # numpy and all that needs it wait until something is measured: help answers at once
     from adec.calibration.command import Request, run_calibration, run_check
     from adec.calibration.stages import Wishes
+    from adec.sampling import fresh_seed
 
     options = machine.open_options()
     say = (lambda line: None) if quiet else report
@@ -142,7 +143,7 @@ def calibrate(
         small=small,
         large=large,
         prompts=prompts,
-        seed=seed,
+        seed=fresh_seed() if seed == -1 else seed,
         output=output,
         svg=picture,
         png=png,

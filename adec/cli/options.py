@@ -146,7 +146,7 @@ class SamplingOptions:
         sampling(
             "--escape",
             "-e",
-            help=r"Read \\n, \\t, \\xHH and the like in the prompt, --system and --stop.",
+            help="Read \\n, \\t, \\xHH and the like in the prompt, --system and --stop.",
         ),
     ] = False
 
@@ -155,7 +155,9 @@ class SamplingOptions:
         from adec.sampling import Sampler, fresh_seed
 
         seed = self.seed
-        if seed is None or seed == -1:
+        if seed == -1:
+            seed = fresh_seed()
+        elif seed is None:
             seed = 0 if self.temperature == 0 else fresh_seed()
         return Sampler(self.temperature, max(0, self.top_k), self.top_p, self.min_p, seed)
 

@@ -150,6 +150,7 @@ def test_habits_of_llama_cpp_mean_the_same(tiny_pair: Pair, capsys: Any) -> None
     seeds = {start_and_end(*warm)[0]["sampling"]["seed"] for _ in range(2)}
     assert len(seeds) == 2
     assert start_and_end(*warm)[0]["sampling"]["top_k"] == 0
+    assert len({options.SamplingOptions(seed=-1).sampler().seed for _ in range(3)}) > 1
     # the nucleus of no mass is the likeliest token
     greedy, likeliest = (
         json.loads(call(capsys, *pair_of(tiny_pair, "--json", *more, "hello")).out)["text"]
