@@ -70,8 +70,6 @@ def library() -> Any:
         if _module is None:
             # otherwise a failed assertion in ggml starts a debugger on this process
             os.environ.setdefault("GGML_NO_BACKTRACE", "1")
-            # threads that wait for each other spin: briefly, as other programs may need the core
-            os.environ.setdefault("GOMP_SPINCOUNT", "1000")
             try:
                 from llama_cpp import llama_cpp as module
             except (ImportError, OSError, RuntimeError) as error:
