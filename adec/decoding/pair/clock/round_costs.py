@@ -16,6 +16,8 @@ first number if a curve was known, then the second."""
 FINDING_OUT = 0.01
 """Share of a run's time that may be lost on forwards made only to measure their cost. One of them
 may overshoot it."""
+QUIETER = 0.9
+"""A forward that takes less than this share of its kept time shows the machine was busy then."""
 TAIL = (16, 8, 4, 2)
 """Sizes of forwards that the end of a prompt may be read in, to learn what they cost."""
 READING = 0.03
@@ -124,8 +126,13 @@ class RoundCosts:
             self.own_ms += 0.2 * (step.own_ms - self.own_ms)
 
     def keep(self) -> None:
-        """Keep what was learnt, if it is new."""
-        points = self.times.points
-        if self._keeps and points and set(points) - set(self._kept):
-            self._kept = points
-            keep_curve(self.large, CostCurve(points))
+        """Keep what was learnt, if it is new: other sizes, or forwards that were clearly faster.
+
+        The fastest counts, since other work on the machine only adds.
+        """
+        if not self._keeps:
+            return
+        points, kept = self.times.points, self._kept
+        if any(ms < QUIETER * kept.get(size, float("inf")) for size, ms in points.items()):
+            self._kept = {**kept, **{n: min(ms, kept.get(n, ms)) for n, ms in points.items()}}
+            keep_curve(self.large, CostCurve(self._kept))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,19 @@ def test_finding_out_loses_at_most_a_hundredth_and_one_forward(gain: int) -> Non
             largest = max(largest, ms)
         run_ms = 10.0 * number
         assert lost <= FINDING_OUT * (run_ms + lost + 60 * number / 10) + largest
+
+
+def test_what_was_kept_in_a_busy_moment_is_replaced_by_faster_times(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("ADEC_HOME", str(tmp_path))
+    engine = TableEngine(lambda p: [1.0] * 6, size=6)
+    engine.info = replace(engine.info, format="gguf")
+    for ms, kept in ((40.0, 40.0), (39.0, 40.0), (20.0, 20.0), (60.0, 20.0)):
+        costs = RoundCosts(engine)
+        for _ in range(9):
+            costs.record(step(1, ms), plain=True)
+        costs.keep()
+        curve = kept_curve(engine)
+        assert curve is not None and curve.points == {1: kept}
 
 
 def step(tokens: int, ms: float, size: int | None = None) -> Step:
