@@ -60,7 +60,8 @@ def caveats(
     for name, sums in totals.rows.items():
         if sums.ties:
             found.append(
-                f"{name}: {count(sums.ties, 'difference')} within --tie-gap, taken as ties"
+                f"{name}: {count(sums.ties, 'difference')} from plain where the best logits were "
+                "closer than rounding moves them (as measured, or --tie-gap): taken as ties"
             )
         if sums.pauses and sums.pause_ms > 0:
             each = (sums.pause_ms + sums.pause_own_ms) / sums.pauses

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
-import numpy as np
 from msgspec.structs import replace as changed
 
 from adec.answering.prompt import encode_prompt
 from adec.answering.session import Question
 from adec.benchmark.decoders import BenchDecoder, Interrupted, Reply
+from adec.benchmark.rounding import logit_gap, rounding_noise
 from adec.benchmark.samples import PLAIN, BenchAnswer, Difference, PromptResult
 from adec.benchmark.tasks.task import Task
 from adec.engines.base import Engine
@@ -20,10 +20,7 @@ from adec.engines.pair import Engines
 from adec.errors import AdecError, UsageError
 from adec.machine import load_average
 from adec.sampling import Sampler
-from adec.signals import Row
 
-FARTHEST = 1e9
-"""The gap to a token at minus infinity: JSON knows no infinity."""
 WARM_TOKENS = 24
 """Tokens of a warm-up answer: enough that caches, threads and kernels are ready."""
 
@@ -58,6 +55,7 @@ class Bench:
         self._settings = settings
         self._engines = engines
         self._close = close
+        self._noise: float | None = None  # of the large model's logits, once it is needed
 
     def close(self) -> None:
         """Free every row and the engines."""
@@ -158,7 +156,10 @@ class Bench:
             return answer
         large = self._engines["large"]
         prompt, _ = encode_prompt(large, question.text, system=question.system, raw=question.raw)
-        return changed(answer, difference=first_difference(large, prompt, plain.ids, reply.ids))
+        if self._noise is None:
+            self._noise = rounding_noise(large, prompt, plain.ids)
+        difference = first_difference(large, prompt, plain.ids, reply.ids)
+        return changed(answer, difference=difference and changed(difference, noise=self._noise))
 
 
 def machine_load() -> float | None:
@@ -189,14 +190,8 @@ def first_difference(
     names = [large.vocabulary.name(end[0]) if end else "nothing" for end in ends]
     large.rewind(0)
     scores = large.forward([*prompt, *plain[:position]], rows=1)
-    row = scores.row(0)
     best = scores.top(0, 2)
-    gap = _gap(row, ends[0][0], ends[1][0]) if all(ends) else None
-    best_gap = _gap(row, best[0][0], best[1][0]) if len(best) == 2 else None
+    gap = logit_gap(scores, 0, ends[0][0], ends[1][0]) if all(ends) else None
+    best_gap = logit_gap(scores, 0, best[0][0], best[1][0]) if len(best) == 2 else None
     large.rewind(0)
     return Difference(position, names[0], names[1], gap, best_gap)
-
-
-def _gap(row: Row, one: int, other: int) -> float:
-    """Difference of two logits."""
-    return float(np.clip(row[one] - row[other], -FARTHEST, FARTHEST))

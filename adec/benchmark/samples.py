@@ -54,6 +54,13 @@ class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
     """The large model's logit of its own token minus the row's; None where one answer ends."""
     best_gap: Finite | None = None
     """The large model's highest logit minus its second highest, at that place."""
+    noise: Finite | None = None
+    """How far rounding moves such gaps on this model, as measured; see `rounding.py`."""
+
+    @property
+    def is_rounding(self) -> bool:
+        """Whether rounding alone explains it."""
+        return None not in (self.gap, self.noise) and abs(self.gap or 0) <= (self.noise or 0)
 
 
 class BenchAnswer(msgspec.Struct, frozen=True, omit_defaults=True):

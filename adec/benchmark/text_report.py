@@ -127,6 +127,8 @@ def explain(difference: Difference) -> str:
     if difference.gap is None:
         return f"{where}: one answer ends there"
     words = f"{where}; logit gap {difference.gap:.4g}"
+    if difference.noise is not None:
+        return f"{words}: more than rounding explains, which moves it by {difference.noise:.2g}"
     if abs(difference.gap) < NEAR_TIE:
         return f"{words}: a near tie, which rounding in another batch size explains"
     return f"{words}: more than rounding explains"

@@ -81,7 +81,7 @@ class RowTotals:
     """Answers of an exact row that are not plain's."""
     differences: list[tuple[int, Difference]] = field(default_factory=list)
     ties: int = 0
-    """Differences that --tie-gap lets pass."""
+    """Differences that the measured rounding noise or --tie-gap explains."""
 
 
 @dataclass
@@ -160,7 +160,8 @@ class Totals:
         difference = answer.difference
         if difference is None:
             return
-        if difference.gap is not None and abs(difference.gap) <= self._tie_gap:
+        near = difference.gap is not None and abs(difference.gap) <= self._tie_gap
+        if near or difference.is_rounding:
             row.ties += 1
             return
         row.unlike += 1
