@@ -101,7 +101,7 @@ def run(
     flags = DisplayFlags(plain, json, jsonl, sanitize, quiet, color, trace)
     display = choose_display(flags)
     if verbose:
-        from adec.engines.llama.library import echo_logs
+        from adec.engines.llama.llama_library import echo_logs
 
         echo_logs(True)
     with display:

@@ -348,7 +348,7 @@ def test_every_option_reaches_the_run(
         raise AdecError("seen")
 
     monkeypatch.setattr("adec.answering.plan.plan", spy)
-    monkeypatch.setattr("adec.engines.llama.library.echo_logs", lambda on: None)
+    monkeypatch.setattr("adec.engines.llama.llama_library.echo_logs", lambda on: None)
     variants = {
         "pair": ["--pair", "x"], "small": ["--small", "x"], "large": ["--large", "x"],
         "model": ["-m", "x"], "strategy": ["--strategy", "x"], "assignments": ["--set", "a.b=c"],

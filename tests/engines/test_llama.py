@@ -25,7 +25,7 @@ from tests.engines.test_gguf_header import sentencepiece
 from tests.engines.tiny_gguf import RawGguf, write_parts, write_tiny_gguf, write_tiny_mamba
 
 pytest.importorskip("llama_cpp")
-from adec.engines.llama import library as llama_library
+from adec.engines.llama import llama_library
 from adec.engines.llama.llama_context import SpareRows
 from adec.engines.llama.llama_engine import LlamaEngine
 
@@ -100,7 +100,7 @@ class TestLlamaEngineWithSlidingWindow(EngineContract):
 def cells(engine: LlamaEngine, sequence: int = 0) -> int:
     """Tokens of a sequence by llama.cpp's own account."""
     session = engine._session
-    return int(session.library.llama_memory_seq_pos_max(session.memory, sequence)) + 1
+    return int(session.api.llama_memory_seq_pos_max(session.memory, sequence)) + 1
 
 
 def rows_after(header: ModelHeader, tokens: list[int], rows: int) -> object:
@@ -266,7 +266,7 @@ def test_refused_options_leave_nothing_behind(header: ModelHeader) -> None:
 def test_defaults_of_the_options(header: ModelHeader) -> None:
     engine = LlamaEngine.open(header, OpenOptions())
     assert engine.context == 2048
-    threads = engine._session.library.llama_n_threads(engine._session.context)
+    threads = engine._session.api.llama_n_threads(engine._session.context)
     assert threads == 1  # a tiny model
     assert llama_library.default_threads(10**9) == usable_cores() >= 1
     engine.close()
@@ -397,7 +397,7 @@ def test_vocabularies_agree_with_llama_cpp(header: ModelHeader, folder: Path) ->
     paths.append(spm.write(folder / "no-prefix.gguf"))
     for found in (header, *map(read_gguf_header, paths)):
         engine = LlamaEngine.open(found, OPTIONS)
-        library, vocabulary = engine._session.library, engine._session.model.vocabulary
+        library, vocabulary = engine._session.api, engine._session.model.vocabulary
         buffer = ctypes.create_string_buffer(64)
         for token, piece in enumerate(found.vocabulary.pieces):
             length = library.llama_token_to_piece(vocabulary, token, buffer, 64, 0, True)
@@ -448,9 +448,7 @@ def test_a_process_ends_cleanly_and_silently_with_an_open_engine(header: ModelHe
 
 
 def test_logs_are_echoed_when_asked(header: ModelHeader) -> None:
-    echo = (
-        "from adec.engines.llama import library as llama_library\nllama_library.echo_logs(True)\n"
-    )
+    echo = "from adec.engines.llama import llama_library\nllama_library.echo_logs(True)\n"
     result = run_python(echo + OPEN, str(header.info.path))
     assert result.returncode == 0
     assert "llama_context" in result.stderr

@@ -73,9 +73,9 @@ def test_a_change_of_threads_in_an_answer_changes_no_bit(other: int) -> None:
         for number in range(24):
             if changes and number % 5 == 2:
                 context = engine._session.context
-                engine._session.library.llama_set_n_threads(context, other, other)
+                engine._session.api.llama_set_n_threads(context, other, other)
             elif changes and number % 5 == 4:
-                engine._session.library.llama_set_n_threads(engine._session.context, 1, 1)
+                engine._session.api.llama_set_n_threads(engine._session.context, 1, 1)
             found.append(scores.row(0).copy())
             scores = engine.forward([scores.argmax(0)])
         rows.append(found)

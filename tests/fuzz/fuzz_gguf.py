@@ -91,7 +91,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="folder for the files that crashed")
     options = parser.parse_args()
     # the library is loaded before the forks, so that each of them is cheap
-    from adec.engines.llama.library import library
+    from adec.engines.llama.llama_library import library
 
     library()
     rng = random.Random(options.seed)

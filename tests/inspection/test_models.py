@@ -47,7 +47,7 @@ def test_the_cache_is_what_llama_cpp_reserves(tmp_path: Path) -> None:
     engine = open_engine(read_header(path), OpenOptions(context=512, threads=1, branches=1))
     try:
         session: Any = engine._session  # type: ignore[attr-defined]
-        size = session.library.llama_state_seq_get_size
+        size = session.api.llama_state_seq_get_size
         size.restype = ctypes.c_size_t
         before = size(session.context, 0)
         engine.forward([1] * 100)

@@ -21,7 +21,7 @@ def _open(header: ModelHeader, options: OpenOptions) -> Engine:
 
 
 def _devices() -> list[str]:
-    from adec.engines.llama.library import library
+    from adec.engines.llama.llama_library import library
 
     try:
         module = library()

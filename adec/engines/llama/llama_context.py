@@ -8,7 +8,7 @@ import sys
 import numpy as np
 from numpy.typing import NDArray
 
-from adec.engines.llama.library import SharedModel, failure, library, log, release_model
+from adec.engines.llama.llama_library import SharedModel, failure, library, log, release_model
 from adec.errors import EngineError
 
 MAX_TEXT = 1 << 28
@@ -30,10 +30,10 @@ class LlamaContext:
 
         Raises EngineError when llama.cpp refuses, mostly for lack of memory.
         """
-        self.library = library()
+        self.api = library()
         self.model = model
         self.closed = False
-        parameters = self.library.llama_context_default_params()
+        parameters = self.api.llama_context_default_params()
         # llama.cpp rounds up to 256 anyway, and aborts on fewer cells than sequences
         parameters.n_ctx = max(tokens, 256)
         parameters.n_batch = parameters.n_ubatch = 512
@@ -46,8 +46,8 @@ class LlamaContext:
         parameters.n_threads_batch = batch_threads
         parameters.no_perf = True
         log.take_error()
-        self.context = self.library.llama_init_from_model(model.pointer, parameters)
-        self.memory = self.library.llama_get_memory(self.context) if self.context else None
+        self.context = self.api.llama_init_from_model(model.pointer, parameters)
+        self.memory = self.api.llama_get_memory(self.context) if self.context else None
         if not self.memory:
             error = failure(
                 f"llama.cpp cannot open a context of {tokens} tokens", "try a smaller --ctx"
@@ -61,7 +61,7 @@ class LlamaContext:
             return
         self.closed = True
         if self.context:
-            self.library.llama_free(self.context)
+            self.api.llama_free(self.context)
         self.context = self.memory = None
         release_model(self.model)
 
@@ -98,7 +98,7 @@ class LlamaTokenizer:
 
     def __init__(self, session: LlamaContext) -> None:
         self._session = session
-        self._size = int(session.library.llama_vocab_n_tokens(session.model.vocabulary))
+        self._size = int(session.api.llama_vocab_n_tokens(session.model.vocabulary))
 
     def encode(self, text: str, *, special: bool) -> list[int]:
         """See `Tokenizer.encode`. Lone surrogates become "?"; SentencePiece may put a space first.
@@ -110,7 +110,7 @@ class LlamaTokenizer:
         raw = text.encode("utf-8", errors="replace")
         if len(raw) > MAX_TEXT:
             raise EngineError(f"a text of {len(raw)} bytes; {MAX_TEXT} can be read at once")
-        library, vocabulary = self._session.library, self._session.model.vocabulary
+        library, vocabulary = self._session.api, self._session.model.vocabulary
         room = len(raw) // 2 + 16
         while True:
             ids = (ctypes.c_int32 * room)()

@@ -17,13 +17,13 @@ from typing import NoReturn
 import numpy as np
 
 from adec.engines.base import ModelHeader, OpenOptions
-from adec.engines.llama.library import (
+from adec.engines.llama.llama_context import Batch, LlamaContext, LlamaTokenizer, SpareRows
+from adec.engines.llama.llama_library import (
     acquire_model,
     default_threads,
     failure,
     function_returning_address,
 )
-from adec.engines.llama.llama_context import Batch, LlamaContext, LlamaTokenizer, SpareRows
 from adec.engines.llama.thread_count import ThreadCount
 from adec.engines.sequence import SequenceEngine
 from adec.errors import EngineError
@@ -88,7 +88,7 @@ class LlamaEngine(SequenceEngine):
         self, header: ModelHeader, session: LlamaContext, context: int, branches: int
     ) -> None:
         """Use `open`."""
-        library = session.library
+        library = session.api
         self._session = session
         # runs also at interpreter exit: freeing a context after the library's teardown would crash
         self._finalizer = weakref.finalize(self, session.close)
@@ -120,7 +120,7 @@ class LlamaEngine(SequenceEngine):
 
     def adapt_threads(self, most: int) -> None:
         """Choose the number of threads, at most `most`, as it runs."""
-        context, library = self._session.context, self._session.library
+        context, library = self._session.context, self._session.api
 
         def apply(count: int) -> None:
             library.llama_set_n_threads(context, count, count)
@@ -163,7 +163,7 @@ class LlamaEngine(SequenceEngine):
         start, before = self._length, self._owners
         chain = [[1] for _ in range(known)] if before is None else before
         owners, joins = grown_owners(tree, known, chain)
-        library, memory = self._session.library, self._session.memory
+        library, memory = self._session.api, self._session.memory
         for branch in range(1, max(max(owned) for owned in owners) + 1):
             if self._tagged[branch] < start:
                 library.llama_memory_seq_cp(memory, 0, branch, self._tagged[branch], start)
@@ -187,7 +187,7 @@ class LlamaEngine(SequenceEngine):
         if self._owners is None:
             self._cut(end)
             return
-        library, memory = self._session.library, self._session.memory
+        library, memory = self._session.api, self._session.memory
         if path:
             library.llama_memory_seq_cp(memory, self._owners[path[-1]][0], 0, start, end)
         # cells that no sequence owns any more become free
@@ -263,7 +263,7 @@ class LlamaEngine(SequenceEngine):
             target += size
 
     def _cut(self, length: int) -> None:
-        library, memory = self._session.library, self._session.memory
+        library, memory = self._session.api, self._session.memory
         if length == 0:
             library.llama_memory_clear(memory, False)
             self._tagged = [0] * len(self._tagged)
@@ -275,7 +275,7 @@ class LlamaEngine(SequenceEngine):
                 self._tagged[branch] = length
 
     def _restore(self, length: int) -> bool:
-        library, memory = self._session.library, self._session.memory
+        library, memory = self._session.api, self._session.memory
         self._owners = None
         if memory is None:
             return True
