@@ -53,6 +53,8 @@ class RowReport:
     error: str
     differences: tuple[tuple[int, Difference], ...]
     groups: dict[str, Counted] = field(default_factory=dict)
+    ratios: dict[str, Interval] = field(default_factory=dict)
+    """Speed as a multiple of plain's, by group and kind of tasks; medians over prompts."""
     verdict: str = ""
 
     @property
@@ -119,7 +121,13 @@ def _row(row: RowTotals, plain: RowTotals | None, totals: Totals, seed: int) -> 
         error=row.error,
         differences=tuple(row.differences),
         groups=row.groups,
+        ratios=_by_group(totals, row.header.name, seed),
     )
+
+
+def _by_group(totals: Totals, name: str, seed: int) -> dict[str, Interval]:
+    found = {g: median_interval(v, seed) for g, v in totals.ratios_by_group(name).items()}
+    return {group: interval for group, interval in found.items() if interval is not None}
 
 
 def _work(row: RowTotals, plain: RowTotals | None) -> float | None:

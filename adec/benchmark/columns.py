@@ -167,6 +167,17 @@ def tables_of(report: BenchReport) -> list[tuple[Column, ...]]:
     ]
 
 
+def timed_groups(report: BenchReport) -> list[str]:
+    """Kinds of tasks whose speeds are shown apart; none where all tasks are of one kind."""
+    names = sorted({name for row in report.rows if row.name != PLAIN for name in row.ratios})
+    return names if len(names) > 1 else []
+
+
+def speedup(row: RowReport, group: str) -> str:
+    """A row's speed on one kind of tasks, as a multiple of plain's."""
+    return _interval(row.ratios.get(group))
+
+
 def is_few(report: BenchReport) -> bool:
     """Whether there are too few prompts for intervals, charts and shares."""
     return report.done < FEWEST

@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any, TextIO
 
 from adec.benchmark.bench_report import BenchReport, RowReport
-from adec.benchmark.columns import legend_of, short, tables_of
+from adec.benchmark.columns import legend_of, short, speedup, tables_of, timed_groups
 from adec.benchmark.samples import PromptResult
 from adec.benchmark.text_report import explain, quality_plot
 from adec.display.sanitise import sanitise
@@ -29,6 +29,7 @@ def write_page(report: BenchReport, samples: Iterable[PromptResult], stream: Tex
     )
     environment.filters["explain"] = explain
     environment.filters["counted"] = _counted
+    environment.filters["speedup"] = speedup
     source = files("adec.benchmark").joinpath("report.html.jinja").read_text(encoding="utf-8")
     template = environment.from_string(source)
     about = {"task": "", "began": "", "adec": "", **report.about}
@@ -40,6 +41,7 @@ def write_page(report: BenchReport, samples: Iterable[PromptResult], stream: Tex
         plot=None if plot is None else Markup(plot.svg()),
         plot_title=None if plot is None else f"{plot.y_title} against {plot.x_title}",
         groups=_groups(report),
+        timed_groups=timed_groups(report),
         facts=list(_facts(about)),
         runs=_runs(samples),
     ):

@@ -68,7 +68,10 @@ def row_data(row: RowReport) -> dict[str, Any]:
         "peak_bytes": row.peak_bytes,
         "unlike_plain": row.unlike if row.header.guarantee == "exact" else None,
         "differences": [{"prompt": i, **structs.asdict(d)} for i, d in row.differences],
-        "groups": {name: asdict(counted) for name, counted in row.groups.items()},
+        "groups": {
+            name: {**asdict(counted), "ratio_to_plain": _parts(row.ratios.get(name))}
+            for name, counted in row.groups.items()
+        },
         "verdict": row.verdict,
     }
 

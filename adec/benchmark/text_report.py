@@ -7,8 +7,16 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from adec.benchmark.bench_report import BenchReport
-from adec.benchmark.columns import UNKNOWN, is_few, legend_of, short, tables_of
-from adec.benchmark.samples import Difference
+from adec.benchmark.columns import (
+    UNKNOWN,
+    is_few,
+    legend_of,
+    short,
+    speedup,
+    tables_of,
+    timed_groups,
+)
+from adec.benchmark.samples import PLAIN, Difference
 from adec.display.plot import Plot, PlotPoint, letters
 from adec.display.sanitise import one_line
 from adec.display.streams import write
@@ -53,6 +61,14 @@ def show(report: BenchReport, stream: TextIO, *, width: int, unicode: bool, colo
         for row in report.rows:
             name = Text(one_line(row.name), style="bold")
             table.add_row(name, *(Text(column.cell(row)) for column in columns))
+        console.print(table)
+    if width >= NARROW and (groups := timed_groups(report)):
+        rows = [row for row in report.rows if row.ratios and row.name != PLAIN]
+        table = Table("speedup of", box=style, padding=(0, 1), pad_edge=False)
+        for row in rows:
+            table.add_column(one_line(row.name), justify="right", overflow="fold")
+        for group in groups:
+            table.add_row(one_line(group), *(speedup(row, group) for row in rows))
         console.print(table)
     for line in lines(report):
         console.print(Text(line))

@@ -89,6 +89,7 @@ class _Values:
     """Of one prompt, by row: (ms a token, speed against plain, seconds to the first token)."""
 
     index: int
+    group: str
     rows: dict[str, tuple[float, float, float]]
 
 
@@ -120,7 +121,7 @@ class Totals:
             self._sum(row, answer, result)
             if answer.run == 0:
                 self._quality(row, answer, plain.get(0), result)
-        self._keep(result.index, by_row, plain)
+        self._keep(result, by_row, plain)
 
     def values(self, name: str) -> tuple[Values, Values, Values]:
         """(ms a token, speed against plain, seconds to the first token) of the kept prompts.
@@ -132,6 +133,15 @@ class Totals:
             -1, 3
         )
         return tuple(column[~np.isnan(column)] for column in table.T)  # type: ignore[return-value]
+
+    def ratios_by_group(self, name: str) -> dict[str, Values]:
+        """Speed against plain of the kept prompts, by group and kind, where it is known."""
+        found: dict[str, list[tuple[int, float]]] = {}
+        for _, index, values in self._kept:
+            ratio = values.rows[name][1] if name in values.rows else float("nan")
+            if not np.isnan(ratio):
+                found.setdefault(values.group, []).append((index, ratio))
+        return {g: np.array([r for _, r in sorted(pairs)]) for g, pairs in sorted(found.items())}
 
     @property
     def kept(self) -> int:
@@ -172,7 +182,7 @@ class Totals:
         self, row: RowTotals, answer: BenchAnswer, plain: BenchAnswer | None, result: PromptResult
     ) -> None:
         # repetitions of a prompt are no further evidence on quality, so the first run alone counts
-        name = f"{result.group}: {result.kind}" if result.kind else result.group
+        name = _group_name(result)
         if name not in row.groups and len(row.groups) >= GROUPS:
             name = "others"
         for counted in (row.counted, row.groups.setdefault(name, Counted())):
@@ -198,18 +208,26 @@ class Totals:
             row.lost += plain.right and not answer.right
 
     def _keep(
-        self, index: int, by_row: dict[str, list[BenchAnswer]], plain: dict[int, BenchAnswer]
+        self,
+        result: PromptResult,
+        by_row: dict[str, list[BenchAnswer]],
+        plain: dict[int, BenchAnswer],
     ) -> None:
+        index = result.index
         digest = hashlib.blake2s(f"{self._seed} {index}".encode(), digest_size=8).digest()
         priority = -int.from_bytes(digest, "big")
         if len(self._kept) >= KEPT and priority <= self._kept[0][0]:
             return
         values = {name: _medians(answers, plain) for name, answers in by_row.items()}
-        entry = priority, index, _Values(index, values)
+        entry = priority, index, _Values(index, _group_name(result), values)
         if len(self._kept) < KEPT:
             heapq.heappush(self._kept, entry)
         else:
             heapq.heapreplace(self._kept, entry)
+
+
+def _group_name(result: PromptResult) -> str:
+    return f"{result.group}: {result.kind}" if result.kind else result.group
 
 
 def _medians(

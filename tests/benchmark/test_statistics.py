@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -94,6 +95,19 @@ def test_figures_by_hand() -> None:
     assert plain.per_forward == 1.0 == plain.read == plain.wrote == plain.leading
     assert plain.work == 1.0 and plain.overhead == pytest.approx(0.1)
     assert plain.groups["g: k"].right == 5
+
+
+def test_speed_is_reported_for_each_kind_of_task() -> None:
+    slow = [result(i, {"plain": 0.2, "fast": 0.2}) for i in range(5)]
+    quick = [
+        msgspec.structs.replace(result(i, {"plain": 0.2, "fast": 0.1}), kind="l")
+        for i in range(5, 8)
+    ]
+    _, fast = make_rows(fold([*slow, *quick]), 0)
+    assert {name: (found.middle, found.count) for name, found in fast.ratios.items()} == {
+        "g: k": (pytest.approx(1.0), 5),
+        "g: l": (pytest.approx(2.0), 3),
+    }
 
 
 @settings(deadline=None, max_examples=20)

@@ -144,12 +144,13 @@ def test_a_jsonl_file(tmp_path: Path) -> None:
         "",
         {"prompt": "b", "answer": 3.5, "id": 9},
         {"prompt": "c", "answer": "x"},
-        {"prompt": "d", "answer": "x+", "match": "regex"},
+        {"prompt": "d", "answer": "x+", "match": "regex", "category": "c" * 100},
     )
     tasks = list(read_tasks(path))
     assert [(t.index, t.match, t.answer) for t in tasks] == [
         (0, None, ""), (1, "number", "3.5"), (2, "exact", "x"), (3, "regex", "x+")
     ]  # fmt: skip
+    assert [t.kind for t in tasks] == ["", "", "", "c" * 80]
 
 
 @pytest.mark.parametrize(

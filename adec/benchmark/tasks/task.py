@@ -17,6 +17,7 @@ class Task:
     group: str
     """Family of the task or name of its file: accuracy is reported by group."""
     kind: str = ""
+    """Kind within the group, such as a category: speed and accuracy are reported for each."""
     match: Match | None = None
     answer: str = ""
     """For the match "command" the command; for edits at any place the list before the edit."""

@@ -16,6 +16,8 @@ from adec.errors import UsageError
 from adec.events.hostile_json import JsonReader
 from adec.text_file import text_lines
 
+CATEGORY_CHARACTERS = 80
+"""Longest name of a category; the rest is cut off."""
 LINE_CHARACTERS = 4 * 1024 * 1024
 """Longest line that is read."""
 
@@ -26,6 +28,7 @@ class TaskLine(msgspec.Struct):
     prompt: str
     answer: str | int | float | None = None
     match: Literal["exact", "number", "regex", "command"] | None = None
+    category: str = ""
 
 
 _READER: JsonReader[TaskLine] = JsonReader(TaskLine)
@@ -35,8 +38,9 @@ def read_tasks(path: Path) -> Iterator[Task]:
     """The tasks of a `.jsonl` file, or the lines of any other file as prompts, read one at a time.
 
     A JSONL line is an object with `prompt` and, if replies can be judged, `answer` and `match`
-    (see `is_match`; without it numbers are compared as numbers, texts exactly). Blank lines are
-    skipped. Raises UsageError with the number of the line that is wrong.
+    (see `is_match`; without it numbers are compared as numbers, texts exactly). Lines with another
+    `category` are reported apart. Blank lines are skipped. Raises UsageError with the number of the
+    line that is wrong.
     """
     group = path.stem[:80]
     index = 0
@@ -76,16 +80,17 @@ def _task(index: int, group: str, line: str, where: str) -> Task:
         ) from None
     if not found.prompt.strip():
         raise UsageError(f"{where} has no prompt", hint='write {"prompt": "…"}')
+    kind = found.category[:CATEGORY_CHARACTERS]
     if found.answer is None:
         if found.match is not None:
             raise UsageError(f"{where} has a match but no answer")
-        return Task(index, found.prompt, group)
+        return Task(index, found.prompt, group, kind)
     answer = str(found.answer)
     match = found.match or ("exact" if isinstance(found.answer, str) else "number")
     trouble = _trouble(match, answer)
     if trouble is not None:
         raise UsageError(f"{where}: {trouble}")
-    return Task(index, found.prompt, group, "", match, answer)
+    return Task(index, found.prompt, group, kind, match, answer)
 
 
 def _trouble(match: str, answer: str) -> str | None:
