@@ -20,6 +20,7 @@ from adec.decoding.pair import (
     recycling,
     smartspec,
     speculate,
+    suffix,
 )
 from adec.decoding.search.adadec import AdaDec, AdaDecSettings
 from adec.decoding.search.iad import Iad, IadSettings
@@ -160,6 +161,13 @@ METHODS: dict[str, Method] = {
             recycling.build,
             _ALONE,
             default_row="one model",
+        ),
+        Method(
+            "suffix",
+            "drafts what most often followed the longest repetition; one model",
+            suffix.SuffixSettings,
+            suffix.build,
+            _ALONE,
         ),
         Method(
             "lookup",

@@ -1,7 +1,7 @@
 """Prompt lookup: draft what followed the last few tokens when they stood in the text before.
 
 Saxena 2023, "Prompt Lookup Decoding"; also Yang et al. 2023, "Inference with Reference", arXiv
-2304.04487. No second model. The search is that of `drafters/suffix.py`.
+2304.04487. No second model. The search is that of `drafters/ngram.py`.
 
 What is different here: the output is searched too, and of several places the latest counts, not the
 first. `size=fixed` always drafts the full length, as published.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from adec.decoding.pair.draft_verify import DraftVerify
-from adec.decoding.pair.drafters.suffix import GRAMS, SuffixMatching
+from adec.decoding.pair.drafters.ngram import GRAMS, NgramMatching
 from adec.decoding.pair.wiring import one_drafter
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids
@@ -44,7 +44,7 @@ class LookupSettings:
 def build(engines: Engines, settings: LookupSettings, aids: Aids) -> DraftVerify:
     """Prompt lookup on the large model alone."""
     tokens = settings.tokens or (PUBLISHED if settings.size == "fixed" else LONGEST_COPY)
-    drafter = SuffixMatching(name="ngram", least=settings.least, latest_only=True)
+    drafter = NgramMatching(name="ngram", least=settings.least, latest_only=True)
     return one_drafter(
         "lookup", None, engines, aids, drafter, tokens, size=settings.size, chain=True
     )

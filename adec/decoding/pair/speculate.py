@@ -17,8 +17,8 @@ from adec.decoding.pair.clock.round_costs import RoundCosts
 from adec.decoding.pair.draft_verify import DraftVerify
 from adec.decoding.pair.drafters.drafter import Drafter
 from adec.decoding.pair.drafters.history import History
+from adec.decoding.pair.drafters.ngram import NgramMatching
 from adec.decoding.pair.drafters.small_model import SmallModel
-from adec.decoding.pair.drafters.suffix import SuffixMatching
 from adec.decoding.pair.recycling import Recycling
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids, Limits, Prompt
@@ -76,7 +76,7 @@ def build(engines: Engines, settings: SpeculateSettings, aids: Aids) -> Speculat
     drafters: list[Drafter] = []
     if settings.suffix:
         texts = () if history is None else history.texts()
-        drafters.append(SuffixMatching(least=2, remember=settings.history, texts=texts))
+        drafters.append(NgramMatching(least=2, remember=settings.history, texts=texts))
     if settings.small and "small" in engines:
         drafters.append(SmallModel(engines["small"], aids.curves.get("small")))
     if settings.recycling:

@@ -17,6 +17,7 @@ from adec.decoding.pair.lookup import LookupSettings
 from adec.decoding.pair.recycling import RecyclingSettings
 from adec.decoding.pair.smartspec import SmartSpecSettings
 from adec.decoding.pair.speculate import SpeculateSettings
+from adec.decoding.pair.suffix import SuffixSettings
 from adec.decoding.plain import Plain
 from adec.decoding.registry import find_method
 from adec.decoding.strategy import Aids, Limits
@@ -47,6 +48,12 @@ FOLLOWING = {
     ),
     "recycling": st.builds(
         RecyclingSettings, budget=st.integers(1, 20), size=st.sampled_from(["time", "fixed"])
+    ),
+    "suffix": st.builds(
+        SuffixSettings,
+        least=st.integers(1, 3),
+        longest=st.integers(1, 20),
+        recycling=st.booleans(),
     ),
     "lookup": st.builds(
         LookupSettings,
@@ -270,7 +277,17 @@ def test_an_end_token_inside_an_accepted_draft_ends_it() -> None:
 def test_guarantees() -> None:
     small, large = timed_pair(Clock())
     engines = Engines(large=large, small=small)
-    exact = {"speculate", "dyspec", "smartspec", "adaedl", "aded", "recycling", "lookup", "plain"}
+    exact = {
+        "speculate",
+        "dyspec",
+        "smartspec",
+        "adaedl",
+        "aded",
+        "recycling",
+        "suffix",
+        "lookup",
+        "plain",
+    }
     for name in (*exact, "cascade", "bild", "fly"):
         method = find_method(name)
         strategy = method.build(engines, method.settings(), Aids())
@@ -285,7 +302,7 @@ def test_guarantees() -> None:
         assert find_method(name).build(engines, chosen, Aids()).guarantee is Guarantee.EXACT
 
 
-@pytest.mark.parametrize("name", ["speculate", "aded", "recycling", "lookup"])
+@pytest.mark.parametrize("name", ["speculate", "aded", "recycling", "suffix", "lookup"])
 def test_one_model_is_enough(name) -> None:
     method = find_method(name)
     assert not method.pair

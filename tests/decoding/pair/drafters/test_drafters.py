@@ -15,8 +15,8 @@ from adec.decoding.pair.drafters.draws import HEAD, SeededChance, law_of
 from adec.decoding.pair.drafters.growth import Growth, Room
 from adec.decoding.pair.drafters.history import KEPT as KEPT_TOKENS
 from adec.decoding.pair.drafters.history import History
+from adec.decoding.pair.drafters.ngram import STRETCH, NgramMatching
 from adec.decoding.pair.drafters.small_model import SmallModel
-from adec.decoding.pair.drafters.suffix import STRETCH, SuffixMatching
 from adec.decoding.pair.dyspec import SampledTree
 from adec.decoding.pair.recycling import KEPT, Recycling
 from adec.decoding.strategy import Limits
@@ -162,7 +162,7 @@ def test_a_token_without_a_row_has_its_successor_in_the_prompt() -> None:
 
 def test_the_longest_match_counts() -> None:
     text = [9, 1, 2, 3, 7, 1, 2, 3, 8, 9, 1, 2, 3]
-    drafter = started(SuffixMatching(), text)
+    drafter = started(NgramMatching(), text)
     proposal = drafter.propose(text, fixed(), Meter())
     assert proposal.tree.tokens[0] == 7  # four tokens match there, three before the 8
     assert 8 not in {token for (token, *rest) in paths(proposal.tree) if not rest}
@@ -171,7 +171,7 @@ def test_the_longest_match_counts() -> None:
 
 def test_equal_matches_share_by_frequency() -> None:
     text = [1, 2, 3, 5, 1, 2, 4, 6, 1, 2, 3, 7, 1, 2]
-    drafter = started(SuffixMatching(least=2), text)
+    drafter = started(NgramMatching(least=2), text)
     proposal = drafter.propose(text, fixed(30, depth=1), Meter())
     chances = dict(zip(proposal.tree.tokens, proposal.chances, strict=True))
     assert chances[3] == pytest.approx(2 * chances[4])
@@ -180,19 +180,19 @@ def test_equal_matches_share_by_frequency() -> None:
 
 def test_matches_shorter_than_asked_for_are_none() -> None:
     text = [1, 2, 3, 4, 2, 5, 2]
-    assert len(started(SuffixMatching(least=2), text).propose(text, fixed(), Meter())) == 0
-    found = started(SuffixMatching(least=1), text).propose(text, fixed(1), Meter())
+    assert len(started(NgramMatching(least=2), text).propose(text, fixed(), Meter())) == 0
+    found = started(NgramMatching(least=1), text).propose(text, fixed(1), Meter())
     assert len(found) == 1
 
 
 def test_prompt_lookup_takes_the_latest_place() -> None:
     text = [1, 2, 3, 1, 2, 4, 5, 6, 1, 2]
-    drafter = started(SuffixMatching(latest_only=True), text)
+    drafter = started(NgramMatching(latest_only=True), text)
     assert drafter.propose(text, fixed(4, leaves=1), Meter()).tree.tokens == [4, 5, 6, 1]
 
 
 def test_the_output_is_text_too_and_a_new_answer_forgets_it() -> None:
-    drafter = started(SuffixMatching(), [1, 2])
+    drafter = started(NgramMatching(), [1, 2])
     grows(drafter, [1, 2], [3, 1, 2])
     assert drafter.propose([1, 2, 3, 1, 2], fixed(1), Meter()).tree.tokens == [3]
     started(drafter, [1, 2])
@@ -200,7 +200,7 @@ def test_the_output_is_text_too_and_a_new_answer_forgets_it() -> None:
 
 
 def test_with_consent_earlier_answers_are_remembered() -> None:
-    drafter = started(SuffixMatching(remember=True, texts=[[7, 8, 9]]), [1, 2])
+    drafter = started(NgramMatching(remember=True, texts=[[7, 8, 9]]), [1, 2])
     grows(drafter, [1, 2], [3, 4])
     started(drafter, [0, 1, 2])
     assert drafter.propose([0, 1, 2], fixed(2), Meter()).tree.tokens == [3, 4]
@@ -215,7 +215,7 @@ def test_a_draft_goes_on_as_the_text_once_did_and_past_its_end_as_the_draft(
     """Some earlier place matches `least` tokens, and text and draft together go on there as they do
     here.
     """
-    drafter = started(SuffixMatching(least=least, latest_only=latest), text)
+    drafter = started(NgramMatching(least=least, latest_only=latest), text)
     proposal = drafter.propose(text, fixed(12), Meter())
     for path in paths(proposal.tree):
         whole = [*text, *path]
@@ -226,7 +226,7 @@ def test_a_draft_goes_on_as_the_text_once_did_and_past_its_end_as_the_draft(
 
 
 def test_a_text_that_repeats_itself_is_drafted_past_its_end() -> None:
-    drafter = SuffixMatching(latest_only=True)
+    drafter = NgramMatching(latest_only=True)
     list(drafter.start([5, 7, 1, 2, 3, 1, 2, 3, 1, 2], Limits(0)))
     growth = Growth(8, Room(8, 1, 8), Rates())
     assert drafter.propose([], growth, None).tree.tokens == [3, 1, 2, 3, 1, 2, 3, 1]
@@ -234,7 +234,7 @@ def test_a_text_that_repeats_itself_is_drafted_past_its_end() -> None:
 
 @given(st.lists(st.integers(0, 2), max_size=60))
 def test_the_streak_is_what_a_copy_has_run_for(tokens) -> None:
-    drafter = SuffixMatching()
+    drafter = NgramMatching()
     list(drafter.start([], Limits(0)))
     for place in range(len(tokens)):
         drafter.extend(tokens[place : place + 1])

@@ -55,7 +55,7 @@ class _Match:
         return _Match(self.text, following, self.length, self.period)
 
 
-class SuffixMatching(Drafter):
+class NgramMatching(Drafter):
     """Drafts what followed earlier."""
 
     def __init__(
