@@ -117,13 +117,13 @@ class RecordedEngine(SequenceEngine):
         self.rewind(0)
 
     def _append(self, tokens: Sequence[int], rows: int) -> Scores:
-        end = self._length + len(tokens) + 1
+        end = self.length + len(tokens) + 1
         return self._scores(range(end - rows, end))
 
     def _append_tree(self, tree: TokenTree, known: int, first_row: int) -> Scores:
         lengths: list[int] = []
         for parent in tree.parents:
-            lengths.append(1 + (self._length if parent == ROOT else lengths[parent]))
+            lengths.append(1 + (self.length if parent == ROOT else lengths[parent]))
         return self._scores(lengths[first_row:])
 
     def _keep(self, tree: TokenTree, path: Sequence[int]) -> None:

@@ -6,7 +6,7 @@ prefix of the sequence, and the newest token is unread, so that the next forward
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 
 from adec.decoding.meter import Meter
 from adec.decoding.strategy import Limits, Prompt
@@ -71,20 +71,40 @@ class AnswerState:
             meter.rewind(engine, model, len(self.sequence) - 1)
 
 
+def begin_prompt(engine: Engine, ids: Sequence[int], limits: Limits) -> None:
+    """Empty the engine's sequence, or keep what it may of `ids`, at most all but the last token."""
+    kept = min(engine.common(ids), len(ids) - 1) if limits.resume else 0
+    if kept < engine.length and "rewind" not in engine.capabilities:
+        kept = 0
+    engine.rewind(kept)
+
+
+def read_prompt_but_last(
+    engine: Engine, model: Role, ids: Sequence[int], limits: Limits
+) -> Iterator[Step]:
+    """Feed what is missing of `ids` without the last one, which the next forward has to feed."""
+    begin_prompt(engine, ids, limits)
+    if engine.length < len(ids) - 1:
+        yield from read_prompt(engine, model, ids[:-1], limits)
+
+
 def read_prompt(
     engine: Engine, model: Role, ids: Sequence[int], limits: Limits, timed: Sequence[int] = ()
 ) -> Generator[Step, None, Scores]:
-    """Empty the engine's sequence and feed `ids`, a step a chunk; returns the last row's scores.
+    """Feed `ids` to an emptied engine, a step a chunk; returns the last row's scores.
+
+    Where `limits.resume` allows it, what the engine holds of them already is not fed again.
 
     `timed`: sizes of forwards in which a part of the prompt is read, to learn what they cost;
     no token is read twice for that. Like a forward that verifies drafts, they give a row for
     every token.
     """
-    engine.rewind(0)
+    begin_prompt(engine, ids, limits)
     meter = limits.meter()
-    middle = (len(ids) - sum(timed)) // 2 if timed else 0
+    count = len(ids) - engine.length
+    middle = (count - sum(timed)) // 2 if timed else 0
     sizes = [*_chunks(middle, limits.chunk), *timed]
-    sizes += _chunks(len(ids) - sum(sizes), limits.chunk)
+    sizes += _chunks(count - sum(sizes), limits.chunk)
     for number, size in enumerate(sizes, 1):
         meter.start()
         part = ids[engine.length : engine.length + size]

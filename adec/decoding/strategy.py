@@ -39,6 +39,9 @@ class Limits:
     interrupted: Callable[[], bool] = lambda: False
     """Whether to end early with what there is. Only a strategy of whole answers has to look at it:
     from any other the caller just takes no more steps."""
+    resume: bool = False
+    """Whether an engine may keep what it holds of the prompt from the answer before, as in a
+    conversation; otherwise sequences are emptied first, so that every answer costs the same."""
     meter: Callable[[], Meter] = Meter
     """Makes what times the forwards; a simulator hands in its own."""
 
@@ -94,7 +97,7 @@ class Strategy(Protocol):
     def generate(self, prompt: Prompt, limits: Limits) -> Iterator[Step]:
         """Yield steps until an end token, `max_tokens`, or the end of the context.
 
-        The engines' sequences are emptied first. Closing the generator early leaves the engines
-        usable. Raises EngineError.
+        The engines' sequences are emptied first, unless `limits.resume`. Closing the generator
+        early leaves the engines usable. Raises EngineError.
         """
         ...

@@ -121,6 +121,10 @@ class Engine(LoadedModel, Protocol):
         """Tokens in the cache now. A pending tree does not count."""
         ...
 
+    def common(self, tokens: Sequence[int]) -> int:
+        """How many of `tokens`, from the first one on, are those that the cache begins with."""
+        ...
+
     @property
     def branches(self) -> int:
         """Most leaves of a tree."""

@@ -20,7 +20,7 @@ class SequenceEngine(ABC):
 
     A subclass implements the five methods below that begin with an underscore and are abstract.
     They get checked arguments. They may fail or be interrupted anywhere: `_restore` then brings the
-    cache back, so they do not clean up after themselves, and they change neither `_length` nor
+    cache back, so they do not clean up after themselves, and they change neither `_held` nor
     `_tree`.
     """
 
@@ -38,7 +38,7 @@ class SequenceEngine(ABC):
         self.context = context
         self.branches = branches
         self._missing = header.missing
-        self._length = 0
+        self._held: list[int] = []
         self._tree: TokenTree | None = None
         self._lost = False
         self._closed = False
@@ -76,17 +76,21 @@ class SequenceEngine(ABC):
 
     @property
     def length(self) -> int:
-        return self._length
+        return len(self._held)
+
+    def common(self, tokens: Sequence[int]) -> int:
+        most = min(len(tokens), len(self._held))
+        return next((i for i in range(most) if tokens[i] != self._held[i]), most)
 
     def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
         self._check_usable()
         if self._tree is not None:
             raise EngineError("a tree is pending: keep a path or rewind first")
         self._check_feed(tokens, rows)
-        start = self._length
+        start = self.length
         try:
             scores = self._append(tokens, rows)
-            self._length = start + len(tokens)
+            self._held += tokens
         except BaseException:
             self._recover(start)
             raise
@@ -102,7 +106,7 @@ class SequenceEngine(ABC):
             scores = self._append_tree(copy, known, first_row)
             self._tree = copy
         except BaseException:
-            self._recover(self._length)
+            self._recover(self.length)
             raise
         return scores
 
@@ -114,31 +118,33 @@ class SequenceEngine(ABC):
             self._tree.check_path(path)
         except ValueError as error:
             raise EngineError(str(error)) from error
-        start = self._length
+        start = self.length
         try:
             self._keep(self._tree, path)
-            self._length, self._tree = start + len(path), None
+            self._held += [self._tree.tokens[node] for node in path]
+            self._tree = None
         except BaseException:
             self._recover(start)
             raise
 
     def rewind(self, length: int) -> None:
         self._check_open()
-        if not 0 <= length <= self._length:
+        if not 0 <= length <= self.length:
             raise EngineError(
-                f"cannot rewind {self.info.name} from {self._length} tokens to {length}"
+                f"cannot rewind {self.info.name} from {self.length} tokens to {length}"
             )
-        if 0 < length < self._length and "rewind" not in self.capabilities:
+        if 0 < length < self.length and "rewind" not in self.capabilities:
             why = self._missing.get("rewind", "its cache cannot be cut")
             raise EngineError(
                 f"{self.info.name} cannot be rewound to {length} tokens: {why};"
-                f" {self._length} remain"
+                f" {self.length} remain"
             )
         if self._tree is not None:
             self.keep(())
-        if length < self._length or length == 0:
+        if length < self.length or length == 0:
             self._cut(length)
-            self._length, self._lost = length, False
+            del self._held[length:]
+            self._lost = False
 
     def close(self) -> None:
         if not self._closed:
@@ -148,7 +154,7 @@ class SequenceEngine(ABC):
     def _recover(self, length: int) -> None:
         self._tree = None
         self._lost = not self._restore(length)
-        self._length = 0 if self._lost else length
+        del self._held[0 if self._lost else length :]
 
     def _check_open(self) -> None:
         if self._closed:

@@ -51,6 +51,10 @@ class TranslatedEngine:
     def length(self) -> int:
         return self._engine.length
 
+    def common(self, tokens: Sequence[int]) -> int:
+        """See `Engine.common`."""
+        return self._engine.common(self._own(tokens))
+
     @property
     def branches(self) -> int:
         return self._engine.branches

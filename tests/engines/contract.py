@@ -335,6 +335,10 @@ class EngineContract:
             def length_is_right(self) -> None:
                 if hasattr(self, "engine"):
                     assert self.engine.length == len(self.tokens)
+                    assert self.engine.common([*self.tokens, 0]) == len(self.tokens)
+                    for place in range(len(self.tokens))[-2:]:
+                        other = [*self.tokens[:place], self.tokens[place] ^ 1]
+                        assert self.engine.common(other) == place
 
             def teardown(self) -> None:
                 if hasattr(self, "engine"):

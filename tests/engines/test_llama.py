@@ -220,7 +220,7 @@ def test_an_interrupt_restores_the_sequence(engine: LlamaEngine) -> None:
 
 def test_llama_cpps_own_error_is_in_the_message(engine: LlamaEngine) -> None:
     engine.forward([1, 2, 3])
-    engine._length = 7  # a gap that llama.cpp itself refuses
+    engine._held += [0] * 4  # a gap that llama.cpp itself refuses
     with pytest.raises(EngineError, match=r"invalid batch\): .*"):
         engine.forward([4])
 

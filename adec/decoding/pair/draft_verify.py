@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
-from adec.decoding.answer import AnswerState, read_prompt
+from adec.decoding.answer import AnswerState, begin_prompt, read_prompt
 from adec.decoding.meter import Meter
 from adec.decoding.pair.accept import Verifier, tree_record
 from adec.decoding.pair.drafters.drafter import Accepted, Outcome, Proposal, empty
@@ -259,7 +259,8 @@ class _Rounds:
     def _begin(self) -> Iterator[Step]:
         """Read the prompt and write the first token; the drafters start only then."""
         chooser = self._chooser
-        sizes = chooser.timed_sizes(len(self._prompt))
+        begin_prompt(self._large, self._prompt, self._limits)
+        sizes = chooser.timed_sizes(len(self._prompt) - self._large.length)
         scores = yield from self._read(self._prompt, sizes)
         if self._answer.done:
             return
@@ -278,9 +279,10 @@ class _Rounds:
         """
         large, chooser, prompt, meter = self._large, self._chooser, self._prompt, self._meter
         yield from chooser.start(prompt, self._limits)
-        whole = (len(prompt) - 1) // self._limits.chunk * self._limits.chunk
-        large.rewind(0)
-        if whole:
+        begin_prompt(large, prompt, self._limits)
+        held, chunk = large.length, self._limits.chunk
+        whole = held + (len(prompt) - 1 - held) // chunk * chunk
+        if whole > held:
             yield from self._read(prompt[:whole])
         if self._answer.done:
             return

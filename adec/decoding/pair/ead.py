@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from adec.decoding.answer import AnswerState, read_prompt
+from adec.decoding.answer import AnswerState, begin_prompt, read_prompt, read_prompt_but_last
 from adec.decoding.pair.accept import follow_the_target, picks, tree_record
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids, Limits, Prompt
@@ -104,16 +104,16 @@ class EadLoop:
         answer, large, prompt = self._answer, self._large, self._prompt
         limits = answer.limits
         self._rule.start()
-        large.rewind(0)
+        begin_prompt(large, prompt, limits)
         self._small_scores = yield from read_prompt(self._small, "small", prompt, limits)
         while not answer.done:
             yield from self._small_writes()
             if answer.done:
                 return
-            if large.length == 0 and len(prompt) > 1:
-                # its first wake: one token stays unread, since the forward below needs one to feed
+            if large.length < len(prompt) - 1:
+                # its first wake
                 with self._meter.away():
-                    yield from read_prompt(large, "large", prompt[:-1], limits)
+                    yield from read_prompt_but_last(large, "large", prompt, limits)
             yield self._large_wakes()
             yield from self._large_writes()
 

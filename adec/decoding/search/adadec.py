@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from adec.decoding.answer import AnswerState, read_prompt
+from adec.decoding.answer import AnswerState, begin_prompt, read_prompt, read_prompt_but_last
 from adec.decoding.search.looking import Branch, RowAt, log_of, look_ahead
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids, Limits, Prompt, engine_for
@@ -107,7 +107,7 @@ class _Answer:
         """Yield the steps of the answer."""
         chosen, meter = self._settings, self._meter
         if self._other is not None:
-            self._other.rewind(0)
+            begin_prompt(self._other, self._prompt, self._limits)
         scores = yield from read_prompt(self._writer, self._role, self._prompt, self._limits)
         self._at = scores, 0
         while not self._answer.done:
@@ -117,11 +117,11 @@ class _Answer:
             if entropy < chosen.threshold or self._depth == 0:
                 yield self._write((scores, row), entropy)
                 continue
-            if self._other is not None and self._other.length == 0 and len(self._prompt) > 1:
+            if self._other is not None and self._other.length < len(self._prompt) - 1:
                 # its first pause: it reads the prompt, all but the last token, in steps of its own
                 yield meter.step("write")
                 role: Role = "large" if self._small_writes else "small"
-                yield from read_prompt(self._other, role, self._prompt[:-1], self._limits)
+                yield from read_prompt_but_last(self._other, role, self._prompt, self._limits)
                 meter.start()
             yield self._pause((scores, row), entropy)
 

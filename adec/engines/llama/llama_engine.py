@@ -129,7 +129,7 @@ class LlamaEngine(SequenceEngine):
         self._threads = ThreadCount(most, apply)
 
     def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
-        start, context = self._length, self._session.context
+        start, context = self.length, self._session.context
         if len(tokens) != 1 or rows != 1 or self._tree is not None or start >= self.context:
             return super().forward(tokens, rows=rows)
         token = tokens[0]
@@ -146,7 +146,7 @@ class LlamaEngine(SequenceEngine):
                 threads.record(1000 * (perf_counter() - began))
             if code != 0:
                 self._fail(code)
-            self._length = start + 1
+            self._held.append(token)
             return self._read(0, 1)
         except BaseException:  # a Ctrl-C may fall between the C call and the count
             self._recover(start)
@@ -158,9 +158,9 @@ class LlamaEngine(SequenceEngine):
         if tree.is_chain:
             self._owners = None
             return self._decode_pieces(
-                tree.tokens[known:], self._length + known, len(tree) - first_row
+                tree.tokens[known:], self.length + known, len(tree) - first_row
             )
-        start, before = self._length, self._owners
+        start, before = self.length, self._owners
         chain = [[1] for _ in range(known)] if before is None else before
         owners, joins = grown_owners(tree, known, chain)
         library, memory = self._session.api, self._session.memory
@@ -182,7 +182,7 @@ class LlamaEngine(SequenceEngine):
         return self._read(first_row - known, len(tree) - known)
 
     def _keep(self, tree: TokenTree, path: Sequence[int]) -> None:
-        start = self._length
+        start = self.length
         end = start + len(path)
         if self._owners is None:
             self._cut(end)
@@ -200,7 +200,7 @@ class LlamaEngine(SequenceEngine):
         self._finalizer()
 
     def _append(self, tokens: Sequence[int], rows: int) -> ArrayScores:
-        return self._decode_pieces(tokens, self._length, rows)
+        return self._decode_pieces(tokens, self.length, rows)
 
     def _decode_pieces(self, tokens: Sequence[int], start: int, rows: int) -> ArrayScores:
         """Decode tokens on sequence 0 from position `start` on, a batch at a time."""
@@ -232,7 +232,7 @@ class LlamaEngine(SequenceEngine):
         batch, count = self._batch, len(tree) - known
         batch.tokens[:count] = tree.tokens[known:]
         batch.positions[:count] = tree.depths()[known:]
-        batch.positions[:count] += self._length
+        batch.positions[:count] += self.length
         batch.sequence_counts[:count] = [len(owned) for owned in owners[known:]]
         for entry, owned in enumerate(owners[known:]):
             batch.sequences[entry, : len(owned)] = owned

@@ -91,7 +91,7 @@ class TorchEngine(SequenceEngine):
             step = self._step(len(tokens))
             for start in range(0, len(tokens), step):
                 part = tokens[start : start + step]
-                first = self._length + start
+                first = self.length + start
                 wanted = min(len(part), max(0, start + len(part) - (len(tokens) - rows)))
                 logits = self._run(
                     part, self._positions[:, first : first + len(part)], wanted, None
@@ -102,7 +102,7 @@ class TorchEngine(SequenceEngine):
 
     def _append_tree(self, tree: TokenTree, known: int, first_row: int) -> Scores:
         wanted = len(tree) - first_row
-        depths = torch.tensor([tree.depths()[known:]], device=self._device) + self._length
+        depths = torch.tensor([tree.depths()[known:]], device=self._device) + self.length
         with self._inference(len(tree) - known):
             mask = None if tree.is_chain else self._tree_mask(tree, known)
             logits = self._run(tree.tokens[known:], depths, wanted, mask)
@@ -112,7 +112,7 @@ class TorchEngine(SequenceEngine):
         from adec.engines.torch.torch_cache import gather
 
         with self._inference(len(path)):
-            gather(self._cache, self._length, path)
+            gather(self._cache, self.length, path)
 
     def _cut(self, length: int) -> None:
         if "rewind" in self.capabilities:
@@ -142,7 +142,7 @@ class TorchEngine(SequenceEngine):
         if "rewind" in self.capabilities:
             return CHUNK
         # some of transformers' recurrent models start a forward of several tokens from a zero state
-        return 1 if self._length else count
+        return 1 if self.length else count
 
     def _run(
         self, tokens: Sequence[int], positions: Tensor, rows: int, mask: Tensor | None
@@ -164,8 +164,8 @@ class TorchEngine(SequenceEngine):
 
     def _tree_mask(self, tree: TokenTree, known: int) -> Tensor:
         """(1, 1, new nodes, trunk + nodes): a node sees the trunk, its ancestors and itself."""
-        mask = torch.ones((len(tree) - known, self._length + len(tree)), dtype=torch.bool)
-        mask[:, self._length :] = torch.from_numpy(tree.ancestor_mask()[known:])
+        mask = torch.ones((len(tree) - known, self.length + len(tree)), dtype=torch.bool)
+        mask[:, self.length :] = torch.from_numpy(tree.ancestor_mask()[known:])
         mask = mask.to(self._device)[None, None]
         if self._module.config._attn_implementation == "sdpa":
             return mask

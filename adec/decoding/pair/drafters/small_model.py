@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from adec.decoding.answer import read_prompt
+from adec.decoding.answer import read_prompt_but_last
 from adec.decoding.meter import Meter
 from adec.decoding.pair.clock.cost_curve import CostCurve, LearnedCurve
 from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal, empty
@@ -105,13 +105,10 @@ class SmallModel(Drafter):
         self._path = []
         if self._stop is not None:
             self._stop.start()
-        self.engine.rewind(0)
-        if len(prompt) > 1:
-            # the last token stays unread: the first draft's forward needs one to feed
-            for step in read_prompt(self.engine, "small", prompt[:-1], limits):
-                for forward in step.forwards:
-                    self.times.record(forward.tokens, forward.ms)
-                yield step
+        for step in read_prompt_but_last(self.engine, "small", prompt, limits):
+            for forward in step.forwards:
+                self.times.record(forward.tokens, forward.ms)
+            yield step
 
     def unread(self, sequence: Sequence[int]) -> int:
         return len(sequence) - self.engine.length
