@@ -5,6 +5,7 @@ AdecError                1  run-time failure
 ├── ModelFileError       1  a model file is missing, broken or hostile
 ├── TraceError           1  a trace cannot be read or written
 ├── UsageError           2  a flag, a setting or an input file is wrong
+│   ├── ContextError     2  a prompt does not fit into a context
 │   └── ProfileError     2  a profile is unknown, broken, or does not fit
 ├── PairError            3  these models cannot do this together
 └── CheckFailed          4  a check ran and said no
@@ -45,6 +46,10 @@ class UsageError(AdecError):
     """A flag, a setting or an input file is wrong."""
 
     exit_code = 2
+
+
+class ContextError(UsageError):
+    """A prompt does not fit into a model's context."""
 
 
 class ProfileError(UsageError):

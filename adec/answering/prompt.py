@@ -8,7 +8,7 @@ the template: the name of a control token in it stays plain text.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,17 +23,23 @@ LOOP_ROUNDS = 100_000
 """Rounds of `range` loops in one rendering, all loops together."""
 
 
+Exchanged = tuple[str, str]
+"""A question and the answer to it."""
+
+
 def encode_prompt(
     engine: Engine,
     text: str,
     *,
     system: str | None = None,
+    earlier: Sequence[Exchanged] = (),
     raw: bool = False,
     special: bool = False,
 ) -> tuple[list[int], str]:
     """Encode a prompt; returns the ids and the text that they stand for.
 
-    Unless `raw`, a model with a chat template gets `text` as a user's message. With `raw` and
+    Unless `raw`, a model with a chat template gets `text` as a user's message, after the `earlier`
+    ones and their answers; without a template a line each continues the text. With `raw` and
     `special`, names of control tokens in `text` become these tokens. Raises UsageError when the
     template refuses or misbehaves, when `system` has no place to go, when `special` comes without
     `raw`, or when nothing is left to read.
@@ -46,10 +52,14 @@ def encode_prompt(
         if system is not None:
             why = "--raw takes the prompt as it is" if raw else "the model has no chat template"
             raise UsageError(f"--system has no place: {why}", hint="put it into the prompt itself")
+        text = "".join(f"{asked}{answer}\n" for asked, answer in earlier) + text
         ids = engine.tokenizer.encode(text, special=special)
         rendered = text
     else:
-        ids, rendered = _encode_chat(engine, template, text, printable(system) if system else None)
+        contents = [("system", printable(system))] if system else []
+        for asked, answer in earlier:
+            contents += [("user", printable(asked)), ("assistant", printable(answer))]
+        ids, rendered = _encode_chat(engine, template, [*contents, ("user", text)])
     begin = engine.vocabulary.begin
     if begin is not None and engine.vocabulary.adds_begin and ids[:1] != [begin]:
         ids = [begin, *ids]
@@ -104,10 +114,10 @@ def render_chat(template: str, messages: list[dict[str, str]], vocabulary: Vocab
 
 
 def _encode_chat(
-    engine: Engine, template: str, text: str, system: str | None
+    engine: Engine, template: str, contents: list[tuple[str, str]]
 ) -> tuple[list[int], str]:
+    """`contents`: a role and a text each."""
     vocabulary = engine.vocabulary
-    contents = ([("system", system)] if system else []) + [("user", text)]
     rendered = render_chat(template, [{"role": r, "content": c} for r, c in contents], vocabulary)
     names = [vocabulary.pieces[token].decode("utf-8", "replace") for token in vocabulary.control]
     if not any(name and name in content for name in names for _, content in contents):

@@ -10,13 +10,13 @@ from typing import Any
 
 from adec import __version__
 from adec.answering.plan import Plan
-from adec.answering.prompt import encode_prompt
+from adec.answering.prompt import Exchanged, encode_prompt
 from adec.answering.text import TextStream, text_of
 from adec.decoding.strategy import Aids, Exchange, Limits, Prompt, Strategy
 from adec.engines.base import Engine, OpenOptions
 from adec.engines.opening import open_engines
 from adec.engines.pair import Engines
-from adec.errors import UsageError
+from adec.errors import ContextError, UsageError
 from adec.events.records import End, Event, Guarantee, Start, Step
 from adec.events.tally import Finish, Tally
 from adec.judging.verifiers import Rating
@@ -30,6 +30,10 @@ class Question:
     text: str
     system: str | None = None
     raw: bool = False
+    earlier: tuple[Exchanged, ...] = ()
+    """The conversation so far: a question and its answer each."""
+    resume: bool = False
+    """Whether engines may keep what they hold of the prompt from the answer before."""
     special: bool = False
     """Whether names of control tokens in a raw prompt stand for these tokens."""
     max_tokens: int = 256
@@ -54,7 +58,8 @@ class Session:
         curves = {} if plan.curves is None else plan.curves.by_role
         self._exchange: Exchange | None = None
         self._aids = Aids(curves, lambda: self._exchange)
-        self._strategy = plan.method.build(engines, plan.settings, self._aids)
+        self._strategies: dict[tuple[str, Any], Strategy] = {}
+        self.take(plan)
 
     def __enter__(self) -> Session:
         return self
@@ -66,6 +71,17 @@ class Session:
     def guarantee(self) -> str:
         """What the strategy, with its settings, promises: exact, bounded or approximate."""
         return self._strategy.guarantee.value
+
+    def take(self, plan: Plan) -> None:
+        """Answer by another plan of the same models from now on. Raises UsageError.
+
+        A strategy that was at work before goes on with what it has learned.
+        """
+        key = plan.method.name, plan.settings
+        if key not in self._strategies:
+            built = plan.method.build(self.engines, plan.settings, self._aids)
+            self._strategies[key] = built
+        self.plan, self._strategy = plan, self._strategies[key]
 
     def close(self) -> None:
         """Free the engines."""
@@ -97,6 +113,7 @@ class Session:
             question.sampler,
             question.signals,
             interrupted=interrupted,
+            resume=question.resume,
         )
         tally = Tally(strategy.name, self._guarantee(question), plain_ms=self._plain_ms)
         stream = TextStream(tokenizing.vocabulary, question.stop)
@@ -156,7 +173,7 @@ class Session:
             hint = "shorten it, or take a strategy that does not need the small model"
         else:
             hint = "shorten it: the model reads no more"
-        raise UsageError(
+        raise ContextError(
             f"the prompt has {count:,} tokens, the context of {engine.info.path.name} holds"
             f" {engine.context:,}",
             hint=hint,
@@ -167,6 +184,7 @@ class Session:
             self.engines["large"],
             text,
             system=question.system,
+            earlier=question.earlier,
             raw=question.raw,
             special=question.special,
         )

@@ -47,6 +47,14 @@ def read_prompt(argument: str | None, file: str | None, *, raw: bool = False) ->
     return text
 
 
+def at_terminal() -> bool:
+    """Whether a person types and reads here."""
+    try:
+        return bool(sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty())
+    except ValueError:  # closed
+        return False
+
+
 def _piped() -> str:
     return decode_text(sys.stdin.buffer.read(PROMPT_BYTES + 1), PROMPT_BYTES, "standard input")
 

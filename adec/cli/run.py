@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from adec.cli import options as shared
-from adec.cli.failures import INTERRUPTED, report
+from adec.cli.answer_output import show_answer, show_failure
+from adec.cli.failures import report
 from adec.display import ColourWish
-from adec.errors import AdecError, TraceError, UsageError
-from adec.interrupts import Interrupts
+from adec.errors import AdecError, UsageError
 
 if TYPE_CHECKING:
-    from adec.answering.session import Question, Session
-    from adec.display import Display
+    from adec.answering.plan import Plan
     from adec.judging.verifiers import Rating
 
 
@@ -82,6 +81,8 @@ def run(
 ) -> int:
     """Answer a prompt, and show which model wrote each token.
 
+    On a terminal without a prompt it is a conversation: /help lists its commands, Ctrl-D ends it.
+
     \b
     Examples:
       adec run "A shop has 81 pens and gets 95 more. How many pens are there?"
@@ -93,21 +94,25 @@ def run(
     from adec.answering.choice import Choice
     from adec.answering.plan import plan
     from adec.answering.session import Question, open_session
-    from adec.cli.prompt_input import read_prompt
+    from adec.cli.prompt_input import at_terminal, read_prompt
     from adec.display.display_choice import DisplayFlags, choose_display
 
     sampler = sampling.sampler()
-    choice = Choice(pair, small, large, model, strategy, tuple(assignments or ()), keep)
+    given_assignments = tuple(assignments or ())
+    choice = Choice(pair, small, large, model, strategy, given_assignments, keep)
     flags = DisplayFlags(plain, json, jsonl, sanitize, quiet, color, trace)
     display = choose_display(flags)
     if verbose:
         from adec.engines.llama.llama_library import echo_logs
 
         echo_logs(True)
-    with display:
+    one = json or jsonl or trace is not None or not (prompt is given is file is None)
+    talks = not one and at_terminal()
+    with nullcontext() if talks else display:
         try:
+            typed = _typed(prompt, given, sampling)
             question = Question(
-                read_prompt(_typed(prompt, given, sampling), file, raw=raw),
+                "" if talks else read_prompt(typed, file, raw=raw),
                 system=None if system is None else sampling.typed(system),
                 raw=raw,
                 special=special,
@@ -121,15 +126,31 @@ def run(
             if question.verify is not None and not ready.method.whole_answers:
                 raise _idle_verifier("--verify" if verify else "--tests", ready.method.name)
             if not quiet:
-                for remark in ready.remarks:
-                    report(remark)
-                if ready.hint is not None and sys.stderr.isatty():
-                    report(ready.hint)
+                _say_remarks(ready)
             with open_session(ready, machine.open_options()) as session:
-                return _show_answer(session, question, display, quiet)
+                if talks:
+                    from adec.answering.conversation import Conversation
+                    from adec.cli.talk import Talk
+
+                    return Talk(
+                        session,
+                        Conversation(question),
+                        lambda: choose_display(flags),
+                        assignments=given_assignments,
+                        quiet=quiet,
+                    ).run()
+                return show_answer(session, question, display, quiet)
         except (AdecError, KeyboardInterrupt) as error:
-            _show_failure(display, error)
+            if not talks:
+                show_failure(display, error)
             raise
+
+
+def _say_remarks(ready: Plan) -> None:
+    for remark in ready.remarks:
+        report(remark)
+    if ready.hint is not None and sys.stderr.isatty():
+        report(ready.hint)
 
 
 def _typed(prompt: str | None, given: str | None, sampling: shared.SamplingOptions) -> str | None:
@@ -161,39 +182,3 @@ def _verifier(
     from adec.judging.verifiers import CodeVerifier, CommandVerifier
 
     return CodeVerifier.read(tests) if tests is not None else CommandVerifier.parse(command or "")
-
-
-def _show_answer(session: Session, question: Question, display: Display, quiet: bool) -> int:
-    """Show every event; return the exit code. A trace that fails does not end the answer."""
-    from adec.events.records import End
-
-    trouble: TraceError | None = None
-    finish = None
-    with Interrupts() as interrupts:
-        for event in session.answer(
-            question,
-            interrupted=lambda: interrupts.asked,
-            remark=lambda words: None if quiet else report(words),
-        ):
-            try:
-                display.show(event)
-            except TraceError as error:
-                trouble = trouble or error
-            if isinstance(event, End):
-                finish = event.summary["finish"]
-    if trouble is not None:
-        report(str(trouble))
-        return trouble.exit_code
-    return INTERRUPTED if finish == "interrupted" else 0
-
-
-def _show_failure(display: Display, error: AdecError | KeyboardInterrupt) -> None:
-    """End traces and JSON with the failure. Errors in doing so must not hide it."""
-    from adec.events.records import Failure
-
-    if isinstance(error, AdecError):
-        failure = Failure(str(error), error.exit_code)
-    else:
-        failure = Failure("interrupted", INTERRUPTED)
-    with suppress(AdecError, OSError):
-        display.show(failure)

@@ -1,0 +1,279 @@
+"""`adec run` on a terminal without a prompt: question after question, and commands between them."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adec.answering.conversation import Conversation
+from adec.cli.answer_output import show_answer
+from adec.cli.failures import report
+from adec.cli.options import UNLIMITED
+from adec.decoding.registry import remaining
+from adec.display import Display, Quiet, Several
+from adec.display.sanitise import one_line
+from adec.errors import AdecError, ContextError, UsageError
+from adec.events.records import End, Event, Step
+from adec.whole_file import whole_file
+
+if TYPE_CHECKING:
+    from adec.answering.session import Session
+
+FULL = "/clear begins anew, -c N when adec starts holds more"
+QUOTES = '"""'
+
+HELP = {
+    "/system TEXT": "how to answer, from the next question on; without TEXT: no system message",
+    "/strategy NAME": "decode in another way; without NAME: which there are",
+    "/set KEY=VALUE": "an option of the strategy, or temp, top-k, top-p, min-p, seed, max-tokens",
+    "/retry": "answer the last question once more, with a new seed",
+    "/save FILE": "write the conversation, as messages if FILE ends in .json; /save! replaces FILE",
+    "/clear": "forget what was said",
+    "/help": "this list",
+    "/bye": "end, as Ctrl-D does",
+    QUOTES: "begins and ends a question of several lines",
+}
+
+
+class Heard(Quiet):
+    """What an answer said, and how it ended."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.finish: str | None = None
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, Step):
+            self.text += "".join(token.text for token in event.tokens)
+        elif isinstance(event, End):
+            self.finish = event.summary["finish"]
+
+
+class Talk:
+    """A conversation at a terminal."""
+
+    def __init__(
+        self,
+        session: Session,
+        conversation: Conversation,
+        display: Callable[[], Display],
+        *,
+        assignments: tuple[str, ...] = (),
+        quiet: bool = False,
+        read_line: Callable[[str], str] = input,
+    ) -> None:
+        """`display` makes the display of one answer; `assignments` are those of --set."""
+        self._session = session
+        self._conversation = conversation
+        self._display = display
+        self._assignments = list(assignments)
+        self._quiet = quiet
+        self._read_line = read_line
+        self._commands: dict[str, Callable[[str], None]] = {
+            "system": self._system,
+            "strategy": self._strategy,
+            "set": self._set,
+            "retry": self._retry,
+            "save": self._save,
+            "save!": lambda name: self._save(name, replace=True),
+            "clear": self._clear,
+            "help": self._help,
+        }
+
+    def run(self) -> int:
+        """Read and answer until the end of input. Returns the exit code."""
+        with suppress(ImportError):
+            import readline  # noqa: F401 - input() then edits lines and has a history
+        if not self._quiet:
+            self._greet()
+        while True:
+            try:
+                line = self._read()
+            except KeyboardInterrupt:
+                print()
+                continue
+            except EOFError:
+                print()
+                return 0
+            if line.strip() in ("/bye", "/exit", "/quit"):
+                return 0
+            try:
+                self._take(line)
+            except ContextError as error:
+                report(f"the conversation no longer fits: {error.message}. {FULL}")
+            except AdecError as error:
+                report(str(error))
+            except KeyboardInterrupt:  # the second one, while an answer did not end at once
+                print()
+
+    def _greet(self) -> None:
+        session = self._session
+        names = " and ".join(
+            one_line(engine.info.name) for _, engine in sorted(session.engines.items())
+        )
+        print(f"{names}, {session.plan.method.name}. /help lists the commands, Ctrl-D ends.")
+        if not self._has_template:
+            print("No chat template here: every line continues the text so far.")
+
+    @property
+    def _has_template(self) -> bool:
+        template = self._session.engines["large"].vocabulary.chat_template
+        return template is not None and not self._conversation.like.raw
+
+    def _read(self) -> str:
+        line = self._read_line("> ")
+        if not line.lstrip().startswith(QUOTES):
+            return line
+        lines = [line.lstrip()[len(QUOTES) :]]
+        while QUOTES not in lines[-1]:
+            lines.append(self._read_line(". "))
+        lines[-1] = lines[-1].partition(QUOTES)[0]
+        return " " + "\n".join(lines)  # a blank before it: never a command
+
+    def _take(self, line: str) -> None:
+        if not line.strip():
+            return
+        if not line.startswith("/"):
+            self._ask(line if self._conversation.like.raw else line.strip())
+            return
+        word, _, rest = line[1:].strip().partition(" ")
+        if word in self._commands:
+            self._commands[word](rest.strip())
+            return
+        near = difflib.get_close_matches(word, self._commands, n=1)
+        guess = f"did you mean /{near[0]}?" if near else "/help lists the commands"
+        raise UsageError(
+            f"there is no command /{word[:40]}",
+            hint=f"{guess} A question may begin with a blank and a slash",
+        )
+
+    def _ask(self, text: str) -> None:
+        conversation, heard = self._conversation, Heard()
+        display = Several(self._display(), heard)
+        try:
+            with display:
+                show_answer(self._session, conversation.ask(text), display, self._quiet)
+        finally:
+            conversation.keep(text, heard.text)
+        if heard.finish == "context":
+            report(f"the context is full. {FULL}")
+
+    # ---- commands
+
+    def _system(self, text: str) -> None:
+        if text and not self._has_template:
+            raise UsageError("a system message has no place here: there is no chat template")
+        conversation = self._conversation
+        conversation.like = dataclasses.replace(conversation.like, system=text or None)
+
+    def _strategy(self, name: str) -> None:
+        plan = self._session.plan
+        if not name:
+            names = remaining(plan.models)
+            print(", ".join(f"{n} (now)" if n == plan.method.name else n for n in names))
+            return
+        self._switch(name, [word for word in self._assignments if _is_of(name, word)])
+
+    def _set(self, word: str) -> None:
+        if not word:
+            self._show_settings()
+            return
+        key, equals, value = (part.strip() for part in word.partition("="))
+        if not equals:
+            raise UsageError(f"/set {word[:80]} is not KEY=VALUE", hint="such as /set temp=0.8")
+        like, name = self._conversation.like, key.replace("-", "_")
+        name = "temperature" if name == "temp" else name
+        if name == "max_tokens":
+            count = UNLIMITED if value == "-1" else int(_number(key, value, whole=True))
+            if count < 1:
+                raise UsageError(f"{key} {count} is neither 1 or more nor -1, which is no limit")
+            self._conversation.like = dataclasses.replace(like, max_tokens=count)
+        elif name in {field.name for field in dataclasses.fields(like.sampler)}:
+            changed: dict[str, Any] = {name: _number(key, value, whole=name in ("top_k", "seed"))}
+            sampler = dataclasses.replace(like.sampler, **changed)
+            self._conversation.like = dataclasses.replace(like, sampler=sampler)
+        else:
+            strategy, dot, _ = key.partition(".")
+            if not dot:
+                strategy = self._session.plan.method.name
+                key = f"{strategy}.{name}"
+            kept = [earlier for earlier in self._assignments if _is_of(strategy, earlier)]
+            self._switch(strategy, [*kept, f"{key}={value}"])
+            self._assignments.append(f"{key}={value}")
+
+    def _show_settings(self) -> None:
+        plan, like = self._session.plan, self._conversation.like
+        own = dataclasses.asdict(plan.settings)
+        known: dict[str, Any] = {f"{plan.method.name}.{name}": own[name] for name in own}
+        for name, value in dataclasses.asdict(like.sampler).items():
+            known[name.replace("_", "-")] = value
+        known["max-tokens"] = -1 if like.max_tokens == UNLIMITED else like.max_tokens
+        print(", ".join(f"{name}={value}" for name, value in known.items()))
+
+    def _switch(self, name: str, assignments: list[str]) -> None:
+        plan = self._session.plan.with_strategy(name, tuple(assignments))
+        if self._conversation.like.verify is not None and not plan.method.whole_answers:
+            raise UsageError(
+                f"{name} compares no answers", hint="start without --verify or --tests"
+            )
+        self._session.take(plan)
+        if not self._quiet:
+            print(f"{plan.method.name}, {self._session.guarantee}")
+
+    def _retry(self, _: str) -> None:
+        conversation = self._conversation
+        last = conversation.take_back()
+        if last is None:
+            raise UsageError("there is no answer to try again")
+        sampler = conversation.like.sampler
+        if sampler.greedy and not self._quiet:
+            print("Temperature 0 gives the same answer again; /set temp=0.8 gives another.")
+        seed = (sampler.seed + 1) % 2**32
+        conversation.like = dataclasses.replace(
+            conversation.like, sampler=dataclasses.replace(sampler, seed=seed)
+        )
+        before = len(conversation.exchanges)
+        try:
+            self._ask(last[0])
+        finally:
+            if len(conversation.exchanges) == before:
+                conversation.keep(*last)
+
+    def _save(self, name: str, *, replace: bool = False) -> None:
+        if not name:
+            raise UsageError("/save needs the name of a file", hint="for example: /save talk.json")
+        path = Path(name).expanduser()
+        if path.exists() and not replace:
+            raise UsageError(f"{path} is there already", hint=f"/save! {name} replaces it")
+        conversation = self._conversation
+        words = conversation.as_json() if path.suffix == ".json" else conversation.as_text()
+        try:
+            with whole_file(path) as stream:
+                stream.write(words)
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror or error}") from None
+        print(f"{one_line(str(path))}: {len(conversation.exchanges)} questions and answers")
+
+    def _clear(self, _: str) -> None:
+        self._conversation.clear()
+
+    def _help(self, _: str) -> None:
+        width = max(map(len, HELP))
+        for form, meaning in HELP.items():
+            print(f"  {form:{width}}  {meaning}")
+
+
+def _is_of(strategy: str, assignment: str) -> bool:
+    return assignment.partition(".")[0].strip() == strategy
+
+
+def _number(key: str, value: str, *, whole: bool) -> float | int:
+    try:
+        return int(value) if whole else float(value)
+    except ValueError:
+        kind = "a whole number" if whole else "a number"
+        raise UsageError(f"{key} is {value[:80]!r}, not {kind}") from None
