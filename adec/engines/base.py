@@ -140,6 +140,11 @@ class Engine(LoadedModel, Protocol):
         """Threads that a forward of one token runs on now; None where that is not known."""
         ...
 
+    @property
+    def in_order(self) -> bool:
+        """Whether the cache holds the sequence in its order, which rounding may depend on."""
+        ...
+
     def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
         """Append `tokens` (at least one); scores after each of the last `rows` of them.
 

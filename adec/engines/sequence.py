@@ -28,6 +28,8 @@ class SequenceEngine(ABC):
 
     threads: int | None = None
 
+    in_order = True
+
     def __init__(
         self, header: ModelHeader, tokenizer: Tokenizer, *, context: int, branches: int
     ) -> None:
@@ -101,7 +103,7 @@ class SequenceEngine(ABC):
         known = self._check_tree(tree, first_row)
         self._check_feed(tree.tokens, len(tree) - first_row)
         # the caller may let its tree grow while this one is pending
-        copy = TokenTree(list(tree.tokens), list(tree.parents))
+        copy = TokenTree(list(tree.tokens), list(tree.parents), list(tree.probabilities))
         try:
             scores = self._append_tree(copy, known, first_row)
             self._tree = copy

@@ -67,6 +67,10 @@ class TranslatedEngine:
     def threads(self) -> int | None:
         return self._engine.threads
 
+    @property
+    def in_order(self) -> bool:
+        return self._engine.in_order
+
     def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
         """See `Engine.forward`."""
         return self._masked(self._engine.forward(self._own(tokens), rows=rows))

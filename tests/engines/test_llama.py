@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adec.answering.text import text_of
 from adec.engines.base import ModelHeader, OpenOptions
+from adec.engines.llama.branches import likeliest_first
 from adec.engines.llama.gguf_header import read_gguf_header
 from adec.errors import EngineError
 from adec.machine import usable_cores
@@ -161,6 +162,74 @@ def test_trees_fill_the_context_to_the_last_cell(header: ModelHeader) -> None:
     assert engine.length == cells(engine) == 256
     with pytest.raises(EngineError, match="full"):
         engine.forward([1])
+    engine.close()
+
+
+def test_the_likeliest_path_is_laid_first_and_rivals_behind_it() -> None:
+    tree = TokenTree()
+    rival = tree.add(ROOT, 1, 0.3)
+    best = tree.add(ROOT, 2, 0.7)
+    below_rival = tree.add(rival, 3, 1.0)
+    first, second = tree.add(best, 4, None), tree.add(best, 5, None)
+    assert likeliest_first(tree) == [best, first, second, rival, below_rival]
+
+
+def order_of_cells(engine: LlamaEngine) -> list[int]:
+    """Positions of sequence 0 by cell, from llama.cpp's own saved state of the sequence."""
+    session = engine._session
+    size = session.api.llama_state_seq_get_size(session.context, 0)
+    state = (ctypes.c_uint8 * size)()
+    assert session.api.llama_state_seq_get_data(session.context, state, size, 0) == size
+    raw = bytes(state)
+    assert int.from_bytes(raw[12:16], "little") == engine.length, raw[:32]
+    positions, at = [], 16
+    for _ in range(engine.length):
+        positions.append(int.from_bytes(raw[at : at + 4], "little"))
+        at += 12  # a position, a number of sequences, the sequence
+    return positions
+
+
+def test_cells_of_the_trunk_stay_in_order_whatever_path_is_kept(engine: LlamaEngine) -> None:
+    @settings(deadline=None)
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        engine.rewind(0)
+        engine.forward([1, 2, 3])
+        for _ in range(data.draw(st.integers(1, 6))):
+            size = data.draw(st.integers(1, 8))
+            parents = [data.draw(st.integers(ROOT, node - 1)) for node in range(size)]
+            tree = TokenTree([5] * size, parents)
+            engine.forward_tree(tree)
+            if data.draw(st.booleans()) and size < 8:
+                tree.add(data.draw(st.integers(ROOT, size - 1)), 6)
+                engine.forward_tree(tree, first_row=size)
+            engine.keep(tree.path(data.draw(st.integers(ROOT, len(tree) - 1))))
+            if data.draw(st.booleans()):
+                engine.rewind(max(1, engine.length - data.draw(st.integers(0, 3))))
+        assert order_of_cells(engine) == list(range(engine.length))
+        assert engine.in_order
+
+    holds()
+
+
+def test_cells_of_rejected_nodes_are_given_back_where_the_context_runs_short(
+    header: ModelHeader,
+) -> None:
+    engine = LlamaEngine.open(header, OpenOptions(context=256, threads=1, branches=8))
+    engine.forward([1] * 200, rows=0)
+    engine.forward_tree(FORK)
+    engine.keep([3, 4])
+    assert engine.in_order
+    engine.forward([7] * 51, rows=0)
+    assert engine.in_order
+    engine.forward([7])
+    engine.forward([7])
+    assert engine.length == cells(engine) == 255
+    assert not engine.in_order
+    engine.forward([7])
+    assert engine.length == 256
+    engine.rewind(0)
+    assert engine.in_order
     engine.close()
 
 

@@ -4,6 +4,12 @@ Sequence 0 is the trunk. Every leaf of a tree gets a sequence of its own that st
 the trunk's tags: the cells are shared, so nothing is computed twice. A node is one token that
 belongs to the sequences of all leaves under it. The tags stay from tree to tree, since setting them
 costs 0.1 ms for a branch and a thousand tokens. A chain needs none of this and runs on sequence 0.
+
+Attention sums in the order of cells, in half precision, so a row equals that of decoding token by
+token only while the trunk's cells lie in order. A tree's likeliest path is laid first, so that
+mostly the last cells are freed. A rejected node that lies before an accepted one keeps its cell,
+held by a last sequence, so that no later token fills it out of order; where the context runs short
+such cells are given back, and `in_order` is false from then on.
 """
 
 from __future__ import annotations
@@ -17,6 +23,7 @@ from typing import NoReturn
 import numpy as np
 
 from adec.engines.base import ModelHeader, OpenOptions
+from adec.engines.llama.branches import grown_owners, likeliest_first
 from adec.engines.llama.llama_context import Batch, LlamaContext, LlamaTokenizer, SpareRows
 from adec.engines.llama.llama_library import (
     acquire_model,
@@ -28,10 +35,11 @@ from adec.engines.llama.thread_count import ThreadCount
 from adec.engines.sequence import SequenceEngine
 from adec.errors import EngineError
 from adec.signals import ArrayScores, Scores
-from adec.tree import ROOT, TokenTree
+from adec.tree import TokenTree
 
 DEFAULT_CONTEXT = 8192
 MAX_BRANCHES = 64
+_FIRST = (0,)
 
 
 class LlamaEngine(SequenceEngine):
@@ -70,7 +78,7 @@ class LlamaEngine(SequenceEngine):
         session = LlamaContext(
             model,
             tokens=context,
-            sequences=branches + 1,
+            sequences=branches + 2 if branches else 1,
             threads=threads,
             batch_threads=batch_threads,
         )
@@ -103,6 +111,14 @@ class LlamaEngine(SequenceEngine):
         self._threads: ThreadCount | None = None
         # of each node of a pending tree, the sequences it belongs to; None while a chain is pending
         self._owners: list[list[int]] | None = None
+        # nodes of a pending tree in the order of their cells
+        self._laid: list[int] = []
+        # of each cell reserved for a rejected node, the length of the trunk that it followed
+        self._reserved: list[int] = []
+        self._reserver = branches + 1
+        self._cells = int(library.llama_n_ctx(session.context))
+        # tokens up to which the cells suffice
+        self._room = context
         # of each sequence, how many tokens of the trunk carry its tag
         self._tagged = [0] * (branches + 1)
         self._size = self.info.vocabulary
@@ -130,7 +146,7 @@ class LlamaEngine(SequenceEngine):
 
     def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
         start, context = self.length, self._session.context
-        if len(tokens) != 1 or rows != 1 or self._tree is not None or start >= self.context:
+        if len(tokens) != 1 or rows != 1 or self._tree is not None or start >= self._room:
             return super().forward(tokens, rows=rows)
         token = tokens[0]
         if not 0 <= token < self._size or context is None or self._lost:
@@ -147,7 +163,7 @@ class LlamaEngine(SequenceEngine):
             if code != 0:
                 self._fail(code)
             self._held.append(token)
-            return self._read(0, 1)
+            return self._read(_FIRST)
         except BaseException:  # a Ctrl-C may fall between the C call and the count
             self._recover(start)
             raise
@@ -155,8 +171,10 @@ class LlamaEngine(SequenceEngine):
     def _append_tree(self, tree: TokenTree, known: int, first_row: int) -> ArrayScores:
         if len(tree) > self._capacity:
             raise EngineError(f"a tree of {len(tree)} nodes; {self._capacity} fit into one batch")
+        self._make_room(self.length + len(tree))
         if tree.is_chain:
             self._owners = None
+            self._laid = list(range(len(tree)))
             return self._decode_pieces(
                 tree.tokens[known:], self.length + known, len(tree) - first_row
             )
@@ -174,12 +192,15 @@ class LlamaEngine(SequenceEngine):
             library.llama_memory_seq_rm(memory, 0, start, -1)
         for source, branch, depth in joins:
             library.llama_memory_seq_cp(memory, source, branch, start, start + depth + 1)
-        self._fill_tree(tree, known, owners, first_row)
+        laid = [node for node in likeliest_first(tree) if node >= known]
+        self._fill_tree(tree, laid, owners, first_row)
         code = self._decode(self._session.context, self._batch.struct)
         if code != 0:
             self._fail(code)
         self._owners = owners
-        return self._read(first_row - known, len(tree) - known)
+        self._laid = [*self._laid[:known], *laid]
+        entries = {node: entry for entry, node in enumerate(laid)}
+        return self._read([entries[node] for node in range(first_row, len(tree))])
 
     def _keep(self, tree: TokenTree, path: Sequence[int]) -> None:
         start = self.length
@@ -190,16 +211,46 @@ class LlamaEngine(SequenceEngine):
         library, memory = self._session.api, self._session.memory
         if path:
             library.llama_memory_seq_cp(memory, self._owners[path[-1]][0], 0, start, end)
+            self._reserve(tree, path)
         # cells that no sequence owns any more become free
         for branch in range(1, len(self._tagged)):
             if self._tagged[branch] == start:
                 library.llama_memory_seq_rm(memory, branch, start, -1)
         self._owners = None
 
+    def _reserve(self, tree: TokenTree, path: Sequence[int]) -> None:
+        """Have rejected nodes whose cells lie before the last one of `path` keep them."""
+        before = self._laid[: self._laid.index(path[-1])]
+        kept = set(path)
+        rejected = [node for node in before if node not in kept]
+        if not rejected or self._owners is None:
+            return
+        library, memory, start = self._session.api, self._session.memory, self.length
+        depths = tree.depths()
+        for node in rejected:
+            # a branch has one node a depth
+            at, branch = start + depths[node], self._owners[node][0]
+            library.llama_memory_seq_cp(memory, branch, self._reserver, at, at + 1)
+        self._reserved += [start] * len(rejected)
+        self._room = min(self.context, self._cells - len(self._reserved))
+
+    def _make_room(self, length: int) -> None:
+        """Give back held cells if a sequence of `length` tokens needs them."""
+        if length > self._room and self._reserved:
+            self._release()
+            self.in_order = False
+
+    def _release(self) -> None:
+        if self._reserved:
+            self._session.api.llama_memory_seq_rm(self._session.memory, self._reserver, -1, -1)
+            self._reserved = []
+            self._room = self.context
+
     def _free(self) -> None:
         self._finalizer()
 
     def _append(self, tokens: Sequence[int], rows: int) -> ArrayScores:
+        self._make_room(self.length + len(tokens))
         return self._decode_pieces(tokens, self.length, rows)
 
     def _decode_pieces(self, tokens: Sequence[int], start: int, rows: int) -> ArrayScores:
@@ -222,40 +273,38 @@ class LlamaEngine(SequenceEngine):
             if code != 0:
                 self._fail(code)
             if first < size:
-                self._copy(first, size, logits[done:].ctypes.data)
+                self._copy(range(first, size), logits[done:].ctypes.data)
                 done += size - first
         return ArrayScores(logits)
 
     def _fill_tree(
-        self, tree: TokenTree, known: int, owners: list[list[int]], first_row: int
+        self, tree: TokenTree, laid: Sequence[int], owners: list[list[int]], first_row: int
     ) -> None:
-        batch, count = self._batch, len(tree) - known
-        batch.tokens[:count] = tree.tokens[known:]
-        batch.positions[:count] = tree.depths()[known:]
-        batch.positions[:count] += self.length
-        batch.sequence_counts[:count] = [len(owned) for owned in owners[known:]]
-        for entry, owned in enumerate(owners[known:]):
-            batch.sequences[entry, : len(owned)] = owned
-        batch.wanted[:count] = 0
-        batch.wanted[first_row - known : count] = 1
+        batch, count, depths = self._batch, len(laid), tree.depths()
+        batch.tokens[:count] = [tree.tokens[node] for node in laid]
+        batch.positions[:count] = [self.length + depths[node] for node in laid]
+        batch.sequence_counts[:count] = [len(owners[node]) for node in laid]
+        for entry, node in enumerate(laid):
+            batch.sequences[entry, : len(owners[node])] = owners[node]
+        batch.wanted[:count] = [node >= first_row for node in laid]
         batch.struct.n_tokens = count
 
-    def _read(self, first: int, end: int) -> ArrayScores:
-        if end - first == 1:
+    def _read(self, entries: Sequence[int]) -> ArrayScores:
+        if len(entries) == 1:
             logits, target = self._rows.take()
-            self._copy(first, end, target)
+            self._copy(entries, target)
         else:
-            logits = np.empty((end - first, self._size), dtype=np.float32)
-            self._copy(first, end, logits.ctypes.data)
+            logits = np.empty((len(entries), self._size), dtype=np.float32)
+            self._copy(entries, logits.ctypes.data)
         return ArrayScores(logits)
 
-    def _copy(self, first: int, end: int, target: int) -> None:
-        """Copy the rows of batch entries [first, end) to an address.
+    def _copy(self, entries: Sequence[int], target: int) -> None:
+        """Copy the rows of batch entries to an address.
 
         C overwrites its own memory at the next call.
         """
         context, size = self._session.context, self._row_bytes
-        for entry in range(first, end):
+        for entry in entries:
             address = self._row_address(context, entry)
             if address is None:
                 raise failure(f"llama.cpp gave no scores for {self.info.name}")
@@ -267,12 +316,16 @@ class LlamaEngine(SequenceEngine):
         if length == 0:
             library.llama_memory_clear(memory, False)
             self._tagged = [0] * len(self._tagged)
+            self._reserved, self._room, self.in_order = [], self.context, True
         elif not library.llama_memory_seq_rm(memory, 0, length, -1):
             raise EngineError(f"llama.cpp cannot cut {self.info.name} to {length} tokens")
         for branch, tagged in enumerate(self._tagged):
             if tagged > length:
                 library.llama_memory_seq_rm(memory, branch, length, -1)
                 self._tagged[branch] = length
+        # the cells of an earlier tree lie before some that stay
+        if self._reserved and length <= min(self._reserved):
+            self._release()
 
     def _restore(self, length: int) -> bool:
         library, memory = self._session.api, self._session.memory
@@ -282,6 +335,8 @@ class LlamaEngine(SequenceEngine):
         if any(self._tagged):
             library.llama_memory_seq_keep(memory, 0)
             self._tagged = [0] * len(self._tagged)
+            self.in_order = self.in_order and not self._reserved
+            self._reserved, self._room = [], self.context
         gone = length > 0 and library.llama_memory_seq_rm(memory, 0, length, -1)
         if not gone or library.llama_memory_seq_pos_max(memory, 0) != length - 1:
             library.llama_memory_clear(memory, False)
@@ -291,47 +346,3 @@ class LlamaEngine(SequenceEngine):
     def _fail(self, code: int) -> NoReturn:
         reasons = {1: "no room in the cache", 2: "it was interrupted", -1: "an invalid batch"}
         raise failure(f"llama.cpp failed on {self.info.name} ({reasons.get(code, f'code {code}')})")
-
-
-Join = tuple[int, int, int]
-"""(source, branch, depth): `branch` takes over the nodes of `source` down to `depth`."""
-
-
-def grown_owners(
-    tree: TokenTree, known: int, before: list[list[int]]
-) -> tuple[list[list[int]], list[Join]]:
-    """The branches of each node and the joins to make first.
-
-    The first `known` nodes of the tree are owned as in `before`.
-
-    Every leaf has a branch of its own, numbered from 1; an inner node belongs to the branches of
-    all leaves under it. A new node continues the branch that ends at its parent, if there is one;
-    every further leaf gets a new branch, which joins the path above it.
-    """
-    owners = [list(owned) for owned in before] + [[] for _ in range(len(tree) - known)]
-    ends = {branch: node for node, owned in enumerate(before) for branch in owned}
-    free: dict[int, list[int]] = {}
-    for branch, node in ends.items():
-        free.setdefault(node, []).append(branch)
-    depths = tree.depths()
-    inner = set(tree.parents[known:])
-    last = max(ends, default=0)
-    joins: list[Join] = []
-    for leaf in range(len(tree) - 1, known - 1, -1):
-        if leaf in inner:
-            continue
-        path = tree.path(leaf)
-        old = [node for node in path if node < known]
-        attached = old[-1] if old else ROOT
-        if free.get(attached):
-            branch = free[attached].pop()
-        else:
-            last += 1
-            branch = last
-            if old:
-                joins.append((before[attached][0], branch, depths[attached]))
-                for node in old:
-                    owners[node].append(branch)
-        for node in path[len(old) :]:
-            owners[node].append(branch)
-    return owners, joins
