@@ -17,9 +17,9 @@ def user_config() -> Path:
     return _folder("config") / "config.toml"
 
 
-def kept_folder(what: Literal["cost", "history", "calibration", "bench", "listing"]) -> Path:
-    """A folder that adec writes. The history is the user's data; the others are caches."""
-    return _folder("data" if what == "history" else "cache") / what
+def kept_folder(what: Literal["cost", "remembered", "calibration", "bench", "listing"]) -> Path:
+    """A folder that adec writes. Remembered answers are the user's data; the others are caches."""
+    return _folder("data" if what == "remembered" else "cache") / what
 
 
 def _folder(kind: Literal["data", "config", "cache"]) -> Path:

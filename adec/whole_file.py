@@ -12,10 +12,11 @@ from typing import TextIO
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[TextIO]:
+def whole_file(path: Path, *, private: bool = False) -> Iterator[TextIO]:
     """A stream that replaces `path` when the block ends. If the block fails, `path` stays as is.
 
-    Anything but a regular file (`/dev/stdout`, a pipe) is written to directly. Raises OSError.
+    `private`: for its owner only. Anything but a regular file (`/dev/stdout`, a pipe) is written to
+    directly. Raises OSError.
     """
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
         with path.open("w", encoding="utf-8", errors="replace") as stream:
@@ -28,10 +29,11 @@ def whole_file(path: Path) -> Iterator[TextIO]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        # the permissions that open() would give; mkstemp's are for the owner only
-        mask = os.umask(0)
-        os.umask(mask)
-        fresh.chmod(0o666 & ~mask)
+        if not private:
+            # the permissions that open() would give; mkstemp's are for the owner only
+            mask = os.umask(0)
+            os.umask(mask)
+            fresh.chmod(0o666 & ~mask)
         fresh.replace(path)
     except BaseException:
         with suppress(OSError):

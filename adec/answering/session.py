@@ -11,6 +11,7 @@ from typing import Any
 from adec import __version__
 from adec.answering.plan import Plan
 from adec.answering.prompt import Exchanged, encode_prompt
+from adec.answering.remembered import Remembered, remembered_for
 from adec.answering.text import TextStream, text_of
 from adec.decoding.strategy import Aids, Exchange, Limits, Prompt, Strategy
 from adec.engines.base import Engine, OpenOptions
@@ -51,13 +52,27 @@ class Question:
 class Session:
     """Loaded engines and a strategy on them."""
 
-    def __init__(self, plan: Plan, engines: Engines, load_seconds: float) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        engines: Engines,
+        load_seconds: float,
+        remembered: Remembered | None = None,
+    ) -> None:
+        """`remembered`: the file of earlier answers, if the user agreed to keep them."""
         self.plan = plan
         self.engines = engines
         self.load_seconds = load_seconds
         curves = {} if plan.curves is None else plan.curves.by_role
         self._exchange: Exchange | None = None
-        self._aids = Aids(curves, lambda: self._exchange)
+        self._remembered = remembered
+        found = None if remembered is None else remembered.read()
+        self._trouble = None if found is None else found.error
+        if found is not None and found.spoilt and remembered is not None:
+            lines = "a line" if found.spoilt == 1 else f"{found.spoilt} lines"
+            self._trouble = f"{lines} of {remembered.path} ignored: not what adec wrote"
+        earlier = None if found is None else found.answers
+        self._aids = Aids(curves, lambda: self._exchange, earlier)
         self._strategies: dict[tuple[str, Any], Strategy] = {}
         self.take(plan)
 
@@ -96,12 +111,16 @@ class Session:
     ) -> Iterator[Event]:
         """A start, steps with their texts, an end. `interrupted` is asked after each step.
 
-        `remark` is told when an optional model is left out because its context is too small.
+        `remark` is told when an optional model is left out because its context is too small, and
+        when answers cannot be remembered.
 
         Raises UsageError when the prompt leaves no room in the context, EngineError when a backend
         fails.
         """
         began = perf_counter()
+        if self._trouble is not None:
+            remark(self._trouble)
+            self._trouble = None
         tokenizing = self.engines["large"]
         prompt, rendered = self._encode(question, question.text)
         strategy, engines = self._serving(len(prompt), remark)
@@ -121,8 +140,10 @@ class Session:
         steps = strategy.generate(Prompt(tuple(prompt)), limits)
         stopped: Finish | None = None
         last = -1
+        written: list[int] = []
         try:
             for raw in steps:
+                written += [token.id for token in raw.tokens]
                 for step in stream.add(raw):
                     last = _count(tally, step, began, last)
                     yield step
@@ -135,6 +156,9 @@ class Session:
             close = getattr(steps, "close", None)
             if close is not None:
                 close()
+            trouble = None if self._remembered is None else self._remembered.add(written)
+            if trouble is not None:
+                remark(trouble)
         for step in stream.finish():
             last = _count(tally, step, began, last)
             yield step
@@ -243,14 +267,18 @@ class Session:
         )
 
 
-def open_session(plan: Plan, options: OpenOptions) -> Session:
-    """Load the weights of a plan's models. Raises EngineError."""
+def open_session(plan: Plan, options: OpenOptions, *, remember: bool = False) -> Session:
+    """Load the weights of a plan's models. Raises EngineError.
+
+    `remember`: keep the token ids of answers on this disk, and draft from those of earlier runs.
+    """
     began = perf_counter()
     if plan.threads is not None and options.threads is None and options.batch_threads is None:
         single, several = plan.threads
         options = dataclasses.replace(options, threads=single, batch_threads=several)
     engines = open_engines(plan.models, options)
-    return Session(plan, engines, perf_counter() - began)
+    remembered = remembered_for(engines["large"]) if remember else None
+    return Session(plan, engines, perf_counter() - began, remembered)
 
 
 def describe_model(engine: Engine) -> dict[str, Any]:

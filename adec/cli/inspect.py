@@ -32,7 +32,8 @@ def inspect(
         list[str] | None,
         typer.Argument(
             metavar="THING",
-            help="A trace, profile, model or two models; models, config or env. - reads one.",
+            help="A trace, profile, model or two models; models, config, env or remembered."
+            " - reads one.",
             show_default=False,
         ),
     ] = None,
@@ -55,6 +56,10 @@ def inspect(
     ] = None,
     json: Annotated[bool, shared.output("--json", help="Print one JSON object.")] = False,
     color: Annotated[ColourWish, shared.output("--color", help="Colour the output.")] = "auto",
+    forget: Annotated[
+        bool,
+        typer.Option("--forget", help="With remembered: delete the answers that were kept."),
+    ] = False,
     context: Annotated[
         int | None,
         shared.machine(
@@ -85,8 +90,13 @@ def inspect(
         "--replay": replay,
     }
     chosen = [name for name, wanted in views.items() if wanted]
-    _check(thing, chosen, json=json, speed=speed, devices=devices)
+    _check(thing, chosen, json=json, speed=speed, devices=devices, forget=forget)
     screen = _Screen(color)
+    if thing == "remembered":
+        from adec.inspection.remembered_report import forget_remembered, inspect_remembered
+
+        screen.print(forget_remembered() if forget else inspect_remembered(), json=json)
+        return 0
     if not isinstance(thing, Trace):
         found = _report(thing, context, pair, screen.width, devices=devices)
         screen.print(found, json=json)
@@ -106,7 +116,13 @@ def inspect(
 
 
 def _check(
-    thing: Thing, chosen: list[str], *, json: bool, speed: float | None, devices: bool
+    thing: Thing,
+    chosen: list[str],
+    *,
+    json: bool,
+    speed: float | None,
+    devices: bool,
+    forget: bool,
 ) -> None:
     """Raise UsageError for flags that do not apply, or not together."""
     from adec.inspection.recognise import Trace
@@ -121,6 +137,8 @@ def _check(
         raise UsageError(f"{' and '.join(chosen)} exclude each other")
     if speed is not None and chosen != ["--replay"]:
         raise UsageError("--speed has no effect without --replay")
+    if forget and thing != "remembered":
+        raise UsageError("--forget has no effect here", hint="adec inspect remembered --forget")
     if devices and thing != "env":
         raise UsageError("--devices has no effect here", hint="adec inspect env --devices")
 

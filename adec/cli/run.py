@@ -73,6 +73,12 @@ def run(
     sanitize: Annotated[
         bool, shared.output("--sanitize", help="Replace control characters in a pipe, too.")
     ] = False,
+    remember: Annotated[
+        bool,
+        shared.output(
+            "--remember", help="Keep the answer's token ids on this disk, to draft from later."
+        ),
+    ] = False,
     quiet: shared.Quiet = False,
     verbose: Annotated[
         bool, shared.output("--verbose", "-v", help="Show the backend's log.")
@@ -127,7 +133,7 @@ def run(
                 raise _idle_verifier("--verify" if verify else "--tests", ready.method.name)
             if not quiet:
                 _say_remarks(ready)
-            with open_session(ready, machine.open_options()) as session:
+            with open_session(ready, machine.open_options(), remember=remember) as session:
                 if talks:
                     from adec.answering.conversation import Conversation
                     from adec.cli.talk import Talk

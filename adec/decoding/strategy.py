@@ -72,6 +72,9 @@ class Aids:
     others from the forwards that it makes anyway."""
     exchange: Callable[[], Exchange | None] = lambda: None
     """The words around the question under way; None if there are none."""
+    earlier: Sequence[Sequence[int]] | None = None
+    """Ids of earlier answers, oldest first, to find repetitions in; None: the user did not agree to
+    that, so no answer may serve a later one."""
 
 
 def engine_for(engines: Engines, role: Role, setting: str) -> Engine:

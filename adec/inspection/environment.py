@@ -157,7 +157,7 @@ def inspect_config(pair: str = "practice", environment: Mapping[str, str] | None
         ],
         "profile_folders": [str(folder) for folder in profile_folders()],
         "cost_folder": str(kept_folder("cost")),
-        "history_folder": str(kept_folder("history")),
+        "remembered_folder": str(kept_folder("remembered")),
         "profiles": {name: str(path) for name, path in available().items()},
     }
     return Report(data, _config_blocks(data))
@@ -200,7 +200,7 @@ def _config_blocks(data: dict[str, Any]) -> list[Block]:
         *(("profiles from", folder) for folder in data["profile_folders"]),
         ("profiles known", ", ".join(data["profiles"])),
         ("measured costs", data["cost_folder"]),
-        ("kept answers", data["history_folder"]),
+        ("remembered answers", data["remembered_folder"]),
     ]
     settings = []
     for row in data["settings"]:

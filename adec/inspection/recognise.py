@@ -13,8 +13,8 @@ from adec.models.names import PRACTICE, locate
 from adec.profiles.find import available, find_profile
 from adec.profiles.schema import Profile
 
-Word = Literal["models", "config", "env"]
-WORDS: tuple[Word, ...] = ("models", "config", "env")
+Word = Literal["models", "config", "env", "remembered"]
+WORDS: tuple[Word, ...] = ("models", "config", "env", "remembered")
 
 STDIN = "-"
 _SNIFFED = 64

@@ -173,7 +173,7 @@ class SuffixSettings:
 def build(engines: Engines, settings: SuffixSettings, aids: Aids) -> DraftVerify:
     """The automaton and Token Recycling on the large model alone."""
     large = engines["large"]
-    drafters: list[Drafter] = [Suffix(least=settings.least)]
+    drafters: list[Drafter] = [Suffix(aids.earlier, least=settings.least)]
     if settings.recycling:
         drafters.append(Recycling())
     costs = RoundCosts(large, aids.curves.get("large"))

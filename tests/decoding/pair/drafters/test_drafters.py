@@ -13,8 +13,6 @@ from adec.decoding.pair.clock.acceptance_rate import Rates
 from adec.decoding.pair.drafters.drafter import Accepted, Outcome, empty
 from adec.decoding.pair.drafters.draws import HEAD, SeededChance, law_of
 from adec.decoding.pair.drafters.growth import Growth, Room
-from adec.decoding.pair.drafters.history import KEPT as KEPT_TOKENS
-from adec.decoding.pair.drafters.history import History
 from adec.decoding.pair.drafters.ngram import STRETCH, NgramMatching
 from adec.decoding.pair.drafters.small_model import SmallModel
 from adec.decoding.pair.dyspec import SampledTree
@@ -253,25 +251,6 @@ def test_the_streak_is_what_a_copy_has_run_for(tokens) -> None:
     for count, token in enumerate(again):
         drafter.extend([token])
         assert drafter.streak == max(0, count - 1)
-
-
-def test_history_is_bounded_and_survives_rubbish(tmp_path) -> None:
-    path = tmp_path / "kept" / "v.tokens"
-    history = History(path, 10)
-    assert history.texts() == []
-    history.add([])
-    assert not path.exists()
-    history.add([1, 2])
-    history.add([3])
-    assert history.texts() == [[1, 2], [3]]
-    assert path.stat().st_mode & 0o077 == 0
-    with path.open("ab") as file:
-        file.write(b"\xff\xff\xff\x7f\x01")
-    assert history.texts() == [[1, 2], [3]]
-    for _ in range(10):
-        History(path, 10).add([4] * KEPT_TOKENS)
-    assert path.stat().st_size <= 4 * 5 * KEPT_TOKENS
-    History(tmp_path / "v.tokens" / "x", 10).add([1])
 
 
 # ---- the small model
