@@ -106,6 +106,14 @@ def load_average() -> float | None:
         return None
 
 
+def processors() -> int:
+    """Logical cores that this process may run on."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        return os.cpu_count() or 1
+
+
 def usable_cores() -> int:
     """Physical cores among those this process may run on, at most its share of processor time."""
     try:

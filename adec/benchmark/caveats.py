@@ -48,6 +48,11 @@ def caveats(
         for row in rows
         if row.errors
     ]
+    if totals.remarked:
+        found.append(
+            f"{count(totals.remarked, 'prompt')} left a model out, the first one so: "
+            f"{totals.remark}"
+        )
     found += _crossings(rows)
     found += [line for name in totals.rows for line in _outliers(name, totals)]
     found += _drift(totals)

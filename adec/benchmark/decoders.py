@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from msgspec.structs import replace as changed
+
 from adec.answering.plan import Plan
 from adec.answering.session import Question, Session
 from adec.benchmark.samples import BenchAnswer, RowHeader
@@ -60,7 +62,9 @@ class StrategyDecoder:
             engine.rewind(0)
         knows_peak = reset_peak()
         steps: list[Step] = []
-        for event in self._sessions[run].answer(question, interrupted=interrupted):
+        remarks: list[str] = []
+        session = self._sessions[run]
+        for event in session.answer(question, interrupted=interrupted, remark=remarks.append):
             if isinstance(event, Step):
                 steps.append(event)
             elif isinstance(event, End):
@@ -68,7 +72,8 @@ class StrategyDecoder:
                     return None
                 peak = peak_bytes() if knows_peak else None
                 ids = tuple(token.id for step in steps for token in step.tokens)
-                return Reply(self._answer(run, event.summary, steps, peak), ids)
+                answer = self._answer(run, event.summary, steps, peak)
+                return Reply(changed(answer, remark="; ".join(remarks)[:300]), ids)
         raise AssertionError("an answer ends in an end event")
 
     def close(self) -> None:

@@ -101,6 +101,8 @@ class BenchAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     """Milliseconds a token of the large model alone, as this run measured it."""
     peak_bytes: Count | None = None
     """Highest resident memory while it was answered."""
+    remark: str = ""
+    """Why a model was left out."""
     right: bool | None = None
     same: bool | None = None
     """Whether all tokens are those of the large model alone in the same run."""

@@ -99,6 +99,10 @@ class Totals:
     def __init__(self, rows: Sequence[RowHeader], seed: int, tie_gap: float = 0.0) -> None:
         self.rows = {row.name: RowTotals(row) for row in rows}
         self.prompts = 0
+        self.remarked = 0
+        """Prompts that left a model out."""
+        self.remark = ""
+        """What was said of the first of them."""
         self._seed = seed
         self._tie_gap = tie_gap
         # a heap of (-priority, index, values): the largest priority is the first to go
@@ -107,6 +111,10 @@ class Totals:
     def add(self, result: PromptResult) -> None:
         """Take in one prompt with the answers of all rows."""
         self.prompts += 1
+        said = [answer.remark for answer in result.answers if answer.remark]
+        if said:
+            self.remarked += 1
+            self.remark = self.remark or said[0]
         plain = {a.run: a for a in result.answers if a.row == PLAIN and a.error is None}
         by_row: dict[str, list[BenchAnswer]] = {}
         for answer in result.answers:

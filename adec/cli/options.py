@@ -96,6 +96,31 @@ def _limit_of(tokens: int) -> int:
     return tokens
 
 
+FEWEST_TOKENS = 8
+"""Of a context that holds a prompt and an answer."""
+MOST_THREADS = 512
+
+
+def _context_of(tokens: int | None) -> int | None:
+    if tokens is not None and tokens != 0 and tokens < FEWEST_TOKENS:
+        raise typer.BadParameter(
+            f"{tokens} is neither {FEWEST_TOKENS} or more nor 0, which is all of the model's."
+        )
+    return tokens
+
+
+def _threads_of(count: int | None) -> int | None:
+    if count == -1:
+        from adec.machine import processors
+
+        return processors()
+    if count is not None and not 1 <= count <= MOST_THREADS:
+        raise typer.BadParameter(
+            f"{count} is neither between 1 and {MOST_THREADS} nor -1, which is all cores."
+        )
+    return count
+
+
 MaxTokens = Annotated[
     int,
     sampling(
@@ -180,8 +205,8 @@ class MachineOptions:
         machine(
             "--ctx",
             "-c",
-            min=8,
-            help="Context to reserve, in tokens. Default: the model's, up to 8192.",
+            callback=_context_of,
+            help="Context to reserve, in tokens; 0 is all of the model's. Default: up to 8192.",
         ),
     ] = None
     threads: Annotated[
@@ -189,17 +214,15 @@ class MachineOptions:
         machine(
             "--threads",
             "-t",
-            min=1,
-            max=512,
-            help="Threads for one token at a time. Default: the physical cores.",
+            callback=_threads_of,
+            help="Threads for one token at a time; -1 is all. Default: the physical cores.",
         ),
     ] = None
     batch_threads: Annotated[
         int | None,
         machine(
             "--batch-threads",
-            min=1,
-            max=512,
+            callback=_threads_of,
             help="Threads for several tokens at once. Default: as --threads.",
         ),
     ] = None

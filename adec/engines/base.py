@@ -58,7 +58,7 @@ class OpenOptions:
     """How to load. None leaves the choice to the engine."""
 
     context: int | None = None
-    """Tokens of context to reserve; None: the model's own limit, at most 8192."""
+    """Tokens of context to reserve; None: the model's own limit, at most 8192; 0: all of it."""
     threads: int | None = None
     """For a forward of one token; None: the physical cores this process may use."""
     batch_threads: int | None = None

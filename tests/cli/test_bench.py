@@ -19,6 +19,7 @@ from adec.cli import bench as bench_module
 from adec.errors import AdecError
 from tests.cli.command import call, start
 from tests.cli.test_process import read_until
+from tests.engines.tiny_gguf import write_tiny_gguf
 
 Pair = tuple[Path, Path]
 
@@ -58,6 +59,21 @@ def test_a_bench_prints_a_table_and_writes_files(
     assert names["html"].read_text().startswith("<!doctype html>")
     assert not list((home / "bench").glob("*")), "a finished bench leaves nothing behind"
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_prompt_that_leaves_the_small_model_out_is_counted(
+    tiny_pair: Pair, capsys: Any, tmp_path: Path
+) -> None:
+    small = write_tiny_gguf(tmp_path / "short.gguf", seed=1, layers=1, context=64)
+    task = prompts(tmp_path, "one", "word " * 80, "two")
+    outcome = call(
+        capsys,
+        *bench_of((small, tiny_pair[1]), "--task", task, "--strategies", "lookup", "--json", "-"),
+    )
+    assert outcome.code == 0, outcome.err
+    told = [note for note in json.loads(outcome.out)["remarks"] if "left a model out" in note]
+    assert len(told) == 1 and told[0].startswith("1 prompt left a model out")
+    assert "going on without short.gguf" in told[0]
 
 
 def test_json_alone_on_stdout(tiny_pair: Pair, capsys: Any, tmp_path: Path) -> None:

@@ -151,6 +151,11 @@ def test_habits_of_llama_cpp_mean_the_same(tiny_pair: Pair, capsys: Any) -> None
     assert len(seeds) == 2
     assert start_and_end(*warm)[0]["sampling"]["top_k"] == 0
     assert len({options.SamplingOptions(seed=-1).sampler().seed for _ in range(3)}) > 1
+    whole, _ = start_and_end("-c", 0, "-t", -1, "-n", -1, "--stop", "e", "hello")
+    assert whole["max_tokens"] == 2048 - whole["prompt_tokens"]  # all of the model's
+    for refused in (("-c", -1), ("-c", 7), ("-t", 0), ("-t", -2)):
+        outcome = call(capsys, *pair_of(tiny_pair, *refused, "hello"))
+        assert outcome.code == 2 and f"{refused[1]} is neither" in outcome.err
     # the nucleus of no mass is the likeliest token
     greedy, likeliest = (
         json.loads(call(capsys, *pair_of(tiny_pair, "--json", *more, "hello")).out)["text"]

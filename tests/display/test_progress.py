@@ -1,4 +1,4 @@
-"""The progress bar: on a terminal what goes on and the time left, in a pipe nothing."""
+"""Progress: on a terminal a bar and the time left, elsewhere a line now and then."""
 
 from __future__ import annotations
 
@@ -27,8 +27,45 @@ def work(stream: io.StringIO, **options: object) -> str:
 @pytest.mark.parametrize(
     ("stream", "quiet"), [(io.StringIO(), False), (Terminal(), True), (io.StringIO(), True)]
 )
-def test_nothing_is_written_where_nobody_looks(stream: io.StringIO, quiet: bool) -> None:
+def test_short_work_says_nothing_where_nobody_looks(stream: io.StringIO, quiet: bool) -> None:
     assert work(stream, quiet=quiet) == ""
+
+
+@pytest.mark.parametrize(
+    ("unit", "total", "said"),
+    [
+        (
+            "prompts",
+            50.0,
+            ["running, 2 of 50 prompts, 31 s gone", "late, 4 of 50 prompts, 2 min gone"],
+        ),
+        ("", 5.0, ["running, 40 %, 31 s gone", "late, 80 %, 2 min gone"]),
+        ("", None, ["running, 31 s gone", "late, 2 min gone"]),
+    ],
+)
+def test_elsewhere_long_work_says_a_line_now_and_then(
+    unit: str, total: float | None, said: list[str]
+) -> None:
+    stream, times = io.StringIO(), [0.0]
+    with Progress(stream, unit=unit, clock=lambda: times[0]) as progress:
+        progress.stage("running", total)
+        for done, now in ((1, 29.0), (2, 31.0), (3, 60.0), (4, 130.0)):
+            times[0] = now
+            if done == 4:
+                progress.rename("late")
+            progress.update(done)
+    assert stream.getvalue() == "".join(f"adec: {line}\n" for line in said)
+
+
+def test_a_reader_that_has_gone_stops_no_work() -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    times = iter([0.0, 40.0, 40.0])
+    with Progress(Gone(), clock=lambda: next(times)) as progress:
+        progress.stage("running", 1.0)
+        progress.update(0.5)
 
 
 @pytest.mark.parametrize("columns", [40, 100])

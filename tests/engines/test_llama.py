@@ -320,7 +320,7 @@ def test_an_engine_that_is_dropped_is_freed(header: ModelHeader) -> None:
 def test_refused_options_leave_nothing_behind(header: ModelHeader) -> None:
     before = len(llama_library._models)
     for options in (
-        OpenOptions(context=0),
+        OpenOptions(context=-1),
         OpenOptions(context=4096),
         OpenOptions(branches=0),
         OpenOptions(branches=65),

@@ -154,7 +154,7 @@ def test_context_is_the_smaller_of_wish_and_limit(tiny: Path) -> None:
         assert engine.context == expected
         engine.close()
     with pytest.raises(EngineError):
-        TorchEngine.open(header, OpenOptions(context=0))
+        TorchEngine.open(header, OpenOptions(context=-1))
 
 
 def test_a_full_context_takes_the_last_token_and_no_more(tiny: Path) -> None:

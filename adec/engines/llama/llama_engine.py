@@ -58,6 +58,7 @@ class LlamaEngine(SequenceEngine):
         """
         limit = header.info.context_limit
         context = min(limit, DEFAULT_CONTEXT) if options.context is None else options.context
+        context = limit if context == 0 else context
         if not 1 <= context <= limit:
             raise EngineError(
                 f"{header.info.path} has no context of {context} tokens",

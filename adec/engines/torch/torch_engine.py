@@ -36,7 +36,7 @@ class TorchEngine(SequenceEngine):
         super().__init__(
             header,
             FolderTokenizer(header.info.path, header.vocabulary),
-            context=min(options.context or CONTEXT, header.info.context_limit),
+            context=_context_of(header, options),
             branches=options.branches,
         )
         self._weights = weights
@@ -56,7 +56,7 @@ class TorchEngine(SequenceEngine):
 
         Raises EngineError when the device is missing, memory runs out or transformers refuses.
         """
-        if options.context is not None and options.context < 1:
+        if options.context is not None and options.context < 0:
             raise EngineError(f"a context of {options.context} tokens holds nothing")
         device = _device(options.device)
         dtype = _dtype(options.dtype, device)
@@ -201,6 +201,13 @@ class TorchEngine(SequenceEngine):
         # the setting is global, so another engine may have changed it
         if threads is not None and torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
+
+
+def _context_of(header: ModelHeader, options: OpenOptions) -> int:
+    """Tokens of context to reserve."""
+    limit = header.info.context_limit
+    wanted = CONTEXT if options.context is None else options.context or limit
+    return min(wanted, limit)
 
 
 def _device(name: str | None) -> torch.device:
