@@ -3,6 +3,7 @@
 Read first, besides `decoding/answer.py`:
 
     ead            the rule by which models change hands, and its loop
+    block_wakes    the same by the clock: the large model waits until a block is full
     draft_verify   the round of drafting: propose, verify, accept, settle, learn
     accept         what stands of a draft
 

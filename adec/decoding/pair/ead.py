@@ -8,7 +8,9 @@ the window is cleared when models change hands, and a dwell down to none. The ro
 alarm is not used: the token of that position is the first one that the large model writes. A model
 that wakes reads what it missed in one batched forward, which is counted.
 
-`accept=exact` is ours: the same forward judges the drafts, which makes the method lossless.
+`accept=exact` is ours: the same forward judges the drafts, which makes the method lossless. With
+`accept=tolerant` a draft stands if the large model finds it nearly as likely as its own token. With
+`wake=clock` the large model waits until a block of drafts is full: see `block_wakes.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from adec.decoding.answer import AnswerState, begin_prompt, read_prompt, read_prompt_but_last
-from adec.decoding.pair.accept import follow_the_target, picks, tree_record
+from adec.decoding.pair.accept import tree_record
+from adec.decoding.pair.block_wakes import BlockEadLoop, judge_chain
+from adec.decoding.pair.clock.wake_clock import WakeClock
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids, Limits, Prompt
 from adec.engines.base import Engine
@@ -91,6 +95,7 @@ class EadLoop:
         self._large = large
         self._rule = settings.rule()
         self._longest = settings.longest
+        self._share = settings.least_share
         self._prompt = prompt.ids
         self._answer = AnswerState(prompt, limits, min(small.context, large.context))
         self._meter = limits.meter()
@@ -200,7 +205,7 @@ class VerifiedEadLoop(EadLoop):
             tree.add(len(tree) - 1, draft.id, draft.probability)
         fed = [*answer.unread(large), *tree.tokens]
         scores = self._meter.forward(large, "large", "verify", fed, rows=len(drafts) + 1)
-        accepted = follow_the_target(tree, picks(scores, base, answer.limits), answer.limits.end)
+        accepted = judge_chain(tree.tokens, scores, base, answer.limits, self._share)
         count = len(accepted.path)
         written = drafts[:count]
         if accepted.token is not None and count < answer.room:
@@ -237,12 +242,30 @@ class EadSettings:
         10, "tokens that a model writes at least; 0: each is decided on its own", least=0
     )
     reset: bool = setting(False, "clear the window when models change hands")
-    accept: Literal["none", "exact"] = setting(
-        "none", "none: trust the small model (the paper). exact: the large one judges every draft"
+    accept: Literal["none", "exact", "tolerant"] = setting(
+        "none",
+        "none: trust the small model (the paper). exact: the large one judges every draft. "
+        "tolerant: it lets a draft stand that it finds likely, too",
+    )
+    share: float = setting(
+        0.2,
+        "a draft stands with this share of the best token's probability (tolerant only)",
+        least=0.001,
+        most=1,
+    )
+    wake: Literal["doubt", "clock"] = setting(
+        "doubt",
+        "doubt: the large model wakes by ead.up (the paper). clock: when waiting for more drafts "
+        "costs more than it saves, by measured times; window, dwell and down then say nothing",
     )
     longest: int = setting(
-        16, "tokens drafted at most before the large model judges (exact only)", least=1
+        16, "tokens drafted at most before the large model judges (not with wake=clock)", least=1
     )
+
+    @property
+    def least_share(self) -> float | None:
+        """The share of the best token's probability that a draft needs; None: exact."""
+        return self.share if self.accept == "tolerant" else None
 
     def rule(self) -> EntropyRule:
         """The switch that these settings describe."""
@@ -258,10 +281,16 @@ class Ead:
     name = "ead"
     paper = "arXiv 2502.06833"
 
-    def __init__(self, small: Engine, large: Engine, settings: EadSettings) -> None:
+    def __init__(
+        self, small: Engine, large: Engine, settings: EadSettings, aids: Aids | None = None
+    ) -> None:
         self._small = small
         self._large = large
         self._settings = settings
+        curves = aids.curves if aids is not None else {}
+        self._clock = WakeClock(
+            small, large, curve=curves.get("large"), small_curve=curves.get("small")
+        )
 
     @property
     def guarantee(self) -> Guarantee:
@@ -269,10 +298,17 @@ class Ead:
 
     def generate(self, prompt: Prompt, limits: Limits) -> Iterator[Step]:
         """See `Strategy.generate`."""
-        loop = EadLoop if self._settings.accept == "none" else VerifiedEadLoop
-        return loop(self._small, self._large, self._settings, prompt, limits).run()
+        small, large, settings = self._small, self._large, self._settings
+        if settings.wake == "clock":
+            trust = settings.up if settings.accept == "none" else None
+            share = settings.least_share
+            return BlockEadLoop(
+                small, large, self._clock, prompt, limits, share=share, trust=trust
+            ).run()
+        loop = EadLoop if settings.accept == "none" else VerifiedEadLoop
+        return loop(small, large, settings, prompt, limits).run()
 
 
 def build(engines: Engines, settings: EadSettings, aids: Aids) -> Ead:
     """EAD on a pair."""
-    return Ead(engines["small"], engines["large"], settings)
+    return Ead(engines["small"], engines["large"], settings, aids)

@@ -6,5 +6,6 @@ acceptance_rate   how often a draft stands: by probability, depth and rank
 timed_growth      a tree grows while tokens per millisecond rise
 backoff           when a drafter that does not pay pauses, and when it is tried again
 candidate         one drafter with all that is known of it
+wake_clock        when a block of EAD's drafts is full, so that the large model wakes
 chooser           the best candidate of a round, or none
 """

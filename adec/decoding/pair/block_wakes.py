@@ -1,0 +1,206 @@
+"""EAD whose large model wakes by the clock: not at the first doubt, but when a block is full.
+
+Not of the paper. The small model in doubt drafts on, and the large one reads and judges the whole
+block in one forward. How long the block gets is the question of `Block.waits`: what is saved if the
+large model reads now, against waiting for n more drafts. A doubt makes waiting expensive, since all
+that follows a draft falls with it; a forward whose cost rises in steps makes waiting cheap until a
+step is full.
+
+A draft stands if the large model would have written it, or if it gives it a given share of what it
+gives its own best token, or, as in the paper, because the small model was sure of it. Nothing is
+committed before the large model has read it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Generator, Iterator, Sequence
+
+from adec.decoding.answer import AnswerState, begin_prompt, read_prompt, read_prompt_but_last
+from adec.decoding.pair.accept import picks, tree_record
+from adec.decoding.pair.bild import roll_back
+from adec.decoding.pair.clock.wake_clock import Block, WakeClock
+from adec.decoding.pair.drafters.drafter import Accepted
+from adec.decoding.strategy import Limits, Prompt
+from adec.engines.base import Engine
+from adec.events.records import How, Kind, Purpose, Step, Token
+from adec.signals import Scores
+from adec.tree import TokenTree
+
+LONGEST = 64
+"""Drafts in a block at most."""
+
+
+def judge_chain(
+    draft: Sequence[int],
+    scores: Scores,
+    base: int,
+    limits: Limits,
+    share: float | None,
+    trusted: Collection[int] = (),
+) -> Accepted:
+    """A chain up to the first draft that does not stand, and the large model's token after it.
+
+    A draft stands if the large model would have written it or, with a `share`, gives it at least
+    that share of its best token's probability; an end token must be the large model's own. The
+    `trusted` ones, by index, stand unjudged. `scores`: the large model's rows, of which row i
+    judges draft i, at position `base` + i.
+    """
+    pick = picks(scores, base, limits)
+
+    def surprise(node: int) -> float:
+        token = draft[node]
+        if node in trusted or token == pick(node - 1, node):
+            return 0.0
+        probability = scores.probability(node, token)
+        if share is None or token in limits.end or probability <= 0:
+            return math.inf
+        return math.log(scores.probability(node, scores.argmax(node)) / probability)
+
+    most = -math.log(share) if share else 0.0
+    return roll_back(draft, surprise, most, pick, limits.end)
+
+
+class BlockEadLoop:
+    """One answer. The large model writes the first token, and wherever blocks do not pay."""
+
+    def __init__(
+        self,
+        small: Engine,
+        large: Engine,
+        clock: WakeClock,
+        prompt: Prompt,
+        limits: Limits,
+        *,
+        share: float | None,
+        trust: float | None,
+    ) -> None:
+        """`share`: see `judge_chain`. `trust`: nats up to which a draft stands unjudged."""
+        self._small = small
+        self._large = large
+        self._clock = clock
+        self._share = share
+        self._trust = -1.0 if trust is None else trust
+        self._prompt = prompt.ids
+        self._limits = limits
+        self._answer = AnswerState(prompt, limits, large.context)
+        self._meter = limits.meter()
+
+    def run(self) -> Iterator[Step]:
+        """Yield the steps of the answer."""
+        try:
+            yield from self._begin()
+            while not self._answer.done:
+                step = yield from self._round()
+                self._clock.account(step)
+                yield step
+        finally:
+            self._clock.costs.keep()
+
+    def _begin(self) -> Iterator[Step]:
+        """The large model reads the prompt and writes the first token, as in plain decoding."""
+        answer, costs, meter = self._answer, self._clock.costs, self._meter
+        self._clock.new_answer()
+        for engine in (self._small, self._large):
+            begin_prompt(engine, self._prompt, self._limits)
+        sizes = costs.prompt_sizes(len(self._prompt) - self._large.length)
+        reading = read_prompt(self._large, "large", self._prompt, self._limits, sizes)
+        while True:
+            try:
+                step = next(reading)
+            except StopIteration as end:
+                scores: Scores = end.value
+                break
+            costs.record_prompt(step)
+            yield step
+        if not answer.done:
+            meter.start()
+            yield self._step("write", scores, 0, [])
+
+    def _round(self) -> Generator[Step, None, Step]:
+        """A block, or one token of the large model."""
+        answer, small, prompt = self._answer, self._small, self._prompt
+        # the large model's own token follows every block
+        most = min(LONGEST, answer.room - 1, small.context - len(answer.sequence))
+        block = self._clock.block(len(answer.unread(self._large)), most)
+        if block is not None and small.length < len(prompt) - 1:
+            yield from read_prompt_but_last(small, "small", prompt, self._limits)
+        self._meter.start()
+        drafts, entropies = ([], []) if block is None else self._draft(block)
+        return self._wake(drafts, entropies)
+
+    def _draft(self, block: Block) -> tuple[list[Token], list[float]]:
+        """The small model drafts until the block is full; drafts and their rows' entropies."""
+        answer, limits, clock = self._answer, self._limits, self._clock
+        drafts: list[Token] = []
+        entropies: list[float] = []
+        while block.waits():
+            place = len(answer.sequence) + len(drafts)
+            unread = [*answer.sequence, *(draft.id for draft in drafts)][self._small.length :]
+            purpose: Purpose = "draft" if len(unread) == 1 else "catch_up"
+            scores = self._meter.forward(self._small, "small", purpose, unread)
+            entropy = scores.entropy(0)
+            chance = clock.chance(entropy, trusted=entropy <= self._trust)
+            if not block.waits(chance):
+                break
+            token = limits.sampler.pick(scores, 0, place)
+            drafts.append(answer.describe(scores, 0, token, "small", "accepted"))
+            entropies.append(entropy)
+            block.add(chance)
+            if token in limits.end:
+                break
+        count = block.best()
+        return drafts[:count], entropies[:count]
+
+    def _wake(self, drafts: list[Token], entropies: list[float]) -> Step:
+        """The large model reads the block in one forward, judges it, and writes a token."""
+        answer, large, costs = self._answer, self._large, self._clock.costs
+        base, unread = len(answer.sequence), answer.unread(large)
+        if not drafts:
+            purpose: Purpose = "write" if len(unread) == 1 else "catch_up"
+            return self._step("write", self._meter.forward(large, "large", purpose, unread), 0, [])
+        fed = [*unread, *(draft.id for draft in drafts)]
+        # a fuller forward may be the cheaper one
+        fill = min(costs.times.filled(len(fed)), large.context - large.length) - len(fed)
+        fed += fed[-1:] * fill
+        rows = len(drafts) + 1 + fill
+        scores = self._meter.forward(large, "large", "verify", fed, rows=rows)
+        ids = [draft.id for draft in drafts]
+        trusted = {i for i, entropy in enumerate(entropies) if entropy <= self._trust}
+        accepted = judge_chain(ids, scores, base, self._limits, self._share, trusted)
+        self._clock.judged(entropies, len(accepted.path), trusted)
+        return self._step("wake", scores, len(accepted.path), drafts, accepted)
+
+    def _step(
+        self,
+        kind: Kind,
+        scores: Scores,
+        row: int,
+        drafts: list[Token],
+        accepted: Accepted | None = None,
+    ) -> Step:
+        """Commit the first `row` drafts and the large model's token of that row."""
+        answer, meter, tree = self._answer, self._meter, TokenTree()
+        written = drafts[:row]
+        if accepted is None or accepted.token is not None:
+            token = accepted.token if accepted is not None else None
+            if token is None:
+                token = self._limits.sampler.pick(scores, row, len(answer.sequence) + row)
+            how: How = "written"
+            if accepted is not None:
+                how = "bonus" if accepted.bonus else "corrected"
+            written.append(answer.describe(scores, row, token, "large", how))
+        answer.commit(written)
+        answer.settle(meter, self._small, "small")
+        answer.settle(meter, self._large, "large")
+        for draft in drafts:
+            tree.add(len(tree) - 1, draft.id, draft.probability)
+        return meter.step(
+            kind,
+            tuple(written),
+            drafted=len(drafts),
+            accepted=row,
+            reason=f"a block of {len(drafts)} is full" if drafts else None,
+            plain_ms=self._clock.costs.times.plain_ms,
+            detail=None if accepted is None else tree_record(tree, accepted),
+        )

@@ -1,0 +1,195 @@
+"""When a block of drafts is full, so that the large model wakes: decided by measured times."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+
+from adec.decoding.pair.clock.acceptance_rate import Rates
+from adec.decoding.pair.clock.backoff import Backoff
+from adec.decoding.pair.clock.cost_curve import CostCurve, LearnedCurve
+from adec.decoding.pair.clock.round_costs import RoundCosts
+from adec.engines.base import Engine
+from adec.events.records import Step
+
+AHEAD = 32
+"""Drafts beyond the last one that a decision looks at: two of the widest steps that CPU kernels
+show."""
+HOPED = 0.98
+"""Chance that a draft stands, taken of those not yet written while nothing is known."""
+EXPLORED = 16
+"""Size of a forward that is tried to learn what it costs: the widest step that CPU kernels show."""
+LATELY = 0.2
+"""Weight of the newest block in the mean time of a token."""
+RECENT = 0.05
+"""Weight of the newest draft in the mean chance that a draft stands."""
+
+
+class Block:
+    """One block of drafts, and whether it pays to wait for more of them.
+
+    Expected tokens are those of the drafts that stand, and the large model's own after them. Their
+    worth is what a token takes otherwise, so that the best block is the one that saves most.
+    """
+
+    def __init__(
+        self,
+        curve: CostCurve,
+        *,
+        unread: int,
+        draft_ms: float,
+        token_ms: float,
+        steady: float,
+        most: int,
+        least: int = 0,
+    ) -> None:
+        """`unread`: tokens that the large model reads in any case. `draft_ms`: a forward of the
+        small model. `token_ms`: what a token takes otherwise. `steady`: the chance that a draft not
+        yet written stands. `least`: once a block is begun it gets so many drafts, whether they pay
+        or not, to learn what a forward of its size takes."""
+        self.drafts = 0
+        self._curve = curve
+        self._unread = unread
+        self._draft_ms = draft_ms
+        self._token_ms = token_ms
+        self._steady = steady
+        self._most = most
+        self._least = least
+        self._reach = 1.0
+        self._expected = [1.0]  # tokens, by the number of drafts that are read
+
+    def add(self, chance: float) -> None:
+        """Count a draft that stands with this chance, if those before it do."""
+        self._reach *= chance
+        self._expected.append(self._expected[-1] + self._reach)
+        self.drafts += 1
+
+    def waits(self, chance: float | None = None) -> bool:
+        """Whether to draft on; if not, the large model wakes.
+
+        `chance`: that the next draft stands, whose row was read already; None before that.
+        """
+        if 0 < self.drafts < self._least:
+            return True
+        reach = self._reach * (self._steady if chance is None else chance)
+        spent = self._draft_ms if chance is None else 0.0
+        tokens = self._expected[-1]
+        wake_now = self._saved(tokens, self.drafts, 0.0)
+        for more in range(1, min(AHEAD, self._most - self.drafts) + 1):
+            tokens += reach
+            reach *= self._steady
+            if self._saved(tokens, self.drafts + more, spent) > wake_now:
+                return True
+            spent += self._draft_ms
+        return False
+
+    def best(self) -> int:
+        """How many of the drafts to read: a step climbed towards in vain leaves a useless tail."""
+        fewest = min(self._least, self.drafts)
+        return max(
+            range(fewest, self.drafts + 1), key=lambda n: self._saved(self._expected[n], n, 0.0)
+        )
+
+    def _saved(self, tokens: float, drafts: int, drafting_ms: float) -> float:
+        """Milliseconds saved against writing as many tokens otherwise, but for what is spent."""
+        return tokens * self._token_ms - drafting_ms - self._curve.ms(self._unread + drafts)
+
+
+class WakeClock:
+    """What is known of the pair from answer to answer: forward times, acceptance, what pays."""
+
+    def __init__(
+        self,
+        small: Engine,
+        large: Engine,
+        *,
+        curve: CostCurve | None = None,
+        small_curve: CostCurve | None = None,
+    ) -> None:
+        """`curve`, `small_curve`: forward times of both models, if they are known beforehand."""
+        self.costs = RoundCosts(large, curve)
+        self.backoff = Backoff()
+        self.rates = Rates()
+        self._small = LearnedCurve(small_curve)
+        self._sizes = small.info.bytes, large.info.bytes
+        self._steady = HOPED
+        self._block_ms: float | None = None  # a token of late, in blocks
+        self._explores = False
+
+    def new_answer(self) -> None:
+        """Keep what was learnt, but let another kind of text outvote it at once."""
+        self.backoff.new_answer()
+        self.rates.soften()
+        self._steady = max(self._steady, HOPED)
+
+    def block(self, unread: int, most: int) -> Block | None:
+        """A new block; None while forward times are unknown, or where drafting does not pay."""
+        curve, hopeful, self._explores = self.costs.curve, self.costs.times.hopeful, False
+        if curve is None or hopeful is None or self.backoff.state == "paused" or most < 1:
+            return None
+        least, known = 0, EXPLORED in self.costs.times.points
+        if self.costs.may_explore and not known and 1 <= EXPLORED - unread <= most:
+            self._explores, curve = True, hopeful
+            most = least = EXPLORED - unread
+        plain_ms = self.costs.plain_round_ms(curve, 1)
+        probing = self.backoff.state == "probing"
+        block = Block(
+            curve,
+            unread=unread,
+            draft_ms=self.draft_ms(curve),
+            token_ms=min(plain_ms, self._block_ms or plain_ms),
+            steady=max(self._steady, HOPED) if probing else self._steady,
+            most=most,
+            least=least,
+        )
+        return block if block.waits() else None
+
+    def draft_ms(self, curve: CostCurve) -> float:
+        """A forward of the small model: by its file's size, until one was seen."""
+        if self._small.plain_ms is not None:
+            return self._small.plain_ms
+        ours, theirs = self._sizes
+        return curve.ms(1) * (ours / theirs if ours and theirs else 0.1)
+
+    def chance(self, entropy: float, *, trusted: bool = False) -> float:
+        """The chance that a draft from a row of this entropy (nats) stands; `trusted`: it does."""
+        chance = 1.0 if trusted else self.rates.accepted(math.exp(-entropy), 0)
+        self._steady += RECENT * (chance - self._steady)
+        return chance
+
+    def judged(
+        self, entropies: Sequence[float], standing: int, trusted: Collection[int] = ()
+    ) -> None:
+        """The large model judged drafts from rows of these entropies; the first `standing` stand.
+
+        Those behind the first that fell were not judged, nor the `trusted` ones.
+        """
+        for place, entropy in enumerate(entropies[: standing + 1]):
+            if place not in trusted:
+                self.rates.observe(math.exp(-entropy), 0, 0, place < standing)
+
+    def account(self, step: Step) -> None:
+        """Learn from what a step took."""
+        explored = self._explores and step.drafted > 0
+        self.costs.record(step, plain=step.kind == "write", explored=explored)
+        caught_up_ms, tried = 0.0, False
+        for forward in step.forwards:
+            if forward.model == "small" and forward.purpose != "rewind":
+                self._small.record(forward.tokens, forward.ms)
+                tried = True
+                if forward.tokens > 2:
+                    # what was missed in a pause is read once, for many blocks
+                    caught_up_ms += forward.ms
+        curve = self.costs.curve
+        if curve is None or not step.tokens:
+            return
+        if not tried:
+            self.backoff.sat_out()
+            return
+        plain_ms = self.costs.plain_round_ms(curve, 1)
+        ms = step.ms() + step.own_ms - caught_up_ms
+        if self.backoff.record(len(step.tokens), ms, plain_ms, caught_up_ms):
+            self.rates.soften()
+        token_ms = ms / len(step.tokens)
+        before = token_ms if self._block_ms is None else self._block_ms
+        self._block_ms = before + LATELY * (token_ms - before)
