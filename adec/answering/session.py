@@ -73,7 +73,7 @@ class Session:
             self._trouble = f"{lines} of {remembered.path} ignored: not what adec wrote"
         earlier = None if found is None else found.answers
         self._aids = Aids(curves, lambda: self._exchange, earlier)
-        self._strategies: dict[tuple[str, Any], Strategy] = {}
+        self._strategies: dict[tuple[str, Any, frozenset[str]], Strategy] = {}
         self.take(plan)
 
     def __enter__(self) -> Session:
@@ -92,11 +92,15 @@ class Session:
 
         A strategy that was at work before goes on with what it has learned.
         """
-        key = plan.method.name, plan.settings
+        self._strategy = self._built(plan, self.engines)
+        self.plan = plan
+
+    def _built(self, plan: Plan, engines: Engines) -> Strategy:
+        key = plan.method.name, plan.settings, frozenset(engines)
         if key not in self._strategies:
-            built = plan.method.build(self.engines, plan.settings, self._aids)
+            built = plan.method.build(engines, plan.settings, self._aids)
             self._strategies[key] = built
-        self.plan, self._strategy = plan, self._strategies[key]
+        return self._strategies[key]
 
     def close(self) -> None:
         """Free the engines."""
@@ -179,7 +183,7 @@ class Session:
         if not needed:
             rest = Engines(**{r: e for r, e in self.engines.items() if r not in short})
             try:
-                strategy = self.plan.method.build(rest, self.plan.settings, self._aids)
+                strategy = self._built(self.plan, rest)
             except UsageError:  # a setting asks for the model
                 needed = list(short.values())
             else:
@@ -264,6 +268,7 @@ class Session:
             max_tokens=min(question.max_tokens, self.engines.context - len(prompt)),
             profile=None if profile is None else profile.name,
             plain_ms_per_token=self._plain_ms,
+            prompt_held=self.engines["large"].common(prompt) if question.resume else 0,
         )
 
 

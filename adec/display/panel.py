@@ -144,7 +144,7 @@ class PanelState:
         return Text.assemble(head, sparkline(self.points, columns), label, no_wrap=True)
 
     def _prompt_row(self, width: int) -> Text:
-        whole = max(1, self.start.prompt_tokens)
+        whole = max(1, self.start.prompt_tokens - self.start.prompt_held)
         read = self.tally.prompt_fed[self._reader]
         label = f" {min(read, whole)} of {whole} tokens"
         head = f"{self._reader or 'model'} reads the prompt "

@@ -55,7 +55,8 @@ class StatusLine(Quiet):
             parts = [count(tally.tokens, "token"), f"{tally.tokens_per_second:.1f} tok/s"]
         else:
             read = max(tally.prompt_fed.values(), default=0)
-            whole = f" of {self._start.prompt_tokens}" if self._start else ""
+            start = self._start
+            whole = f" of {start.prompt_tokens - start.prompt_held}" if start else ""
             parts = [f"reading the prompt: {read}{whole}"]
         line = SEPARATOR.join([one_line(tally.strategy), *parts])
         # every character is one cell wide; a line that wraps could not be erased

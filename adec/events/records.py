@@ -226,6 +226,8 @@ class Start(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="star
     profile: str | None = None
     plain_ms_per_token: float | None = None
     """What a profile says that a token of the large model alone takes; for `Tally`."""
+    prompt_held: Count = 0
+    """Tokens of the prompt that the large model holds from the answer before."""
     schema: Integer = SCHEMA
 
 

@@ -114,6 +114,7 @@ def test_only_what_is_new_is_read_and_the_answers_are_those_of_fresh_runs(
 ) -> None:
     seen = say("one two three four five six seven eight", "and then", "/strategy plain", "go on")
     earlier: tuple[tuple[str, str], ...] = ()
+    starts = [event for event in seen.events if isinstance(event, Start)]
     asked = ("one two three four five six seven eight", "and then", "go on")
     for text, answer, read in zip(asked, seen.answers, seen.read, strict=True):
         fresh = Seen()
@@ -121,6 +122,7 @@ def test_only_what_is_new_is_read_and_the_answers_are_those_of_fresh_runs(
             fresh.show(event)
         assert fresh.answers == [answer]
         assert read <= fresh.read[0] - (0 if not earlier else 8)
+        assert starts.pop(0).prompt_held == fresh.read[0] - read
         earlier = (*earlier, (text, answer))
 
 
