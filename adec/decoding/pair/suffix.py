@@ -7,9 +7,8 @@ consent the text is earlier answers, too.
 
 What is different here: a draft is as long as its chances say, not as a factor of the match says. A
 token's chance is interpolated from the counts of the longest match and of shorter ones, as in
-prediction by partial matching (Cleary and Witten 1984), and of what followed the latest follower
-counts once more. Who drafts in a round is decided by tokens per millisecond, not by the length of
-the match.
+prediction by partial matching (Cleary and Witten 1984). Who drafts in a round is decided by tokens
+per millisecond, not by the length of the match.
 """
 
 from __future__ import annotations
@@ -34,15 +33,14 @@ from adec.engines.pair import Engines
 from adec.events.records import Step
 from adec.tree import ROOT, TokenTree
 
-LEVELS = 3
+LEVELS = 2
 """Matches of one end of the text that are interpolated, from the longest."""
 NEGLIGIBLE = 0.05
 """A shorter match that weighs less is not asked."""
 WIDE = 24
 """A match that so many different tokens followed predicts none of them."""
-LATEST = 1.0
-"""Weight of the latest follower besides its count: a text that was changed once is mostly changed
-in the same way again."""
+SURE = 12
+"""Tokens from which on matches are equally sure: which of two such is the longer says little."""
 REMEMBERED = 60_000
 """Tokens of earlier answers that are searched at most: feeding them takes a quarter of a second."""
 
@@ -117,35 +115,25 @@ class Suffix(Drafter):
     def _chances(self, place: Place) -> list[tuple[int, float]]:
         """Tokens that followed a match and shorter ends of it, with chances, likeliest first."""
         automaton, (state, matched) = self._automaton, place
-        count, latest = automaton.count, automaton.latest
+        count = automaton.count
         chances: dict[int, float] = {}
         weight, levels = 1.0, 0
         while state > START and levels < LEVELS and weight > NEGLIGIBLE:
             following = automaton.following(state)
             if len(following) > WIDE:
                 break
-            if len(following) == 1:
-                ((token, then),) = following.items()
-                if token != BETWEEN:
-                    seen = LATEST + count[then]
-                    share = weight * seen * matched / (1 + seen * matched)
-                    chances[token] = chances.get(token, 0.0) + share
-                    weight -= share
-                    levels += 1
-            elif following:
-                newest, seen = 0, LATEST
-                for then in following.values():
-                    seen += count[then]
-                    newest = max(newest, latest[then])
-                share = weight * matched / (1 + seen * matched)
+            if following:
+                seen = sum([count[then] for then in following.values()])
+                # a new token after n places of a match of m tokens has a chance of 1 in 1 + n * m
+                sure = min(matched, SURE)
+                share = weight * sure / (1 + seen * sure)
                 for token, then in following.items():
                     if token != BETWEEN:
-                        votes = count[then] + (LATEST if latest[then] == newest else 0.0)
-                        chances[token] = chances.get(token, 0.0) + share * votes
+                        chances[token] = chances.get(token, 0.0) + share * count[then]
                 weight -= share * seen
                 levels += 1
             state = automaton.link[state]
-            matched = automaton.length[state] if state > START else 0
+            matched = automaton.length[state]
         if len(chances) < 2:
             return list(chances.items())
         return sorted(chances.items(), key=lambda item: -item[1])

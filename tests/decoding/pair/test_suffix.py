@@ -32,12 +32,6 @@ def test_what_followed_more_often_is_likelier() -> None:
     assert found[3] > 2 * found[4] > 0
 
 
-def test_of_equal_counts_the_latest_is_likelier() -> None:
-    text = [1, 2, 3, 5, 1, 2, 4, 6, 1, 2]
-    found = chances(started(Suffix(), text), text)
-    assert found[4] > found[3]
-
-
 def test_a_longer_match_and_one_that_stood_more_often_are_surer() -> None:
     texts = (
         [1, 9, 5, 1],

@@ -5,9 +5,9 @@ Blumer et al. 1985, "The smallest automaton recognizing the subwords of a text".
 at the same places. The link of a state leads to the class of its longest suffix that ends at more
 places.
 
-What is different here: each state counts its places and keeps the latest one. A new token is one
-more place for all suffixes of the text, of which the `COUNTED` longest classes are told. So feeding
-stays linear, and only in a text of many periods do short substrings count too little.
+What is different here: each state counts its places. A new token is one more place for all suffixes
+of the text, of which the `COUNTED` longest classes are told. So feeding stays linear, and only in a
+text of many periods do short substrings count too little.
 """
 
 from __future__ import annotations
@@ -32,8 +32,6 @@ class SuffixAutomaton:
         """By state: tokens of its longest string."""
         self.count = [0]
         """By state: at how many places its strings end."""
-        self.latest = [0]
-        """By state: the last of these places."""
         self.link = [-1]
         self._next: list[dict[int, int]] = [{}]
 
@@ -53,14 +51,12 @@ class SuffixAutomaton:
     def extend(self, tokens: Iterable[int]) -> None:
         """Append tokens to the text."""
         following, link, length = self._next, self.link, self.length
-        count, latest = self.count, self.latest
+        count = self.count
         for token in tokens:
             new, above = len(length), self.last
-            place = length[above] + 1
-            length.append(place)
+            length.append(length[above] + 1)
             link.append(START)
             count.append(0)
-            latest.append(place)
             following.append({})
             while above >= START and token not in following[above]:
                 following[above][token] = new
@@ -75,7 +71,6 @@ class SuffixAutomaton:
                 if state <= START:
                     break
                 count[state] += 1
-                latest[state] = place
                 state = link[state]
 
     def _split(self, above: int, token: int, known: int) -> int:
@@ -84,7 +79,6 @@ class SuffixAutomaton:
         self.length.append(self.length[above] + 1)
         self.link.append(self.link[known])
         self.count.append(self.count[known])
-        self.latest.append(self.latest[known])
         self._next.append(self._next[known].copy())
         while above >= START and self._next[above].get(token) == known:
             self._next[above][token] = shorter
