@@ -1,10 +1,10 @@
 """EAD whose large model wakes by the clock: not at the first doubt, but when a block is full.
 
 Not of the paper. The small model in doubt drafts on, and the large one reads and judges the whole
-block in one forward. How long the block gets is the question of `Block.waits`: what is saved if the
-large model reads now, against waiting for n more drafts. A doubt makes waiting expensive, since all
-that follows a draft falls with it; a forward whose cost rises in steps makes waiting cheap until a
-step is full.
+block in one forward. How long the block gets is the question of `Block.waits`: tokens per
+millisecond if the large model reads now, against waiting for n more drafts. A doubt makes waiting
+expensive, since all that follows a draft falls with it; a forward whose cost rises in steps makes
+waiting cheap until a step is full.
 
 A draft stands if the large model would have written it, or if it gives it a given share of what it
 gives its own best token, or, as in the paper, because the small model was sure of it. Nothing is

@@ -19,17 +19,17 @@ HOPED = 0.98
 """Chance that a draft stands, taken of those not yet written while nothing is known."""
 EXPLORED = 16
 """Size of a forward that is tried to learn what it costs: the widest step that CPU kernels show."""
-LATELY = 0.2
-"""Weight of the newest block in the mean time of a token."""
-RECENT = 0.05
-"""Weight of the newest draft in the mean chance that a draft stands."""
+RECENT = 0.02
+"""Weight of the newest draft in the mean chance that a draft stands: one doubt among fifty drafts
+must not end all waiting."""
 
 
 class Block:
     """One block of drafts, and whether it pays to wait for more of them.
 
-    Expected tokens are those of the drafts that stand, and the large model's own after them. Their
-    worth is what a token takes otherwise, so that the best block is the one that saves most.
+    The measure is expected tokens per millisecond of the whole block. Tokens are the drafts that
+    stand, and the large model's own after them; the time is the small model's, and that of the
+    forward which reads the block.
     """
 
     def __init__(
@@ -38,20 +38,17 @@ class Block:
         *,
         unread: int,
         draft_ms: float,
-        token_ms: float,
         steady: float,
         most: int,
         least: int = 0,
     ) -> None:
         """`unread`: tokens that the large model reads in any case. `draft_ms`: a forward of the
-        small model. `token_ms`: what a token takes otherwise. `steady`: the chance that a draft not
-        yet written stands. `least`: once a block is begun it gets so many drafts, whether they pay
-        or not, to learn what a forward of its size takes."""
+        small model. `steady`: the chance that a draft not yet written stands. `least`: once a block
+        is begun it gets so many drafts, to learn what a forward of its size takes."""
         self.drafts = 0
         self._curve = curve
         self._unread = unread
         self._draft_ms = draft_ms
-        self._token_ms = token_ms
         self._steady = steady
         self._most = most
         self._least = least
@@ -72,27 +69,28 @@ class Block:
         if 0 < self.drafts < self._least:
             return True
         reach = self._reach * (self._steady if chance is None else chance)
-        spent = self._draft_ms if chance is None else 0.0
-        tokens = self._expected[-1]
-        wake_now = self._saved(tokens, self.drafts, 0.0)
-        for more in range(1, min(AHEAD, self._most - self.drafts) + 1):
+        rows = self.drafts if chance is None else self.drafts + 1
+        tokens, count = self._expected[-1], self.drafts
+        wake_now = self._rate(tokens, count, rows)
+        for more in range(1, min(AHEAD, self._most - count) + 1):
             tokens += reach
             reach *= self._steady
-            if self._saved(tokens, self.drafts + more, spent) > wake_now:
+            if self._rate(tokens, count + more, max(rows, count + more)) > wake_now:
                 return True
-            spent += self._draft_ms
         return False
 
     def best(self) -> int:
         """How many of the drafts to read: a step climbed towards in vain leaves a useless tail."""
         fewest = min(self._least, self.drafts)
         return max(
-            range(fewest, self.drafts + 1), key=lambda n: self._saved(self._expected[n], n, 0.0)
+            range(fewest, self.drafts + 1),
+            key=lambda n: self._rate(self._expected[n], n, self.drafts),
         )
 
-    def _saved(self, tokens: float, drafts: int, drafting_ms: float) -> float:
-        """Milliseconds saved against writing as many tokens otherwise, but for what is spent."""
-        return tokens * self._token_ms - drafting_ms - self._curve.ms(self._unread + drafts)
+    def _rate(self, tokens: float, drafts: int, rows: int) -> float:
+        """Tokens per millisecond, if so many rows of the small model were read for the drafts."""
+        ms = rows * self._draft_ms + self._curve.ms(self._unread + drafts)
+        return tokens / max(ms, 1e-6)
 
 
 class WakeClock:
@@ -113,7 +111,6 @@ class WakeClock:
         self._small = LearnedCurve(small_curve)
         self._sizes = small.info.bytes, large.info.bytes
         self._steady = HOPED
-        self._block_ms: float | None = None  # a token of late, in blocks
         self._explores = False
 
     def new_answer(self) -> None:
@@ -131,13 +128,11 @@ class WakeClock:
         if self.costs.may_explore and not known and 1 <= EXPLORED - unread <= most:
             self._explores, curve = True, hopeful
             most = least = EXPLORED - unread
-        plain_ms = self.costs.plain_round_ms(curve, 1)
         probing = self.backoff.state == "probing"
         block = Block(
             curve,
             unread=unread,
             draft_ms=self.draft_ms(curve),
-            token_ms=min(plain_ms, self._block_ms or plain_ms),
             steady=max(self._steady, HOPED) if probing else self._steady,
             most=most,
             least=least,
@@ -190,6 +185,3 @@ class WakeClock:
         ms = step.ms() + step.own_ms - caught_up_ms
         if self.backoff.record(len(step.tokens), ms, plain_ms, caught_up_ms):
             self.rates.soften()
-        token_ms = ms / len(step.tokens)
-        before = token_ms if self._block_ms is None else self._block_ms
-        self._block_ms = before + LATELY * (token_ms - before)

@@ -16,10 +16,8 @@ STEPS = CostCurve(
 """A model of 1.5 billion parameters on one core: sixteen tokens cost what nine do."""
 
 
-def block(curve=STEPS, *, draft_ms=13.0, token_ms=38.0, steady=0.95, most=64, unread=1) -> Block:
-    return Block(
-        curve, unread=unread, draft_ms=draft_ms, token_ms=token_ms, steady=steady, most=most
-    )
+def block(curve=STEPS, *, draft_ms=13.0, steady=0.95, most=64, unread=1) -> Block:
+    return Block(curve, unread=unread, draft_ms=draft_ms, steady=steady, most=most)
 
 
 def length(made: Block, chances) -> int:
@@ -42,7 +40,7 @@ def test_where_batches_save_nothing_no_block_is_begun() -> None:
 
 
 def test_a_flat_curve_waits_for_as_many_as_there_is_room() -> None:
-    assert length(block(CostCurve({1: 38, 64: 38}), most=20), [0.99] * 64) == 20
+    assert length(block(CostCurve({1: 38, 64: 38}), steady=1.0, most=20), [1.0] * 64) == 20
 
 
 def test_a_grave_doubt_wakes_where_a_slight_one_waits() -> None:
@@ -83,15 +81,16 @@ def test_a_block_never_exceeds_its_room(chances, most, unread, draft_ms) -> None
 
 
 @given(st.lists(st.floats(0.01, 1), min_size=1, max_size=30))
-def test_no_other_number_of_drafts_would_save_more(chances) -> None:
+def test_no_other_number_of_drafts_gives_more_tokens_per_millisecond(chances) -> None:
     made = block()
     expected, reach = [1.0], 1.0
     for chance in chances:
         made.add(chance)
         reach *= chance
         expected.append(expected[-1] + reach)
-    saved = [tokens * 38 - STEPS.ms(1 + n) for n, tokens in enumerate(expected)]
-    assert saved[made.best()] == max(saved)
+    drafting = 13 * len(chances)
+    rates = [tokens / (drafting + STEPS.ms(1 + n)) for n, tokens in enumerate(expected)]
+    assert rates[made.best()] == max(rates)
 
 
 def clock(curve=STEPS) -> WakeClock:
