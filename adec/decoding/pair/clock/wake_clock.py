@@ -27,9 +27,9 @@ must not end all waiting."""
 class Block:
     """One block of drafts, and whether it pays to wait for more of them.
 
-    The measure is expected tokens per millisecond of the whole block. Tokens are the drafts that
-    stand, and the large model's own after them; the time is the small model's, and that of the
-    forward which reads the block.
+    Expected tokens are the drafts that stand, and the large model's own after them. A token is
+    worth what it takes in the best block that can be hoped for when this one begins: a block is
+    begun where it beats plain decoding, and a doubt in it is weighed against the next block.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Block:
         self._least = least
         self._reach = 1.0
         self._expected = [1.0]  # tokens, by the number of drafts that are read
+        self._token_ms = self._hoped_ms()
 
     def add(self, chance: float) -> None:
         """Count a draft that stands with this chance, if those before it do."""
@@ -69,28 +70,35 @@ class Block:
         if 0 < self.drafts < self._least:
             return True
         reach = self._reach * (self._steady if chance is None else chance)
-        rows = self.drafts if chance is None else self.drafts + 1
+        spent = self._draft_ms if chance is None else 0.0
         tokens, count = self._expected[-1], self.drafts
-        wake_now = self._rate(tokens, count, rows)
+        wake_now = self._saved(tokens, count)
         for more in range(1, min(AHEAD, self._most - count) + 1):
             tokens += reach
             reach *= self._steady
-            if self._rate(tokens, count + more, max(rows, count + more)) > wake_now:
+            if self._saved(tokens, count + more) - spent > wake_now:
                 return True
+            spent += self._draft_ms
         return False
 
     def best(self) -> int:
         """How many of the drafts to read: a step climbed towards in vain leaves a useless tail."""
         fewest = min(self._least, self.drafts)
-        return max(
-            range(fewest, self.drafts + 1),
-            key=lambda n: self._rate(self._expected[n], n, self.drafts),
-        )
+        return max(range(fewest, self.drafts + 1), key=lambda n: self._saved(self._expected[n], n))
 
-    def _rate(self, tokens: float, drafts: int, rows: int) -> float:
-        """Tokens per millisecond, if so many rows of the small model were read for the drafts."""
-        ms = rows * self._draft_ms + self._curve.ms(self._unread + drafts)
-        return tokens / max(ms, 1e-6)
+    def _saved(self, tokens: float, drafts: int) -> float:
+        """Milliseconds won by so many tokens, but for the forward that reads the drafts."""
+        return tokens * self._token_ms - self._curve.ms(self._unread + drafts)
+
+    def _hoped_ms(self) -> float:
+        """Milliseconds a token of the best block whose drafts all stand with the steady chance."""
+        tokens, reach, best = 1.0, 1.0, self._curve.ms(self._unread)
+        for drafts in range(1, min(AHEAD, self._most) + 1):
+            reach *= self._steady
+            tokens += reach
+            ms = drafts * self._draft_ms + self._curve.ms(self._unread + drafts)
+            best = min(best, ms / tokens)
+        return best
 
 
 class WakeClock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,7 +55,7 @@ def test_a_grave_doubt_wakes_where_a_slight_one_waits() -> None:
 
 def test_an_early_doubt_can_be_outwaited_where_reading_is_cheap() -> None:
     """The tail behind a doubt falls with it: what waits costs decides whether it is written."""
-    chances = [0.99, 0.3] + [0.99] * 20
+    chances = [0.99, 0.8] + [0.99] * 20
     cheap = length(block(CostCurve({1: 38, 64: 40}), draft_ms=2.0, most=15), chances)
     expensive = length(block(CostCurve({1: 38, 2: 40, 64: 1600}), draft_ms=2.0, most=15), chances)
     assert cheap == 15
@@ -81,16 +82,25 @@ def test_a_block_never_exceeds_its_room(chances, most, unread, draft_ms) -> None
 
 
 @given(st.lists(st.floats(0.01, 1), min_size=1, max_size=30))
-def test_no_other_number_of_drafts_gives_more_tokens_per_millisecond(chances) -> None:
+def test_what_is_read_is_worth_its_forward(chances) -> None:
+    """Reading fewer drafts would save less time than the tokens lost take in a block as hoped."""
     made = block()
     expected, reach = [1.0], 1.0
     for chance in chances:
         made.add(chance)
         reach *= chance
         expected.append(expected[-1] + reach)
-    drafting = 13 * len(chances)
-    rates = [tokens / (drafting + STEPS.ms(1 + n)) for n, tokens in enumerate(expected)]
-    assert rates[made.best()] == max(rates)
+    hoped = [sum(0.95**i for i in range(n + 1)) for n in range(33)]
+    token_ms = min((13 * n + STEPS.ms(1 + n)) / tokens for n, tokens in enumerate(hoped))
+    saved = [tokens * token_ms - STEPS.ms(1 + n) for n, tokens in enumerate(expected)]
+    assert saved[made.best()] == pytest.approx(max(saved))
+
+
+def test_one_lone_draft_is_not_read_where_two_tokens_cost_twice_one() -> None:
+    made = block(steady=0.98)
+    made.add(0.99)
+    assert not made.waits(0.05)
+    assert made.best() == 0
 
 
 def clock(curve=STEPS) -> WakeClock:
