@@ -114,6 +114,22 @@ def processors() -> int:
         return os.cpu_count() or 1
 
 
+def others_running(proc: Path = Path("/proc")) -> int | None:
+    """Threads of other programs that run or wait for a core now; None where that is unknown."""
+    try:
+        running = int((proc / "loadavg").read_text().split()[3].partition("/")[0])
+        own = 0
+        for task in os.listdir(proc / "self/task"):
+            try:
+                stat = (proc / "self/task" / task / "stat").read_text()
+            except OSError:  # it has just ended
+                continue
+            own += stat.rpartition(")")[2].split()[0] == "R"
+        return max(0, running - own)
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def usable_cores() -> int:
     """Physical cores among those this process may run on, at most its share of processor time."""
     try:

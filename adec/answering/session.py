@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from adec import __version__
+from adec.answering.machine_watch import MachineWatch
 from adec.answering.plan import Plan
 from adec.answering.prompt import Exchanged, encode_prompt
 from adec.answering.remembered import Remembered, remembered_for
@@ -74,6 +75,7 @@ class Session:
         earlier = None if found is None else found.answers
         self._aids = Aids(curves, lambda: self._exchange, earlier)
         self._strategies: dict[tuple[str, Any, frozenset[str]], Strategy] = {}
+        self._watch = MachineWatch(engines)
         self.take(plan)
 
     def __enter__(self) -> Session:
@@ -148,7 +150,7 @@ class Session:
         try:
             for raw in steps:
                 written += [token.id for token in raw.tokens]
-                for step in stream.add(raw):
+                for step in stream.add(self._watch.mark(raw)):
                     last = _count(tally, step, began, last)
                     yield step
                 if stream.stopped or (interrupted() and not self.plan.method.whole_answers):
@@ -171,8 +173,7 @@ class Session:
         )
         tally.finish = stopped or natural
         summary = tally.summary(perf_counter() - began)
-        threads = {role: engine.threads for role, engine in self.engines.items()}
-        yield End({**summary, "load_seconds": self.load_seconds, "threads_by_model": threads})
+        yield End({**summary, "load_seconds": self.load_seconds, **self._watch.summary()})
 
     def _serving(self, count: int, remark: Callable[[str], None]) -> tuple[Strategy, Engines]:
         """The strategy, and its engines, for a prompt of `count` tokens. Raises UsageError."""
@@ -269,6 +270,7 @@ class Session:
             profile=None if profile is None else profile.name,
             plain_ms_per_token=self._plain_ms,
             prompt_held=self.engines["large"].common(prompt) if question.resume else 0,
+            yardstick=self.plan.method.yardstick,
         )
 
 

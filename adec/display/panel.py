@@ -24,7 +24,15 @@ from adec.display.marks import (
 from adec.display.sanitise import one_line
 from adec.display.sparkline import Column, sparkline
 from adec.display.tree_line import tree_line
-from adec.display.wording import SEPARATOR, count, percent, promise, saved, times_plain
+from adec.display.wording import (
+    SEPARATOR,
+    count,
+    percent,
+    promise,
+    saved,
+    threads_changed,
+    times_plain,
+)
 from adec.events.records import Attempt, Pause, Start, Step, TreeRecord
 from adec.events.tally import Tally
 
@@ -51,6 +59,8 @@ class PanelState:
         self.pause: Pause | None = None
         self.best: Attempt | None = None
         """The best whole answer so far."""
+        self.threads = ""
+        """The latest change of the number of threads, in words."""
         self._has_signal = False
         self._reader = ""
 
@@ -63,6 +73,10 @@ class PanelState:
             preparing = step.kind == "prompt"
             alone = self.tree is not None or len(self.start.models) < 2
             self._about = "first" if preparing else "lately" if alone else "last hand-over"
+        if step.threads:
+            last = step.threads[-1]
+            model = last.model if len(self.start.models) > 1 else ""
+            self.threads = threads_changed(model, last.before, last.after, last.reason)
         detail = step.detail
         if isinstance(detail, Pause):
             self.pause = detail
@@ -101,6 +115,7 @@ class PanelState:
                 self._figures_row(inner),
                 *(self._draft_rows(inner) if self.tally.drafted else []),
                 *([self._last_row(inner)] if self._has_news else []),
+                *([_crop(one_line(self.threads), inner)] if self.threads else []),
                 self._legend_row(inner),
             ]
             return Panel(
@@ -164,7 +179,7 @@ class PanelState:
         difference = tally.saved_seconds
         share = f"large {percent(tally.share('large'))}"
         parts = [f"{tally.tokens_per_second:.1f} tok/s", count(tally.tokens, "token")]
-        if tally.strategy != "plain":
+        if not self.start.yardstick:
             parts.append("saving not known yet" if difference is None else saved(difference))
         line = _fit(parts, width - len(share) - len(SEPARATOR))
         others = [source for source, _ in tally.tokens_by_source.most_common() if source != "large"]

@@ -8,7 +8,15 @@ from typing import Any, TextIO
 from adec.display import Quiet
 from adec.display.sanitise import one_line
 from adec.display.streams import write
-from adec.display.wording import SEPARATOR, count, percent, promise, saved, times_plain
+from adec.display.wording import (
+    SEPARATOR,
+    count,
+    percent,
+    promise,
+    saved,
+    threads_changed,
+    times_plain,
+)
 from adec.events.records import End, Event
 
 _FINISH = {
@@ -60,7 +68,30 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
             part = f"{100 * own / forwards:.1f} %"
             each = (forwards + own) / pauses
             lines[-1] += f"{SEPARATOR}{each:.1f} ms a pause, adec's own work {part} of its forwards"
-    return lines
+    machine = _machine_line(summary)
+    return [*lines, machine] if machine else lines
+
+
+def _machine_line(summary: Mapping[str, Any]) -> str:
+    """What was chosen by measurement: formats, and the latest change of each model's threads."""
+    threads, dtypes = summary.get("threads_by_model"), summary.get("dtype_by_model")
+    threads = threads if isinstance(threads, dict) else {}
+    several = len(threads) > 1
+    parts = []
+    for role, dtype in list(dtypes.items())[:MOST_SOURCES] if isinstance(dtypes, dict) else ():
+        whose = f"{one_line(str(role))[:20]}: " if several else ""
+        on = _integer(threads, role)
+        words = f" on {count(on, 'thread')}" if on else ""
+        parts.append(f"{whose}{one_line(str(dtype))[:20]}{words}")
+    changes = summary.get("thread_changes")
+    last: dict[str, str] = {}
+    for change in changes[-MOST_SOURCES:] if isinstance(changes, list) else ():
+        if isinstance(change, dict):
+            model = one_line(str(change.get("model", "")))[:20]
+            before, after = _integer(change, "before"), _integer(change, "after")
+            reason = one_line(str(change.get("reason", "?")))[:40]
+            last[model] = threads_changed(model if several else "", before, after, reason)
+    return SEPARATOR.join([*parts, *last.values()])
 
 
 def _sharing_line(summary: Mapping[str, Any], tokens: int) -> str:

@@ -31,6 +31,12 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def threads_changed(model: str, before: int, after: int, reason: str) -> str:
+    """A change of the number of threads; `model` is said where there are several."""
+    whose = f"{model}: " if model else ""
+    return f"{whose}threads {before} -> {after}: {reason}"
+
+
 def times_plain(ratio: float) -> str:
     """A speed as a multiple of the large model's alone."""
     return f"{ratio:.2f} times plain"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from adec.engines.vocabulary import Tokenizer, Vocabulary
+from adec.events.records import ThreadChange
 from adec.signals import Scores
 from adec.tree import TokenTree
 
@@ -143,6 +144,16 @@ class Engine(LoadedModel, Protocol):
     @property
     def in_order(self) -> bool:
         """Whether the cache holds the sequence in its order, which rounding may depend on."""
+        ...
+
+    @property
+    def thread_changes(self) -> Sequence[ThreadChange]:
+        """Every change of that number since the engine was opened, oldest first."""
+        ...
+
+    @property
+    def dtype(self) -> str | None:
+        """The number format that it computes in; None where the file alone decides."""
         ...
 
     def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:

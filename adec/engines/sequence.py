@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from adec.engines.base import ModelHeader
 from adec.engines.vocabulary import Tokenizer
 from adec.errors import EngineError
+from adec.events.records import ThreadChange
 from adec.signals import Scores
 from adec.tree import ROOT, TokenTree
 
@@ -29,6 +30,10 @@ class SequenceEngine(ABC):
     threads: int | None = None
 
     in_order = True
+
+    thread_changes: Sequence[ThreadChange] = ()
+
+    dtype: str | None = None
 
     def __init__(
         self, header: ModelHeader, tokenizer: Tokenizer, *, context: int, branches: int

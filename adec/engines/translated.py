@@ -10,6 +10,7 @@ import numpy as np
 from adec.engines.base import Capability, Engine, ModelInfo
 from adec.engines.pair import Translation
 from adec.engines.vocabulary import Tokenizer, Vocabulary
+from adec.events.records import ThreadChange
 from adec.signals import ArrayScores, Scores
 from adec.tree import TokenTree
 
@@ -70,6 +71,14 @@ class TranslatedEngine:
     @property
     def in_order(self) -> bool:
         return self._engine.in_order
+
+    @property
+    def thread_changes(self) -> Sequence[ThreadChange]:
+        return self._engine.thread_changes
+
+    @property
+    def dtype(self) -> str | None:
+        return self._engine.dtype
 
     def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
         """See `Engine.forward`."""

@@ -162,6 +162,16 @@ class Attempt(Struct, frozen=True, omit_defaults=True, gc=False):
     text: str = ""
 
 
+class ThreadChange(Struct, frozen=True, omit_defaults=True, gc=False):
+    """A model runs on another number of threads from now on."""
+
+    before: Count
+    after: Count
+    reason: str
+    """In a few words: "machine in use"."""
+    model: Role = ""
+
+
 class StepFields(Struct, frozen=True, omit_defaults=True, gc=False, tag_field="type", tag="step"):
     """What a step of any family has."""
 
@@ -179,6 +189,8 @@ class StepFields(Struct, frozen=True, omit_defaults=True, gc=False, tag_field="t
     plain_ms: float | None = None
     """What one token of the large model alone would take now, by the forward-time curve that the
     strategy decides with."""
+    threads: tuple[ThreadChange, ...] = ()
+    """Changes of the number of threads since the step before."""
 
 
 class Step(StepFields, frozen=True):
@@ -228,6 +240,8 @@ class Start(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="star
     """What a profile says that a token of the large model alone takes; for `Tally`."""
     prompt_held: Count = 0
     """Tokens of the prompt that the large model holds from the answer before."""
+    yardstick: bool = False
+    """Whether the strategy is what every other one is measured against."""
     schema: Integer = SCHEMA
 
 

@@ -16,14 +16,15 @@ from typing import Any
 
 from adec import __version__
 from adec.decoding import settings as setting_values
-from adec.decoding.registry import METHODS
+from adec.decoding.registry import METHODS, default_method
 from adec.defaults import KEYS, Setting
 from adec.defaults import settings as defaults_of
 from adec.display.wording import many, size, value_text
-from adec.engines.opening import devices
+from adec.engines.opening import devices, read_header
 from adec.errors import AdecError
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
 from adec.machine import load_average, memory, processor, usable_cores
+from adec.models.names import locate
 from adec.places import kept_folder, profile_folders
 from adec.profiles.find import available, find_profile
 from adec.profiles.schema import Profile
@@ -125,6 +126,16 @@ def _blocks(data: dict[str, Any]) -> list[Block]:
     return blocks
 
 
+def _default(profile: Profile) -> str | None:
+    """What runs on the models of a profile that recommends nothing; None if they are unreadable."""
+    found = {"small": profile.model_path("small"), "large": profile.model_path("large")}
+    try:
+        models = {role: read_header(locate(name)) for role, name in found.items() if name}
+    except (AdecError, OSError):
+        return None
+    return default_method(models).name if models else None
+
+
 def inspect_config(pair: str = "practice", environment: Mapping[str, str] | None = None) -> Report:
     """Settings as `adec run --pair PAIR` would use them.
 
@@ -135,7 +146,7 @@ def inspect_config(pair: str = "practice", environment: Mapping[str, str] | None
     defaults = defaults_of(environment)
     rows = [row for name in METHODS for row in _settings(name, profile, defaults.get("set"))]
     recommended = f"profile {profile.name}" if profile.recommended else "default"
-    strategy = Setting("strategy", profile.recommended or "speculate", recommended)
+    strategy = Setting("strategy", profile.recommended or _default(profile), recommended)
     strategy = defaults.get("strategy", strategy)
     data: dict[str, Any] = {
         "type": "config",
@@ -194,8 +205,9 @@ def _settings(name: str, profile: Profile, given: Setting | None) -> list[dict[s
 
 
 def _config_blocks(data: dict[str, Any]) -> list[Block]:
+    strategy = data["strategy"] or "not known without readable models"
     places = [
-        ("strategy", f"{data['strategy']} ({data['strategy_origin']})"),
+        ("strategy", f"{strategy} ({data['strategy_origin']})"),
         ("profile", data["profile_path"]),
         *(("profiles from", folder) for folder in data["profile_folders"]),
         ("profiles known", ", ".join(data["profiles"])),

@@ -15,7 +15,7 @@ from pyte.screens import wcwidth
 
 from adec.display.picture import Picture
 from adec.display.sanitise import sanitise
-from adec.events.records import End, Start, Step, Token
+from adec.events.records import End, Start, Step, ThreadChange, Token
 from tests.display.fakes import START, events_of, steps_of
 from tests.display.terminal import Screen
 
@@ -234,3 +234,20 @@ def test_a_frame_costs_the_same_after_much_text() -> None:
         stage.now += 1
         sizes.append(len(stage.picture.frame((80, 24))))
     assert max(sizes) < 6000
+
+
+def test_a_change_of_threads_is_shown_and_a_yardstick_is_not_compared_with_itself() -> None:
+    alone = msgspec.structs.replace(START, models={"large": START.models["large"]}, yardstick=True)
+    stage = Stage(80, 24)
+    stage.picture.start(alone)
+    change = ThreadChange(2, 1, "machine in use", "large")
+    stage.picture.add(Step("write", (Token(1, "large", text="one "),), threads=(change,)))
+    stage.frame()
+    assert "threads 2 -> 1: machine in use" in stage.screen.text()
+    assert "large: threads" not in stage.screen.text()
+    assert "saving" not in stage.screen.text()
+    stage = Stage(80, 24)
+    stage.picture.start(START)
+    stage.picture.add(Step("write", (Token(1, "large", text="one "),), threads=(change,)))
+    stage.frame()
+    assert "large: threads 2 -> 1" in stage.screen.text() and "saving" in stage.screen.text()

@@ -249,3 +249,16 @@ def test_head() -> None:
         ["bash", "-c", command.replace('\\n"', '\\n"')], capture_output=True, cwd=ROOT
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"word\n", b"")
+
+
+def test_a_change_of_threads_and_a_chosen_format_are_said() -> None:
+    change = {"model": "large", "before": 2, "after": 1, "reason": "machine in use"}
+    back = {"model": "large", "before": 1, "after": 2, "reason": "machine free\x1b again"}
+    summary = {"threads_by_model": {"large": 1}, "dtype_by_model": {"large": "bfloat16"}}
+    assert summary_lines(summary)[1:] == ["bfloat16 on 1 thread"]
+    summary["thread_changes"] = [back, change]
+    assert summary_lines(summary)[1:] == ["bfloat16 on 1 thread · threads 2 -> 1: machine in use"]
+    pair = {"threads_by_model": {"large": 2, "small": 1}, "thread_changes": [change, back]}
+    assert summary_lines(pair)[1:] == ["large: threads 1 -> 2: machine free␛ again"]
+    for hostile in ({"thread_changes": [1, {}, {"before": "x"}]}, {"dtype_by_model": [1]}):
+        assert all("\n" not in line for line in summary_lines(hostile))

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from adec.decoding.registry import default_method
 from adec.display import Quiet
 from adec.display.trace_file import LONGEST_SECONDS, replay, seconds
+from adec.engines.opening import read_header
 from adec.events.records import Event, Forward, Step
+from adec.practice import large_gguf
 from tests.display.fakes import events_of
 from tests.inspection.traces import look, visible, write_trace
 
@@ -72,6 +75,16 @@ def test_settings_have_their_origins(home: Path, monkeypatch: pytest.MonkeyPatch
     variables = {row["name"]: row["value"] for row in data["variables"]}
     assert variables["ADEC_HOME"] == str(home) and "mine" in data["profiles"]
     assert "fly.window" in look("config", "--pair", "mine").out
+    assert data["strategy"] is None  # the profile names no models
+
+
+def test_the_strategy_that_would_run_is_the_one_of_its_models(home: Path) -> None:
+    (home / "profiles").mkdir()
+    models = '[pair]\nlarge = "practice:large"\n'
+    (home / "profiles" / "mine.toml").write_text(f"schema = 1\n{models}")
+    data = json.loads(look("config", "--pair", "mine", "--json").out)
+    default = default_method({"large": read_header(large_gguf())})
+    assert (data["strategy"], data["strategy_origin"]) == (default.name, "default")
 
 
 def test_the_machine_is_told_without_a_backend() -> None:

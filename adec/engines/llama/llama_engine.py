@@ -144,6 +144,7 @@ class LlamaEngine(SequenceEngine):
             self.threads = count
 
         self._threads = ThreadCount(most, apply)
+        self.thread_changes = self._threads.changes
 
     def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
         start, context = self.length, self._session.context
@@ -195,7 +196,7 @@ class LlamaEngine(SequenceEngine):
             library.llama_memory_seq_cp(memory, source, branch, start, start + depth + 1)
         laid = [node for node in likeliest_first(tree) if node >= known]
         self._fill_tree(tree, laid, owners, first_row)
-        code = self._decode(self._session.context, self._batch.struct)
+        code = self._run_batch()
         if code != 0:
             self._fail(code)
         self._owners = owners
@@ -270,13 +271,21 @@ class LlamaEngine(SequenceEngine):
             batch.wanted[:size] = 0
             batch.wanted[first:size] = 1
             batch.struct.n_tokens = size
-            code = self._decode(self._session.context, batch.struct)
+            code = self._run_batch()
             if code != 0:
                 self._fail(code)
             if first < size:
                 self._copy(range(first, size), logits[done:].ctypes.data)
                 done += size - first
         return ArrayScores(logits)
+
+    def _run_batch(self) -> int:
+        """Decode the batch; its time counts for the number of threads."""
+        began = perf_counter()
+        code = int(self._decode(self._session.context, self._batch.struct))
+        if self._threads is not None:
+            self._threads.record(1000 * (perf_counter() - began), self._batch.struct.n_tokens)
+        return code
 
     def _fill_tree(
         self, tree: TokenTree, laid: Sequence[int], owners: list[list[int]], first_row: int
