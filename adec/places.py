@@ -17,7 +17,9 @@ def user_config() -> Path:
     return _folder("config") / "config.toml"
 
 
-def kept_folder(what: Literal["cost", "remembered", "calibration", "bench", "listing"]) -> Path:
+def kept_folder(
+    what: Literal["cost", "remembered", "calibration", "bench", "listing", "exactness"],
+) -> Path:
     """A folder that adec writes. Remembered answers are the user's data; the others are caches."""
     return _folder("data" if what == "remembered" else "cache") / what
 

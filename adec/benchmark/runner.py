@@ -12,10 +12,10 @@ from msgspec.structs import replace as changed
 from adec.answering.prompt import encode_prompt
 from adec.answering.session import Question
 from adec.benchmark.decoders import BenchDecoder, Interrupted, Reply
-from adec.benchmark.rounding import logit_gap, rounding_noise
 from adec.benchmark.samples import PLAIN, BenchAnswer, Difference, PromptResult
 from adec.benchmark.tasks.task import Task
 from adec.engines.base import Engine
+from adec.engines.invariance import keep_invariance, logit_gap, measure_invariance
 from adec.engines.pair import Engines
 from adec.errors import AdecError, UsageError
 from adec.machine import load_average
@@ -157,7 +157,9 @@ class Bench:
         large = self._engines["large"]
         prompt, _ = encode_prompt(large, question.text, system=question.system, raw=question.raw)
         if self._noise is None:
-            self._noise = rounding_noise(large, prompt, plain.ids)
+            found = measure_invariance(large, prompt, plain.ids)
+            keep_invariance(large, found)
+            self._noise = found.most
         difference = first_difference(large, prompt, plain.ids, reply.ids)
         return changed(answer, difference=difference and changed(difference, noise=self._noise))
 

@@ -55,7 +55,7 @@ class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
     best_gap: Finite | None = None
     """The large model's highest logit minus its second highest, at that place."""
     noise: Finite | None = None
-    """How far rounding moves such gaps on this model, as measured; see `rounding.py`."""
+    """How far rounding moves such gaps on this model, as measured; see `engines/invariance.py`."""
 
     @property
     def is_rounding(self) -> bool:

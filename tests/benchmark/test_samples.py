@@ -94,3 +94,17 @@ def test_the_json_of_an_older_version_is_read() -> None:
     told = json.loads(data)["samples"]
     kept = [json.loads(encode(one)) for one in found.samples]
     assert [{k: v for k, v in one.items() if k != "type"} for one in kept] == told
+
+
+@pytest.mark.parametrize(
+    ("gap", "noise", "explained"),
+    [
+        (0.1, 0.2, True),
+        (-0.1, 0.2, True),
+        (0.3, 0.2, False),
+        (None, 9.0, False),
+        (0.0, None, False),
+    ],
+)
+def test_only_measured_noise_explains_a_difference(gap, noise, explained) -> None:
+    assert Difference(3, "a", "b", gap, noise=noise).is_rounding == explained

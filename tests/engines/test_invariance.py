@@ -1,12 +1,16 @@
-"""Differences from plain are judged by how far rounding moves this model's logits, as measured."""
+"""Up to which sizes forwards give the rows of single tokens, and how far others move them."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from adec.benchmark.rounding import logit_gap, rounding_noise
-from adec.benchmark.samples import Difference
+from adec.engines.invariance import (
+    keep_invariance,
+    kept_invariance,
+    logit_gap,
+    measure_invariance,
+)
 from adec.engines.table import TableEngine
 from adec.signals import ArrayScores
 from tests import laws
@@ -30,27 +34,20 @@ def test_the_noise_is_what_other_forwards_change(error: float) -> None:
     engine = Rounds(laws.law(6, 3), size=6)
     engine.error = error
     answer = [1, 2, 3, 4, 0, 1, 2, 3, 4, 1, 2]
-    assert rounding_noise(engine, [0, 1], answer) == pytest.approx(error, abs=1e-5)
+    found = measure_invariance(engine, [0, 1], answer)
+    assert found.most == pytest.approx(error, abs=1e-5)
+    assert (found.chains, found.trees) == ((32, 32) if error == 0 else (1, 1))
+    assert found.is_bitwise(32, 1, found.length) == (error == 0)
+    keep_invariance(engine, found)
+    assert kept_invariance(engine) == found
     assert engine.length == 0
 
 
 def test_an_engine_without_trees_and_a_short_answer() -> None:
     engine = TableEngine(laws.law(6, 3), size=6, capabilities=frozenset({"rewind"}))
-    assert rounding_noise(engine, [0], [1]) == 0
-
-
-@pytest.mark.parametrize(
-    ("gap", "noise", "explained"),
-    [
-        (0.1, 0.2, True),
-        (-0.1, 0.2, True),
-        (0.3, 0.2, False),
-        (None, 9.0, False),
-        (0.0, None, False),
-    ],
-)
-def test_only_measured_noise_explains_a_difference(gap, noise, explained) -> None:
-    assert Difference(3, "a", "b", gap, noise=noise).is_rounding == explained
+    found = measure_invariance(engine, [0], [1])
+    assert (found.most, found.trees) == (0, 1)
+    assert kept_invariance(engine) is None
 
 
 def test_gaps_to_impossible_tokens_are_finite() -> None:
