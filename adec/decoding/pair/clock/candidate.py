@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from adec.decoding.pair.clock.acceptance_rate import Rates, expected_tokens
+from dataclasses import dataclass
+
+from adec.decoding.pair.clock.acceptance_rate import GUESS, Rates, expected_tokens
+from adec.decoding.pair.clock.account import Account
 from adec.decoding.pair.clock.backoff import Backoff
 from adec.decoding.pair.clock.cost_curve import CostCurve
+from adec.decoding.pair.clock.round_costs import RoundCosts
 from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal
 from adec.decoding.pair.drafters.growth import Room
 from adec.events.records import Step
@@ -28,8 +32,42 @@ TRUST = 0.8
 counted: what it offers is seen to be right or wrong before any of it is tried."""
 HOPELESS, OFFERS = 0.9, 4
 """A drafter is hopeless if none of at least OFFERS offers promised this speed (1 is plain's)."""
+WORTH_STARTING = 1.1
+"""Speed, as a multiple of plain's, that a forecast must promise to start the small model."""
+UNREAD_GUESS = 0.75
+"""Acceptance that a small model is taken to have before it has read anything: a first draft is
+cheap to try, but reading a prompt may cost more than short answers win back. Pairs are published
+with 0.5 to 0.9 (Leviathan et al. 2023, table 3)."""
+SHORT = 32
+"""Tokens over which the small model must win back what it takes to read the prompt. An answer that
+is longer already is taken to go on for as long as it is: what is lost by starting too late is then
+no more than what was to be won so far."""
 LONGEST_REST = 16
 """Rounds at most for which a small model that had nothing to propose is not run again."""
+
+
+@dataclass(frozen=True)
+class StartForecast:
+    """What is to be expected of a small model that has not read the prompt yet."""
+
+    drafter: str
+    speed: float
+    """As a multiple of the speed without it."""
+    won_ms: float
+    """What it wins in the rest of the answer."""
+    reading_ms: float
+    """What it takes to read the prompt."""
+
+    @property
+    def pays(self) -> bool:
+        """Whether the small model is likely to win back what reading takes."""
+        return self.speed >= WORTH_STARTING and self.won_ms > self.reading_ms
+
+    def refusal(self) -> str | None:
+        """In words, why it is not started; None where it is."""
+        if self.pays:
+            return None
+        return f"{self.drafter} drafts are not tried: forecast {self.speed:.2f} of plain speed"
 
 
 class CandidateDrafter:
@@ -39,6 +77,7 @@ class CandidateDrafter:
         self.drafter = drafter
         self.rates = Rates(1.0 if drafter.runs_a_model else TRUST)
         self.backoff = Backoff(free=not drafter.runs_a_model)
+        self.account = Account()
         self.own_ms = OWN_MS
         """Running mean of the strategy's own time in this drafter's rounds."""
         self.reach: float = FIRST_REACH
@@ -60,6 +99,7 @@ class CandidateDrafter:
         self.reach = max(self.reach, FIRST_REACH)
         self.rest = self._in_vain = 0
         self.forget_promises()
+        self.account.new_answer()
         self.started = not self.drafter.runs_a_model
 
     def note_promise(self, speed: float) -> None:
@@ -111,20 +151,51 @@ class CandidateDrafter:
             if forward.model == "small" and forward.purpose == "catch_up"
         )
         ms = step.ms() + step.own_ms - once
+        self.account.book(len(step.tokens) * plain_ms - ms, plain_ms)
         if self.backoff.record(len(step.tokens), ms, plain_ms, once):
             self.rates.soften()
 
-    def forecast_rate(self, curve: CostCurve, *, behind: int, unread: int, room: Room) -> float:
+    def forecast_rate(
+        self, curve: CostCurve, *, behind: int, unread: int, room: Room, guess: float = GUESS
+    ) -> float:
         """Tokens per millisecond of the best chain that the small model can be expected to write.
 
         `curve` is the large model's. `behind`: tokens that the small model must read first;
-        `unread`: tokens that the large one reads in any case.
+        `unread`: tokens that the large one reads in any case. `guess`: acceptance of a first draft
+        while none was judged.
         """
         draft_ms = self.drafter.draft_ms
         most = min(FORECAST_DEPTH, room.nodes, room.depth)
-        tokens = expected_tokens([self.rates.at_depth(depth) for depth in range(most)])
+        tokens = expected_tokens([self.rates.at_depth(depth, guess) for depth in range(most)])
         spent = self.own_ms + draft_ms(behind) - draft_ms()
         return max(
             tokens[k] / max(spent + k * draft_ms() + curve.ms(unread + k), 1e-6)
             for k in range(1, len(tokens))
         )
+
+    def forecast_start(
+        self,
+        costs: RoundCosts,
+        curve: CostCurve,
+        *,
+        read: int,
+        written: int,
+        left: int,
+        longest: int,
+    ) -> StartForecast:
+        """What starting the small model promises: it reads `read` tokens, and `left` may follow.
+
+        `written`: tokens of the answer so far. `longest`: nodes that a draft may have. The
+        yardstick is what the answer takes now: plain decoding, or the other drafters where they
+        are faster.
+        """
+        drafter = self.drafter
+        drafter.assume(costs.large, curve)
+        room = Room(nodes=longest, leaves=1, depth=longest)
+        plain_ms = costs.plain_round_ms(curve, 1)
+        pace_ms = min(plain_ms, costs.pace_ms)
+        speed = pace_ms * self.forecast_rate(
+            curve, behind=1, unread=1, room=room, guess=UNREAD_GUESS
+        )
+        won_ms = (1 - 1 / speed) * pace_ms * min(left, max(written, SHORT))
+        return StartForecast(drafter.name, speed, won_ms, drafter.draft_ms(read))

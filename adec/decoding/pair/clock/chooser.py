@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from adec.decoding.pair.clock.backoff import WAIT
-from adec.decoding.pair.clock.candidate import LONGEST, CandidateDrafter
+from adec.decoding.pair.clock.candidate import LONGEST, CandidateDrafter, StartForecast
 from adec.decoding.pair.clock.cost_curve import CostCurve
+from adec.decoding.pair.clock.pause_wording import PauseWording
 from adec.decoding.pair.clock.round_costs import RoundCosts
 from adec.decoding.pair.clock.timed_growth import ObservedGrowth, TimedGrowth
 from adec.decoding.pair.draft_verify import DraftChooser, Turn
 from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal, empty
-from adec.decoding.pair.drafters.growth import Growth, Room
+from adec.decoding.pair.drafters.growth import Growth
 from adec.decoding.strategy import Limits
 from adec.events.records import Step
 
@@ -30,11 +31,7 @@ estimates biases it upwards."""
 SHOWS, SHOWS_HOPELESS = 0.02, 0.003
 """Overhead limits, as shares of a plain round. Above SHOWS, drafters that were idle for a while are
 paused; above SHOWS_HOPELESS, those whose offers never came near to paying."""
-WORTH_STARTING = 1.1
-"""Speed, as a multiple of plain's, that a forecast must promise to start the small model."""
-TYPICAL = 100
-"""Tokens over which the small model must win back what it takes to read the prompt."""
-RECONSIDER = 32
+RECONSIDER = 16
 """Rounds after which starting the small model is considered again."""
 
 
@@ -66,12 +63,13 @@ class ClockChooser(DraftChooser):
         self._chain = chain
         self._small = next((c for c in self.candidates if c.drafter.runs_a_model), None)
         self._early = early
+        self._prompt_size = 0
         self._early_nodes = 0  # at most, in a first draft beside the prompt
         self._used: CandidateDrafter | None = None
         self._explores = False  # this round's proposal is made to find out what it costs
         self._rounds = 0
-        self._left_alone: str | None = None  # why the small model was not started, if not yet said
-        self._wording = _Wording()
+        self._refusal: str | None = None  # why the small model was not started, if not yet said
+        self._wording = PauseWording()
 
     @property
     def plain_ms(self) -> float | None:
@@ -85,9 +83,11 @@ class ClockChooser(DraftChooser):
 
     def finish(self) -> None:
         self.costs.keep()
+        self.costs.new_answer()
 
     def drafts_early(self, prompt: Sequence[int], limits: Limits) -> bool:
         self._early_nodes, read = 0, len(prompt)
+        self._prompt_size = read
         small, curve = self._small, self.costs.curve
         if not self._early or small is None or curve is None:
             return False
@@ -96,7 +96,8 @@ class ClockChooser(DraftChooser):
         for nodes in EARLY:
             more = draft_ms(read) + nodes * draft_ms() + curve.ms(read + nodes) - curve.ms(read)
             if more <= LATER * curve.ms(read):
-                if self._is_worth_starting(read, limits.max_tokens):
+                forecast = self._forecast(read, limits.max_tokens)
+                if forecast is not None and forecast.pays:
                     self._early_nodes = nodes
                 break
         return self._early_nodes > 0
@@ -116,31 +117,33 @@ class ClockChooser(DraftChooser):
         small = self._small
         if small is None or small.started or self.costs.curve is None:
             return
-        if self._rounds % RECONSIDER == 0 and self._is_worth_starting(len(sequence), left):
-            small.started, self._left_alone = True, None
-            yield from small.drafter.start(sequence, self._limits)
+        if self._rounds % RECONSIDER == 0:
+            forecast = self._forecast(len(sequence), left)
+            if forecast is not None:
+                self._refusal = forecast.refusal()
+                if forecast.pays:
+                    small.started = True
+                    yield from small.drafter.start(sequence, self._limits)
         self._rounds += 1
 
-    def _is_worth_starting(self, read: int, left: int) -> bool:
-        """Whether the small model is likely to win back what reading `read` tokens takes.
+    def _forecast(self, read: int, left: int) -> StartForecast | None:
+        """What starting the small model promises; None while that cannot be said.
 
-        `left`: tokens that may still be written.
+        It would read `read` tokens, and `left` may still be written.
         """
         small, curve = self._small, self.costs.curve
         if small is None or curve is None:
-            return False
+            return None
         if self.costs.may_explore:
             curve = self.costs.times.hopeful or curve
-        small.drafter.assume(self.costs.large, curve)
-        room = Room(nodes=self._longest, leaves=1, depth=self._longest)
-        plain_ms = self.costs.plain_round_ms(curve, 1)
-        speed = plain_ms * small.forecast_rate(curve, behind=1, unread=1, room=room)
-        won_ms = (1 - 1 / speed) * plain_ms * min(left, TYPICAL)
-        if speed >= WORTH_STARTING and won_ms > small.drafter.draft_ms(read):
-            return True
-        name = small.drafter.name
-        self._left_alone = f"{name} drafts are not tried: forecast {speed:.2f} of plain speed"
-        return False
+        return small.forecast_start(
+            self.costs,
+            curve,
+            read=read,
+            written=read - self._prompt_size,
+            left=left,
+            longest=self._longest,
+        )
 
     def propose(self, turn: Turn) -> Proposal:
         self._used, self._explores = None, False
@@ -166,8 +169,13 @@ class ClockChooser(DraftChooser):
             if bid is None:
                 continue
             rate, proposal = bid
-            if not candidate.drafter.runs_a_model and rate * plain_ms < SURE:
-                continue
+            if not candidate.drafter.runs_a_model:
+                if rate * plain_ms < SURE:
+                    continue
+                if candidate.account.is_overdrawn(self.costs.answer_ms):
+                    more = curve.ms(turn.unread + len(proposal)) + candidate.own_ms
+                    candidate.account.watch(proposal, more - plain_ms)
+                    continue
             if candidate.backoff.state == "probing":
                 best, best_proposal = candidate, proposal
                 break
@@ -207,6 +215,8 @@ class ClockChooser(DraftChooser):
         for candidate in self.candidates:
             if candidate is not self._used:
                 candidate.learn_untried(outcome)
+            if (plain_ms := self.plain_ms) is not None:
+                candidate.account.follow(outcome.sequence[outcome.base :], plain_ms)
             candidate.offer = None
             active = candidate.backoff.state != "paused" or candidate.drafter.needs_every_round
             if candidate.started and active:
@@ -241,8 +251,8 @@ class ClockChooser(DraftChooser):
                 # times of a slow moment must not shut it out for ever: nothing renews them
                 # meanwhile
                 candidate.drafter.forget_times()
-        self.reason = self._wording.update(self.candidates) or self._left_alone
-        self._left_alone = None
+        self.reason = self._wording.update(self.candidates) or self._refusal
+        self._refusal = None
 
     def _bid(
         self, candidate: CandidateDrafter, turn: Turn, curve: CostCurve
@@ -296,37 +306,3 @@ class ClockChooser(DraftChooser):
         candidate.count_run(proposal)
         self._used = candidate if len(proposal) else None
         return proposal
-
-
-class _Wording:
-    """Says which drafters have just been paused or taken up again."""
-
-    def __init__(self) -> None:
-        self._states: list[str] = []
-        self._paused: frozenset[str] = frozenset()
-        self._reason: str | None = None
-
-    def update(self, candidates: Sequence[CandidateDrafter]) -> str | None:
-        """The change since the last call in words; None when there is none."""
-        states: list[str] = [candidate.backoff.state for candidate in candidates]
-        if states == self._states and self._reason is None:
-            return None
-        self._states, self._reason = states, None
-        paused = frozenset(
-            candidate.drafter.name
-            for candidate in candidates
-            if candidate.backoff.state == "paused"
-        )
-        for candidate in candidates:
-            name, backoff = candidate.drafter.name, candidate.backoff
-            if name in paused and name not in self._paused:
-                self._reason = f"{name} drafts pause: {backoff.speed or 0:.2f} of plain speed"
-            elif name in self._paused and backoff.state == "drafting":
-                self._reason = f"{name} drafts again"
-        # a probe does not yet end the pause
-        self._paused = paused | frozenset(
-            candidate.drafter.name
-            for candidate in candidates
-            if candidate.backoff.state == "probing" and candidate.drafter.name in self._paused
-        )
-        return self._reason

@@ -47,7 +47,19 @@ class RoundCosts:
         self._last_size = 0
         self._since_plain = 0 if curve is None else PLAIN_AGAIN - PLAIN_SOON
         self._run_ms = 0.0
+        self.new_answer()
         self._lost_ms = 0.0
+
+    def new_answer(self) -> None:
+        """Begin to count the rounds of another answer."""
+        self.answer_ms = 0.0
+        """What the rounds of this answer took."""
+        self._answer_tokens = 0
+
+    @property
+    def pace_ms(self) -> float:
+        """What a token of this answer has taken; infinity before the first round."""
+        return self.answer_ms / self._answer_tokens if self._answer_tokens else float("inf")
 
     @property
     def curve(self) -> CostCurve | None:
@@ -110,6 +122,8 @@ class RoundCosts:
         self._since_plain += 1
         ms = step.ms() + step.own_ms
         self._run_ms += ms
+        self.answer_ms += ms
+        self._answer_tokens += len(step.tokens)
         if explored:
             self._lost_ms += max(0.0, ms - len(step.tokens) * (self.times.plain_ms or 0.0))
         for forward in step.forwards:

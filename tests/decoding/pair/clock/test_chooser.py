@@ -6,7 +6,9 @@ import random
 
 import pytest
 
+from adec.decoding.pair.clock.candidate import CandidateDrafter
 from adec.decoding.pair.clock.cost_curve import CostCurve
+from adec.decoding.pair.clock.round_costs import RoundCosts
 from adec.decoding.pair.drafters.small_model import SmallModel
 from adec.decoding.pair.lookup import LookupSettings
 from adec.decoding.pair.smartspec import GoodputChooser, SmartSpecSettings
@@ -15,6 +17,7 @@ from adec.decoding.registry import find_method
 from adec.decoding.strategy import Aids, Limits
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
+from adec.events.records import Forward, Step, Token
 from tests.decoding.clock import LARGE, SMALL, Clock, TimedTable, cpu
 from tests.laws import law, prompt_of
 
@@ -168,3 +171,67 @@ def test_a_forward_nearly_full_is_filled_up() -> None:
         assert all(f.tokens % 8 == 0 for f in forwards if f.tokens >= 5)
         filled += any(s.forwards[0].tokens > s.drafted + 1 for s in steps if s.drafted)
     assert filled >= 2
+
+
+def misled(lead: int):
+    """A text in which what followed before does not follow again: each repeat is cut short.
+
+    Every `lead` tokens two old ones return, so that suffixes match, and then something else comes.
+    """
+
+    def target(prefix):
+        row = [0.0] * 64
+        place = len(prefix)
+        token = (place // lead * 7 + 3 * (place % lead)) % 64 if place % lead > 1 else place % lead
+        row[token] = 1.0
+        return row
+
+    return target
+
+
+@pytest.mark.parametrize("more", [0.5, 1.5, 3.0, 5.0])
+@pytest.mark.parametrize("lead", [3, 4, 6])
+def test_offers_that_are_wrong_cost_a_hundredth_of_the_answer_and_a_few_rounds(lead, more) -> None:
+    clock = Clock()
+    large = TimedTable(misled(lead), clock, cpu(10.0, more), size=64, context=600)
+    curve = CostCurve({n: cpu(10.0, more)(n) for n in (1, 2, 4, 8, 16, 32, 64)})
+    aids = Aids(curves={"large": curve})
+    strategy = find_method("speculate").build(Engines(large=large), SpeculateSettings(), aids)
+    with clock.installed():
+        steps = list(strategy.generate(prompt_of([0]), Limits(400)))
+    ms = sum(step.ms() for step in steps)
+    assert ms <= 1.02 * 10.0 * 400 + 2 * 10.0
+
+
+def start_forecast(*, small: float, pace_ms: float | None = None, written: int = 0):
+    """The forecast for a small model of `small` ms a token that reads 60 tokens.
+
+    The answer has taken `pace_ms` a token so far.
+    """
+    clock = Clock()
+    large = TimedTable(law(6, 1), clock, LARGE, size=6)
+    costs = RoundCosts(large, CostCurve({n: LARGE(n) for n in (1, 2, 4, 8, 16, 32, 64)}))
+    if pace_ms is not None:
+        tokens = tuple(Token(0, "large", "written") for _ in range(4))
+        forward = Forward("large", "verify", 4, 4 * pace_ms)
+        costs.record(Step("wake", tokens, (forward,), 0.0), plain=False)
+    engine = TimedTable(law(6, 1), clock, cpu(small, small), size=6)
+    drafter = SmallModel(engine, CostCurve({1: small, 64: 64 * small}))
+    assert costs.curve is not None
+    return CandidateDrafter(drafter).forecast_start(
+        costs, costs.curve, read=60, written=written, left=300, longest=64
+    )
+
+
+def test_a_small_model_is_held_against_what_the_answer_takes_without_it() -> None:
+    assert start_forecast(small=1.0).pays
+    beaten = start_forecast(small=1.0, pace_ms=4.0)
+    assert not beaten.pays
+    assert beaten.speed < 1.0
+    assert "not tried" in (beaten.refusal() or "")
+
+
+def test_a_prompt_that_is_long_to_read_is_read_once_the_answer_is_long() -> None:
+    assert not start_forecast(small=2.0).pays
+    assert not start_forecast(small=2.0, written=40).pays
+    assert start_forecast(small=2.0, written=200).pays
