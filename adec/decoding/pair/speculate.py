@@ -2,7 +2,7 @@
 
 No paper's method but the sum of several: SmartSpec's goodput (arXiv 2406.14066) over DySpec's node
 values (arXiv 2410.11744); drafts from the small model where there is one, from suffix matches
-(SuffixDecoding, arXiv 2411.04975) and from Token Recycling (arXiv 2408.08696); exllamav3's way of
+(SAM Decoding, arXiv 2411.10666) and from Token Recycling (arXiv 2408.08696); exllamav3's way of
 giving up and probing. Verification follows the target.
 """
 
@@ -15,9 +15,9 @@ from adec.decoding.pair.clock.chooser import ClockChooser
 from adec.decoding.pair.clock.round_costs import RoundCosts
 from adec.decoding.pair.draft_verify import DraftVerify
 from adec.decoding.pair.drafters.drafter import Drafter
-from adec.decoding.pair.drafters.ngram import NgramMatching
 from adec.decoding.pair.drafters.small_model import SmallModel
 from adec.decoding.pair.recycling import Recycling
+from adec.decoding.pair.suffix import Suffix
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids
 from adec.engines.pair import Engines
@@ -44,8 +44,7 @@ def build(engines: Engines, settings: SpeculateSettings, aids: Aids) -> DraftVer
     large = engines["large"]
     drafters: list[Drafter] = []
     if settings.suffix:
-        remember = aids.earlier is not None
-        drafters.append(NgramMatching(least=2, remember=remember, texts=aids.earlier or ()))
+        drafters.append(Suffix(aids.earlier, least=2))
     if settings.small and "small" in engines:
         drafters.append(SmallModel(engines["small"], aids.curves.get("small")))
     if settings.recycling:
