@@ -11,10 +11,10 @@ from typing import Any
 from adec.answering.choice import Choice, choose_strategy, is_proved
 from adec.decoding import settings as setting_values
 from adec.decoding.pair.clock.cost_curve import Curves
-from adec.decoding.registry import Method, check_method, find_method, shortcoming
+from adec.decoding.registry import METHODS, Method, check_method, find_method, shortcoming
 from adec.engines.base import ModelHeader
 from adec.engines.opening import read_header
-from adec.engines.pair import check_pair
+from adec.engines.pair import Engines, check_pair
 from adec.errors import PairError, UsageError
 from adec.events.records import Role
 from adec.models.couples import small_for
@@ -44,15 +44,24 @@ class Plan:
     """Whether a budget was proved for this strategy with these settings and these models."""
     threads: tuple[int, int] | None = None
     """Threads for forwards of one token and of several, as a profile found them fastest here."""
+    unlike: str | None = None
+    """Why the small model's ids are not the large one's; None where they are."""
 
     def with_strategy(self, name: str, assignments: tuple[str, ...] = ()) -> Plan:
         """The same models with another strategy. Raises UsageError or PairError."""
         method = find_method(name)
         check_method(method, self.models)
+        _check_text(method, self.unlike)
         choice = Choice(strategy=name, assignments=assignments)
         settings = _settings(choice, method, self.profile)
         # what a profile proved, it proved of the strategy and settings that it chose
         return dataclasses.replace(self, method=method, settings=settings, bounded=False)
+
+    def engines_for(self, engines: Engines) -> Engines:
+        """Those that the strategy may use: a small model of another vocabulary is for few."""
+        if self.unlike is None or self.method.by_text:
+            return engines
+        return Engines(**{role: engine for role, engine in engines.items() if role != "small"})
 
 
 def plan(choice: Choice) -> Plan:
@@ -77,22 +86,25 @@ def plan(choice: Choice) -> Plan:
     remarks += [] if chosen.remark is None else [chosen.remark]
     method = find_method(chosen.strategy)
     check_method(method, models)
+    unlike = None
     if "small" in models:
         try:
             remarks += check_pair(models["small"], models["large"])
         except PairError as error:
-            # a user who names two models and no strategy wants both of them
-            if method.pair or method.yardstick or choice.strategy in (None, "auto"):
-                raise
-            del models["small"]
-            remarks.append(f"going on without the small model: {error.message}")
+            unlike = error.message
+            _check_text(method, unlike)
+            if method.by_text:
+                remarks.append(f"drafts are tokenised anew for the large model: {unlike}")
+            elif not method.yardstick:
+                del models["small"]
+                remarks.append(f"going on without the small model: {unlike}")
     for role in [role for role in method.uses if role in models]:
         why = shortcoming(models[role], method.uses[role])
         if why is not None:
             remarks.append(f"going on without {models.pop(role).info.name}: {why}")
     settings = _settings(choice, method, profile, chosen.settings)
     if profile is None:
-        return Plan(models, method, settings, None, tuple(remarks), chosen.hint)
+        return Plan(models, method, settings, None, tuple(remarks), chosen.hint, unlike=unlike)
     stale = [*others, *profile.other_machine(models["large"])]
     if stale:
         void = "its thresholds and times are" if others else "its times are"
@@ -112,7 +124,18 @@ def plan(choice: Choice) -> Plan:
         curves=None if stale or profile.costs is None else profile.costs.curves,
         bounded=not others and is_proved(profile, method, settings),
         threads=(single, several) if single and several and not stale else None,
+        unlike=unlike,
     )
+
+
+def _check_text(method: Method, unlike: str | None) -> None:
+    """Raise PairError where a method needs ids that mean the same to both models."""
+    if unlike is not None and method.pair and not method.by_text:
+        able = ", ".join(other.name for other in METHODS.values() if other.by_text)
+        raise PairError(
+            f"{method.name} cannot run on this pair: {unlike}",
+            hint=f"what drafts across vocabularies: {able}",
+        )
 
 
 def _models(choice: Choice) -> tuple[Profile | None, str | None, str]:

@@ -100,7 +100,8 @@ class Session:
     def _built(self, plan: Plan, engines: Engines) -> Strategy:
         key = plan.method.name, plan.settings, frozenset(engines)
         if key not in self._strategies:
-            built = plan.method.build(engines, plan.settings, self._aids)
+            usable = plan.engines_for(engines)
+            built = plan.method.build(usable, plan.settings, self._aids)
             self._strategies[key] = built
         return self._strategies[key]
 

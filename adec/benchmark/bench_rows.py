@@ -126,7 +126,9 @@ def plan_bench(
         )
         if method.width is not None and not beams:
             beams = getattr(made.settings, method.width)
-    offered = find_peers(peers, peer_places, base.models, beams=beams)
+    # peers know one vocabulary
+    known = base.models if base.unlike is None else {"large": base.models["large"]}
+    offered = find_peers(peers, peer_places, known, beams=beams)
     headers += [peer_header(peer) for peer in offered]
     about_all = {
         "models": _models(base),
@@ -145,7 +147,7 @@ def _base(choice: Choice) -> Plan:
 
 def _words(strategies: str | None, base: Plan) -> tuple[list[str], list[str]]:
     """The rows that --strategies names, and remarks on those that cannot be."""
-    first = [SMALL] if SMALL in base.models else []
+    first = [SMALL] if SMALL in base.models and base.unlike is None else []
     if strategies is None:
         models = "pair" if first else "one model"
         shown = [m for m in METHODS.values() if m.default_row in ("always", models)]
@@ -183,6 +185,8 @@ def _strategy_row(word: str, base: Plan, choice: Choice, before: list[StrategyRo
             raise UsageError("small takes no settings")
         if SMALL not in base.models:
             raise UsageError("small is the small model of a pair, and there is none")
+        if base.unlike is not None:
+            raise PairError(f"small cannot answer what the large model reads: {base.unlike}")
         return StrategyRow(SMALL, PLAIN, (f"{PLAIN}.model={SMALL}",))
     if name == BEST_OF_N:
         return _best_of_n(own, before, choice)

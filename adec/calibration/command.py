@@ -33,7 +33,7 @@ from adec.calibration.trial import Metric, Runner
 from adec.display.progress import Progress
 from adec.display.terminal import size_of
 from adec.engines.base import ModelHeader, OpenOptions
-from adec.errors import UsageError
+from adec.errors import PairError, UsageError
 from adec.events.hostile_json import JsonReader
 from adec.interrupts import Interrupts
 from adec.machine import busy, file_fingerprint, this_machine
@@ -154,7 +154,13 @@ def _plan(request: Request) -> Plan:
         return plan(Choice(pair=DEFAULT_PAIR, strategy="plain"))
     if request.large is None:
         return plan(Choice(model=request.small, strategy="plain"))
-    return plan(Choice(small=request.small, large=request.large, strategy="plain"))
+    ready = plan(Choice(small=request.small, large=request.large, strategy="plain"))
+    if ready.unlike is not None:
+        raise PairError(
+            f"these two cannot be calibrated together: {ready.unlike}",
+            hint="calibrate the large one alone",
+        )
+    return ready
 
 
 def _destination(request: Request, ready: Plan) -> tuple[str, Path]:

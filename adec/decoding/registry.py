@@ -18,6 +18,7 @@ from adec.decoding.pair import (
     fly,
     lookup,
     recycling,
+    slem,
     smartspec,
     speculate,
     suffix,
@@ -46,6 +47,8 @@ class Method:
     """The models that it cannot do without."""
     uses: Needs = field(default_factory=dict)
     """Models that it uses if they are there and capable."""
+    by_text: bool = False
+    """Whether its small model may speak another vocabulary."""
     yardstick: bool = False
     """Whether it is what every other method is measured against."""
     whole_answers: bool = False
@@ -95,6 +98,7 @@ METHODS: dict[str, Method] = {
             speculate.build,
             _ALONE,
             uses={"small": _REWIND},
+            by_text=True,
             default_row="always",
         ),
         Method(
@@ -125,6 +129,14 @@ METHODS: dict[str, Method] = {
             adaedl.AdaEdlSettings,
             adaedl.build,
             _PAIR,
+        ),
+        Method(
+            "slem",
+            "drafts by text: the small model may be of another family",
+            slem.SlemSettings,
+            slem.build,
+            _PAIR,
+            by_text=True,
         ),
         Method(
             "cascade",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from adec.engines.base import Engine, Format, ModelHeader, OpenOptions
 from adec.engines.llama import GGUF
-from adec.engines.pair import Engines, translation
+from adec.engines.pair import Engines, differences, translation
 from adec.engines.torch import FOLDER
 from adec.engines.translated import TranslatedEngine
 from adec.errors import ModelFileError
@@ -51,7 +51,8 @@ def devices() -> list[str]:
 def open_engines(models: Mapping[Role, ModelHeader], options: OpenOptions) -> Engines:
     """Load a model for each role; when one fails, those before it are freed.
 
-    Next to "large" the others read and score its ids: see `adec.engines.translated`.
+    Next to "large" the others read and score its ids: see `adec.engines.translated`. One of another
+    vocabulary keeps its own: see `adec.engines.retokenise`.
     """
     if min(header.info.parameters for header in models.values()) >= SPIN_BRIEFLY:
         # read once, when a backend loads its OpenMP
@@ -65,7 +66,10 @@ def open_engines(models: Mapping[Role, ModelHeader], options: OpenOptions) -> En
                 own = replace(options, context=min(options.context, header.info.context_limit))
             opened[role] = engine = open_engine(header, own)
             if role != "large" and "large" in models:
-                terms = translation(header.vocabulary, models["large"].vocabulary)
+                large = models["large"].vocabulary
+                if differences(header.vocabulary, large):
+                    continue
+                terms = translation(header.vocabulary, large)
                 if terms.barred:
                     opened[role] = TranslatedEngine(engine, terms)
     except BaseException:

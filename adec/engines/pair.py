@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from adec.engines.base import Engine, ModelHeader
 from adec.engines.vocabulary import Vocabulary
@@ -48,6 +49,14 @@ class Engines(Mapping[Role, Engine]):
     def context(self) -> int:
         """Tokens that every one of them can hold."""
         return min(engine.context for engine in self.values())
+
+    @cached_property
+    def share_ids(self) -> bool:
+        """Whether ids mean the same to the large and the small model, if both are there."""
+        if "small" not in self:
+            return True
+        small, large = self["small"].vocabulary, self["large"].vocabulary
+        return small is large or not differences(small, large)
 
     def close(self) -> None:
         """Free all of them. Calling it twice is harmless."""

@@ -146,7 +146,9 @@ def _strategy(method: Method, models: dict[str, ModelHeader], compatible: bool) 
     try:
         check_method(method, models)
         serves, why = "large alone", method.about
-        if method.pair and not compatible:
+        if method.by_text and not compatible:
+            serves, why = "yes", "by text: drafts are tokenised anew for the large model"
+        elif method.pair and not compatible:
             serves, why = "no", "the two do not share a vocabulary"
         elif hasattr(method.settings(), "model"):
             serves = "either alone"

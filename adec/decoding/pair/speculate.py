@@ -1,8 +1,9 @@
 """The default: whatever drafts pay on this machine, by the clock, or else plain decoding.
 
 No paper's method but the sum of several: SmartSpec's goodput (arXiv 2406.14066) over DySpec's node
-values (arXiv 2410.11744); drafts from the small model where there is one, from suffix matches
-(SAM Decoding, arXiv 2411.10666) and from Token Recycling (arXiv 2408.08696); exllamav3's way of
+values (arXiv 2410.11744); drafts from the small model where there is one (by text, arXiv
+2502.05202, where it speaks another vocabulary), from suffix matches (SAM Decoding, arXiv
+2411.10666) and from Token Recycling (arXiv 2408.08696); exllamav3's way of
 giving up and probing. Verification follows the target.
 """
 
@@ -14,8 +15,8 @@ from adec.decoding.pair.accept import FollowTarget
 from adec.decoding.pair.clock.chooser import ClockChooser
 from adec.decoding.pair.clock.round_costs import RoundCosts
 from adec.decoding.pair.draft_verify import DraftVerify
+from adec.decoding.pair.drafters.by_text import small_drafter
 from adec.decoding.pair.drafters.drafter import Drafter
-from adec.decoding.pair.drafters.small_model import SmallModel
 from adec.decoding.pair.recycling import Recycling
 from adec.decoding.pair.suffix import Suffix
 from adec.decoding.settings import setting
@@ -46,7 +47,7 @@ def build(engines: Engines, settings: SpeculateSettings, aids: Aids) -> DraftVer
     if settings.suffix:
         drafters.append(Suffix(aids.earlier, least=2))
     if settings.small and "small" in engines:
-        drafters.append(SmallModel(engines["small"], aids.curves.get("small")))
+        drafters.append(small_drafter(engines, aids))
     if settings.recycling:
         drafters.append(Recycling())
     costs = RoundCosts(large, aids.curves.get("large"), keeps=settings.keep_times)
