@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from adec import __version__
+from adec.answering.exactness_watch import ExactnessWatch
 from adec.answering.machine_watch import MachineWatch
 from adec.answering.plan import Plan
 from adec.answering.prompt import Exchanged, encode_prompt
@@ -142,6 +143,7 @@ class Session:
             resume=question.resume,
         )
         tally = Tally(strategy.name, self._guarantee(question), plain_ms=self._plain_ms)
+        exactness = ExactnessWatch(engines["large"], len(prompt), limits.chunk)
         stream = TextStream(tokenizing.vocabulary, question.stop)
         self._exchange = self._exchange_on(question)
         steps = strategy.generate(Prompt(tuple(prompt)), limits)
@@ -151,6 +153,7 @@ class Session:
         try:
             for raw in steps:
                 written += [token.id for token in raw.tokens]
+                exactness.add(raw)
                 for step in stream.add(self._watch.mark(raw)):
                     last = _count(tally, step, began, last)
                     yield step
@@ -173,8 +176,11 @@ class Session:
             "end" if last in end else "length" if tally.tokens >= question.max_tokens else "context"
         )
         tally.finish = stopped or natural
+        machine = self._watch.summary()
+        if tally.guarantee == Guarantee.EXACT.value and not self.plan.method.yardstick:
+            machine |= exactness.summary(threads_changed="thread_changes" in machine)
         summary = tally.summary(perf_counter() - began)
-        yield End({**summary, "load_seconds": self.load_seconds, **self._watch.summary()})
+        yield End({**summary, "load_seconds": self.load_seconds, **machine})
 
     def _serving(self, count: int, remark: Callable[[str], None]) -> tuple[Strategy, Engines]:
         """The strategy, and its engines, for a prompt of `count` tokens. Raises UsageError."""

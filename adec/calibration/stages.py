@@ -37,6 +37,7 @@ from adec.calibration.trial import PLAIN, Measured, Metric, Point, Runner
 from adec.calibration.tryouts import LEAST_ANSWERS, Tryouts
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import remaining
+from adec.engines.invariance import keep_invariance, kept_invariance, measure_invariance
 from adec.errors import UsageError
 from adec.events.hostile_json import JsonReader
 from adec.events.records import Role
@@ -117,6 +118,7 @@ class Calibration:
         """
         tables = self._costs()
         answers, records, run_seconds = self._answers()
+        self._measure_exactness(answers[0])
         agreement = agreement_of(records, pair="small" in self._engines)
         curves = _curves(tables, agreement)
         self._runner.plan = dataclasses.replace(self._runner.plan, curves=curves)
@@ -213,6 +215,15 @@ class Calibration:
             (self._clock() - began) / len(answers), sum(a.ms for a in answers) / 1000 / len(answers)
         )
         return answers, records, seconds
+
+    def _measure_exactness(self, answer: Answer) -> None:
+        """Keep how far rows depend on the forward that they are computed in, unless it is known."""
+        large = self._engines["large"]
+        if kept_invariance(large) is not None:
+            return
+        self._progress.stage("exactness")
+        prompt = self._runner.encode(self._prompts.fit[0])
+        keep_invariance(large, measure_invariance(large, prompt, answer.tokens))
 
     def _choose(self, simulator: Simulator, run_seconds: float) -> Shortlist:
         self._progress.stage("simulation")

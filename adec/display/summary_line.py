@@ -38,7 +38,7 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     """
     tokens = _integer(summary, "tokens")
     name = one_line(str(summary.get("strategy", "?")))
-    line = [f"{name} ({one_line(promise(str(summary.get('guarantee', '?'))))})"]
+    line = [f"{name} ({one_line(promise(str(summary.get('guarantee', '?'))))}{_grade(summary)})"]
     line.append(count(tokens, "token"))
     seconds, speed = _number(summary, "seconds"), _number(summary, "tokens_per_second")
     if seconds is not None:
@@ -70,6 +70,16 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
             lines[-1] += f"{SEPARATOR}{each:.1f} ms a pause, adec's own work {part} of its forwards"
     machine = _machine_line(summary)
     return [*lines, machine] if machine else lines
+
+
+def _grade(summary: Mapping[str, Any]) -> str:
+    """How exact an exact answer is."""
+    if summary.get("exactness") == "bitwise":
+        return ", bit for bit"
+    if summary.get("exactness") != "rounding":
+        return ""
+    noise = _number(summary, "exactness_noise")
+    return ", up to rounding" if noise is None else f", up to rounding of {noise:.2g}"
 
 
 def _machine_line(summary: Mapping[str, Any]) -> str:

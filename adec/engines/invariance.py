@@ -25,6 +25,9 @@ POSITIONS = 48
 """Tokens of an answer that are fed again."""
 SIZES = (2, 3, 4, 8, 16, 32)
 """Tokens of the forwards that are tried. As trees, half of the tokens are rivals."""
+ONE_THREAD_CELLS = 256
+"""Tokens up to which llama.cpp computes one token's attention on one thread. Beyond, it may split
+it, so that rows depend on the number of threads."""
 FARTHEST = 1e30
 """The gap to a token at minus infinity: JSON knows no infinity."""
 FILE_BYTES = 4096
