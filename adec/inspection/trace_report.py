@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, get_args
 
 from adec.display.marks import LEGEND, legend_name
+from adec.display.sanitise import one_line
 from adec.display.summary_line import summary_lines
 from adec.display.wording import count, many, milliseconds, number, promise, share
 from adec.errors import TraceError
@@ -199,7 +200,7 @@ def _doubts(survey: Survey) -> Iterator[Block]:
             doubt.token.source[:20],
             described(doubt),
             many(doubt.step),
-            doubt.before[-24:],
+            one_line(doubt.before[-24:]),
         )
         for doubt in survey.doubts.top
     ]

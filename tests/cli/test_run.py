@@ -349,7 +349,8 @@ def test_every_option_reaches_the_run(
         frame = inspect.currentframe()
         assert frame is not None and frame.f_back is not None
         own = frame.f_back.f_locals
-        seen.append(repr((choice, own["question"], own["machine"], own["flags"], own["verbose"])))
+        names = ("question", "machine", "flags", "verbose", "remember")
+        seen.append(repr((choice, *(own[name] for name in names))))
         raise AdecError("seen")
 
     monkeypatch.setattr("adec.answering.plan.plan", spy)
@@ -368,6 +369,7 @@ def test_every_option_reaches_the_run(
         "batch_threads": ["--batch-threads", 9], "gpu_layers": ["--gpu-layers", 9],
         "memory_map": ["--no-mmap"], "device": ["--device", "x"], "dtype": ["--dtype", "float16"],
         "file": ["-f", __file__], "verify": ["--verify", "cat"], "keep": ["--keep", 0.9],
+        "remember": ["--remember"],
         "tests": ["--tests", tmp_path / "tests.txt", "--allow-exec"],
     }  # fmt: skip
     elsewhere = {"prompt", "given", "allow_exec"}
