@@ -30,8 +30,12 @@ ONE_THREAD_CELLS = 256
 it, so that rows depend on the number of threads."""
 FARTHEST = 1e30
 """The gap to a token at minus infinity: JSON knows no infinity."""
+PIECES = (8, 4)
+"""Forwards in which the end of the prompt is read once more."""
+AFTER_PIECES = 16
+"""Tokens of the answer that are fed behind them."""
 FILE_BYTES = 4096
-_SCHEMA = 1
+_SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ class Invariance:
     length: int
     """Tokens that the sequence had in the end. Beyond, kernels may take other ways."""
     median: float
-    """Of the change of the gap between the two best logits, over all positions and forwards."""
+    """Of the change of the gap between the two best logits, over all positions and forwards, those
+    that read the prompt in other pieces included."""
     most: float
     """The largest such change."""
 
@@ -114,9 +119,26 @@ def measure_invariance(
             engine.keep(path)
         return agree
 
+    def prompt_in_pieces() -> None:
+        """The prompt as forwards whose times are learned cut it up, then the answer one by one."""
+        pieces = [size for size in PIECES if size < len(prompt)]
+        rest = len(prompt) - sum(pieces)
+        if not pieces or rest < 1:
+            return
+        engine.rewind(0)
+        engine.forward(prompt[:rest])
+        at = rest
+        for size in pieces:
+            scores = engine.forward(prompt[at : at + size], rows=size)
+            at += size
+        for place, token in enumerate(tokens[:AFTER_PIECES]):
+            same(scores, len(scores) - 1, place)
+            scores = engine.forward([token])
+
     branching = "tree" in engine.capabilities and engine.branches > 1
     chains = [chains_agree(size) for size in sizes]
     trees = [trees_agree(size) for size in sizes] if branching else []
+    prompt_in_pieces()
     engine.rewind(0)
     return Invariance(
         _largest(sizes, chains),

@@ -53,3 +53,24 @@ def test_an_engine_without_trees_and_a_short_answer() -> None:
 def test_gaps_to_impossible_tokens_are_finite() -> None:
     scores = ArrayScores(np.array([[0.0, -np.inf]], dtype=np.float32))
     assert logit_gap(scores, 0, 0, 1) == pytest.approx(1e30)
+
+
+class RoundsAfterPieces(TableEngine):
+    """Moves the likeliest logit if the first forward was not the whole prompt of 20 tokens."""
+
+    def _scores(self, prefixes):
+        scores = super()._scores(prefixes)
+        rows = np.array([scores.row(i) for i in range(len(scores))])
+        if self.length == 0:
+            self.first = max(map(len, prefixes))
+        if self.first != 20:
+            rows[np.arange(len(rows)), rows.argmax(axis=1)] -= 0.25
+        return ArrayScores(rows)
+
+
+def test_a_prompt_that_is_read_in_other_pieces_counts_as_noise() -> None:
+    engine = RoundsAfterPieces(laws.law(6, 3), size=6)
+    engine.first = 0
+    found = measure_invariance(engine, [0, 1] * 10, [1, 2, 3, 4])
+    assert (found.chains, found.trees) == (32, 32)
+    assert found.most == pytest.approx(0.25, abs=1e-5)
