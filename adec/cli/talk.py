@@ -145,7 +145,7 @@ class Talk:
             self._commands[word](rest.strip())
             return
         near = difflib.get_close_matches(word, self._commands, n=1)
-        guess = f"did you mean /{near[0]}?" if near else "/help lists the commands"
+        guess = f"did you mean /{near[0]}?" if near else "/help lists the commands."
         raise UsageError(
             f"there is no command /{word[:40]}",
             hint=f"{guess} A question may begin with a blank and a slash",

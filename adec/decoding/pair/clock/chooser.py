@@ -69,6 +69,7 @@ class ClockChooser(DraftChooser):
         self._explores = False  # this round's proposal is made to find out what it costs
         self._rounds = 0
         self._refusal: str | None = None  # why the small model was not started, if not yet said
+        self._explained = False  # once an answer is enough
         self._wording = PauseWording()
 
     @property
@@ -105,7 +106,7 @@ class ClockChooser(DraftChooser):
     def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
         self._used = None
         self._limits = limits
-        self._rounds = 0
+        self._rounds, self._explained = 0, False
         early = self._early_nodes > 0
         for candidate in self.candidates:
             candidate.new_answer()
@@ -120,7 +121,9 @@ class ClockChooser(DraftChooser):
         if self._rounds % RECONSIDER == 0:
             forecast = self._forecast(len(sequence), left)
             if forecast is not None:
-                self._refusal = forecast.refusal()
+                if not self._explained:
+                    self._refusal = forecast.refusal()
+                    self._explained = True
                 if forecast.pays:
                     small.started = True
                     yield from small.drafter.start(sequence, self._limits)
