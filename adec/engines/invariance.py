@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from adec.engines.base import Engine
+from adec.engines.model_key import model_key
 from adec.places import kept_folder
 from adec.signals import Scores
 from adec.tree import ROOT, TokenTree
@@ -187,16 +187,4 @@ def _largest(sizes: Sequence[int], agree: Sequence[bool]) -> int:
 
 
 def _key(engine: Engine) -> str:
-    info = engine.info
-    parts = (
-        info.name,
-        info.format,
-        info.architecture,
-        info.quantisation,
-        str(info.bytes),
-        str(info.parameters),
-        platform.node(),
-        platform.machine(),
-        str(engine.threads),
-    )
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+    return model_key(engine, str(engine.threads))

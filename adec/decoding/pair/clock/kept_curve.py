@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import platform
 
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.engines.base import Engine
+from adec.engines.model_key import model_key
 from adec.places import kept_folder
 from adec.whole_file import whole_file
 
@@ -44,17 +43,5 @@ def keep_curve(engine: Engine, curve: CostCurve) -> None:
 
 def _key(engine: Engine) -> str:
     """What a curve depends on, as far as known: the model, the machine, the cores we may use."""
-    info = engine.info
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    parts = (
-        info.name,
-        info.format,
-        info.architecture,
-        info.quantisation,
-        str(info.bytes),
-        str(info.parameters),
-        platform.node(),
-        platform.machine(),
-        str(cores),
-    )
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+    return model_key(engine, str(cores))

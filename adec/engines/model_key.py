@@ -1,0 +1,25 @@
+"""The name under which a measurement of one model on this machine is kept in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+
+from adec.engines.base import Engine
+
+
+def model_key(engine: Engine, *more: str) -> str:
+    """Letters and digits that differ for other models, other machines, and other `more`."""
+    info = engine.info
+    parts = (
+        info.name,
+        info.format,
+        info.architecture,
+        info.quantisation,
+        str(info.bytes),
+        str(info.parameters),
+        platform.node(),
+        platform.machine(),
+        *more,
+    )
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
