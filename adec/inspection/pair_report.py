@@ -194,7 +194,9 @@ def _verdict(data: dict[str, Any]) -> list[str]:
     if data["compatible"]:
         lines = ["yes: both mean the same by every token id", *data["remarks"]]
     else:
-        lines = [f"no: {data['differences'][0]}", *data["differences"][1:]]
+        by_text = [one["name"] for one in data["strategies"] if one["serves"] == "yes"]
+        verdict = f"by text only, with {' or '.join(by_text)}" if by_text else "no"
+        lines = [f"{verdict}: {data['differences'][0]}", *data["differences"][1:]]
     fit = data["profile"]
     if fit is not None:
         verdict = "fits" if fit["fits"] else f"does not fit: {fit['why']}"
