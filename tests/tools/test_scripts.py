@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tools import look_ahead, pause_cost, strategies_page, sweep
+from adec.benchmark.tasks.task_files import read_tasks
+from tools import look_ahead, pause_cost, strategies_page, sweep, visible_examples
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(
@@ -59,3 +61,22 @@ def test_a_page_that_is_not_current_fails_the_check(tmp_path: Path, monkeypatch)
     assert strategies_page.main(["--check"]) == 0
     strategies_page.PAGE.write_text("# Strategies\n")
     assert strategies_page.main(["--check"]) == 4
+
+
+def test_visible_examples_judge_apart_from_the_hidden_tests_and_go_on(tmp_path, capsys) -> None:
+    source = 'import math\n\ndef f(a):\n    """\n    >>> f(2)\n    4\n    """\n'
+    prompt = f"Write it.\n```python\n{source}```"
+    task, kept = tmp_path / "task.jsonl", tmp_path / "kept.jsonl"
+    lines = [{"prompt": prompt, "answer": "cat", "match": "command"}, {"prompt": "no example"}]
+    task.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = list(visible_examples.with_examples(read_tasks(task)))
+    assert [one.index for one, _ in found] == [0]
+    verify = found[0][1]
+    assert verify("```python\ndef f(a):\n    return math.prod([a, 2])\n```").score == 1
+    assert verify("```python\ndef f(a):\n    return 3\n```").score == 0
+    command = [str(task), "--max-tokens", "8", "--candidates", "2", "--samples", str(kept)]
+    visible_examples.main(command)
+    table, samples = capsys.readouterr().out, kept.read_text()
+    assert "| greedy | 1 of 1 |" in table and "| iad, 2 x 2 | 1 of 1 |" in table
+    visible_examples.main(command)
+    assert capsys.readouterr().out == table and kept.read_text() == samples
