@@ -7,8 +7,11 @@ expensive, since all that follows a draft falls with it; a forward whose cost ri
 waiting cheap until a step is full.
 
 A draft stands if the large model would have written it, or if it gives it a given share of what it
-gives its own best token, or, as in the paper, because the small model was sure of it. Nothing is
-committed before the large model has read it.
+gives its own best token. Or else the small model is trusted, as in the paper: what it is sure of
+is committed at once, a block begins with its first doubt, and only doubtful drafts are judged. An
+answer that ends without a further doubt is not read by the large model.
+
+The small model reads the prompt only where that is likely to be won back (`WakeClock.forecast`).
 """
 
 from __future__ import annotations
@@ -19,11 +22,11 @@ from collections.abc import Collection, Generator, Iterator, Sequence
 from adec.decoding.answer import AnswerState, begin_prompt, read_prompt, read_prompt_but_last
 from adec.decoding.pair.accept import picks, tree_record
 from adec.decoding.pair.bild import roll_back
-from adec.decoding.pair.clock.wake_clock import Block, WakeClock
+from adec.decoding.pair.clock.wake_clock import RECONSIDERED, Block, WakeClock
 from adec.decoding.pair.drafters.drafter import Accepted
 from adec.decoding.strategy import Limits, Prompt
 from adec.engines.base import Engine
-from adec.events.records import How, Kind, Purpose, Step, Token
+from adec.events.records import How, Kind, Purpose, Role, Signal, Step, Token
 from adec.signals import Scores
 from adec.tree import TokenTree
 
@@ -42,8 +45,12 @@ def judge_chain(
     """A chain up to the first draft that does not stand, and the large model's token after it.
 
     A draft stands if the large model would have written it or, with a `share`, gives it at least
-    that share of its best token's probability; an end token must be the large model's own. The
-    `trusted` ones, by index, stand unjudged. `scores`: the large model's rows, of which row i
+    that share of its best token's probability; an end token must be the large model's own. That is
+    the lenience for greedy decoding of Leviathan et al. 2023 (arXiv 2211.17192, appendix A.5):
+    p(x) >= share * max p, here for drawn tokens, too, on raw logits. Medusa's typical acceptance
+    (arXiv 2401.10774) and BiLD's rollback hold p(x) itself against a threshold.
+
+    The `trusted` ones, by index, stand unjudged. `scores`: the large model's rows, of which row i
     judges draft i, at position `base` + i.
     """
     pick = picks(scores, base, limits)
@@ -62,7 +69,7 @@ def judge_chain(
 
 
 class BlockEadLoop:
-    """One answer. The large model writes the first token, and wherever blocks do not pay."""
+    """One answer. The large model writes wherever blocks do not pay."""
 
     def __init__(
         self,
@@ -74,35 +81,48 @@ class BlockEadLoop:
         *,
         share: float | None,
         trust: float | None,
+        eager: bool = False,
     ) -> None:
-        """`share`: see `judge_chain`. `trust`: nats up to which a draft stands unjudged."""
+        """`share`: see `judge_chain`. `trust`: nats up to which the small model is trusted; None:
+        all its drafts are judged. `eager`: it is started even if its reading is not won back."""
         self._small = small
         self._large = large
         self._clock = clock
         self._share = share
+        self._trusts = trust is not None
         self._trust = -1.0 if trust is None else trust
         self._prompt = prompt.ids
         self._limits = limits
         self._answer = AnswerState(prompt, limits, large.context)
         self._meter = limits.meter()
+        self._started = eager
+        self._ask_at = 0  # tokens of the answer at which starting is considered next
+        self._refusal: str | None = None  # why the small model is not started, if not yet said
+        self._explained = False
+        self._doubt: Scores | None = None  # the small model's row of the token that it doubts
 
     def run(self) -> Iterator[Step]:
         """Yield the steps of the answer."""
-        try:
-            yield from self._begin()
-            while not self._answer.done:
-                step = yield from self._round()
-                self._clock.account(step)
-                yield step
-        finally:
-            self._clock.costs.keep()
-
-    def _begin(self) -> Iterator[Step]:
-        """The large model reads the prompt and writes the first token, as in plain decoding."""
-        answer, costs, meter = self._answer, self._clock.costs, self._meter
-        self._clock.new_answer()
+        answer, clock = self._answer, self._clock
+        clock.new_answer()
         for engine in (self._small, self._large):
             begin_prompt(engine, self._prompt, self._limits)
+        try:
+            if not self._trusts or not self._may_draft():
+                yield from self._large_begins()
+            while not answer.done:
+                if self._trusts and self._may_draft():
+                    yield from self._small_writes()
+                if not answer.done:
+                    step = yield from self._round()
+                    clock.account(step)
+                    yield step
+        finally:
+            clock.keep()
+
+    def _large_begins(self) -> Iterator[Step]:
+        """The large model reads the prompt and writes the first token, as in plain decoding."""
+        answer, costs, meter = self._answer, self._clock.costs, self._meter
         sizes = costs.prompt_sizes(len(self._prompt) - self._large.length)
         reading = read_prompt(self._large, "large", self._prompt, self._limits, sizes)
         while True:
@@ -117,16 +137,62 @@ class BlockEadLoop:
             meter.start()
             yield self._step("write", scores, 0, [])
 
+    def _may_draft(self) -> bool:
+        """Whether the small model may draft: it has read the prompt, or that will be won back."""
+        answer, clock = self._answer, self._clock
+        written = len(answer.sequence) - len(self._prompt)
+        if clock.drafts and not self._started and written >= self._ask_at:
+            self._ask_at = written + RECONSIDERED
+            read = len(answer.sequence) - self._small.length
+            forecast = clock.forecast(read=read, written=written, left=answer.room)
+            self._started = forecast is not None and forecast.pays
+            if forecast is not None and not self._explained:
+                self._refusal, self._explained = forecast.refusal(), True
+        return clock.drafts and self._started
+
+    def _read_prompt(self, engine: Engine, model: Role) -> Iterator[Step]:
+        """Feed the prompt to a model that has not read it."""
+        if engine.length < len(self._prompt) - 1:
+            with self._meter.away():
+                for step in read_prompt_but_last(engine, model, self._prompt, self._limits):
+                    self._clock.read(step)
+                    yield step
+
+    def _small_writes(self) -> Iterator[Step]:
+        """The small model writes what it is sure of; the row of its first doubt is kept."""
+        answer, meter = self._answer, self._meter
+        yield from self._read_prompt(self._small, "small")
+        meter.start()
+        while not answer.done and len(answer.sequence) < self._small.context:
+            scores = self._read_small([])
+            entropy = scores.entropy(0)
+            signal = Signal(entropy, self._trust)
+            if entropy > self._trust:
+                self._doubt = scores
+                return
+            self._clock.chance(entropy, trusted=True)
+            token = self._limits.sampler.pick(scores, 0, len(answer.sequence))
+            answer.commit([written := answer.describe(scores, 0, token, "small")])
+            step = meter.step("draft", (written,), signal=signal)
+            self._clock.account(step)
+            yield step
+            meter.start()
+
     def _round(self) -> Generator[Step, None, Step]:
         """A block, or one token of the large model."""
-        answer, small, prompt = self._answer, self._small, self._prompt
+        answer, small = self._answer, self._small
+        yield from self._read_prompt(self._large, "large")
         # the large model's own token follows every block
         most = min(LONGEST, answer.room - 1, small.context - len(answer.sequence))
-        block = self._clock.block(len(answer.unread(self._large)), most)
-        if block is not None and small.length < len(prompt) - 1:
-            yield from read_prompt_but_last(small, "small", prompt, self._limits)
-        self._meter.start()
+        block = None
+        if self._doubt is not None or (not self._trusts and self._may_draft()):
+            block = self._clock.block(len(answer.unread(self._large)), most)
+        if self._doubt is None:
+            if block is not None:
+                yield from self._read_prompt(small, "small")
+            self._meter.start()
         drafts, entropies = ([], []) if block is None else self._draft(block)
+        self._doubt = None
         return self._wake(drafts, entropies)
 
     def _draft(self, block: Block) -> tuple[list[Token], list[float]]:
@@ -135,15 +201,13 @@ class BlockEadLoop:
         drafts: list[Token] = []
         entropies: list[float] = []
         while block.waits():
-            place = len(answer.sequence) + len(drafts)
-            unread = [*answer.sequence, *(draft.id for draft in drafts)][self._small.length :]
-            purpose: Purpose = "draft" if len(unread) == 1 else "catch_up"
-            scores = self._meter.forward(self._small, "small", purpose, unread)
+            scores = self._doubt if self._doubt is not None else self._read_small(drafts)
+            self._doubt = None
             entropy = scores.entropy(0)
             chance = clock.chance(entropy, trusted=entropy <= self._trust)
             if not block.waits(chance):
                 break
-            token = limits.sampler.pick(scores, 0, place)
+            token = limits.sampler.pick(scores, 0, len(answer.sequence) + len(drafts))
             drafts.append(answer.describe(scores, 0, token, "small", "accepted"))
             entropies.append(entropy)
             block.add(chance)
@@ -151,6 +215,12 @@ class BlockEadLoop:
                 break
         count = block.best()
         return drafts[:count], entropies[:count]
+
+    def _read_small(self, drafts: Sequence[Token]) -> Scores:
+        """The small model's row for the token behind `drafts`."""
+        unread = [*self._answer.sequence, *(draft.id for draft in drafts)][self._small.length :]
+        purpose: Purpose = "draft" if len(unread) == 1 else "catch_up"
+        return self._meter.forward(self._small, "small", purpose, unread)
 
     def _wake(self, drafts: list[Token], entropies: list[float]) -> Step:
         """The large model reads the block in one forward, judges it, and writes a token."""
@@ -195,12 +265,13 @@ class BlockEadLoop:
         answer.settle(meter, self._large, "large")
         for draft in drafts:
             tree.add(len(tree) - 1, draft.id, draft.probability)
+        refusal, self._refusal = self._refusal, None
         return meter.step(
             kind,
             tuple(written),
             drafted=len(drafts),
             accepted=row,
-            reason=f"a block of {len(drafts)} is full" if drafts else None,
+            reason=f"a block of {len(drafts)} is full" if drafts else refusal,
             plain_ms=self._clock.costs.times.plain_ms,
             detail=None if accepted is None else tree_record(tree, accepted),
         )

@@ -9,8 +9,9 @@ alarm is not used: the token of that position is the first one that the large mo
 that wakes reads what it missed in one batched forward, which is counted.
 
 `accept=exact` is ours: the same forward judges the drafts, which makes the method lossless. With
-`accept=tolerant` a draft stands if the large model finds it nearly as likely as its own token. With
-`wake=clock` the large model waits until a block of drafts is full: see `block_wakes.py`.
+`accept=tolerant` a draft stands if the large model finds it nearly as likely as its own token: the
+lenience of Leviathan et al. (arXiv 2211.17192, appendix A.5), see `judge_chain`. With `wake=clock`
+the large model waits until a block of drafts is full: see `block_wakes.py`.
 """
 
 from __future__ import annotations
@@ -245,18 +246,26 @@ class EadSettings:
     accept: Literal["none", "exact", "tolerant"] = setting(
         "none",
         "none: trust the small model (the paper). exact: the large one judges every draft. "
-        "tolerant: it lets a draft stand that it finds likely, too",
+        "tolerant: likewise, but it lets some drafts stand that it would not have written",
     )
     share: float = setting(
         0.2,
-        "a draft stands with this share of the best token's probability (tolerant only)",
+        "a draft stands where the large model gives it at least this share of what it gives its "
+        "own best token: 1 is exact (greedy), 0.2 lets one stand that it finds a fifth as likely "
+        "(tolerant only)",
         least=0.001,
         most=1,
     )
     wake: Literal["doubt", "clock"] = setting(
         "doubt",
         "doubt: the large model wakes by ead.up (the paper). clock: when waiting for more drafts "
-        "costs more than it saves, by measured times; window, dwell and down then say nothing",
+        "costs more than it saves, by measured times; window, dwell, down and reset then say "
+        "nothing",
+    )
+    start: Literal["forecast", "always"] = setting(
+        "forecast",
+        "forecast: the small model reads the prompt once that is likely to be won back. always: at "
+        "once (with wake=clock only; without, it always does)",
     )
     longest: int = setting(
         16, "tokens drafted at most before the large model judges (not with wake=clock)", least=1
@@ -300,10 +309,15 @@ class Ead:
         """See `Strategy.generate`."""
         small, large, settings = self._small, self._large, self._settings
         if settings.wake == "clock":
-            trust = settings.up if settings.accept == "none" else None
-            share = settings.least_share
             return BlockEadLoop(
-                small, large, self._clock, prompt, limits, share=share, trust=trust
+                small,
+                large,
+                self._clock,
+                prompt,
+                limits,
+                share=settings.least_share,
+                trust=settings.up if settings.accept == "none" else None,
+                eager=settings.start == "always",
             ).run()
         loop = EadLoop if settings.accept == "none" else VerifiedEadLoop
         return loop(small, large, settings, prompt, limits).run()

@@ -239,8 +239,91 @@ def test_without_a_judge_only_doubtful_drafts_must_be_the_large_models() -> None
     with Clock().installed() as clock:
         for up in (99.0, 0.0):
             chosen = EadSettings(wake="clock", up=up)
-            steps, _, large = run(clock, chosen, limits=Limits(40), curve=curve, likeness=0.5)
-            alone = Plain(large).generate(prompt_of([0, 1, 2]), Limits(40))
-            assert (ids(steps) == ids(alone)) is (up == 0.0)
+            steps, small, large = run(clock, chosen, limits=Limits(40), curve=curve, likeness=0.5)
+            fed = len(large.fed)
+            alone = ids(Plain(large).generate(prompt_of([0, 1, 2]), Limits(40)))
+            assert (ids(steps) == alone) is (up == 0.0)
             if up == 99.0:
-                assert all(step.accepted == step.drafted for step in steps)
+                # not even the prompt is read
+                assert fed == 0
+                assert ids(steps) == ids(Plain(small).generate(prompt_of([0, 1, 2]), Limits(40)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(samplers, st.integers(0, 50), st.floats(0, 1.8), costs)
+def test_a_trusted_token_is_the_small_models_and_sure_and_a_doubted_one_the_large_models(
+    sampler, seed, up, cost
+) -> None:
+    curve = CostCurve({n: cost(n) for n in (1, 2, 4, 8, 9, 16, 32)})
+    limits = Limits(40, END, sampler)
+    with Clock().installed() as clock:
+        steps, small, large = run(
+            clock,
+            EadSettings(wake="clock", up=up),
+            seed=seed,
+            limits=limits,
+            curve=curve,
+            large_cost=cost,
+        )
+        sequence = [0, 1, 2]
+        for token in (token for step in steps for token in step.tokens):
+            for engine in (small, large):
+                engine.rewind(0)
+            rows = small.forward(sequence), large.forward(sequence)
+            own, theirs = (sampler.pick(row, 0, len(sequence)) for row in rows)
+            if token.id != theirs:
+                assert token.source == "small" and token.id == own
+                assert rows[0].entropy(0) <= up
+            sequence.append(token.id)
+
+
+def test_a_reading_that_is_not_won_back_is_not_begun_and_that_is_said_once() -> None:
+    """The small model is fast, but reading the prompt takes longer than the answer may win."""
+    small_cost = cpu(1.0, 1.0)
+    curve, prompt = CostCurve({n: FLAT(n) for n in (1, 2, 8, 32, 64)}), [0, 1, 2, 3] * 100
+    for start, runs in (("forecast", False), ("always", True)):
+        for accept in ("exact", "none"):
+            with Clock().installed() as clock:
+                small, large = timed_pair(clock, small_cost=small_cost, large_cost=FLAT)
+                curves = {"large": curve, "small": CostCurve({1: 1.0, 64: 64.0})}
+                chosen = EadSettings(accept=accept, wake="clock", start=start, up=9.0)
+                ead = Ead(small, large, chosen, Aids(curves))
+                steps = list(ead.generate(prompt_of(prompt), Limits(60)))
+            assert bool(small.fed) is runs
+            said = [step.reason for step in steps if "not tried" in (step.reason or "")]
+            assert len(said) == (not runs)
+
+
+def test_nothing_that_is_less_likely_than_the_share_stands_and_all_else_does() -> None:
+    """The small model's own token at every position, up to where the large one forbids it."""
+    share, prompt = 0.3, [0, 1, 2]
+    for seed in range(20):
+        with Clock().installed() as clock:
+            steps, _, large = run(
+                clock,
+                EadSettings(accept="tolerant", wake="clock", share=share),
+                seed=seed,
+                limits=Limits(40, END),
+                curve=CostCurve({1: 10, 64: 12}),
+            )
+            sequence = list(prompt)
+            for token in (token for step in steps for token in step.tokens):
+                large.rewind(0)
+                row = large.forward(sequence)
+                best = row.argmax(0)
+                if token.source == "large":
+                    assert token.id == best
+                else:
+                    least = 1.0 if token.id in END else share
+                    assert row.probability(0, token.id) >= least * row.probability(0, best)
+                sequence.append(token.id)
+
+
+def test_a_share_of_one_is_exact() -> None:
+    for seed in range(10):
+        with Clock().installed() as clock:
+            chosen = EadSettings(accept="tolerant", wake="clock", share=1.0)
+            curve = CostCurve({1: 10, 64: 12})
+            steps, _, large = run(clock, chosen, seed=seed, limits=Limits(60), curve=curve)
+            alone = Plain(large).generate(prompt_of([0, 1, 2]), Limits(60))
+            assert ids(steps) == ids(alone)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 
-from adec.decoding.pair.clock.cost_curve import CostCurve
+from adec.decoding.pair.clock.cost_curve import CostCurve, LearnedCurve
 from adec.engines.base import Engine
 from adec.engines.model_key import model_key
 from adec.places import kept_folder
 from adec.whole_file import whole_file
 
 FILE_BYTES = 64 * 1024
+QUIETER = 0.9
+"""A forward that takes less than this share of its kept time shows the machine was busy then."""
 
 _SCHEMA = 3
 
@@ -39,6 +41,34 @@ def keep_curve(engine: Engine, curve: CostCurve) -> None:
             file.write(json.dumps({"schema": _SCHEMA, "ms": points}))
     except OSError:
         return
+
+
+class KeptTimes(LearnedCurve):
+    """Forward times of one model, which begin with what earlier runs kept and are kept for later
+    ones."""
+
+    def __init__(
+        self, engine: Engine, curve: CostCurve | None = None, *, keeps: bool = True
+    ) -> None:
+        """`curve`: forward times that are known beforehand. `keeps`: use the cache at all."""
+        self._keeps = keeps and engine.info.format != "table"
+        if curve is None and self._keeps:
+            curve = kept_curve(engine)
+        super().__init__(curve)
+        self._engine = engine
+        self._kept = dict(self.points)
+
+    def keep(self) -> None:
+        """Keep what was learnt, if it is new: other sizes, or forwards that were clearly faster.
+
+        The fastest counts, since other work on the machine only adds.
+        """
+        if not self._keeps:
+            return
+        points, kept = self.points, self._kept
+        if any(ms < QUIETER * kept.get(size, float("inf")) for size, ms in points.items()):
+            self._kept = {**kept, **{n: min(ms, kept.get(n, ms)) for n, ms in points.items()}}
+            keep_curve(self._engine, CostCurve(self._kept))
 
 
 def _key(engine: Engine) -> str:

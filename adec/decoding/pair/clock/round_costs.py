@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from adec.decoding.pair.clock.cost_curve import CostCurve, LearnedCurve
-from adec.decoding.pair.clock.kept_curve import keep_curve, kept_curve
+from adec.decoding.pair.clock.cost_curve import CostCurve
+from adec.decoding.pair.clock.kept_curve import KeptTimes
 from adec.engines.base import Engine
 from adec.events.records import Step
 
@@ -16,8 +16,6 @@ first number if a curve was known, then the second."""
 FINDING_OUT = 0.01
 """Share of a run's time that may be lost on forwards made only to measure their cost. One of them
 may overshoot it."""
-QUIETER = 0.9
-"""A forward that takes less than this share of its kept time shows the machine was busy then."""
 TAIL = (16, 8, 4, 2)
 """Sizes of forwards that the end of a prompt may be read in, to learn what they cost."""
 READING = 0.03
@@ -38,14 +36,10 @@ class RoundCosts:
         self.own_ms = 0.0
         """Running mean of the strategy's own time in plain rounds."""
         self.large = large
-        self._keeps = keeps and large.info.format != "table"
-        if curve is None and self._keeps:
-            curve = kept_curve(large)
-        self.times = LearnedCurve(curve)
+        self.times = KeptTimes(large, curve, keeps=keeps)
         """Forwards of the large model."""
-        self._kept = dict(self.times.points)
         self._last_size = 0
-        self._since_plain = 0 if curve is None else PLAIN_AGAIN - PLAIN_SOON
+        self._since_plain = PLAIN_AGAIN - PLAIN_SOON if self.times.is_measured else 0
         self._run_ms = 0.0
         self.new_answer()
         self._lost_ms = 0.0
@@ -140,13 +134,5 @@ class RoundCosts:
             self.own_ms += 0.2 * (step.own_ms - self.own_ms)
 
     def keep(self) -> None:
-        """Keep what was learnt, if it is new: other sizes, or forwards that were clearly faster.
-
-        The fastest counts, since other work on the machine only adds.
-        """
-        if not self._keeps:
-            return
-        points, kept = self.times.points, self._kept
-        if any(ms < QUIETER * kept.get(size, float("inf")) for size, ms in points.items()):
-            self._kept = {**kept, **{n: min(ms, kept.get(n, ms)) for n, ms in points.items()}}
-            keep_curve(self.large, CostCurve(self._kept))
+        """Keep what was learnt for later runs: see `KeptTimes.keep`."""
+        self.times.keep()

@@ -7,7 +7,9 @@ from collections.abc import Collection, Sequence
 
 from adec.decoding.pair.clock.acceptance_rate import Rates
 from adec.decoding.pair.clock.backoff import Backoff
-from adec.decoding.pair.clock.cost_curve import CostCurve, LearnedCurve
+from adec.decoding.pair.clock.candidate import SHORT, StartForecast
+from adec.decoding.pair.clock.cost_curve import CostCurve
+from adec.decoding.pair.clock.kept_curve import KeptTimes
 from adec.decoding.pair.clock.round_costs import RoundCosts
 from adec.engines.base import Engine
 from adec.events.records import Step
@@ -22,6 +24,8 @@ EXPLORED = 16
 RECENT = 0.02
 """Weight of the newest draft in the mean chance that a draft stands: one doubt among fifty drafts
 must not end all waiting."""
+RECONSIDERED = 16
+"""Tokens after which starting the small model is considered again."""
 
 
 class Block:
@@ -91,14 +95,21 @@ class Block:
         return tokens * self._token_ms - self._curve.ms(self._unread + drafts)
 
     def _hoped_ms(self) -> float:
-        """Milliseconds a token of the best block whose drafts all stand with the steady chance."""
-        tokens, reach, best = 1.0, 1.0, self._curve.ms(self._unread)
-        for drafts in range(1, min(AHEAD, self._most) + 1):
-            reach *= self._steady
-            tokens += reach
-            ms = drafts * self._draft_ms + self._curve.ms(self._unread + drafts)
-            best = min(best, ms / tokens)
-        return best
+        """See `hoped_ms`, with what this block has room for."""
+        return hoped_ms(self._curve, draft_ms=self._draft_ms, steady=self._steady, most=self._most)
+
+
+def hoped_ms(curve: CostCurve, *, draft_ms: float, steady: float, most: int) -> float:
+    """Milliseconds a token of the best block of at most `most` drafts, or of plain decoding.
+
+    All drafts stand with the chance `steady`. The large model reads one token besides them.
+    """
+    tokens, reach, best = 1.0, 1.0, curve.ms(1)
+    for drafts in range(1, min(AHEAD, most) + 1):
+        reach *= steady
+        tokens += reach
+        best = min(best, (drafts * draft_ms + curve.ms(1 + drafts)) / tokens)
+    return best
 
 
 class WakeClock:
@@ -116,16 +127,43 @@ class WakeClock:
         self.costs = RoundCosts(large, curve)
         self.backoff = Backoff()
         self.rates = Rates()
-        self._small = LearnedCurve(small_curve)
+        self._small = KeptTimes(small, small_curve)
         self._sizes = small.info.bytes, large.info.bytes
-        self._steady = HOPED
+        self._steady = self._lasting = HOPED
         self._explores = False
+        self._forget_trusted()
 
     def new_answer(self) -> None:
         """Keep what was learnt, but let another kind of text outvote it at once."""
+        self.costs.new_answer()
         self.backoff.new_answer()
         self.rates.soften()
         self._steady = max(self._steady, HOPED)
+        self._forget_trusted()
+
+    def keep(self) -> None:
+        """Keep the forward times of both models for later runs."""
+        self.costs.keep()
+        self._small.keep()
+
+    @property
+    def drafts(self) -> bool:
+        """Whether the small model may draft: forward times are known, and it is not paused."""
+        return self.costs.curve is not None and self.backoff.state != "paused"
+
+    def forecast(self, *, read: int, written: int, left: int) -> StartForecast | None:
+        """What starting the small model promises: it reads `read` tokens, and `left` may follow.
+
+        `written`: tokens of the answer so far. None while forward times are unknown.
+        """
+        curve = self._known_curve
+        if curve is None:
+            return None
+        draft_ms = self.draft_ms(curve)
+        token_ms = hoped_ms(curve, draft_ms=draft_ms, steady=self._lasting, most=AHEAD)
+        plain_ms = curve.ms(1)
+        won_ms = (plain_ms - token_ms) * min(left, max(written, SHORT))
+        return StartForecast("small", plain_ms / token_ms, won_ms, self._small_ms(read, curve))
 
     def block(self, unread: int, most: int) -> Block | None:
         """A new block; None while forward times are unknown, or where drafting does not pay."""
@@ -147,17 +185,27 @@ class WakeClock:
         )
         return block if block.waits() else None
 
+    @property
+    def _known_curve(self) -> CostCurve | None:
+        """The large model's curve, the hopeful one where unknown sizes may be tried."""
+        curve = self.costs.curve
+        return self.costs.times.hopeful if curve and self.costs.may_explore else curve
+
     def draft_ms(self, curve: CostCurve) -> float:
         """A forward of the small model: by its file's size, until one was seen."""
-        if self._small.plain_ms is not None:
-            return self._small.plain_ms
+        return self._small_ms(1, curve)
+
+    def _small_ms(self, count: int, curve: CostCurve) -> float:
+        if self._small.curve is not None:
+            return self._small.curve.ms(count)
         ours, theirs = self._sizes
-        return curve.ms(1) * (ours / theirs if ours and theirs else 0.1)
+        return curve.ms(count) * (ours / theirs if ours and theirs else 0.1)
 
     def chance(self, entropy: float, *, trusted: bool = False) -> float:
         """The chance that a draft from a row of this entropy (nats) stands; `trusted`: it does."""
         chance = 1.0 if trusted else self.rates.accepted(math.exp(-entropy), 0)
         self._steady += RECENT * (chance - self._steady)
+        self._lasting += RECENT * (chance - self._lasting)
         return chance
 
     def judged(
@@ -171,8 +219,17 @@ class WakeClock:
             if place not in trusted:
                 self.rates.observe(math.exp(-entropy), 0, 0, place < standing)
 
+    def read(self, step: Step) -> None:
+        """Learn from a part of the prompt that was read."""
+        for forward in step.forwards:
+            times = self._small if forward.model == "small" else self.costs.times
+            times.record(forward.tokens, forward.ms)
+
     def account(self, step: Step) -> None:
-        """Learn from what a step took."""
+        """Learn from what a step took.
+
+        Drafts that stand unread are counted with the step in which the large model reads them.
+        """
         explored = self._explores and step.drafted > 0
         self.costs.record(step, plain=step.kind == "write", explored=explored)
         caught_up_ms, tried = 0.0, False
@@ -186,10 +243,20 @@ class WakeClock:
         curve = self.costs.curve
         if curve is None or not step.tokens:
             return
-        if not tried:
+        tokens, ms = len(step.tokens), step.ms() + step.own_ms - caught_up_ms
+        if step.kind == "draft":
+            self._trusted_tokens += tokens
+            self._trusted_ms += ms
+            self._once_ms += caught_up_ms
+            return
+        if not tried and not self._trusted_tokens:
             self.backoff.sat_out()
             return
+        tokens, ms = tokens + self._trusted_tokens, ms + self._trusted_ms
         plain_ms = self.costs.plain_round_ms(curve, 1)
-        ms = step.ms() + step.own_ms - caught_up_ms
-        if self.backoff.record(len(step.tokens), ms, plain_ms, caught_up_ms):
+        if self.backoff.record(tokens, ms, plain_ms, caught_up_ms + self._once_ms):
             self.rates.soften()
+        self._forget_trusted()
+
+    def _forget_trusted(self) -> None:
+        self._trusted_tokens, self._trusted_ms, self._once_ms = 0, 0.0, 0.0

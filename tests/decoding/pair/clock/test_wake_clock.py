@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adec.decoding.pair.clock.cost_curve import CostCurve
-from adec.decoding.pair.clock.wake_clock import Block, WakeClock
+from adec.decoding.pair.clock.kept_curve import kept_curve
+from adec.decoding.pair.clock.wake_clock import Block, WakeClock, hoped_ms
 from adec.events.records import Forward, Step, Token
 from tests.laws import pair
 
@@ -158,6 +161,78 @@ def test_one_block_is_filled_to_learn_what_sixteen_tokens_cost() -> None:
     )
     again = known.block(1, 40)
     assert again is None or length(again, [0.9, *[0.1] * 40]) < 14
+
+
+@given(st.floats(0.5, 1), st.floats(0, 60), st.integers(0, 64))
+def test_hoped_times_are_never_above_plain_ones_and_fall_with_acceptance(
+    steady, draft_ms, most
+) -> None:
+    hoped = hoped_ms(STEPS, draft_ms=draft_ms, steady=steady, most=most)
+    assert hoped <= STEPS.ms(1)
+    assert hoped_ms(STEPS, draft_ms=draft_ms, steady=1.0, most=most) <= hoped
+
+
+def test_a_prompt_is_read_where_the_rest_of_the_answer_wins_it_back() -> None:
+    """By the curve above a token takes 33 ms instead of 38, and reading 150 tokens a second."""
+    known = clock()
+
+    def pays(written: int, left: int, read: int = 150) -> bool:
+        forecast = known.forecast(read=read, written=written, left=left)
+        assert forecast is not None
+        assert 38 / 34 < forecast.speed < 38 / 33
+        return forecast.pays
+
+    assert not pays(0, 1000)
+    assert not pays(100, 1000)
+    assert pays(400, 1000)
+    assert not pays(400, 100)
+    assert pays(0, 1000, read=10)
+    assert clock(None).forecast(read=10, written=0, left=100) is None
+
+
+def test_a_forecast_follows_what_was_judged_before_and_outlives_an_answer() -> None:
+    known = clock()
+    first = known.forecast(read=10, written=0, left=100)
+    for _ in range(200):
+        known.judged([0.7], 0)
+        known.chance(0.7)
+    known.new_answer()
+    later = known.forecast(read=10, written=0, left=100)
+    assert first is not None and later is not None
+    assert first.pays and not later.pays
+
+
+def test_the_small_models_times_are_kept_from_run_to_run(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("ADEC_HOME", str(tmp_path))
+    small, large = pair()
+    for engine in (small, large):
+        engine.info = replace(engine.info, format="gguf")
+    known = WakeClock(small, large)
+    for _ in range(9):
+        read = Forward("small", "draft", 1, 13.0), Forward("large", "verify", 16, 267.0)
+        known.account(Step("wake", (token(),), read, 0.1, drafted=15, accepted=15))
+    known.read(Step("prompt", (), (Forward("small", "prompt", 64, 320.0),)))
+    known.keep()
+    kept = kept_curve(small)
+    assert kept is not None and kept.points == {1: 13.0, 64: 320.0}
+    again = WakeClock(small, large)
+    assert again.draft_ms(STEPS) == 13.0
+
+
+def test_what_was_trusted_counts_with_the_wake_that_reads_it() -> None:
+    """Thirty cheap tokens and one dear wake: together they beat plain decoding."""
+    known = clock()
+    trusted = Step("draft", (token(),), (Forward("small", "draft", 1, 13.0),), 0.1)
+    read = Forward("small", "draft", 1, 13.0), Forward("large", "verify", 32, 471.0)
+    wake = Step("wake", (token(),), read, 0.1, drafted=1)
+    for _ in range(10):
+        for _ in range(30):
+            known.account(trusted)
+        known.account(wake)
+    assert known.backoff.state == "drafting"
+    for _ in range(10):
+        known.account(wake)
+    assert known.backoff.state == "paused"
 
 
 def token() -> Token:
