@@ -19,12 +19,15 @@ from adec.calibration.grids import (
     handicap,
 )
 from adec.calibration.simulate import Simulator, forwards_ms, own_ms
-from adec.calibration.trial import Measured, Point, front
+from adec.calibration.trial import Measured, Metric, Point, front
 from adec.errors import UsageError
 
 TARGETS = (1, 0.5, 2, 0.2, 4)
 """Losses of agreement that points are looked for at, as multiples of what may be lost: at most so
 many points of a family are run, the published one apart."""
+LENIENT = 4.0
+"""How much more agreement may be lost than of a metric that does not compare tokens: after another
+token an answer mostly says the same in other words."""
 LEAST_POINTS, MOST_POINTS = 6, 24
 LEAST_RECORDS, FIRST_RECORDS, MOST_RECORDS = 4, 8, 60
 """Records that a point is simulated on: whatever the time, before the first halving, at most."""
@@ -172,10 +175,19 @@ class Chooser:
         self._tick = tick
         self._done = 0.0
 
-    def choose(self, able: Sequence[str], plain: Measured, *, keep: float, most: int) -> Shortlist:
+    def choose(
+        self,
+        able: Sequence[str],
+        plain: Measured,
+        *,
+        keep: float,
+        most: int,
+        metric: Metric = "agreement",
+    ) -> Shortlist:
         """At most `most` points (at least LEAST_POINTS), plain decoding first.
 
-        `able`: methods that these models can serve.
+        `able`: methods that these models can serve. `keep`: of the metric. The simulation knows
+        agreement only.
         """
         shortlist = Shortlist([plain])
         exact = self._exact(able, shortlist)
@@ -183,7 +195,8 @@ class Chooser:
         if not self._simulator.pair or keep >= 1:
             shortlist.points += exact[:room]
             return shortlist
-        lists = self._approximate(able, shortlist, keep, exact)
+        agreement = keep if metric == "agreement" else 1 - LENIENT * (1 - keep)
+        lists = self._approximate(able, shortlist, agreement, exact)
         # the two best exact ones are always run: an approximate one must earn its place against
         # them
         mixed = chain.from_iterable(zip_longest(exact[2:], *lists))

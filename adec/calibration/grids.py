@@ -32,18 +32,25 @@ EXACT_PAIR: Mapping[str, Sequence[Point]] = {
         Point("dyspec", (("shape", "threshold"),)),
     ),
     "adaedl": (Point("adaedl"), Point("adaedl", (("longest", 8),))),
+    **{name: (Point(name),) for name in ("lookup", "suffix")},
 }
 """Variants of exact methods, the default first; the best variant by simulation is run."""
 EXACT_SINGLE: Mapping[str, Sequence[Point]] = {
-    name: (Point(name),) for name in ("speculate", "lookup", "recycling")
+    name: (Point(name),) for name in ("speculate", "lookup", "suffix", "recycling")
 }
 """The same for a model alone."""
 
 TRIGGER_RATES = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.18, 0.25, 0.35, 0.5)
 """Shares of positions at which a threshold wakes the large model."""
+SHARES = (0.8, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02)
+"""Shares of its best token's probability that the large model may be content with."""
 INVOLVED = 1.08
 """EAD that averages or dwells is taken to be slower by this factor than its simulation says.
 Between two points that are as good the choice would be chance, another one with each seed."""
+
+
+CLOCK = (("wake", "clock"),)
+"""EAD whose large model waits until a block of drafts is full: its length is the clock's."""
 
 
 @dataclass(frozen=True)
@@ -60,21 +67,31 @@ class Family:
 
 
 def ead_grid(records: Sequence[Record]) -> list[Point]:
-    """EAD over thresholds by trigger rate, windows, dwells, with and without hysteresis."""
-    return [
+    """EAD over thresholds by trigger rate, windows, dwells, with and without hysteresis.
+
+    Then with wakes by the clock: what the small model is sure of is trusted, or a draft stands that
+    the large model finds nearly as likely as its own token.
+    """
+    switches = [
         Point("ead", (("up", up), ("down", down), ("window", window), ("dwell", dwell)))
         for up, window, dwell in product(_thresholds(records), (1, 3, 5), (0, 3, 10))
         for down in (up, round(up / 2, 4))
     ]
+    trusting = [Point("ead", (("up", up), *CLOCK)) for up in _thresholds(records)]
+    tolerant = [
+        Point("ead", (("share", share), ("accept", "tolerant"), *CLOCK)) for share in SHARES
+    ]
+    return [*switches, *trusting, *tolerant]
 
 
 def ead_exact_grid(records: Sequence[Record]) -> list[Point]:
-    """EAD whose drafts are judged, each token by its own entropy."""
+    """EAD whose drafts are judged, each token by its own entropy, or by the clock."""
     fixed = (("window", 1), ("dwell", 0), ("accept", "exact"))
-    return [
+    by_doubt = [
         Point("ead", (("up", up), *fixed, ("longest", longest)))
         for up, longest in product(_thresholds(records), (4, 8, 16))
     ]
+    return [*by_doubt, Point("ead", (("accept", "exact"), *CLOCK))]
 
 
 def cascade_grid(records: Sequence[Record]) -> list[Point]:
@@ -107,7 +124,7 @@ def fly_grid(records: Sequence[Record]) -> list[Point]:
 FAMILIES: Mapping[str, Family] = {
     "ead": Family(
         ead_grid,
-        ("up", "down"),
+        ("up", "down", "share"),
         published=(("window", 5), ("dwell", 10)),
         thresholds={"up": "small", "down": "large"},
     ),
@@ -126,6 +143,12 @@ def handicap(point: Point) -> float:
     values = point.table()
     simple = "dwell" not in values or (values["dwell"] == 0 and values["window"] == 1)
     return 1.0 if simple else INVOLVED
+
+
+def rule(point: Point) -> tuple[tuple[str, object], ...]:
+    """The settings of a point that are words: what sets its rule apart from others of its family,
+    whatever its numbers are."""
+    return tuple((name, value) for name, value in point.settings if isinstance(value, str))
 
 
 def _thresholds(records: Sequence[Record]) -> list[float]:

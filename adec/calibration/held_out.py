@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from adec.calibration.grids import FAMILIES
+from adec.calibration.grids import FAMILIES, rule
 from adec.calibration.journal import Measurements
 from adec.calibration.prompts import KnownPrompt
 from adec.calibration.proof import Tested, is_binary, prompts_needed, prove
@@ -167,16 +167,18 @@ def to_test(
 def expected_losses(family: Sequence[Measured]) -> list[float]:
     """The mean loss to be expected of each point of a family on fresh prompts.
 
-    A few dozen prompts tell one percent from three by luck only, so the points of a family borrow
-    from each other: losses go with the share of answers whose path a point leaves in simulation,
-    and that guess weighs as much as `BORROWED` prompts.
+    A few dozen prompts tell one percent from three by luck only, so the points of a family that
+    follow one rule borrow from each other: losses go with the share of answers whose path a point
+    leaves in simulation, and that guess weighs as much as `BORROWED` prompts.
     """
-    lost = sum(sum(m.losses) for m in family) + DOUBT
-    left = sum(m.left * len(m.losses) for m in family) + DOUBT
-    ratio = min(1.0, lost / left)
-    return [
-        (sum(m.losses) + BORROWED * ratio * m.left) / (len(m.losses) + BORROWED) for m in family
-    ]
+    found: list[float] = []
+    for m in family:
+        alike = [other for other in family if rule(other.point) == rule(m.point)]
+        lost = sum(sum(other.losses) for other in alike) + DOUBT
+        left = sum(other.left * len(other.losses) for other in alike) + DOUBT
+        guess = min(1.0, lost / left) * m.left
+        found.append((sum(m.losses) + BORROWED * guess) / (len(m.losses) + BORROWED))
+    return found
 
 
 def prompts_to_ask(

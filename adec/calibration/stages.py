@@ -240,6 +240,7 @@ class Calibration:
             remaining(self._runner.plan.models),
             Measured(PLAIN, True),
             keep=self._wishes.keep,
+            metric=self._wishes.metric,
             most=int(room / max(1e-6, ENOUGH_PROMPTS * run_seconds)),
         )
         # times went into it: a resumed calibration goes on with the same points

@@ -11,6 +11,7 @@ from adec.calibration.held_out import (
     prompts_to_ask,
     to_test,
 )
+from adec.calibration.trial import Point
 from tests.calibration.tables import COUNT, point
 
 PLAIN = point("plain", 10.0, exact=True)
@@ -29,6 +30,14 @@ def test_a_point_without_a_loss_is_not_held_for_lossless() -> None:
     assert losses[1] < 3 / COUNT + 0.01
     (alone,) = expected_losses([point("ead", 5, 0, 0.0)])
     assert alone == 0
+
+
+def test_points_of_another_rule_say_nothing_of_a_loss() -> None:
+    """What the trusted model loses where it leaves the path, a judged one need not."""
+    bad, good = point("ead", 5, 40, 0.5), point("ead", 6, 0, 0.5)
+    alike = expected_losses([bad, good])[1]
+    good.point = Point("ead", (*good.point.settings, ("accept", "tolerant")))
+    assert expected_losses([bad, good])[1] < alike / 10
 
 
 def test_the_proof_is_asked_for_the_fastest_that_it_should_prove_and_the_safest() -> None:
