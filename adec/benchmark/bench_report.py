@@ -48,7 +48,9 @@ class RowReport:
     won: int
     lost: int
     unlike: int
-    """Answers of an exact row that are not plain's."""
+    """Answers of an exact row that are not plain's, and not by rounding either."""
+    ties: int
+    """Answers that differ, but by no more than rounding moves the logits."""
     errors: int
     error: str
     differences: tuple[tuple[int, Difference], ...]
@@ -84,6 +86,11 @@ class BenchReport:
         """Answers of exact rows that are not plain's; `--check` fails where there are any."""
         return sum(row.unlike for row in self.rows)
 
+    @property
+    def ties(self) -> int:
+        """Answers of exact rows that differ from plain's within the measured noise."""
+        return sum(row.ties for row in self.rows)
+
 
 def make_rows(totals: Totals, seed: int) -> tuple[RowReport, ...]:
     """The rows, verdicts still empty."""
@@ -117,6 +124,7 @@ def _row(row: RowTotals, plain: RowTotals | None, totals: Totals, seed: int) -> 
         won=row.won,
         lost=row.lost,
         unlike=row.unlike,
+        ties=row.ties,
         errors=row.errors,
         error=row.error,
         differences=tuple(row.differences),

@@ -67,6 +67,7 @@ def row_data(row: RowReport) -> dict[str, Any]:
         "lost": row.lost,
         "peak_bytes": row.peak_bytes,
         "unlike_plain": row.unlike if row.header.guarantee == "exact" else None,
+        "within_noise": row.ties if row.header.guarantee == "exact" else None,
         "differences": [{"prompt": i, **structs.asdict(d)} for i, d in row.differences],
         "groups": {
             name: {**asdict(counted), "ratio_to_plain": _parts(row.ratios.get(name))}

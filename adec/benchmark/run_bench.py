@@ -41,10 +41,14 @@ class BenchRequest:
     seed: int = 0
     jobs: int = 1
     tie_gap: float = 0.0
+    strict: bool = False
+    """Whether no difference counts as a tie, however close the logits were."""
     allow_exec: bool = False
 
 
-def request_of(plan: BenchPlan, source: TaskSource, *, jobs: int, tie_gap: float) -> BenchRequest:
+def request_of(
+    plan: BenchPlan, source: TaskSource, *, jobs: int, tie_gap: float, strict: bool = False
+) -> BenchRequest:
     """The request to run a plan's rows on the tasks of a source."""
     header = {
         "key": plan.key(source.identity),
@@ -62,7 +66,7 @@ def request_of(plan: BenchPlan, source: TaskSource, *, jobs: int, tie_gap: float
     }
     return BenchRequest(
         source, plan.rows, plan.open, header,
-        plan.settings.seed, jobs, tie_gap, plan.settings.allow_exec,
+        plan.settings.seed, jobs, tie_gap, strict, plan.settings.allow_exec,
     )  # fmt: skip
 
 
@@ -80,7 +84,7 @@ def run_bench(
     tell: Tell = lambda line: None,
 ) -> BenchReport:
     """Run what is not done yet. `samples` is open. Raises AdecError; what is written stays."""
-    totals = Totals(request.rows, request.seed, request.tie_gap)
+    totals = Totals(request.rows, request.seed, request.tie_gap, strict=request.strict)
     resumed, load = samples.found, machine_load()
     if resumed:
         for result in samples.results():

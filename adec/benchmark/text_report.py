@@ -143,6 +143,8 @@ def explain(difference: Difference) -> str:
     if difference.gap is None:
         return f"{where}: one answer ends there"
     words = f"{where}; logit gap {difference.gap:.4g}"
+    if difference.is_rounding:
+        return f"{words}: within rounding, which moves it by up to {difference.noise:.2g}"
     if difference.noise is not None:
         return f"{words}: more than rounding explains, which moves it by {difference.noise:.2g}"
     if abs(difference.gap) < NEAR_TIE:

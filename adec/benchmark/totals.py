@@ -96,7 +96,15 @@ class _Values:
 class Totals:
     """`add` every prompt once, in any order."""
 
-    def __init__(self, rows: Sequence[RowHeader], seed: int, tie_gap: float = 0.0) -> None:
+    def __init__(
+        self,
+        rows: Sequence[RowHeader],
+        seed: int,
+        tie_gap: float = 0.0,
+        *,
+        strict: bool = False,
+    ) -> None:
+        """`tie_gap`: logits this close are ties. `strict`: nothing is a tie."""
         self.rows = {row.name: RowTotals(row) for row in rows}
         self.prompts = 0
         self.remarked = 0
@@ -105,6 +113,7 @@ class Totals:
         """What was said of the first of them."""
         self._seed = seed
         self._tie_gap = tie_gap
+        self._strict = strict
         # a heap of (-priority, index, values): the largest priority is the first to go
         self._kept: list[tuple[int, int, _Values]] = []
 
@@ -179,7 +188,7 @@ class Totals:
         if difference is None:
             return
         near = difference.gap is not None and abs(difference.gap) <= self._tie_gap
-        if near or difference.is_rounding:
+        if not self._strict and (near or difference.is_rounding):
             row.ties += 1
             return
         row.unlike += 1

@@ -21,10 +21,11 @@ def invoke(arguments: Sequence[str]) -> object:
     from adec.cli.app import app
     from adec.cli.failures import MISUSE
     from adec.cli.misuse import explain
-    from adec.cli.option_defaults import default_map, origin_of
+    from adec.cli.option_defaults import default_map, origin_of, with_values
     from adec.defaults import settings
     from adec.errors import UsageError
 
+    arguments = with_values(arguments)
     known = settings()
     tree = typer.main.get_command(app)
     defaults = default_map(known, getattr(tree, "commands", {}), arguments)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -91,9 +91,13 @@ def bench(
         bool, tasks("--raw", help="Feed prompts as they are, without the chat template.")
     ] = False,
     check: Annotated[
-        bool,
-        tasks("--check", help="Fail (exit code 4) if an exact strategy's tokens are not plain's."),
-    ] = False,
+        Literal["noise", "bitwise"] | None,
+        tasks(
+            "--check",
+            help="Fail (exit code 4) if an exact strategy's tokens are not plain's and the "
+            "measured rounding does not explain it. --check=bitwise: fail at any difference.",
+        ),
+    ] = None,
     tie_gap: Annotated[
         float,
         tasks(
@@ -160,6 +164,10 @@ def bench(
             "--check compares tokens, and sampled ones are exact in distribution only",
             hint="leave --temp out",
         )
+    if check == "bitwise" and tie_gap > 0:
+        raise UsageError(
+            "--check=bitwise knows no ties, and --tie-gap makes some", hint="give one of them"
+        )
     sampler = sampling.sampler()
     outputs = Outputs(json, csv, html, color)
     outputs.check()
@@ -177,7 +185,7 @@ def bench(
     choice = Choice(pair, small, large, model, None, tuple(assignments or ()))
     plan = plan_bench(choice, strategies, options, settings, peers, tuple(peer_path or ()))
     source = find_source(task or ["practice"], prompts, sampler.seed)
-    request = request_of(plan, source, jobs=jobs, tie_gap=tie_gap)
+    request = request_of(plan, source, jobs=jobs, tie_gap=tie_gap, strict=check == "bitwise")
     path = samples or samples_path(request.header["key"])
     if not quiet:
         for remark in plan.remarks:
@@ -200,7 +208,7 @@ def bench(
         complete = result.done == result.planned
         if complete and samples is None:
             kept.remove()
-    return _exit_code(result, check, interrupts.asked, quiet)
+    return _exit_code(result, check is not None, interrupts.asked, quiet)
 
 
 def _exit_code(result: BenchReport, check: bool, interrupted: bool, quiet: bool) -> int:
@@ -214,5 +222,9 @@ def _exit_code(result: BenchReport, check: bool, interrupted: bool, quiet: bool)
             report("stopped; the same command goes on from here")
         return INTERRUPTED
     if check and not quiet:
-        report(f"the check passed on {result.done} prompts")
+        from adec.display.wording import count
+
+        ties = count(result.ties, "difference")
+        within = f", {ties} within the measured noise" if result.ties else ""
+        report(f"the check passed on {result.done} prompts{within}")
     return 0

@@ -10,6 +10,9 @@ from adec.defaults import Setting
 MODELS = ("pair", "small", "large", "model")
 """These exclude each other: one on the command line overrides all that are set elsewhere."""
 
+VALUELESS = {"--check": ("noise", "bitwise")}
+"""Options of bench that may stand alone, with their values; the first is what they then mean."""
+
 
 def default_map(
     known: Mapping[str, Setting], commands: Mapping[str, Any], arguments: Sequence[str]
@@ -27,6 +30,23 @@ def default_map(
         }
         for name, command in commands.items()
     }
+
+
+def with_values(arguments: Sequence[str]) -> list[str]:
+    """The arguments with a value behind each option that may be given without one.
+
+    click has no such options: `--check` of bench stands for `--check=noise`.
+    """
+    given = list(arguments)
+    if given[:1] != ["bench"]:
+        return given
+    following = [*given[1:], ""]
+    return [
+        f"{word}={VALUELESS[word][0]}"
+        if word in VALUELESS and after not in VALUELESS[word]
+        else word
+        for word, after in zip(given, following, strict=True)
+    ]
 
 
 def origin_of(known: Mapping[str, Setting], parameter: Any, arguments: Sequence[str]) -> str | None:

@@ -25,13 +25,21 @@ from adec.benchmark.html_report import write_page
 from adec.benchmark.json_csv import write_csv, write_json
 from adec.benchmark.run_bench import run_bench
 from adec.benchmark.runner import Bench, BenchSettings, first_difference
-from adec.benchmark.samples import PLAIN, BenchAnswer, Difference, PromptResult, SamplesFile
+from adec.benchmark.samples import (
+    PLAIN,
+    BenchAnswer,
+    Difference,
+    PromptResult,
+    RowHeader,
+    SamplesFile,
+)
 from adec.benchmark.tasks.task import Task
 from adec.benchmark.text_report import explain, show
 from adec.benchmark.totals import Totals
 from adec.benchmark.workers import run_here
 from adec.engines.pair import Engines
 from adec.errors import AdecError, UsageError
+from adec.events.records import Guarantee
 from tests import laws
 from tests.benchmark.rows import (
     bench_here,
@@ -255,6 +263,22 @@ def test_ties_do_not_fail_a_check(tmp_path: Path) -> None:
     with samples_of(request, tmp_path) as samples:
         lenient = run_bench(replace(request, tie_gap=1e9), samples, never)
     assert lenient.unlike < strict.unlike
+
+
+def test_a_strict_check_counts_differences_within_the_noise_too() -> None:
+    header = RowHeader("close", "strategy", "", Guarantee.EXACT.value)
+    within = Difference(3, "a", "b", 0.1, noise=0.2)
+    answers = [
+        BenchAnswer(name, 0, 1.0, 4, "abcd", guarantee="exact", same=not far, difference=far)
+        for name, far in (("plain", None), ("close", within))
+    ]
+    for strict, found in ((False, (0, 1)), (True, (1, 0))):
+        totals = Totals((RowHeader(PLAIN, "strategy"), header), 0, strict=strict)
+        totals.add(PromptResult(0, "g", "k", tuple(answers)))
+        row = make_rows(totals, 0)[1]
+        assert (row.unlike, row.ties) == found
+    assert "within rounding" in explain(within)
+    assert "more than rounding" in explain(changed(within, gap=0.3))
 
 
 def test_a_prompt_that_does_not_fit_is_counted_not_fatal() -> None:

@@ -136,6 +136,8 @@ def test_a_failed_check_is_exit_code_4(
     outcome = call(capsys, *arguments, "--check")
     assert outcome.code == 4 and "the check failed" in outcome.err
     assert "logit gap" in outcome.out and "plain writes" in outcome.out
+    assert call(capsys, *arguments, "--check=bitwise").code == 4
+    assert call(capsys, *arguments, "--check", "bitwise").code == 4
     assert call(capsys, *arguments).code == 0, "without --check it is only said"
 
 
@@ -191,6 +193,8 @@ def wrong(name: str) -> Any:
         "peer": (["--peers", "llama-lookup"], 2, "not on the PATH"),
         "unknown peer": (["--peers", "vllm"], 2, "no peer 'vllm'"),
         "format": (["--peers", "transformers"], 3, "Hugging Face folders"),
+        "word": (["--check=loosely"], 2, "loosely"),
+        "ties": (["--check=bitwise", "--tie-gap", "0.1"], 2, "knows no ties"),
         "sampled": (["--check", "--temp", "1"], 2, "distribution only"),
         "folder": (["--json", "/no/such/folder/x"], 2, "no folder that exists"),
         "runs": (["--runs", "0"], 2, "--runs"),
@@ -254,7 +258,7 @@ def test_every_option_reaches_the_bench(monkeypatch: pytest.MonkeyPatch, capsys:
         "prompts": [*one, "--prompts", 3], "runs": [*one, "--runs", 3], "jobs": [*one, "--jobs", 2],
         "allow_exec": [*one, "--allow-exec"], "system": [*one, "--system", "x"],
         "raw": [*one, "--raw"],
-        "check": [*one, "--check"], "tie_gap": [*one, "--tie-gap", 0.5],
+        "check": [*one, "--check", "bitwise"], "tie_gap": [*one, "--tie-gap", 0.5],
         "max_tokens": [*one, "-n", 3], "temperature": [*one, "--temp", 1],
         "top_k": [*one, "--top-k", 3],
         "top_p": [*one, "--top-p", 0.5], "min_p": [*one, "--min-p", 0.5],
