@@ -25,7 +25,8 @@ from adec.places import user_config
 from adec.toml_file import read_toml
 
 KEYS = (
-    "pair", "small", "large", "model", "strategy", "set", "keep", "max-tokens",
+    "pair", "small", "large", "model", "strategy", "set", "keep", "exactness",
+    "max-tokens",
     "temp", "top-k", "top-p", "min-p", "seed",
     "ctx", "threads", "batch-threads", "gpu-layers", "mmap", "device", "dtype", "color", "quiet",
 )  # fmt: skip

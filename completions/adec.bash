@@ -34,6 +34,7 @@ _adec() {
         "bench --model"|"bench -m") _adec_models; return ;;
         "bench --strategies") COMPREPLY=($(compgen -W "plain speculate ead dyspec smartspec adaedl slem cascade bild fly aded recycling suffix lookup adadec iad" -- "$cur")); return ;;
         "bench --set") COMPREPLY=($(compgen -W "plain.model= speculate.longest= speculate.small= speculate.suffix= speculate.recycling= speculate.early= speculate.keep_times= ead.up= ead.down= ead.window= ead.dwell= ead.reset= ead.accept= ead.share= ead.wake= ead.start= ead.longest= dyspec.shape= dyspec.budget= dyspec.size= dyspec.threshold= dyspec.temperature= dyspec.accept= smartspec.longest= smartspec.window= smartspec.start= adaedl.gamma= adaedl.start= adaedl.target= adaedl.step= adaedl.longest= slem.longest= slem.size= cascade.rule= cascade.alpha= cascade.drafts= cascade.accept= bild.fallback= bild.rollback= bild.longest= bild.accept= fly.window= fly.gate= fly.drafts= fly.accept= aded.iterations= aded.budget= aded.size= recycling.budget= recycling.size= suffix.least= suffix.longest= suffix.recycling= lookup.least= lookup.tokens= lookup.size= adadec.threshold= adadec.candidates= adadec.ahead= adadec.weight= adadec.keep= adadec.model= adadec.split= iad.rounds= iad.candidates= iad.temperature= iad.full= iad.budget= iad.model=" -- "$cur")); compopt -o nospace 2>/dev/null; return ;;
+        "bench --exactness") COMPREPLY=($(compgen -W "rounding bitwise" -- "$cur")); return ;;
         "bench --peers") :; return ;;
         "bench --peer-path") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "bench --task") COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -41,6 +42,7 @@ _adec() {
         "bench --runs") :; return ;;
         "bench --jobs") :; return ;;
         "bench --system") :; return ;;
+        "bench --check") COMPREPLY=($(compgen -W "noise bitwise" -- "$cur")); return ;;
         "bench --tie-gap") :; return ;;
         "bench --max-tokens"|"bench -n") :; return ;;
         "bench --temp"|"bench --temperature") :; return ;;
@@ -98,6 +100,7 @@ _adec() {
         "run --verify") :; return ;;
         "run --tests") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "run --keep") :; return ;;
+        "run --exactness") COMPREPLY=($(compgen -W "rounding bitwise" -- "$cur")); return ;;
         "run --max-tokens"|"run -n") :; return ;;
         "run --temp"|"run --temperature") :; return ;;
         "run --top-k") :; return ;;
@@ -116,10 +119,10 @@ _adec() {
     esac
     case "$verb" in
         "") COMPREPLY=($(compgen -W "bench calibrate inspect run --version --help -h" -- "$cur")) ;;
-        "bench") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--pair --small --large --model -m --strategies --set --peers --peer-path --task --prompts --runs --jobs --allow-exec --system --raw --check --tie-gap --max-tokens -n --temp --temperature --top-k --top-p --min-p --seed -s --stop --escape -e --json --csv --html --samples --fresh --color --quiet -q --ctx -c --threads -t --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
+        "bench") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--pair --small --large --model -m --strategies --set --exactness --peers --peer-path --task --prompts --runs --jobs --allow-exec --system --raw --check --tie-gap --max-tokens -n --temp --temperature --top-k --top-p --min-p --seed -s --stop --escape -e --json --csv --html --samples --fresh --color --quiet -q --ctx -c --threads -t --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
         "calibrate") [[ $cur == -* ]] || { _adec_models; return; }; COMPREPLY=($(compgen -W "--prompts --keep --metric --confidence --time-limit --seed -s --max-tokens -n -o --output --check --svg --png --portable --quiet -q --ctx -c --threads -t --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
         "inspect") [[ $cur == -* ]] || { _adec_models; return; }; COMPREPLY=($(compgen -W "--pair --small --large --step --html --svg --replay --speed --json --color --forget --ctx --devices --help -h" -- "$cur")) ;;
-        "run") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--prompt -p --file -f --system --raw --special --pair --small --large --model -m --strategy --set --verify --tests --allow-exec --keep --max-tokens -n --temp --temperature --top-k --top-p --min-p --seed -s --stop --escape -e --json --jsonl --plain --trace --color --sanitize --remember --quiet -q --verbose -v --ctx -c --threads -t --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
+        "run") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--prompt -p --file -f --system --raw --special --pair --small --large --model -m --strategy --set --verify --tests --allow-exec --keep --exactness --max-tokens -n --temp --temperature --top-k --top-p --min-p --seed -s --stop --escape -e --json --jsonl --plain --trace --color --sanitize --remember --quiet -q --verbose -v --ctx -c --threads -t --batch-threads --gpu-layers --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
     esac
 }
 complete -o filenames -o bashdefault -F _adec adec

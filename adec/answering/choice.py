@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from adec.decoding import settings as setting_values
 from adec.decoding.registry import Method, default_method
@@ -28,6 +28,8 @@ class Choice:
     assignments: tuple[str, ...] = ()
     keep: float | None = None
     """Quality that an automatic choice must have proved, 0 to 1; 1 means exact."""
+    exactness: Literal["rounding", "bitwise"] = "rounding"
+    """bitwise: exact strategies run only forwards whose rows are bit for bit plain decoding's."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def choose_strategy(
         return Chosen(choice.strategy)
     if len(named) == 1 and choice.strategy is None and choice.keep is None:
         return Chosen(named[0])
+    keep = 1.0 if choice.keep is None and choice.exactness == "bitwise" else choice.keep
     exact = default_method(models).name
     if profile is None or (profile.recommended is None and profile.choice is None):
         words = "SMALL LARGE" if "small" in models else "MODEL"
@@ -80,19 +83,19 @@ def choose_strategy(
     fitted: Mapping[str, Any] | None = None
     if known is not None:
         exact, fitted = known.exact, known.exact_settings or None
-    if choice.keep is None:
+    if keep is None:
         wanted = profile.recommended
         if wanted is None or (wanted == exact and (known is None or known.within_budget != exact)):
             return Chosen(exact, fitted)
         return Chosen(wanted)
     budget = profile.budget
-    if choice.keep < 1:
-        if known is not None and known.within_budget is not None and _proves(budget, choice.keep):
+    if keep < 1:
+        if known is not None and known.within_budget is not None and _proves(budget, keep):
             return Chosen(known.within_budget)
         return Chosen(
             exact,
             fitted,
-            f"profile {profile.name} has no proof for --keep {choice.keep:g}; "
+            f"profile {profile.name} has no proof for --keep {keep:g}; "
             "using an exact strategy instead",
         )
     return Chosen(exact, fitted)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from adec.engines.base import Engine
-from adec.engines.invariance import ONE_THREAD_CELLS, kept_invariance
+from adec.engines.invariance import ONE_THREAD_CELLS
+from adec.engines.kept_invariance import kept_invariance
 from adec.events.records import Step, TreeRecord
 
 
@@ -37,19 +38,22 @@ class ExactnessWatch:
             else:
                 self._chain = max(self._chain, forward.tokens)
 
-    def summary(self, *, threads_changed: bool) -> dict[str, Any]:
+    def summary(self, *, threads_changed: bool, planned: bool = False) -> dict[str, Any]:
         """Keys of the summary: `exactness`, and `exactness_noise`, None if it was never measured.
 
-        The noise is the largest change seen of the gap between the two best logits.
+        The noise is the largest change seen of the gap between the two best logits. `planned`: the
+        model ran only forwards that were measured to be bit for bit.
         """
         large = self._large
+        steady = not threads_changed or large.length <= ONE_THREAD_CELLS
+        if planned and steady:
+            return {"exactness": "bitwise", "exactness_noise": 0.0}
         as_plain = self._prompt == self._expected
         if as_plain and max(self._chain, self._tree) == 1:
             return {"exactness": "bitwise", "exactness_noise": 0.0}
         found = kept_invariance(large)
         if found is None:
             return {"exactness": "rounding", "exactness_noise": None}
-        steady = not threads_changed or large.length <= ONE_THREAD_CELLS
         if (
             as_plain
             and steady

@@ -46,6 +46,8 @@ class Plan:
     """Threads for forwards of one token and of several, as a profile found them fastest here."""
     unlike: str | None = None
     """Why the small model's ids are not the large one's; None where they are."""
+    bitwise: bool = False
+    """Whether exact strategies must run forwards that are bit for bit plain decoding's."""
 
     def with_strategy(self, name: str, assignments: tuple[str, ...] = ()) -> Plan:
         """The same models with another strategy. Raises UsageError or PairError."""
@@ -104,7 +106,10 @@ def plan(choice: Choice) -> Plan:
             remarks.append(f"going on without {models.pop(role).info.name}: {why}")
     settings = _settings(choice, method, profile, chosen.settings)
     if profile is None:
-        return Plan(models, method, settings, None, tuple(remarks), chosen.hint, unlike=unlike)
+        return Plan(
+            models, method, settings, None, tuple(remarks), chosen.hint,
+            unlike=unlike, bitwise=choice.exactness == "bitwise",
+        )  # fmt: skip
     stale = [*others, *profile.other_machine(models["large"])]
     if stale:
         void = "its thresholds and times are" if others else "its times are"
@@ -125,6 +130,7 @@ def plan(choice: Choice) -> Plan:
         bounded=not others and is_proved(profile, method, settings),
         threads=(single, several) if single and several and not stale else None,
         unlike=unlike,
+        bitwise=choice.exactness == "bitwise",
     )
 
 

@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from adec import __version__
+from adec.answering.exactness_plan import BitwisePlan
 from adec.answering.exactness_watch import ExactnessWatch
 from adec.answering.machine_watch import MachineWatch
 from adec.answering.plan import Plan
@@ -77,6 +78,7 @@ class Session:
         self._aids = Aids(curves, lambda: self._exchange, earlier)
         self._strategies: dict[tuple[str, Any, frozenset[str]], Strategy] = {}
         self._watch = MachineWatch(engines)
+        self._bitwise = BitwisePlan(engines["large"])
         self.take(plan)
 
     def __enter__(self) -> Session:
@@ -103,6 +105,9 @@ class Session:
         if key not in self._strategies:
             usable = plan.engines_for(engines)
             built = plan.method.build(usable, plan.settings, self._aids)
+            if _within_bits(plan, built):
+                guarded = Engines(**{**usable, "large": self._bitwise.engine})
+                built = plan.method.build(guarded, plan.settings, self._aids)
             self._strategies[key] = built
         return self._strategies[key]
 
@@ -134,6 +139,7 @@ class Session:
         strategy, engines = self._serving(len(prompt), remark)
         yield self._start(question, engines, prompt, rendered)
         end = tokenizing.vocabulary.end
+        bitwise = _within_bits(self.plan, strategy)
         limits = Limits(
             question.max_tokens,
             end,
@@ -141,7 +147,12 @@ class Session:
             question.signals,
             interrupted=interrupted,
             resume=question.resume,
+            bitwise=bitwise,
         )
+        if bitwise:
+            self._bitwise.prepare(
+                prompt, question.max_tokens, limits.chunk, remark=remark, interrupted=interrupted
+            )
         tally = Tally(strategy.name, self._guarantee(question), plain_ms=self._plain_ms)
         exactness = ExactnessWatch(engines["large"], len(prompt), limits.chunk)
         stream = TextStream(tokenizing.vocabulary, question.stop)
@@ -178,7 +189,8 @@ class Session:
         tally.finish = stopped or natural
         machine = self._watch.summary()
         if tally.guarantee == Guarantee.EXACT.value and not self.plan.method.yardstick:
-            machine |= exactness.summary(threads_changed="thread_changes" in machine)
+            changed = "thread_changes" in machine
+            machine |= exactness.summary(threads_changed=changed, planned=bitwise)
         summary = tally.summary(perf_counter() - began)
         yield End({**summary, "load_seconds": self.load_seconds, **machine})
 
@@ -290,9 +302,26 @@ def open_session(plan: Plan, options: OpenOptions, *, remember: bool = False) ->
     if plan.threads is not None and options.threads is None and options.batch_threads is None:
         single, several = plan.threads
         options = dataclasses.replace(options, threads=single, batch_threads=several)
+    if plan.bitwise:
+        # beyond some length plain decoding's own rows depend on the number of threads
+        options = dataclasses.replace(options, adapts=False)
     engines = open_engines(plan.models, options)
     remembered = remembered_for(engines["large"]) if remember else None
-    return Session(plan, engines, perf_counter() - began, remembered)
+    session = Session(plan, engines, perf_counter() - began, remembered)
+    if plan.bitwise and session.guarantee != Guarantee.EXACT.value:
+        session.close()
+        raise UsageError(
+            f"--exactness bitwise is for exact strategies; {plan.method.name} with these settings "
+            f"is {session.guarantee}",
+            hint="leave --strategy out, or take speculate",
+        )
+    return session
+
+
+def _within_bits(plan: Plan, strategy: Strategy) -> bool:
+    """Whether a strategy must be kept to forwards that are bit for bit plain decoding's."""
+    exact = strategy.guarantee is Guarantee.EXACT
+    return plan.bitwise and exact and not plan.method.yardstick
 
 
 def describe_model(engine: Engine) -> dict[str, Any]:

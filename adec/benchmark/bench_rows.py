@@ -11,6 +11,7 @@ from typing import Any
 
 from adec import __version__
 from adec.answering.choice import Choice
+from adec.answering.exactness_plan import measure_and_keep
 from adec.answering.plan import Plan, plan
 from adec.answering.session import open_session
 from adec.benchmark.decoders import BenchDecoder, StrategyDecoder
@@ -18,7 +19,9 @@ from adec.benchmark.peers.offered import PeerChoice, find_peers, open_peer, peer
 from adec.benchmark.runner import Bench, BenchSettings
 from adec.benchmark.samples import PLAIN, RowHeader
 from adec.decoding.registry import METHODS
-from adec.engines.base import OpenOptions
+from adec.engines.base import Engine, OpenOptions
+from adec.engines.invariance import reach_of
+from adec.engines.kept_invariance import kept_invariance
 from adec.errors import PairError, UsageError
 
 BEST_OF_N = "best-of-n"
@@ -28,6 +31,10 @@ SMALL = "small"
 """The row of the small model alone: the floor of both time and quality."""
 AUTO = "auto"
 """The row of what a run without --strategy would take."""
+
+
+SAMPLE = "The quick brown fox jumps over the lazy dog, and 12 others look on. def f(x): return x"
+"""Tokens to feed where a model is measured before any prompt is known."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,8 @@ class BenchPlan:
         base = _base(self.choice)
         session = open_session(base, self.options)
         try:
+            if base.bitwise:
+                _measure_bits(session.engines["large"])
             decoders: list[BenchDecoder] = [
                 StrategyDecoder(
                     row.name,
@@ -91,6 +100,14 @@ class BenchPlan:
         ]
         text = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _measure_bits(large: Engine) -> None:
+    """Measure what bitwise rows may run, unless it is known: no answer's time shall hold that."""
+    known = kept_invariance(large)
+    if known is None or known.length < reach_of(large.context, large.context):
+        text = large.tokenizer.encode(SAMPLE, special=False)
+        measure_and_keep(large, text, large.context, remark=lambda line: None)
 
 
 def plan_bench(
@@ -134,6 +151,7 @@ def plan_bench(
         "models": _models(base),
         "settings": _plain_data(settings),
         "options": _plain_data(options),
+        **({"exactness": choice.exactness} if base.bitwise else {}),
     }
     return BenchPlan(
         choice, found, offered, options, settings, tuple(headers), about_all,

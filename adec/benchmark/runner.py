@@ -15,7 +15,8 @@ from adec.benchmark.decoders import BenchDecoder, Interrupted, Reply
 from adec.benchmark.samples import PLAIN, BenchAnswer, Difference, PromptResult
 from adec.benchmark.tasks.task import Task
 from adec.engines.base import Engine
-from adec.engines.invariance import keep_invariance, logit_gap, measure_invariance
+from adec.engines.invariance import logit_gap, measure_invariance, reach_of
+from adec.engines.kept_invariance import keep_invariance, kept_invariance
 from adec.engines.pair import Engines
 from adec.errors import AdecError, UsageError
 from adec.machine import load_average
@@ -157,9 +158,12 @@ class Bench:
         large = self._engines["large"]
         prompt, _ = encode_prompt(large, question.text, system=question.system, raw=question.raw)
         if self._noise is None:
-            found = measure_invariance(large, prompt, plain.ids)
-            keep_invariance(large, found)
-            self._noise = found.most
+            reach = reach_of(len(prompt) + len(plain.ids), large.context)
+            found = measure_invariance(large, prompt, plain.ids, reach=reach)
+            known = kept_invariance(large)
+            if known is None or known.length <= found.length:
+                keep_invariance(large, found)
+            self._noise = found.most if known is None else max(found.most, known.most)
         difference = first_difference(large, prompt, plain.ids, reply.ids)
         return changed(answer, difference=difference and changed(difference, noise=self._noise))
 

@@ -37,7 +37,8 @@ from adec.calibration.trial import PLAIN, Measured, Metric, Point, Runner
 from adec.calibration.tryouts import LEAST_ANSWERS, Tryouts
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import remaining
-from adec.engines.invariance import keep_invariance, kept_invariance, measure_invariance
+from adec.engines.invariance import measure_invariance
+from adec.engines.kept_invariance import keep_invariance, kept_invariance
 from adec.errors import UsageError
 from adec.events.hostile_json import JsonReader
 from adec.events.records import Role
@@ -48,6 +49,10 @@ COSTS, ANSWERS, SIMULATION, TRYOUTS, REFINEMENT, PROOF = 0.1, 0.15, 0.06, 0.25, 
 the proof, which needs the most prompts."""
 PAUSES = 0.04
 """Share of the time for the solutions that AdaDec's thresholds rest on, beside the others."""
+EXACTNESS = 0.1
+"""Share of the time for the measurement of which forwards are bit for bit."""
+REACH = 1024
+"""Tokens of the longest sequence that it measures."""
 COST_SECONDS = 40.0
 """Longest time for costs: beyond that the medians no longer move."""
 ENOUGH_PROMPTS = 20
@@ -223,7 +228,10 @@ class Calibration:
             return
         self._progress.stage("exactness")
         prompt = self._runner.encode(self._prompts.fit[0])
-        keep_invariance(large, measure_invariance(large, prompt, answer.tokens))
+        found = measure_invariance(
+            large, prompt, answer.tokens, reach=REACH, enough=self._over(EXACTNESS)
+        )
+        keep_invariance(large, found)
 
     def _choose(self, simulator: Simulator, run_seconds: float) -> Shortlist:
         self._progress.stage("simulation")

@@ -37,6 +37,7 @@ def bench(
         ),
     ] = None,
     assignments: shared.Assignments = None,
+    exactness: shared.Exactness = "rounding",
     peers: Annotated[
         str,
         shared.models(
@@ -182,7 +183,7 @@ def bench(
         allow_exec=allow_exec,
     )
     options = machine.open_options(threads=share_cores(jobs))
-    choice = Choice(pair, small, large, model, None, tuple(assignments or ()))
+    choice = Choice(pair, small, large, model, None, tuple(assignments or ()), exactness=exactness)
     plan = plan_bench(choice, strategies, options, settings, peers, tuple(peer_path or ()))
     source = find_source(task or ["practice"], prompts, sampler.seed)
     request = request_of(plan, source, jobs=jobs, tie_gap=tie_gap, strict=check == "bitwise")

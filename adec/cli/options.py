@@ -64,6 +64,15 @@ Keep = Annotated[
     ),
 ]
 
+Exactness = Annotated[
+    Literal["rounding", "bitwise"],
+    models(
+        "--exactness",
+        help="bitwise: exact strategies run only forwards that were measured to give the very bits "
+        "of plain decoding. Default: rounding, which drafts as far as it pays.",
+    ),
+]
+
 Verify = Annotated[
     str | None,
     answers(

@@ -55,6 +55,7 @@ def run(
     tests: shared.Tests = None,
     allow_exec: shared.AllowExec = False,
     keep: shared.Keep = None,
+    exactness: shared.Exactness = "rounding",
     sampling: shared.SamplingOptions = shared.GREEDY,
     json: Annotated[
         bool, shared.output("--json", help="Print one JSON object with text and summary.")
@@ -105,7 +106,7 @@ def run(
 
     sampler = sampling.sampler()
     given_assignments = tuple(assignments or ())
-    choice = Choice(pair, small, large, model, strategy, given_assignments, keep)
+    choice = Choice(pair, small, large, model, strategy, given_assignments, keep, exactness)
     flags = DisplayFlags(plain, json, jsonl, sanitize, quiet, color, trace)
     display = choose_display(flags)
     if verbose:

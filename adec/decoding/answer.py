@@ -85,11 +85,17 @@ def read_prompt_but_last(
     """Feed what is missing of `ids` without the last one, which the next forward has to feed."""
     begin_prompt(engine, ids, limits)
     if engine.length < len(ids) - 1:
-        yield from read_prompt(engine, model, ids[:-1], limits)
+        yield from read_prompt(engine, model, ids[:-1], limits, last_rows=0)
 
 
 def read_prompt(
-    engine: Engine, model: Role, ids: Sequence[int], limits: Limits, timed: Sequence[int] = ()
+    engine: Engine,
+    model: Role,
+    ids: Sequence[int],
+    limits: Limits,
+    timed: Sequence[int] = (),
+    *,
+    last_rows: int = 1,
 ) -> Generator[Step, None, Scores]:
     """Feed `ids` to an emptied engine, a step a chunk; returns the last row's scores.
 
@@ -97,8 +103,10 @@ def read_prompt(
 
     `timed`: sizes of forwards in which a part of the prompt is read, to learn what they cost;
     no token is read twice for that. Like a forward that verifies drafts, they give a row for
-    every token.
+    every token. `last_rows`: rows of the last forward, 1 or none.
     """
+    if limits.bitwise:
+        timed = ()
     begin_prompt(engine, ids, limits)
     meter = limits.meter()
     count = len(ids) - engine.length
@@ -108,7 +116,7 @@ def read_prompt(
     for number, size in enumerate(sizes, 1):
         meter.start()
         part = ids[engine.length : engine.length + size]
-        rows = 1 if number == len(sizes) else size if size in timed else 0
+        rows = last_rows if number == len(sizes) else size if size in timed else 0
         scores = meter.forward(engine, model, "prompt", part, rows=rows)
         yield meter.step("prompt")
     return scores

@@ -42,6 +42,9 @@ class Limits:
     resume: bool = False
     """Whether an engine may keep what it holds of the prompt from the answer before, as in a
     conversation; otherwise sequences are emptied first, so that every answer costs the same."""
+    bitwise: bool = False
+    """Whether rows must be bit for bit those of plain decoding, so that a prompt is read in the
+    same pieces: not in others to learn what they cost, nor together with a draft."""
     meter: Callable[[], Meter] = Meter
     """Makes what times the forwards; a simulator hands in its own."""
 

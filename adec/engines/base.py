@@ -67,6 +67,8 @@ class OpenOptions:
     gpu_layers: int = 0
     """llama.cpp only; -1 for all."""
     mmap: bool = True
+    adapts: bool = True
+    """Whether a number of threads that nobody gave may change while it runs."""
     branches: int = 8
     """Most leaves of a token tree, 1 to 64."""
     device: str | None = None
@@ -129,6 +131,11 @@ class Engine(LoadedModel, Protocol):
     @property
     def branches(self) -> int:
         """Most leaves of a tree."""
+        ...
+
+    @property
+    def at_once(self) -> int:
+        """Most tokens that should go into one forward now; longer ones are cut into several."""
         ...
 
     @property

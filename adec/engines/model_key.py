@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import platform
 
-from adec.engines.base import Engine
+from adec.engines.base import LoadedModel, ModelHeader
 
 
-def model_key(engine: Engine, *more: str) -> str:
+def model_key(model: LoadedModel | ModelHeader, *more: str) -> str:
     """Letters and digits that differ for other models, other machines, and other `more`."""
-    info = engine.info
+    info = model.info
     parts = (
         info.name,
         info.format,

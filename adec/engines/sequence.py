@@ -82,6 +82,10 @@ class SequenceEngine(ABC):
         """Free the memory; called once."""
 
     @property
+    def at_once(self) -> int:
+        return self.context
+
+    @property
     def length(self) -> int:
         return len(self._held)
 

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adec.engines.base import Capability, Engine, ModelInfo
+from adec.engines.base import Engine
 from adec.engines.pair import Translation
-from adec.engines.vocabulary import Tokenizer, Vocabulary
-from adec.events.records import ThreadChange
+from adec.engines.wrapped import WrappedEngine
 from adec.signals import ArrayScores, Scores
 from adec.tree import TokenTree
 
 
-class TranslatedEngine:
+class TranslatedEngine(WrappedEngine):
     """An engine that takes and scores the ids of the large model.
 
     A token that it reads is translated, and one that means something else to it has the logit -inf,
@@ -24,61 +23,14 @@ class TranslatedEngine:
     """
 
     def __init__(self, engine: Engine, translation: Translation) -> None:
-        self._engine, self._ids = engine, translation.ids
+        super().__init__(engine)
+        self._ids = translation.ids
         width = len(engine.vocabulary)
         self._barred = [token for token in sorted(translation.barred) if token < width]
-
-    @property
-    def info(self) -> ModelInfo:
-        return self._engine.info
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        return self._engine.vocabulary
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        return self._engine.tokenizer
-
-    @property
-    def capabilities(self) -> frozenset[Capability]:
-        return self._engine.capabilities
-
-    @property
-    def context(self) -> int:
-        return self._engine.context
-
-    @property
-    def length(self) -> int:
-        return self._engine.length
 
     def common(self, tokens: Sequence[int]) -> int:
         """See `Engine.common`."""
         return self._engine.common(self._own(tokens))
-
-    @property
-    def branches(self) -> int:
-        return self._engine.branches
-
-    @property
-    def rewinds_by_reading(self) -> bool:
-        return self._engine.rewinds_by_reading
-
-    @property
-    def threads(self) -> int | None:
-        return self._engine.threads
-
-    @property
-    def in_order(self) -> bool:
-        return self._engine.in_order
-
-    @property
-    def thread_changes(self) -> Sequence[ThreadChange]:
-        return self._engine.thread_changes
-
-    @property
-    def dtype(self) -> str | None:
-        return self._engine.dtype
 
     def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
         """See `Engine.forward`."""
@@ -88,18 +40,6 @@ class TranslatedEngine:
         """See `Engine.forward_tree`."""
         own = dataclasses.replace(tree, tokens=self._own(tree.tokens))
         return self._masked(self._engine.forward_tree(own, first_row=first_row))
-
-    def keep(self, path: Sequence[int]) -> None:
-        """See `Engine.keep`."""
-        self._engine.keep(path)
-
-    def rewind(self, length: int) -> None:
-        """See `Engine.rewind`."""
-        self._engine.rewind(length)
-
-    def close(self) -> None:
-        """Free the memory of the engine inside."""
-        self._engine.close()
 
     def _own(self, tokens: Sequence[int]) -> list[int]:
         return [self._ids.get(token, token) for token in tokens]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from adec.display.wording import many, short, size
 from adec.engines.base import ModelHeader
 from adec.errors import UsageError
 from adec.inspection.anatomy import Anatomy, dissect
+from adec.inspection.exactness_facts import exactness_data, exactness_facts
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
 from adec.models.names import locate
 
@@ -37,10 +39,11 @@ def inspect_model(name: str, context: int | None = None) -> Report:
         **describe(header),
         "groups": [dataclasses.asdict(group) for group in anatomy.groups],
         "memory": memory(anatomy, context),
+        "exactness": exactness_data(header),
         "strategies": [_strategy(method, header) for method in METHODS.values()],
         "chat_template": header.vocabulary.chat_template,
     }
-    return Report(data, _blocks(data, anatomy))
+    return Report(data, _blocks(data, anatomy, shlex.quote(name)))
 
 
 def describe(header: ModelHeader) -> dict[str, Any]:
@@ -108,7 +111,7 @@ def strategies_table(strategies: Sequence[dict[str, Any]]) -> Table:
     return Table("Strategies", ("name", "serves", "what it does, or why not"), rows)
 
 
-def _blocks(data: dict[str, Any], anatomy: Anatomy) -> list[Block]:
+def _blocks(data: dict[str, Any], anatomy: Anatomy, name: str) -> list[Block]:
     begin = f"{data['begin'] or 'none'}{'' if data['adds_begin'] else ', not put before a text'}"
     rules = f", split by {data['pre_tokenizer']}" if data["pre_tokenizer"] else ""
     vocabulary = (
@@ -143,6 +146,7 @@ def _blocks(data: dict[str, Any], anatomy: Anatomy) -> list[Block]:
     return [
         Facts(data["name"], facts),
         Table("Tensors", header, rows, frozenset({1, 2, 3})),
+        Facts("Exactness on this machine", exactness_facts(data["exactness"], name)),
         _memory_block(data["memory"], anatomy, recurrent="rewind" not in data["capabilities"]),
         Lines("Chat template", _template(data["chat_template"])),
         strategies_table(data["strategies"]),

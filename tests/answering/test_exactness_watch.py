@@ -6,7 +6,7 @@ import pytest
 
 from adec.answering import exactness_watch
 from adec.answering.exactness_watch import ExactnessWatch
-from adec.engines.invariance import Invariance
+from adec.engines.invariance import Invariance, Reach
 from adec.events.records import Forward, Step, TreeRecord
 from tests.laws import pair
 
@@ -17,7 +17,14 @@ def forward(purpose: str, tokens: int, model: str = "large") -> Forward:
     return Forward(model, purpose, tokens, 1.0)
 
 
-def grade(*steps: Step, known: Invariance | None, prompt: int = 10, changed: bool = False, **now):
+def grade(
+    *steps: Step,
+    known: Invariance | None,
+    prompt: int = 10,
+    changed: bool = False,
+    planned: bool = False,
+    **now,
+):
     _, large = pair()
     large.rewind(0)
     large.forward([0] * now.pop("length", 20))
@@ -28,7 +35,7 @@ def grade(*steps: Step, known: Invariance | None, prompt: int = 10, changed: boo
         watch.add(step)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exactness_watch, "kept_invariance", lambda engine: known)
-        found = watch.summary(threads_changed=changed)
+        found = watch.summary(threads_changed=changed, planned=planned)
     return found["exactness"], found["exactness_noise"]
 
 
@@ -39,7 +46,14 @@ TREE = Step(
     forwards=(forward("verify", 4),),
     detail=TreeRecord((1, 2, 3), (-1, -1, 0), (None, None, None), (0,)),
 )
-KNOWN = Invariance(chains=3, trees=4, length=100, median=0.1, most=0.5)
+
+
+def measured(chains: int, trees: int, length: int) -> Invariance:
+    reach = Reach(length, tuple(range(2, chains + 1)), tuple(range(2, trees + 1)), (2, 3, 4, 8))
+    return Invariance((reach,), (0.1, 0.2, 0.3, 0.5))
+
+
+KNOWN = measured(3, 4, 100)
 
 
 def test_single_tokens_after_a_prompt_read_as_plain_reads_it_are_bit_for_bit() -> None:
@@ -57,9 +71,9 @@ def test_larger_forwards_need_a_measurement() -> None:
 @pytest.mark.parametrize(
     ("known", "changes"),
     [
-        (Invariance(2, 4, 100, 0.1, 0.5), {}),
-        (Invariance(3, 3, 100, 0.1, 0.5), {}),
-        (Invariance(3, 4, 19, 0.1, 0.5), {}),
+        (measured(2, 4, 100), {}),
+        (measured(3, 3, 100), {}),
+        (measured(3, 4, 19), {}),
         (KNOWN, {"in_order": False}),
         (KNOWN, {"prompt": 11}),
     ],
@@ -70,6 +84,12 @@ def test_what_was_not_measured_equal_is_up_to_rounding(known: Invariance, change
 
 
 def test_a_change_of_threads_counts_where_attention_is_split() -> None:
-    known = Invariance(3, 4, 1000, 0.1, 0.5)
+    known = measured(3, 4, 1000)
     assert grade(PROMPT, CHAIN, known=known, changed=True)[0] == "bitwise"
     assert grade(PROMPT, CHAIN, known=known, changed=True, length=300)[0] == "rounding"
+
+
+def test_what_was_planned_within_the_measured_sizes_is_bit_for_bit() -> None:
+    assert grade(PROMPT, CHAIN, TREE, known=None, planned=True) == ("bitwise", 0.0)
+    changed = {"changed": True, "length": 300}
+    assert grade(PROMPT, CHAIN, known=None, planned=True, **changed)[0] == "rounding"

@@ -125,6 +125,14 @@ def test_all_strategies_on_one_model(tiny_pair: Pair, capsys: Any, tmp_path: Pat
     assert outcome.code == 0 and not any(row["errors"] for row in rows)
 
 
+def test_bitwise_rows_pass_the_strict_check(tiny_pair: Pair, capsys: Any, tmp_path: Path) -> None:
+    task = prompts(tmp_path, "one two one two", "two three")
+    arguments = bench_of(tiny_pair, "--task", task, "--exactness", "bitwise", "--check=bitwise")
+    fixed = "plain,lookup:size=fixed,ead:accept=exact,ead"
+    outcome = call(capsys, *arguments, "--strategies", fixed)
+    assert outcome.code == 0 and "the check passed on 2 prompts" in outcome.err
+
+
 def test_a_failed_check_is_exit_code_4(
     tiny_pair: Pair, capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +262,7 @@ def test_every_option_reaches_the_bench(monkeypatch: pytest.MonkeyPatch, capsys:
         "pair": [], "small": ["--small", large, "--large", large],
         "large": ["--small", small, "--large", small],
         "model": ["-m", large], "strategies": [*one, "--strategies", "plain"],
+        "exactness": [*one, "--exactness", "bitwise"],
         "assignments": [*one, "--set", "ead.up=2"], "task": [*one, "--task", "copy"],
         "prompts": [*one, "--prompts", 3], "runs": [*one, "--runs", 3], "jobs": [*one, "--jobs", 2],
         "allow_exec": [*one, "--allow-exec"], "system": [*one, "--system", "x"],

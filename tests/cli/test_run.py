@@ -369,6 +369,7 @@ def test_every_option_reaches_the_run(
         "batch_threads": ["--batch-threads", 9], "gpu_layers": ["--gpu-layers", 9],
         "memory_map": ["--no-mmap"], "device": ["--device", "x"], "dtype": ["--dtype", "float16"],
         "file": ["-f", __file__], "verify": ["--verify", "cat"], "keep": ["--keep", 0.9],
+        "exactness": ["--exactness", "bitwise"],
         "remember": ["--remember"],
         "tests": ["--tests", tmp_path / "tests.txt", "--allow-exec"],
     }  # fmt: skip
@@ -378,6 +379,28 @@ def test_every_option_reaches_the_run(
     for arguments in variants.values():
         call(capsys, "run", *arguments, "hi")
     assert len(set(seen)) == len(variants) + 1
+
+
+def test_bitwise_is_planned_measured_once_and_said(tiny_pair: Pair, capsys: Any) -> None:
+    small, large = tiny_pair
+    alone = ("run", "-m", large, "--exactness", "bitwise", "-n", 12, "--json")
+    pair = ("run", "--small", small, "--large", large, "--exactness", "bitwise", "-n", 12, "--json")
+    wanted = json.loads(call(capsys, *alone, "--strategy", "plain", "hello hello").out)["text"]
+    said = []
+    for arguments in (
+        (*alone, "--strategy", "lookup", "--set", "lookup.size=fixed"),
+        (*alone, "--strategy", "recycling", "--set", "recycling.size=fixed"),
+        (*pair, "--strategy", "adaedl"),
+        (*pair, "--set", "ead.accept=exact"),
+    ):
+        outcome = call(capsys, *arguments, "hello hello")
+        answer = json.loads(outcome.out)
+        assert outcome.code == 0 and answer["text"] == wanted
+        assert answer["summary"]["exactness"] == "bitwise"
+        said.append("measuring once" in outcome.err)
+    assert said == [True, False, False, False]
+    refused = call(capsys, *pair, "--strategy", "ead", "hello")
+    assert refused.code == 2 and "ead with these settings is approximate" in refused.err
 
 
 def test_nothing_is_read_before_the_first_token_but_the_prompt(

@@ -14,6 +14,8 @@ import pytest
 from adec.decoding.registry import METHODS
 from adec.decoding.strategy import Aids, Limits, Prompt
 from adec.engines.base import Engine, OpenOptions
+from adec.engines.bitwise import BitwiseEngine
+from adec.engines.invariance import Invariance, measure_invariance
 from adec.engines.opening import open_engine, read_header
 from adec.engines.pair import Engines
 from adec.tree import ROOT, TokenTree
@@ -32,6 +34,7 @@ MORE = tuple(
     for subject in ("rivers", "old clocks", "prime numbers", "the moon", "bread", "a lost key")
 )
 ANSWER = 24
+CHUNK = 256
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +47,14 @@ def engine() -> Iterator[Engine]:
     engine.close()
 
 
-def written(engine: Engine, name: str, prompt: str, **settings: object) -> list[int]:
+def written(
+    engine: Engine, name: str, prompt: str, *, bitwise: bool = False, **settings: object
+) -> list[int]:
     method = METHODS[name]
     strategy = method.build(Engines(large=engine), method.settings(**settings), Aids())
     ids = tuple(engine.tokenizer.encode(prompt, special=False))
-    steps = strategy.generate(Prompt(ids), Limits(ANSWER, engine.vocabulary.end))
+    limits = Limits(ANSWER, engine.vocabulary.end, chunk=CHUNK, bitwise=bitwise)
+    steps = strategy.generate(Prompt(ids), limits)
     return [token.id for step in steps for token in step.tokens]
 
 
@@ -117,6 +123,33 @@ def test_answers_of_chains_and_trees_are_those_of_plain(engine: Engine, prompt: 
     plain = written(engine, "plain", prompt)
     assert written(engine, "lookup", prompt, size="fixed") == plain
     assert written(engine, "recycling", prompt, size="fixed", budget=12) == plain
+
+
+@pytest.fixture(scope="module")
+def found(engine: Engine) -> Invariance:
+    text = engine.tokenizer.encode(PROMPTS[2], special=False)
+    return measure_invariance(engine, text, (), reach=300, sizes=(2, 3, 4, 8))
+
+
+@pytest.mark.parametrize("prompt", PROMPTS[:2])
+def test_within_the_measured_sizes_answers_are_those_of_plain(
+    engine: Engine, found: Invariance, prompt: str
+) -> None:
+    plain = written(engine, "plain", prompt)
+    guarded = BitwiseEngine(engine)
+    guarded.plan_within(found)
+    for name, settings in (
+        ("speculate", {}),
+        ("lookup", {"size": "fixed"}),
+        ("recycling", {"size": "fixed", "budget": 12}),
+    ):
+        guarded.begin(engine.tokenizer.encode(prompt, special=False), CHUNK)
+        assert written(guarded, name, prompt, bitwise=True, **settings) == plain
+
+
+def test_on_one_thread_all_that_is_used_was_measured_equal(found: Invariance) -> None:
+    assert [reach.length for reach in found.reaches] == [256, 300]
+    assert all(reach.chains == (2, 3, 4, 8) == reach.trees for reach in found.reaches)
 
 
 @pytest.mark.slow

@@ -10,6 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adec.engines.base import OpenOptions
+from adec.engines.invariance import Invariance, Reach
+from adec.engines.kept_invariance import keep_invariance
+from adec.engines.opening import open_engine, read_header
 from adec.inspection.anatomy import dissect, group_of
 from adec.inspection.model_report import inspect_model
 from adec.inspection.pair_report import DraftCosts, speed_up
@@ -34,12 +38,37 @@ def test_a_models_figures_add_up(tiny_pair: Pair, capsys: Any) -> None:
     }
 
 
+def test_what_was_measured_of_its_exactness_is_shown(tiny_pair: Pair, capsys: Any) -> None:
+    path = tiny_pair[1]
+    bare = call(capsys, "inspect", path)
+    assert "Exactness on this machine" in bare.out and f"adec calibrate {path}" in bare.out
+    assert json.loads(call(capsys, "inspect", path, "--json").out)["exactness"] == []
+    engine = open_engine(read_header(path), OpenOptions(context=64, threads=1))
+    try:
+        reaches = (
+            Reach(256, (2, 3), (2,), (2, 3, 4)),
+            Reach(1024, (2,), (), (2, 3, 4)),
+            Reach(2048, (), (), (2, 3, 4)),
+        )
+        keep_invariance(engine, Invariance(reaches, (0.0, 0.1, 0.25, 0.43)))
+    finally:
+        engine.close()
+    shown = " ".join(call(capsys, "inspect", path).out.split())
+    for words in (
+        "1 thread up to 256 tokens: bit for bit up to chains of 3 tokens and trees of 2 nodes",
+        "257 to 1,024 tokens: bit for bit up to chains of 2 tokens, no trees",
+        "1,025 to 2,048 tokens: no forward of several tokens is bit for bit",
+        "0 (median), 0.1 (9 of 10), 0.25 (99 of 100), 0.43 (most)",
+    ):
+        assert words in shown
+    (entry,) = json.loads(call(capsys, "inspect", path, "--json").out)["exactness"]
+    assert entry["threads"] == 1 and entry["noise"]["0.99"] == 0.25
+    assert [reach["chains_up_to"] for reach in entry["reaches"]] == [3, 2, 1]
+
+
 def test_the_cache_is_what_llama_cpp_reserves(tmp_path: Path) -> None:
     """The formula against the engine: its state, filled, holds the cache and little more."""
     import ctypes
-
-    from adec.engines.base import OpenOptions
-    from adec.engines.opening import open_engine, read_header
 
     path = write_tiny_gguf(tmp_path / "m.gguf", layers=3, heads=4, kv_heads=2, context=512)
     cache = dissect(path).cache

@@ -183,10 +183,11 @@ class BlockEadLoop:
         answer, small = self._answer, self._small
         yield from self._read_prompt(self._large, "large")
         # the large model's own token follows every block
-        most = min(LONGEST, answer.room - 1, small.context - len(answer.sequence))
+        unread, at_once = len(answer.unread(self._large)), self._large.at_once
+        most = min(LONGEST, answer.room - 1, small.context - len(answer.sequence), at_once - unread)
         block = None
         if self._doubt is not None or (not self._trusts and self._may_draft()):
-            block = self._clock.block(len(answer.unread(self._large)), most)
+            block = self._clock.block(unread, most)
         if self._doubt is None:
             if block is not None:
                 yield from self._read_prompt(small, "small")
@@ -231,7 +232,8 @@ class BlockEadLoop:
             return self._step("write", self._meter.forward(large, "large", purpose, unread), 0, [])
         fed = [*unread, *(draft.id for draft in drafts)]
         # a fuller forward may be the cheaper one
-        fill = min(costs.times.filled(len(fed)), large.context - large.length) - len(fed)
+        most = min(large.context - large.length, max(len(fed), large.at_once))
+        fill = min(costs.times.filled(len(fed)), most) - len(fed)
         fed += fed[-1:] * fill
         rows = len(drafts) + 1 + fill
         scores = self._meter.forward(large, "large", "verify", fed, rows=rows)

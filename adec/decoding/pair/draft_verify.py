@@ -155,13 +155,13 @@ class _Rounds:
         self._limits = limits
         self._answer = AnswerState(prompt, limits, large.context)
         self._meter = limits.meter()
-        branching = "tree" in large.capabilities and not verifier.chains_only
-        self._leaves = large.branches if branching else 1
+        self._branching = "tree" in large.capabilities and not verifier.chains_only
 
     def run(self) -> Iterator[Step]:
         """Yield the steps of the answer."""
         answer, chooser = self._answer, self._chooser
-        early = chooser.drafts_early(self._prompt, self._limits)
+        bitwise = self._limits.bitwise
+        early = not bitwise and chooser.drafts_early(self._prompt, self._limits)
         yield from self._begin_with_draft() if early else self._begin()
         while not answer.done:
             yield from chooser.before_round(answer.sequence, answer.room)
@@ -206,9 +206,12 @@ class _Rounds:
     def _turn(self, unread: Sequence[int], most: int = NODES) -> Turn:
         """`most`: nodes that the forward has room for."""
         answer = self._answer
-        nodes = min(most, self._large.context - len(answer.sequence))
+        large = self._large
+        held = large.context - len(answer.sequence)
+        nodes = max(0, min(most, held, large.at_once - len(unread)))
+        leaves = large.branches if self._branching else 1
         # a token of the large model's own follows every path
-        room = Room(nodes=nodes, leaves=self._leaves, depth=answer.room - 1)
+        room = Room(nodes=nodes, leaves=leaves, depth=answer.room - 1)
         return Turn(answer.sequence, room, len(unread), self._meter)
 
     def _verify(self, proposal: Proposal, unread: Sequence[int]) -> Scores:
@@ -221,7 +224,8 @@ class _Rounds:
             purpose: Purpose = "write" if len(unread) == 1 else "catch_up"
             return meter.forward(large, "large", purpose, unread)
         size = len(unread) + len(tree)
-        fill = min(self._chooser.filled(size), large.context - large.length) - size
+        most = min(large.context - large.length, max(size, large.at_once))
+        fill = min(self._chooser.filled(size), most) - size
         if tree.is_chain:
             fed = [*unread, *tree.tokens]
             fed += fed[-1:] * fill

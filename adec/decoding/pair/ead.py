@@ -184,7 +184,8 @@ class VerifiedEadLoop(EadLoop):
         answer, limits = self._answer, self._answer.limits
         drafts: list[Token] = []
         self._meter.start()
-        while len(drafts) < min(self._longest, answer.room):
+        at_once = self._large.at_once - len(answer.unread(self._large))
+        while len(drafts) < min(self._longest, answer.room, at_once):
             scores = self._read_small([draft.id for draft in drafts])
             if self._rule.wake(scores, 0, len(drafts)):
                 break

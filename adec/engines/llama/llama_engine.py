@@ -86,7 +86,8 @@ class LlamaEngine(SequenceEngine):
         try:
             engine = cls(header, session, context, branches)
             engine.threads = threads
-            if options.threads is None and options.batch_threads is None and threads > 1:
+            chosen = options.threads is not None or options.batch_threads is not None
+            if options.adapts and not chosen and threads > 1:
                 engine.adapt_threads(threads)
             return engine
         except BaseException:
