@@ -2,6 +2,7 @@
 
 cost_curve        what a forward of n tokens costs, learnt as the run goes
 kept_curve        the curve of a model on this machine, from run to run
+trial_sizes       which forwards of unknown size may be tried, by what the draft risks
 acceptance_rate   how often a draft stands: by probability, depth and rank
 timed_growth      a tree grows while tokens per millisecond rise
 backoff           when a drafter that does not pay pauses, and when it is tried again

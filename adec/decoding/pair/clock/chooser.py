@@ -11,6 +11,7 @@ from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.clock.pause_wording import PauseWording
 from adec.decoding.pair.clock.round_costs import RoundCosts
 from adec.decoding.pair.clock.timed_growth import ObservedGrowth, TimedGrowth
+from adec.decoding.pair.clock.trial_sizes import TrialSizes
 from adec.decoding.pair.draft_verify import DraftChooser, Turn
 from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal, empty
 from adec.decoding.pair.drafters.growth import Growth
@@ -66,7 +67,7 @@ class ClockChooser(DraftChooser):
         self._prompt_size = 0
         self._early_nodes = 0  # at most, in a first draft beside the prompt
         self._used: CandidateDrafter | None = None
-        self._explores = False  # this round's proposal is made to find out what it costs
+        self._trials: TrialSizes | None = None  # sizes that may be tried in this round
         self._rounds = 0
         self._refusal: str | None = None  # why the small model was not started, if not yet said
         self._explained = False  # once an answer is enough
@@ -149,7 +150,7 @@ class ClockChooser(DraftChooser):
         )
 
     def propose(self, turn: Turn) -> Proposal:
-        self._used, self._explores = None, False
+        self._used, self._trials = None, None
         for candidate in self.candidates:
             candidate.backoff.resume_if_convinced(candidate.drafter.streak)
         if all(c.backoff.state == "paused" or not c.started for c in self.candidates):
@@ -159,16 +160,12 @@ class ClockChooser(DraftChooser):
             return empty()
         if self._chain:
             turn = turn.as_chain()
-        hopeful = self.costs.times.hopeful
-        if self.costs.may_explore and hopeful is not None:
-            # far enough to learn something, and no further than a loss may cost
-            self._explores, curve = True, hopeful
-            turn = turn.with_nodes(self.costs.next_size - turn.unread)
+        self._trials = self.costs.trial_sizes()
         plain_ms = self.costs.plain_round_ms(curve, turn.unread)
         best, best_rate = None, 1 / plain_ms
         best_proposal = empty()
         for candidate in self.candidates:
-            bid = self._bid(candidate, turn, curve)
+            bid = self._bid(candidate, turn)
             if bid is None:
                 continue
             rate, proposal = bid
@@ -187,7 +184,9 @@ class ClockChooser(DraftChooser):
         if best is None:
             return empty()
         if best.drafter.runs_a_model:
-            return self._run(best, turn, self._growth(best, turn, curve))
+            if self._trials is not None:
+                turn = turn.with_nodes(self.costs.next_size - turn.unread)
+            return self._run(best, turn, self._growth(best, turn))
         self._used = best
         return best_proposal
 
@@ -231,7 +230,7 @@ class ClockChooser(DraftChooser):
             # round
             return
         plain = self._used is None
-        self.costs.record(step, plain=plain, explored=self._explores and not plain)
+        self.costs.record(step, plain=plain, explored=self._trials is not None and not plain)
         own_share = self.costs.own_ms / max(self.plain_ms or 0.0, 1e-6)
         for candidate in self.candidates:
             backoff = candidate.backoff
@@ -257,9 +256,19 @@ class ClockChooser(DraftChooser):
         self.reason = self._wording.update(self.candidates) or self._refusal
         self._refusal = None
 
-    def _bid(
-        self, candidate: CandidateDrafter, turn: Turn, curve: CostCurve
-    ) -> tuple[float, Proposal] | None:
+    def _curve(self, candidate: CandidateDrafter) -> CostCurve:
+        """The curve that a candidate drafts by.
+
+        Of unknown sizes it is hopeful. What a drafter without a model has is priced in the end,
+        when it is known what it risks; a model's drafts have been paid for by then.
+        """
+        times = self.costs.times
+        may_hope = self.costs.may_explore or not candidate.drafter.runs_a_model
+        curve = times.hopeful if may_hope else times.curve
+        assert curve is not None
+        return curve
+
+    def _bid(self, candidate: CandidateDrafter, turn: Turn) -> tuple[float, Proposal] | None:
         """Expected tokens per millisecond of a candidate, with its tree if that takes no model.
 
         None if it has nothing to offer now.
@@ -267,6 +276,7 @@ class ClockChooser(DraftChooser):
         drafter, state = candidate.drafter, candidate.backoff.state
         if state == "paused" or not candidate.started:
             return None
+        curve = self._curve(candidate)
         if drafter.runs_a_model:
             if candidate.rest and state == "drafting":
                 candidate.rest -= 1
@@ -274,7 +284,7 @@ class ClockChooser(DraftChooser):
             behind = drafter.unread(turn.sequence)
             rate = candidate.forecast_rate(curve, behind=behind, unread=turn.unread, room=turn.room)
             return rate, empty()
-        growth = self._timed_growth(candidate, turn, curve)
+        growth = self._timed_growth(candidate, turn)
         observed = ObservedGrowth(growth, OBSERVED)
         candidate.offer = drafter.propose(turn.sequence, observed, turn.meter)
         rate, proposal = growth.best_rate, candidate.offer.first(growth.best())
@@ -284,23 +294,22 @@ class ClockChooser(DraftChooser):
             )
         return (rate, proposal) if len(proposal) else None
 
-    def _growth(self, candidate: CandidateDrafter, turn: Turn, curve: CostCurve) -> Growth:
+    def _growth(self, candidate: CandidateDrafter, turn: Turn) -> Growth:
         """How far the small model may go: a few nodes as a probe, else as far as it pays."""
         if candidate.backoff.state == "probing":
             return Growth(PROBE_NODES, turn.room, candidate.rates)
-        return self._timed_growth(candidate, turn, curve)
+        return self._timed_growth(candidate, turn)
 
-    def _timed_growth(
-        self, candidate: CandidateDrafter, turn: Turn, curve: CostCurve
-    ) -> TimedGrowth:
+    def _timed_growth(self, candidate: CandidateDrafter, turn: Turn) -> TimedGrowth:
         room = turn.room
         return TimedGrowth(
-            curve,
+            self._curve(candidate),
             unread=turn.unread,
             own_ms=candidate.own_ms,
             room=replace(room, depth=min(room.depth, 2 + int(2 * candidate.reach))),
             rates=candidate.rates,
             most=self._longest,
+            trials=self._trials,
         )
 
     def _run(self, candidate: CandidateDrafter, turn: Turn, growth: Growth) -> Proposal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.clock.kept_curve import KeptTimes
+from adec.decoding.pair.clock.trial_sizes import TrialSizes
 from adec.engines.base import Engine
 from adec.events.records import Step
 
@@ -16,6 +17,9 @@ first number if a curve was known, then the second."""
 FINDING_OUT = 0.01
 """Share of a run's time that may be lost on forwards made only to measure their cost. One of them
 may overshoot it."""
+STAKE = 1.0
+"""Plain rounds that a trial of an unknown size may be expected to lose, at the upper bound of its
+cost."""
 TAIL = (16, 8, 4, 2)
 """Sizes of forwards that the end of a prompt may be read in, to learn what they cost."""
 READING = 0.03
@@ -75,16 +79,28 @@ class RoundCosts:
         """What a plain round takes that feeds `unread` tokens."""
         return max(curve.ms(unread) + self.own_ms, 1e-6)
 
+    def trial_sizes(self) -> TrialSizes | None:
+        """What forwards of unknown sizes count for in this round; None where all are known."""
+        hopeful, cautious = self.times.hopeful, self.times.curve
+        if hopeful is None or cautious is None or not self.times.is_sparse:
+            return None
+        plain_ms = self.plain_round_ms(hopeful, 1)
+        return TrialSizes(
+            hopeful, cautious, plain_ms=plain_ms, stake=STAKE if self.may_explore else 0.0
+        )
+
     @property
     def next_size(self) -> int:
-        """The largest forward to explore: twice the largest size reached without a gap of more than
-        a factor of two."""
-        known = 1
+        """The largest forward that a drafter explores which works for every draft.
+
+        That is twice the largest size reached without a gap of more than a factor of two.
+        """
+        known = 2
         for size in sorted(self.times.points):
             if size > 2 * known:
                 break
-            known = size
-        return max(4, 2 * known)
+            known = max(known, size)
+        return 2 * known
 
     def prompt_sizes(self, count: int) -> tuple[int, ...]:
         """Sizes of the last forwards over a prompt of `count` tokens, from which to learn.
@@ -105,6 +121,7 @@ class RoundCosts:
 
     def record_prompt(self, step: Step) -> None:
         """Learn from a part of the prompt that the large model read."""
+        self._run_ms += step.ms()
         for forward in step.forwards:
             self.times.record(forward.tokens, forward.ms)
 
@@ -119,7 +136,8 @@ class RoundCosts:
         self.answer_ms += ms
         self._answer_tokens += len(step.tokens)
         if explored:
-            self._lost_ms += max(0.0, ms - len(step.tokens) * (self.times.plain_ms or 0.0))
+            lost_ms = ms - len(step.tokens) * (self.times.plain_ms or 0.0)
+            self._lost_ms = max(0.0, self._lost_ms + lost_ms)
         for forward in step.forwards:
             if forward.model != "large" or forward.purpose == "rewind":
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from adec.decoding.pair.clock.acceptance_rate import Rates
 from adec.decoding.pair.clock.cost_curve import CostCurve
+from adec.decoding.pair.clock.trial_sizes import TrialSizes
 from adec.decoding.pair.drafters.growth import Growth, Room
 
 AHEAD = 16
@@ -37,8 +38,10 @@ class TimedGrowth(Growth):
         rates: Rates,
         most: int,
         worth_ms: float | None = None,
+        trials: TrialSizes | None = None,
     ) -> None:
-        """`worth_ms`: what a token takes in later rounds, if the forward is made in any case."""
+        """`worth_ms`: what a token takes in later rounds, if the forward is made in any case.
+        `trials`: what forwards count in the end, if the curve is a hopeful one."""
         super().__init__(most, room, rates)
         self.tokens = 1.0
         self._last = 1.0
@@ -47,6 +50,7 @@ class TimedGrowth(Growth):
         self._unread = unread
         self._spent = own_ms
         self._worth_ms = worth_ms
+        self._trials = trials
 
     def admits(self, value: float, draft_ms: float = 0.0) -> bool:
         if self.nodes >= self.most:
@@ -73,17 +77,18 @@ class TimedGrowth(Growth):
 
     def best(self) -> int:
         # a step that was climbed towards in vain leaves a tail that does not pay
-        return max(range(self.nodes + 1), key=lambda n: self._score(self._expected[n], self._ms(n)))
+        nodes = range(self.nodes + 1)
+        return max(nodes, key=lambda n: self._score(self._expected[n], self._final_ms(n)))
 
     @property
     def best_rate(self) -> float:
         """Tokens per millisecond at the best number of nodes."""
         best = self.best()
-        return self._expected[best] / self._ms(best)
+        return self._expected[best] / self._final_ms(best)
 
     @property
     def best_draft_rate(self) -> float:
-        """As `best_rate`, but with at least one node."""
+        """As `best_rate`, but with at least one node, and whether it may be tried or not."""
         return max(self._expected[n] / self._ms(n) for n in range(1, self.nodes + 1))
 
     def _score(self, tokens: float, ms: float) -> float:
@@ -91,6 +96,12 @@ class TimedGrowth(Growth):
 
     def _ms(self, nodes: int) -> float:
         return max(1e-6, self._spent + self._curve.ms(self._unread + nodes))
+
+    def _final_ms(self, nodes: int) -> float:
+        if self._trials is None or not nodes:
+            return self._ms(nodes)
+        size, tokens = self._unread + nodes, self._expected[nodes]
+        return max(1e-6, self._spent + self._trials.ms(size, tokens, self._spent))
 
 
 class ObservedGrowth(Growth):
