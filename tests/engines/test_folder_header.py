@@ -101,7 +101,7 @@ def test_info_and_vocabulary(folder: Path) -> None:
     assert info.parameters == 2 * 271 * 8 + 64 + 8
     assert info.quantisation == "BF16"
     assert info.bytes == (folder / "model.safetensors").stat().st_size
-    assert header.capabilities == {"rewind", "tree"}
+    assert header.capabilities == {"rewind", "tree", "layers"}
     assert vocabulary.kind == "gpt2"
     assert len(vocabulary) == 271
     assert vocabulary.pieces[:4] == tuple(name.encode() for name in CONTROL)
@@ -280,8 +280,9 @@ def test_names_that_look_like_control_are_control_and_are_text_in_text(folder: P
 
 CAPABILITIES: list[tuple[dict[str, Any], set[str]]] = [
     ({"sliding_window": 64}, {"rewind"}),
-    ({"sliding_window": 64, "use_sliding_window": False}, {"rewind", "tree"}),
-    ({"layer_types": ["full_attention"]}, {"rewind", "tree"}),
+    ({"sliding_window": 64, "use_sliding_window": False}, {"rewind", "tree", "layers"}),
+    ({"layer_types": ["full_attention"]}, {"rewind", "tree", "layers"}),
+    ({"model_type": "gemma"}, {"rewind", "tree"}),
     ({"layer_types": ["sliding_attention"]}, {"rewind"}),
     ({"layer_types": ["linear_attention", "full_attention"]}, set()),
     ({"layer_types": ["indexed_attention"]}, set()),
@@ -298,7 +299,7 @@ def test_capabilities_follow_the_layers(
     change(folder / "config.json", **fields)
     header = read_folder_header(folder)
     assert header.capabilities == expected
-    assert set(header.missing) == {"rewind", "tree"} - expected
+    assert set(header.missing) == {"rewind", "tree", "layers"} - expected
     assert all(reason.startswith("it") for reason in header.missing.values())
 
 

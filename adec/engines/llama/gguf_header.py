@@ -42,6 +42,7 @@ _HYBRID = frozenset(
 # keys that only models with a recurrent state have, for architectures newer than the lists
 _STATE_KEYS = (".ssm.", ".wkv.", ".shortconv.", ".kda.")
 
+_WHOLE = "it runs on llama.cpp, which runs all layers of a token at once"
 _NO_RULE = (
     "it names no pre-tokenizer (tokenizer.ggml.pre), so texts may be split in a way that it was not"
     " trained on; convert it anew"
@@ -86,11 +87,11 @@ def header_of(
     )
     remarks = (_NO_RULE,) if vocabulary.kind == "gpt2" and vocabulary.pre_tokenizer is None else ()
     if state is not None:
-        missing: dict[Capability, str] = {"rewind": state, "tree": state}
+        missing: dict[Capability, str] = {"rewind": state, "tree": state, "layers": _WHOLE}
         return ModelHeader(info, vocabulary, frozenset(), missing, remarks)
     # sliding-window models, too: the engine keeps the whole cache (swa_full), so that nothing a
     # rewind needs has slid out
-    return ModelHeader(info, vocabulary, frozenset({"rewind", "tree"}), remarks=remarks)
+    return ModelHeader(info, vocabulary, frozenset({"rewind", "tree"}), {"layers": _WHOLE}, remarks)
 
 
 def _running_state(gguf: GgufFile, architecture: str) -> str | None:

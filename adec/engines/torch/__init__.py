@@ -14,9 +14,11 @@ def _read_header(path: Path) -> ModelHeader:
 
 
 def _open(header: ModelHeader, options: OpenOptions) -> Engine:
+    from adec.engines.torch.layer_engine import TorchLayerEngine
     from adec.engines.torch.torch_engine import TorchEngine
 
-    return TorchEngine.open(header, options)
+    kind = TorchLayerEngine if "layers" in header.capabilities else TorchEngine
+    return kind.open(header, options)
 
 
 def _devices() -> list[str]:

@@ -28,6 +28,8 @@ _RECURRENT_TYPE = re.compile(
 # transformers keeps their state outside its key-value cache
 _STATE_ELSEWHERE = frozenset({"mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm"})
 _RECURRENT_LAYER = re.compile(r"linear|mamba|recurrent|conv|ssm|hybrid|rwkv|delta")
+# a list of layers between embeddings, norm and head, without scales of their own between them
+_LAYERED_TYPES = frozenset({"llama", "qwen2", "qwen3", "mistral", "phi3", "smollm3"})
 _EMBEDDINGS = ("model.embed_tokens.weight", "transformer.wte.weight", "gpt_neox.embed_in.weight")
 _SENSES = ("vision_config", "audio_config", "vision_tower", "speech_config", "image_token_id")
 
@@ -221,8 +223,24 @@ def _capabilities(
         name.startswith("model.layers.0.") for name in tensors
     ):
         missing["tree"] = "its layers are not named as Llama's are"
-    every: frozenset[Capability] = frozenset({"rewind", "tree"})
+    why = _why_no_layers(config, layer_types, missing)
+    if why is not None:
+        missing["layers"] = why
+    every: frozenset[Capability] = frozenset({"rewind", "tree", "layers"})
     return every - missing.keys(), missing
+
+
+def _why_no_layers(
+    config: dict[str, Any], layer_types: set[str], missing: Mapping[Capability, str]
+) -> str | None:
+    """Why its layers cannot be run one by one; None when they can."""
+    if "rewind" in missing:
+        return missing["rewind"]
+    if _has_window(config, layer_types):
+        return "its attention has a sliding window"
+    if config["model_type"] not in _LAYERED_TYPES:
+        return f"it is a {config['model_type']}, which adec does not run layer by layer"
+    return missing.get("tree")
 
 
 def _has_window(config: dict[str, Any], layer_types: set[str]) -> bool:

@@ -134,7 +134,12 @@ def new_cache(config: PretrainedConfig, limit: int) -> tuple[Cache, bool]:
 
 def cut(cache: Cache, length: int) -> None:
     """Cut every layer to `length` positions."""
-    for layer in cache.layers:
+    cut_each(cache, [length] * len(cache.layers))
+
+
+def cut_each(cache: Cache, lengths: Sequence[int]) -> None:
+    """Cut each layer to a length of its own."""
+    for layer, length in zip(cache.layers, lengths, strict=True):
         if isinstance(layer, GrowingLayer):
             # a failed forward leaves the layers that it did not reach shorter
             layer.cut(min(length, layer.length))

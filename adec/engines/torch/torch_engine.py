@@ -166,7 +166,10 @@ class TorchEngine(SequenceEngine):
         """(1, 1, new nodes, trunk + nodes): a node sees the trunk, its ancestors and itself."""
         mask = torch.ones((len(tree) - known, self.length + len(tree)), dtype=torch.bool)
         mask[:, self.length :] = torch.from_numpy(tree.ancestor_mask()[known:])
-        mask = mask.to(self._device)[None, None]
+        return self._as_mask(mask.to(self._device)[None, None])
+
+    def _as_mask(self, mask: Tensor) -> Tensor:
+        """A mask of what is seen, in the form that the model's attention takes."""
         if self._module.config._attn_implementation == "sdpa":
             return mask
         # eager attention adds its mask to the scores

@@ -1,0 +1,276 @@
+"""Layers of a torch model one by one: early exits, later completion, layers left out.
+
+For every layer the engine knows how many tokens have keys and values there (`_lengths`), and for
+every depth the states of the newest tokens that got so far (`_states`, up to token `_have`). All of
+`LayerEngine` is then one step per layer: tokens whose state below it is known but not the one above
+it are run; tokens that passed it by get keys and values from the state that they passed it with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adec.engines.base import ModelHeader, OpenOptions
+from adec.engines.torch.torch_cache import cut_each
+from adec.engines.torch.torch_engine import CHUNK, TorchEngine
+from adec.engines.torch.torch_weights import Weights
+from adec.errors import EngineError
+from adec.signals import Scores
+from adec.tree import TokenTree
+
+
+class TorchLayerEngine(TorchEngine):
+    """A `TorchEngine` with the capability "layers"; see `adec.engines.protocols.LayerEngine`."""
+
+    def __init__(self, header: ModelHeader, options: OpenOptions, weights: Weights) -> None:
+        super().__init__(header, options, weights)
+        base: Any = self._module.base_model
+        self._layers: Any = base.layers
+        self._embed, self._norm, self._rotary = base.embed_tokens, base.norm, base.rotary_emb
+        self._head: Any = self._module.get_output_embeddings()
+        self._lengths = [0] * self.depth
+        self._have = [0] * (self.depth + 1)
+        self._states: list[Tensor] = [self._no_states()] * (self.depth + 1)
+        self._left_out: frozenset[int] = frozenset()
+        self._turns: tuple[int, int, Any] = (0, 0, None)
+
+    @property
+    def depth(self) -> int:
+        """Decoder layers."""
+        return len(self._layers)
+
+    def lower(self, tokens: Sequence[int], depth: int) -> None:
+        """See `LayerEngine.lower`."""
+        self._check_for(tokens, depth)
+        start = self.length
+        try:
+            for at in range(0, len(tokens), CHUNK):
+                part = tokens[at : at + CHUNK]
+                with self._inference(len(part)):
+                    self._enter(part, trail=len(tokens) <= CHUNK)
+                    self._climb(depth)
+            self._held += tokens
+        except BaseException:
+            self._recover(start)
+            raise
+
+    def scores_at(self, depth: int, *, rows: int = 1) -> Scores:
+        """See `LayerEngine.scores_at`."""
+        self._check_usable()
+        self._check_depth(depth)
+        states = self._states[depth]
+        if self._have[depth] < self.length or not 0 <= rows <= len(states):
+            held = len(states) if self._have[depth] == self.length else 0
+            raise EngineError(
+                f"{self.info.name} holds the states of {held} tokens after {depth} layers,"
+                f" not of {rows}"
+            )
+        with self._inference(rows):
+            return self._logits(states[len(states) - rows :])
+
+    def finish(self, *, rows: int = 1) -> Scores:
+        """See `LayerEngine.finish`."""
+        self._check_usable()
+        self._check_no_tree()
+        missing = self.length - self._have[-1]
+        if not 0 <= rows <= missing:
+            raise EngineError(f"{missing} tokens are unfinished, so there are no {rows} rows")
+        try:
+            with self._inference(missing):
+                self._climb(self.depth)
+                states = self._states[-1]
+                return self._logits(states[len(states) - rows :])
+        except BaseException:
+            self._recover(self.length)
+            raise
+
+    def propagate(self) -> None:
+        """See `LayerEngine.propagate`."""
+        self._check_usable()
+        self._check_no_tree()
+        for layer in range(self.depth):
+            self._pass_by(layer)
+
+    def leave_out(self, layers: Collection[int]) -> None:
+        """See `LayerEngine.leave_out`. Trees cannot be run while layers are left out."""
+        self._check_usable()
+        wrong = [layer for layer in layers if not 0 <= layer < self.depth]
+        if wrong:
+            raise EngineError(
+                f"{self.info.name} has no layer {wrong[0]}: they count from 0 to {self.depth - 1}"
+            )
+        if len(set(layers)) == self.depth:
+            raise EngineError(f"all {self.depth} layers of {self.info.name} are to be left out")
+        self._left_out = frozenset(layers)
+
+    def layer_length(self, layer: int) -> int:
+        """See `LayerEngine.layer_length`."""
+        if not 0 <= layer < self.depth:
+            raise EngineError(f"{self.info.name} has no layer {layer}")
+        return self._lengths[layer]
+
+    # ---- what every engine does
+
+    def _append(self, tokens: Sequence[int], rows: int) -> Scores:
+        if self._left_out or self._have[-1] < self.length:
+            parts = []
+            for at in range(0, len(tokens), CHUNK):
+                part = tokens[at : at + CHUNK]
+                with self._inference(len(part)):
+                    self._enter(part, trail=False)
+                    self._climb(self.depth)
+                    first = max(0, len(tokens) - rows - at)
+                    states = self._states[-1]
+                    parts.append(states[len(states) - len(part) + first :])
+            with self._inference(rows):
+                return self._logits(torch.cat(parts))
+        with self._inference(len(tokens)):
+            self._fill()
+        scores = super()._append(tokens, rows)
+        self._all_at(self.length + len(tokens))
+        return scores
+
+    def _append_tree(self, tree: TokenTree, known: int, first_row: int) -> Scores:
+        if self._left_out:
+            raise EngineError("a tree cannot be run while layers are left out")
+        with self._inference(len(tree) - known):
+            if self._have[-1] < self.length:
+                self._climb(self.depth)
+            self._fill()
+        return super()._append_tree(tree, known, first_row)
+
+    def _keep(self, tree: TokenTree, path: Sequence[int]) -> None:
+        super()._keep(tree, path)
+        self._all_at(self.length + len(path))
+
+    def _cut(self, length: int) -> None:
+        # a failure may have left a layer of the cache longer than it is known to be
+        self._lengths = [min(length, known) for known in self._lengths]
+        cut_each(self._cache, self._lengths)
+        for depth, have in enumerate(self._have):
+            gone = have - min(length, have)
+            states = self._states[depth]
+            self._states[depth] = states[: max(0, len(states) - gone)]
+            self._have[depth] = have - gone
+
+    # ---- layer by layer
+
+    def _enter(self, tokens: Sequence[int], *, trail: bool) -> None:
+        """Add the embeddings of `tokens`, and drop states that nobody can ask for any more.
+
+        With `trail`, unfinished tokens keep the states at which they were seen on their way up.
+        """
+        for depth, states in enumerate(self._states):
+            needed = self._have[-1]
+            if depth < self.depth:
+                known = self._lengths[depth]
+                needed = min(known, needed) if trail else known
+            keep = max(0, self._have[depth] - needed)
+            self._states[depth] = states[max(0, len(states) - keep) :]
+        ids = torch.tensor(tokens, device=self._device)
+        self._extend(0, self._embed(ids))
+
+    def _climb(self, depth: int) -> None:
+        """Bring all tokens to `depth` that are not there yet."""
+        for layer in range(depth):
+            if layer in self._left_out:
+                self._pass_by(layer)
+            else:
+                self._advance(layer)
+
+    def _advance(self, layer: int) -> None:
+        self._fill_layer(layer)
+        start, end = self._have[layer + 1], self._have[layer]
+        if start < end:
+            states = self._states[layer][-(end - start) :]
+            out = self._layers[layer](states[None], **self._inputs(states, start))
+            self._lengths[layer] = end
+            self._extend(layer + 1, out[0])
+
+    def _pass_by(self, layer: int) -> None:
+        """Let the states below a layer stand for those above it."""
+        count = self._have[layer] - self._have[layer + 1]
+        if count:
+            self._extend(layer + 1, self._states[layer][-count:])
+
+    def _fill(self) -> None:
+        for layer in range(self.depth):
+            self._fill_layer(layer)
+
+    def _fill_layer(self, layer: int) -> None:
+        """Keys and values of the tokens that passed a layer by, from the states they had there."""
+        start, end = self._lengths[layer], self._have[layer + 1]
+        if start < end:
+            behind = self._have[layer] - end
+            states = self._states[layer]
+            states = states[len(states) - behind - (end - start) : len(states) - behind]
+            block = self._layers[layer]
+            # the attention's result is not wanted, but every architecture writes its cache there
+            block.self_attn(
+                hidden_states=block.input_layernorm(states[None]), **self._inputs(states, start)
+            )
+            self._lengths[layer] = end
+
+    def _extend(self, depth: int, states: Tensor) -> None:
+        held = self._states[depth]
+        self._states[depth] = torch.cat((held, states)) if len(held) else states
+        self._have[depth] += len(states)
+
+    def _inputs(self, states: Tensor, start: int) -> dict[str, Any]:
+        """What a layer needs beside the states of tokens from position `start` on."""
+        end = start + len(states)
+        if self._turns[:2] != (start, end):
+            positions = self._positions[:, start:end]
+            turns = self._rotary(states[None], position_ids=positions)
+            self._turns = (start, end, (positions, turns, self._causal_mask(start, end)))
+        positions, turns, mask = self._turns[2]
+        return {
+            "attention_mask": mask,
+            "position_ids": positions,
+            "position_embeddings": turns,
+            "past_key_values": self._cache,
+            "use_cache": True,
+        }
+
+    def _causal_mask(self, start: int, end: int) -> Tensor | None:
+        """(1, 1, queries, keys) for queries from `start` on; None where all keys are seen."""
+        if end - start == 1:
+            return None
+        seen = self._positions[:, :end] <= self._positions[:, start:end].T
+        return self._as_mask(seen[None, None])
+
+    def _logits(self, states: Tensor) -> Scores:
+        return self._scores([self._head(self._norm(states))] if len(states) else [])
+
+    def _all_at(self, length: int) -> None:
+        """Every layer has read `length` tokens, and no state is needed any more."""
+        self._lengths = [length] * self.depth
+        self._have = [length] * (self.depth + 1)
+        self._states = [self._no_states()] * (self.depth + 1)
+
+    def _no_states(self) -> Tensor:
+        width = self._module.config.hidden_size
+        return torch.empty((0, width), dtype=self._module.dtype, device=self._device)
+
+    # ---- checks
+
+    def _check_for(self, tokens: Sequence[int], depth: int) -> None:
+        self._check_usable()
+        self._check_no_tree()
+        self._check_feed(tokens, 0)
+        self._check_depth(depth)
+
+    def _check_depth(self, depth: int) -> None:
+        if not 1 <= depth <= self.depth:
+            raise EngineError(
+                f"{self.info.name} has {self.depth} layers, so no depth of {depth}",
+                hint=f"choose 1 to {self.depth}",
+            )
+
+    def _check_no_tree(self) -> None:
+        if self._tree is not None:
+            raise EngineError("a tree is pending: keep a path or rewind first")
