@@ -108,7 +108,8 @@ class RecordedEngine(SequenceEngine):
     """One model as a record has it."""
 
     def __init__(self, engine: Engine) -> None:
-        header = ModelHeader(engine.info, engine.vocabulary, engine.capabilities)
+        recorded = engine.capabilities & {"rewind", "tree"}
+        header = ModelHeader(engine.info, engine.vocabulary, recorded)
         super().__init__(header, engine.tokenizer, context=engine.context, branches=engine.branches)
 
     def play(self, columns: Columns, prompt: int) -> None:

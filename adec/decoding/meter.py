@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from adec.engines.base import Engine
+from adec.engines.protocols import LayerEngine
 from adec.events.records import Forward, Kind, Purpose, Role, Step, Token
 from adec.signals import Scores
 from adec.tree import TokenTree
@@ -25,6 +26,7 @@ class Meter:
     def start(self) -> None:
         """Begin a new step."""
         self._forwards: list[Forward] = []
+        self._depth = 0
         self._began = perf_counter()
 
     @contextmanager
@@ -88,6 +90,36 @@ class Meter:
         stated = self.stated_ms(engine, model, count)
         scores = engine.forward_tree(tree, first_row=first_row)
         self._forwards.append(Forward(model, purpose, count, self._ms(began, stated)))
+        return scores
+
+    def lower(self, engine: LayerEngine, model: Role, tokens: Sequence[int], depth: int) -> Scores:
+        """Draft with the lowest `depth` layers: `lower`, then the last token's row at that exit."""
+        began = perf_counter()
+        engine.lower(tokens, depth)
+        scores = engine.scores_at(depth)
+        # rows on an accelerator are computed when they are asked for
+        scores.argmax(0)
+        self._forwards.append(Forward(model, "draft", len(tokens), self._ms(began, None), depth))
+        self._depth = depth
+        return scores
+
+    def finish(
+        self, engine: LayerEngine, model: Role, tokens: Sequence[int], drafts: int
+    ) -> Scores:
+        """Feed `tokens` and run all layers that the last `drafts` tokens fed still miss.
+
+        One batch; a row for each of these and for the last of `tokens`. Without drafts it is a
+        plain forward.
+        """
+        if drafts == 0:
+            return self.forward(engine, model, "write", tokens)
+        began = perf_counter()
+        engine.lower(tokens, self._depth)
+        scores = engine.finish(rows=drafts + 1)
+        scores.argmax(0)
+        layers = engine.info.layers - self._depth
+        ms = self._ms(began, None)
+        self._forwards.append(Forward(model, "verify", drafts + len(tokens), ms, layers))
         return scores
 
     def rewind(self, engine: Engine, model: Role, length: int) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from adec.decoding import plain
+from adec.decoding.layers import dynamic_exit, layerskip
 from adec.decoding.pair import (
     adaedl,
     aded,
@@ -76,6 +77,7 @@ class Method:
 
 _REWIND: frozenset[Capability] = frozenset({"rewind"})
 _TREE: frozenset[Capability] = frozenset({"rewind", "tree"})
+_LAYERS: frozenset[Capability] = frozenset({"rewind", "layers"})
 _ALONE: Needs = {"large": _REWIND}
 _PAIR: Needs = {"small": _REWIND, "large": _REWIND}
 
@@ -188,6 +190,20 @@ METHODS: dict[str, Method] = {
             lookup.build,
             _ALONE,
             default_row="always",
+        ),
+        Method(
+            "layerskip",
+            "a model's own lower layers draft, a fixed number of tokens; its other layers verify",
+            layerskip.LayerSkipSettings,
+            layerskip.build,
+            {"large": _LAYERS},
+        ),
+        Method(
+            "del",
+            "the same, with exit layer and draft length chosen anew in every round",
+            dynamic_exit.DelSettings,
+            dynamic_exit.build,
+            {"large": _LAYERS},
         ),
         Method(
             "adadec",

@@ -1,8 +1,8 @@
 """What engines may offer beyond one token after another: each a protocol with a capability's name.
 
-A method names capabilities in `needs`; an engine declares those whose protocol it implements. So
-far no engine implements the four protocols below, hence none declares "layers", "vectors", "canvas"
-or "text": they are the contract that such engines are written against. Common to all:
+A method names capabilities in `needs`; an engine declares those whose protocol it implements. A
+protocol that no engine implements yet is the contract that such engines are written against. Common
+to all:
 
 - Arrays are float32 on the CPU. Positions and layers count from 0.
 - Every method raises EngineError when the backend fails or an argument is out of range. The engine

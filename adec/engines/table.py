@@ -33,6 +33,7 @@ class TableEngine(SequenceEngine):
         name: str = "table",
         vocabulary: Vocabulary | None = None,
         context: int = 4096,
+        layers: int = 1,
         capabilities: frozenset[Capability] = frozenset({"rewind", "tree"}),
     ) -> None:
         spoken = vocabulary or letters(size)
@@ -41,7 +42,7 @@ class TableEngine(SequenceEngine):
             path=Path(name),
             format="table",
             architecture="table",
-            layers=1,
+            layers=layers,
             parameters=size,
             vocabulary=size,
             context_limit=context,

@@ -31,7 +31,8 @@ class WrappedEngine:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        return self._engine.capabilities
+        """What passes through here; further protocols are the model's own."""
+        return self._engine.capabilities & {"rewind", "tree"}
 
     @property
     def context(self) -> int:

@@ -117,13 +117,15 @@ class Tally:
             if forward.purpose == "prompt":
                 _count(self.prompt_fed, forward.model, forward.tokens)
                 continue
+            if forward.purpose == "draft" and forward.layers is not None:
+                continue  # the forward that runs the other layers counts these tokens
             _count(self.fed, forward.model, forward.tokens)
             _count(self.forwards, forward.model)
             if forward.purpose == "look_ahead":
                 self.looked_ahead += forward.tokens
-            if forward.model == "large" and not shared:
+            if forward.model == "large" and not shared and forward.layers is None:
                 self._line.add(forward.tokens, forward.ms)
-                if forward.layers is None and len(self._large_ms) < PLENTY:
+                if len(self._large_ms) < PLENTY:
                     insort(self._large_ms, forward.ms)
                     insort(self._large_ms_each, forward.ms / max(1, forward.tokens))
                 if forward.tokens == 1 and len(self._single_ms) < PLENTY:

@@ -1,0 +1,72 @@
+"""A table engine with layers: the deeper a token got, the more its row is like the whole law."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from adec.engines.table import Law, TableEngine
+from adec.errors import EngineError
+from adec.signals import Scores
+from tests.laws import blend, law
+
+LAYERS = 6
+
+
+class LayeredTable(TableEngine):
+    """The contract of "layers" as far as exact methods need it; nothing is left out here."""
+
+    def __init__(self, seed: int, *, size: int = 6, context: int = 4096) -> None:
+        whole, noise = law(size, seed), law(size, seed + 999)
+        super().__init__(
+            whole,
+            size=size,
+            context=context,
+            layers=LAYERS,
+            capabilities=frozenset({"rewind", "tree", "layers"}),
+        )
+        self._laws: list[Law] = [blend(whole, noise, d / LAYERS) for d in range(LAYERS + 1)]
+        self._depths: list[int] = []
+
+    def lower(self, tokens: Sequence[int], depth: int) -> None:
+        self._check_feed(tokens, 0)
+        if not 1 <= depth <= LAYERS:
+            raise EngineError(f"no depth of {depth}")
+        self._tokens.extend(tokens)
+        self._held.extend(tokens)
+        self._depths.extend([depth] * len(tokens))
+
+    def scores_at(self, depth: int, *, rows: int = 1) -> Scores:
+        newest = self._depths[len(self._depths) - rows :]
+        if any(reached < depth for reached in newest):
+            raise EngineError(f"not all of the last {rows} tokens reached layer {depth}")
+        ends = range(len(self._tokens) - rows + 1, len(self._tokens) + 1)
+        every = [self._laws[depth](tuple(self._tokens[:end])) for end in ends]
+        self._law, whole = lambda prefix: every[len(prefix) - ends[0]], self._law
+        try:
+            return self._scores([tuple(self._tokens[:end]) for end in ends])
+        finally:
+            self._law = whole
+
+    def finish(self, *, rows: int = 1) -> Scores:
+        missing = sum(depth < LAYERS for depth in self._depths)
+        if rows > missing:
+            raise EngineError(f"{missing} tokens are unfinished, not {rows}")
+        self._depths = [LAYERS] * len(self._depths)
+        return self.scores_at(LAYERS, rows=rows)
+
+    def propagate(self) -> None:
+        raise EngineError("this table propagates nothing")
+
+    def leave_out(self, layers: Collection[int]) -> None:
+        raise EngineError("this table leaves nothing out")
+
+    def layer_length(self, layer: int) -> int:
+        return sum(depth > layer for depth in self._depths)
+
+    def _append(self, tokens: Sequence[int], rows: int) -> Scores:
+        self._depths = [LAYERS] * (len(self._depths) + len(tokens))
+        return super()._append(tokens, rows)
+
+    def _cut(self, length: int) -> None:
+        super()._cut(length)
+        del self._depths[length:]
