@@ -88,6 +88,11 @@ def plan(choice: Choice) -> Plan:
     remarks += [] if chosen.remark is None else [chosen.remark]
     method = find_method(chosen.strategy)
     check_method(method, models)
+    if choice.exactness == "bitwise" and not method.needs["large"] <= {"rewind", "tree"}:
+        raise UsageError(
+            f"{method.name} runs no whole forwards, and --exactness bitwise knows no others",
+            hint="take another strategy, or leave the option away",
+        )
     unlike = None
     if "small" in models:
         try:

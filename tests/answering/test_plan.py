@@ -15,7 +15,7 @@ from adec.answering.session import open_session
 from adec.decoding.registry import METHODS, check_method, remaining
 from adec.engines.base import ModelHeader, OpenOptions
 from adec.engines.opening import read_header
-from adec.errors import AdecError, ModelFileError, PairError
+from adec.errors import AdecError, ModelFileError, PairError, UsageError
 from adec.practice import large_gguf, small_gguf
 from tests.engines.tiny_gguf import RawGguf, write_tiny_gguf
 from tests.laws import pair
@@ -97,3 +97,10 @@ def test_what_is_doubtful_about_the_large_model_is_said(tmp_path: Path) -> None:
     raw = RawGguf.read(write_tiny_gguf(tmp_path / "old.gguf")).drop("tokenizer.ggml.pre")
     ready = plan(Choice(model=str(raw.write(tmp_path / "old.gguf"))))
     assert any(remark.startswith("old.gguf: it names no pre-tok") for remark in ready.remarks)
+
+
+def test_bit_equality_is_not_promised_where_layers_run_one_by_one() -> None:
+    wanted = Choice(model="practice:large-torch", strategy="layerskip")
+    assert plan(wanted).method.name == "layerskip"
+    with pytest.raises(UsageError, match="bitwise"):
+        plan(replace(wanted, exactness="bitwise"))
