@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from time import perf_counter
 
 from adec.display.wording import count
 from adec.engines.base import Engine
@@ -29,25 +30,29 @@ class BitwisePlan:
         *,
         remark: Callable[[str], None],
         interrupted: Callable[[], bool],
-    ) -> None:
+    ) -> float:
         """Begin an answer; measure the model first where that was not done. Raises EngineError.
 
-        `remark` is told that it is measured, and where nothing but single tokens is bit for bit.
+        Returns the seconds that measuring took. `remark` is told that it is measured, and where
+        nothing but single tokens is bit for bit.
         """
         large = self._large
         last = min(len(prompt) + max_tokens, large.context)
+        began, seconds = perf_counter(), 0.0
         if self._found is None:
             self._found = kept_invariance(large)
         if self._found is None or self._found.length < reach_of(last, large.context):
             self._found = measure_and_keep(
                 large, prompt, last, remark=remark, interrupted=interrupted
             )
+            seconds = perf_counter() - began
         self.engine.plan_within(self._found)
         self.engine.begin(prompt, chunk)
         limit = shortfall(large, self._found, len(prompt), last)
         if limit is not None and limit != self._said:
             remark(limit)
         self._said = limit
+        return seconds
 
 
 def measure_and_keep(

@@ -137,7 +137,6 @@ class Session:
         tokenizing = self.engines["large"]
         prompt, rendered = self._encode(question, question.text)
         strategy, engines = self._serving(len(prompt), remark)
-        yield self._start(question, engines, prompt, rendered)
         end = tokenizing.vocabulary.end
         bitwise = _within_bits(self.plan, strategy)
         limits = Limits(
@@ -150,9 +149,11 @@ class Session:
             bitwise=bitwise,
         )
         if bitwise:
-            self._bitwise.prepare(
+            # what is measured once is no part of an answer's time
+            began += self._bitwise.prepare(
                 prompt, question.max_tokens, limits.chunk, remark=remark, interrupted=interrupted
             )
+        yield self._start(question, engines, prompt, rendered)
         tally = Tally(strategy.name, self._guarantee(question), plain_ms=self._plain_ms)
         exactness = ExactnessWatch(engines["large"], len(prompt), limits.chunk)
         stream = TextStream(tokenizing.vocabulary, question.stop)
