@@ -129,7 +129,7 @@ def _about(method: Method) -> str:
 
 def _build(method: Method, values: dict[str, Any]) -> Strategy:
     def engine() -> TableEngine:
-        return TableEngine(lambda prefix: (1.0,), size=1, layers=2)
+        return TableEngine(lambda prefix: (1.0,), size=1, layers=3)
 
     engines = Engines(large=engine(), small=engine())
     return method.build(engines, method.settings(**values), Aids())

@@ -54,8 +54,9 @@ class Meter:
         *,
         rows: int = 1,
         prompt: int = 0,
+        layers: int | None = None,
     ) -> Scores:
-        """`engine.forward`, timed and counted.
+        """`engine.forward`, timed and counted. `layers`: how many of them run, if not all do.
 
         The first `prompt` tokens are the end of a prompt: their share of the forward, by number, is
         counted as reading it.
@@ -68,7 +69,7 @@ class Meter:
         if prompt:
             self._forwards.append(Forward(model, "prompt", prompt, ms * prompt / count))
             ms, count = ms * (count - prompt) / count, count - prompt
-        self._forwards.append(Forward(model, purpose, count, ms))
+        self._forwards.append(Forward(model, purpose, count, ms, layers))
         return scores
 
     def forward_tree(

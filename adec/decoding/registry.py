@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from adec.decoding import plain
-from adec.decoding.layers import dynamic_exit, layerskip
+from adec.decoding.layers import dynamic_exit, layerskip, unified_skip
 from adec.decoding.pair import (
     adaedl,
     aded,
@@ -203,6 +203,13 @@ METHODS: dict[str, Method] = {
             "the same, with exit layer and draft length chosen anew in every round",
             dynamic_exit.DelSettings,
             dynamic_exit.build,
+            {"large": _LAYERS},
+        ),
+        Method(
+            "skip",
+            "every token leaves out the same layers, for a target speed-up",
+            unified_skip.SkipSettings,
+            unified_skip.build,
             {"large": _LAYERS},
         ),
         Method(
