@@ -23,6 +23,7 @@ ROOMS = (
     "decoding",
     "engines",
     "judging",
+    "spreading",
     "display",
     "events",
     "defaults",

@@ -7,12 +7,24 @@ from typing import Any
 
 from adec.benchmark.samples import PLAIN, Difference, RowHeader
 from adec.benchmark.statistics import Gain, Interval, Share, median_interval
-from adec.benchmark.totals import Counted, RowTotals, Totals
+from adec.benchmark.totals import Counted, RowTotals, Totals, WorkerTotals
+
+
+@dataclass(frozen=True)
+class WorkerTimes:
+    """The times of one row on one worker, medians over the prompts that it answered."""
+
+    speed: Interval | None
+    ratio: Interval | None
+    first_ms: Interval | None
 
 
 @dataclass(frozen=True)
 class RowReport:
-    """One line of the table. None stands for what is unknown, since a peer does not tell all."""
+    """One line of the table. None stands for what is unknown, since a peer does not tell all.
+
+    Where several machines answered, times are in `by_worker` alone: no figure mixes them.
+    """
 
     header: RowHeader
     answers: int
@@ -57,6 +69,8 @@ class RowReport:
     groups: dict[str, Counted] = field(default_factory=dict)
     ratios: dict[str, Interval] = field(default_factory=dict)
     """Speed as a multiple of plain's, by group and kind of tasks; medians over prompts."""
+    by_worker: dict[str, WorkerTimes] = field(default_factory=dict)
+    """Empty unless workers elsewhere answered."""
     verdict: str = ""
 
     @property
@@ -75,6 +89,13 @@ class BenchReport:
     planned: int
     kept: int
     remarks: tuple[str, ...] = ()
+    workers: tuple[WorkerTotals, ...] = ()
+    """Those on other machines, and this one where it had a part; empty where all was done here."""
+
+    @property
+    def mixed(self) -> bool:
+        """Whether several machines answered."""
+        return len(self.workers) > 1
 
     @property
     def plain(self) -> RowReport | None:
@@ -98,21 +119,32 @@ def make_rows(totals: Totals, seed: int) -> tuple[RowReport, ...]:
     return tuple(_row(row, plain, totals, seed) for row in totals.rows.values())
 
 
+def workers_of(totals: Totals) -> tuple[WorkerTotals, ...]:
+    """By name; none where this machine did all."""
+    found = sorted(totals.workers.values(), key=lambda worker: worker.name)
+    return tuple(found) if any(worker.name for worker in found) else ()
+
+
 def _row(row: RowTotals, plain: RowTotals | None, totals: Totals, seed: int) -> RowReport:
-    times, ratios, firsts = totals.values(row.header.name)
+    by_worker = {
+        worker.name: _times(totals, row.header.name, seed, worker.name)
+        for worker in workers_of(totals)
+    }
+    alone = not totals.mixed
+    all_of_it = _times(totals, row.header.name, seed) if alone else WorkerTimes(None, None, None)
     later = row.detailed_tokens - row.detailed
     return RowReport(
         header=row.header,
         answers=row.answers,
-        speed=median_interval(1000 / times, seed),
-        ratio=median_interval(ratios, seed),
-        first_ms=median_interval(1000 * firsts, seed),
+        speed=all_of_it.speed,
+        ratio=all_of_it.ratio,
+        first_ms=all_of_it.first_ms,
         per_forward=later / row.large_forwards if row.large_forwards else None,
         wrote=row.large_tokens / row.detailed_tokens if row.detailed_tokens else None,
         read=row.large_fed / later if later > 0 else None,
         work=_work(row, plain),
         overhead=max(0.0, 1 - row.forward_ms / (1000 * row.detailed_seconds))
-        if row.detailed_seconds
+        if row.detailed_seconds and alone
         else None,
         accuracy=_share(row.counted.right, row.counted.judged),
         same=_share(row.counted.same, row.counted.compared),
@@ -120,7 +152,9 @@ def _row(row: RowTotals, plain: RowTotals | None, totals: Totals, seed: int) -> 
         peak_bytes=row.peak_bytes or None,
         gain=Gain(row.won, row.lost, row.both) if row.both else None,
         fed=row.fed / row.fed_of if row.fed_of else None,
-        time=row.paired_seconds / row.paired_seconds_of if row.paired_seconds_of else None,
+        time=row.paired_seconds / row.paired_seconds_of
+        if row.paired_seconds_of and alone
+        else None,
         won=row.won,
         lost=row.lost,
         unlike=row.unlike,
@@ -129,7 +163,17 @@ def _row(row: RowTotals, plain: RowTotals | None, totals: Totals, seed: int) -> 
         error=row.error,
         differences=tuple(row.differences),
         groups=row.groups,
-        ratios=_by_group(totals, row.header.name, seed),
+        ratios=_by_group(totals, row.header.name, seed) if alone else {},
+        by_worker=by_worker,
+    )
+
+
+def _times(totals: Totals, name: str, seed: int, worker: str | None = None) -> WorkerTimes:
+    times, ratios, firsts = totals.values(name, worker)
+    return WorkerTimes(
+        median_interval(1000 / times, seed),
+        median_interval(ratios, seed),
+        median_interval(1000 * firsts, seed),
     )
 
 

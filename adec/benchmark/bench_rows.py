@@ -11,6 +11,7 @@ from typing import Any
 
 from adec import __version__
 from adec.answering.choice import Choice
+from adec.answering.elsewhere import PlanThere, carried
 from adec.answering.exactness_plan import measure_and_keep
 from adec.answering.plan import Plan, plan
 from adec.answering.session import open_session
@@ -23,6 +24,7 @@ from adec.engines.base import Engine, OpenOptions
 from adec.engines.invariance import reach_of
 from adec.engines.kept_invariance import kept_invariance
 from adec.errors import PairError, UsageError
+from adec.machine import usable_cores
 
 BEST_OF_N = "best-of-n"
 """Sampled answers of which the likeliest counts; their number follows from the tokens that the
@@ -62,11 +64,25 @@ class BenchPlan:
     about: dict[str, Any]
     """Models, settings and options as plain data."""
     remarks: tuple[str, ...] = ()
+    there: PlanThere | None = None
+    """For workers on other machines: the models, to be found on their disks."""
+    sharing: int = 1
+    """Workers that share the cores of one such machine."""
+
+    def for_elsewhere(self, sharing: int) -> BenchPlan:
+        """The same to be opened on other machines. Raises UsageError for peers, which are here."""
+        if self.peers:
+            raise UsageError(
+                f"the peer {self.peers[0].name} runs on this machine only",
+                hint="leave --peers or --ray out",
+            )
+        there = carried(_base(self.choice))
+        return dataclasses.replace(self, there=there, sharing=sharing)
 
     def open(self) -> Bench:
         """Load the models once for all rows. Raises AdecError."""
-        base = _base(self.choice)
-        session = open_session(base, self.options)
+        base, options = self._to_open()
+        session = open_session(base, options)
         try:
             if base.bitwise:
                 _measure_bits(session.engines["large"])
@@ -85,6 +101,14 @@ class BenchPlan:
             session.close()
             raise
         return Bench(decoders, self.settings, engines=session.engines, close=session.close)
+
+    def _to_open(self) -> tuple[Plan, OpenOptions]:
+        if self.there is None:
+            return _base(self.choice), self.options
+        if self.sharing == 1 or self.options.threads is not None:
+            return self.there.plan(), self.options
+        threads = max(1, usable_cores() // self.sharing)
+        return self.there.plan(), dataclasses.replace(self.options, threads=threads)
 
     def key(self, identity: str) -> str:
         """A digest of what must be equal for a stopped bench to go on.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from adec.benchmark.bench_report import RowReport
+from adec.benchmark.columns import worker_name
 from adec.benchmark.samples import PLAIN
 from adec.benchmark.statistics import FEWEST, outliers
 from adec.benchmark.totals import KEPT, Totals
@@ -54,8 +55,10 @@ def caveats(
             f"{totals.remark}"
         )
     found += _crossings(rows)
-    found += [line for name in totals.rows for line in _outliers(name, totals)]
-    found += _drift(totals)
+    for worker in totals.workers:
+        where = f" on {worker_name(worker)}" if totals.mixed else ""
+        found += [line for name in totals.rows for line in _outliers(name, totals, worker, where)]
+        found += _drift(totals, worker, where)
     plain = totals.rows.get(PLAIN)
     if plain is not None and plain.cut > CUT * plain.answers:
         found.append(
@@ -112,8 +115,8 @@ def _crossings(rows: tuple[RowReport, ...]) -> list[str]:
     ]
 
 
-def _outliers(name: str, totals: Totals) -> list[str]:
-    times, _, _ = totals.values(name)
+def _outliers(name: str, totals: Totals, worker: str, where: str) -> list[str]:
+    times, _, _ = totals.values(name, worker)
     if times.shape[0] < 2 * FEWEST:
         return []
     found = []
@@ -121,7 +124,7 @@ def _outliers(name: str, totals: Totals) -> list[str]:
     strange = outliers(np.log(times))
     if totals.kept == totals.prompts and times[0] > SLOW_FIRST * middle:
         found.append(
-            f"the first answer of {name} took {times[0] / middle:.1f} times as long a token "
+            f"the first answer of {name}{where} took {times[0] / middle:.1f} times as long a token "
             "as the others, in spite of the warm-up"
         )
         strange = strange[strange != 0]
@@ -129,16 +132,16 @@ def _outliers(name: str, totals: Totals) -> list[str]:
     if slow:
         worst = max(times[i] for i in slow) / middle
         found.append(
-            f"{name}: {count(len(slow), 'prompt')} took up to {worst:.1f} times as long a token "
-            "as the others; was another program at work?"
+            f"{name}{where}: {count(len(slow), 'prompt')} took up to {worst:.1f} times as long a "
+            "token as the others; was another program at work?"
         )
     return found
 
 
-def _drift(totals: Totals) -> list[str]:
+def _drift(totals: Totals, worker: str, where: str) -> list[str]:
     if PLAIN not in totals.rows:
         return []
-    times, _, _ = totals.values(PLAIN)
+    times, _, _ = totals.values(PLAIN, worker)
     third = times.shape[0] // 3
     if third < FEWEST:
         return []
@@ -147,6 +150,6 @@ def _drift(totals: Totals) -> list[str]:
         return []
     how = f"{100 * change:.0f} % slower" if change > 0 else f"{-100 * change:.0f} % faster"
     return [
-        f"plain was {how} a token in the last third of the prompts than in the first: "
+        f"plain was {how} a token{where} in the last third of the prompts than in the first: "
         "other prompts, heat, or other programs; the ratios are pair by pair"
     ]

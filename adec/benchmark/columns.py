@@ -13,6 +13,8 @@ from adec.benchmark.statistics import FEWEST, Gain, Interval, Share
 from adec.display.wording import percent
 
 UNKNOWN = "-"
+WORKERS = 20
+"""Workers that a table lists; the JSON has all."""
 
 T = TypeVar("T")
 
@@ -176,6 +178,31 @@ def timed_groups(report: BenchReport) -> list[str]:
 def speedup(row: RowReport, group: str) -> str:
     """A row's speed on one kind of tasks, as a multiple of plain's."""
     return _interval(row.ratios.get(group))
+
+
+def worker_table(report: BenchReport) -> list[list[str]]:
+    """The head and the rows of the table of workers; empty where all was done on this machine."""
+    if not report.workers:
+        return []
+    yardstick = PLAIN if report.plain is not None else report.rows[0].name
+    others = [row for row in report.rows if row.name != PLAIN]
+    lines = [["worker", "prompts", f"{yardstick} tok/s", *(f"{row.name} x" for row in others)]]
+    first = next(row for row in report.rows if row.name == yardstick)
+    for worker in report.workers[:WORKERS]:
+        lines.append(
+            [
+                worker_name(worker.name),
+                str(worker.prompts),
+                _interval(first.by_worker[worker.name].speed),
+                *(_interval(row.by_worker[worker.name].ratio) for row in others),
+            ]
+        )
+    return lines
+
+
+def worker_name(name: str) -> str:
+    """A worker in words."""
+    return name or "this machine"
 
 
 def is_few(report: BenchReport) -> bool:

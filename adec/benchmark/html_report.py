@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any, TextIO
 
 from adec.benchmark.bench_report import BenchReport, RowReport
-from adec.benchmark.columns import legend_of, short, speedup, tables_of, timed_groups
+from adec.benchmark.columns import legend_of, short, speedup, tables_of, timed_groups, worker_table
 from adec.benchmark.samples import PromptResult
 from adec.benchmark.text_report import explain, quality_plot
 from adec.display.sanitise import sanitise
@@ -42,6 +42,7 @@ def write_page(report: BenchReport, samples: Iterable[PromptResult], stream: Tex
         plot_title=None if plot is None else f"{plot.y_title} against {plot.x_title}",
         groups=_groups(report),
         timed_groups=timed_groups(report),
+        workers=worker_table(report),
         facts=list(_facts(about)),
         runs=_runs(samples),
     ):

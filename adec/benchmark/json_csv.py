@@ -27,6 +27,7 @@ def write_json(report: BenchReport, samples: Iterable[PromptResult], stream: Tex
         "planned": report.planned,
         "prompts_in_medians": report.kept,
         "remarks": list(report.remarks),
+        "workers": [asdict(worker) for worker in report.workers],
         "rows": [row_data(row) for row in report.rows],
     }
     text = json.dumps(head, indent=1, ensure_ascii=True, allow_nan=False)
@@ -73,6 +74,14 @@ def row_data(row: RowReport) -> dict[str, Any]:
             name: {**asdict(counted), "ratio_to_plain": _parts(row.ratios.get(name))}
             for name, counted in row.groups.items()
         },
+        "by_worker": {
+            name: {
+                "tokens_per_second": _parts(times.speed),
+                "ratio_to_plain": _parts(times.ratio),
+                "first_token_ms": _parts(times.first_ms),
+            }
+            for name, times in row.by_worker.items()
+        },
         "verdict": row.verdict,
     }
 
@@ -98,7 +107,7 @@ def _flat(data: dict[str, Any]) -> dict[str, Any]:
         "gain_over_plain": ("difference", "low", "high"),
     }
     for key, value in data.items():
-        if key in ("differences", "groups"):
+        if key in ("differences", "groups", "by_worker"):
             continue
         if key in parts:
             for part in parts[key]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from adec import __version__
-from adec.benchmark.bench_report import BenchReport, make_rows
+from adec.benchmark.bench_report import BenchReport, make_rows, workers_of
 from adec.benchmark.bench_rows import BenchPlan
 from adec.benchmark.caveats import caveats
 from adec.benchmark.decoders import Interrupted
@@ -22,8 +22,10 @@ from adec.benchmark.tasks.task import Task
 from adec.benchmark.tasks.task_sources import TaskSource
 from adec.benchmark.totals import Totals
 from adec.benchmark.verdict import with_verdicts
-from adec.benchmark.workers import Opener, Tell, run_here, run_in_processes
+from adec.benchmark.workers import Opener, Tell, run_here, run_spread
 from adec.places import kept_folder
+from adec.spreading.crew import Crew
+from adec.spreading.processes import ProcessCrew
 
 Watch = Callable[[int, int], None]
 """Called with the numbers of prompts done and planned after each prompt."""
@@ -44,10 +46,18 @@ class BenchRequest:
     strict: bool = False
     """Whether no difference counts as a tie, however close the logits were."""
     allow_exec: bool = False
+    crew: Callable[[], Crew] | None = None
+    """Workers elsewhere; None: this process, or as many as `jobs`."""
 
 
 def request_of(
-    plan: BenchPlan, source: TaskSource, *, jobs: int, tie_gap: float, strict: bool = False
+    plan: BenchPlan,
+    source: TaskSource,
+    *,
+    jobs: int,
+    tie_gap: float,
+    strict: bool = False,
+    crew: Callable[[], Crew] | None = None,
 ) -> BenchRequest:
     """The request to run a plan's rows on the tasks of a source."""
     header = {
@@ -64,9 +74,10 @@ def request_of(
         },
         **plan.about,
     }
+    opener = plan.open if crew is None else plan.for_elsewhere(jobs).open
     return BenchRequest(
-        source, plan.rows, plan.open, header,
-        plan.settings.seed, jobs, tie_gap, strict, plan.settings.allow_exec,
+        source, plan.rows, opener, header,
+        plan.settings.seed, jobs, tie_gap, strict, plan.settings.allow_exec, crew,
     )  # fmt: skip
 
 
@@ -85,7 +96,7 @@ def run_bench(
 ) -> BenchReport:
     """Run what is not done yet. `samples` is open. Raises AdecError; what is written stays."""
     totals = Totals(request.rows, request.seed, request.tie_gap, strict=request.strict)
-    resumed, load = samples.found, machine_load()
+    resumed, load = samples.found, None if request.crew is not None else machine_load()
     if resumed:
         for result in samples.results():
             totals.add(result)
@@ -107,21 +118,23 @@ def run_bench(
             lines.append(line)
             tell(line)
 
-    if request.jobs == 1:
+    if request.crew is None and request.jobs == 1:
         running = run_here(request.opener, waiting(), interrupted, tell_once)
     else:
-        running = run_in_processes(request.opener, waiting(), request.jobs, interrupted, tell_once)
+        crew = ProcessCrew(request.jobs) if request.crew is None else request.crew()
+        running = run_spread(crew, request.opener, waiting(), interrupted, tell_once)
     with closing(running) as results:
         for result in results:
             samples.append(result)
             totals.add(result)
             watch(totals.prompts, request.source.count)
     rows = make_rows(totals, request.seed)
-    notes = [line for line in lines if "left out" in line]
+    notes = [line for line in lines if "left out" in line or " died" in line]
     notes += caveats(
         totals, rows, load_before=load, resumed=resumed, jobs=request.jobs, unjudged=unjudged
     )
     report = BenchReport(
-        request.header, rows, totals.prompts, request.source.count, totals.kept, tuple(notes)
-    )
+        request.header, rows, totals.prompts, request.source.count, totals.kept, tuple(notes),
+        workers_of(totals),
+    )  # fmt: skip
     return with_verdicts(report, totals)

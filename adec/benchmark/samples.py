@@ -134,10 +134,24 @@ class PromptResult(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="t
     dependence_nats: Finite | None = None
     load: Finite | None = None
     """Load of the machine, per core, when the prompt began."""
+    worker: str = ""
+    """Who answered, where several machines share the work; times compare within a worker only."""
+    machine: str = ""
+    """The worker's processor and cores."""
 
 
 _RESULT: JsonReader[PromptResult] = JsonReader(PromptResult)
 _OBJECT: JsonReader[dict[str, Any]] = JsonReader(dict[str, Any])
+
+
+def read_result(data: bytes, index: int) -> PromptResult:
+    """What a worker sent of a prompt. Raises ValueError on garbage, and on another prompt's."""
+    if len(data) > LINE_BYTES:
+        raise ValueError("it is too long")
+    result = _RESULT.read(data)
+    if result.index != index:
+        raise ValueError(f"it is of prompt {result.index}, not of {index}")
+    return result
 
 
 class SamplesFile:

@@ -15,6 +15,8 @@ from adec.benchmark.columns import (
     speedup,
     tables_of,
     timed_groups,
+    worker_name,
+    worker_table,
 )
 from adec.benchmark.samples import PLAIN, Difference
 from adec.display.plot import Plot, PlotPoint, letters
@@ -70,6 +72,11 @@ def show(report: BenchReport, stream: TextIO, *, width: int, unicode: bool, colo
         for group in groups:
             table.add_row(one_line(group), *(speedup(row, group) for row in rows))
         console.print(table)
+    if workers := worker_table(report):
+        table = Table(*workers[0], box=style, padding=(0, 1), pad_edge=False)
+        for cells in workers[1:]:
+            table.add_row(*map(one_line, cells))
+        console.print(table)
     for line in lines(report):
         console.print(Text(line))
     plot = quality_plot(report)
@@ -92,6 +99,14 @@ def lines(report: BenchReport) -> Iterator[str]:
             yield f"    prompt {index}: {one_line(explain(difference))}"
     if report.done < report.planned:
         yield f"Only {report.done} of {count(report.planned, 'prompt')} were run."
+    for worker in report.workers:
+        if worker.machine:
+            yield f"{one_line(worker_name(worker.name))}: {one_line(worker.machine)}."
+    if report.mixed:
+        yield (
+            "Several workers answered: times are compared within each of them (x: speedup against "
+            "plain there), and no figure mixes them."
+        )
     for remark in report.remarks:
         yield f"Note: {one_line(remark)}."
 

@@ -85,9 +85,19 @@ class RowTotals:
 
 
 @dataclass
+class WorkerTotals:
+    """What one worker did. Times are compared within a worker only."""
+
+    name: str
+    machine: str
+    prompts: int = 0
+
+
+@dataclass
 class _Values:
     """Of one prompt, by row: (ms a token, speed against plain, seconds to the first token)."""
 
+    worker: str
     index: int
     group: str
     rows: dict[str, tuple[float, float, float]]
@@ -106,6 +116,8 @@ class Totals:
     ) -> None:
         """`tie_gap`: logits this close are ties. `strict`: nothing is a tie."""
         self.rows = {row.name: RowTotals(row) for row in rows}
+        self.workers: dict[str, WorkerTotals] = {}
+        """Who answered; the empty name stands for this machine."""
         self.prompts = 0
         self.remarked = 0
         """Prompts that left a model out."""
@@ -120,6 +132,8 @@ class Totals:
     def add(self, result: PromptResult) -> None:
         """Take in one prompt with the answers of all rows."""
         self.prompts += 1
+        worker = self._worker(result)
+        worker.prompts += 1
         said = [answer.remark for answer in result.answers if answer.remark]
         if said:
             self.remarked += 1
@@ -138,14 +152,23 @@ class Totals:
             self._sum(row, answer, result)
             if answer.run == 0:
                 self._quality(row, answer, plain.get(0), result)
-        self._keep(result, by_row, plain)
+        self._keep(result, by_row, plain, worker.name)
 
-    def values(self, name: str) -> tuple[Values, Values, Values]:
+    @property
+    def mixed(self) -> bool:
+        """Whether several machines answered, so that no figure of time can stand for all."""
+        return len(self.workers) > 1
+
+    def values(self, name: str, worker: str | None = None) -> tuple[Values, Values, Values]:
         """(ms a token, speed against plain, seconds to the first token) of the kept prompts.
 
-        Each is in the order of the prompts, without those where it is unknown.
+        Each is in the order of the prompts, without those where it is unknown. `worker`: of the
+        prompts that it answered; None: of all, which are then one machine's.
         """
-        kept = sorted((entry[2] for entry in self._kept), key=lambda values: values.index)
+        kept = sorted(
+            (e[2] for e in self._kept if worker is None or e[2].worker == worker),
+            key=lambda values: values.index,
+        )
         table = np.array([v.rows[name] for v in kept if name in v.rows], dtype=np.float64).reshape(
             -1, 3
         )
@@ -159,6 +182,13 @@ class Totals:
             if not np.isnan(ratio):
                 found.setdefault(values.group, []).append((index, ratio))
         return {g: np.array([r for _, r in sorted(pairs)]) for g, pairs in sorted(found.items())}
+
+    def _worker(self, result: PromptResult) -> WorkerTotals:
+        name = result.worker
+        known = self.workers.get(name)
+        if known is not None and known.machine != result.machine:
+            name = f"{name} ({result.machine})"  # a resumed bench may find another one of that name
+        return self.workers.setdefault(name, WorkerTotals(name, result.machine))
 
     @property
     def kept(self) -> int:
@@ -229,6 +259,7 @@ class Totals:
         result: PromptResult,
         by_row: dict[str, list[BenchAnswer]],
         plain: dict[int, BenchAnswer],
+        worker: str,
     ) -> None:
         index = result.index
         digest = hashlib.blake2s(f"{self._seed} {index}".encode(), digest_size=8).digest()
@@ -236,7 +267,7 @@ class Totals:
         if len(self._kept) >= KEPT and priority <= self._kept[0][0]:
             return
         values = {name: _medians(answers, plain) for name, answers in by_row.items()}
-        entry = priority, index, _Values(index, _group_name(result), values)
+        entry = priority, index, _Values(worker, index, _group_name(result), values)
         if len(self._kept) < KEPT:
             heapq.heappush(self._kept, entry)
         else:

@@ -10,6 +10,7 @@ from adec.benchmark.columns import points
 from adec.benchmark.samples import PLAIN
 from adec.benchmark.statistics import FEWEST, NORMAL, Interval, Share
 from adec.benchmark.totals import Totals
+from adec.display.wording import count
 
 SLIGHT = 1.05
 """A speedup below this is not worth a second model in memory."""
@@ -38,6 +39,8 @@ def _verdict(row: RowReport, report: BenchReport, totals: Totals) -> str:
             f"in {row.unlike} of {row.answers} answers"
         )
     ratio = row.ratio
+    if report.mixed:
+        return _on_workers(row)
     if ratio is None:
         return "not comparable: no answer of plain stands beside it"
     if ratio.low is None or ratio.high is None:
@@ -58,6 +61,27 @@ def _verdict(row: RowReport, report: BenchReport, totals: Totals) -> str:
         worth = "hardly worth it here" if ratio.middle < SLIGHT else "worth it"
         return f"{worth}: {speed}, the same tokens"
     return _approximate(row, plain, speed) + _exact_rival(ratio, report)
+
+
+def _on_workers(row: RowReport) -> str:
+    """On how many of several machines it pays: there is no speed of all of them."""
+    ratios = [times.ratio for times in row.by_worker.values() if times.ratio is not None]
+    known = [(r.low, r.high) for r in ratios if r.low is not None and r.high is not None]
+    faster = sum(low > 1 for low, _ in known)
+    slower = sum(high < 1 for _, high in known)
+    unclear = len(row.by_worker) - faster - slower
+    parts = [
+        f"{words} on {count(number, 'worker')}"
+        for words, number in (
+            ("faster than plain", faster), ("slower", slower), ("no clear difference", unclear),
+        )
+        if number
+    ]  # fmt: skip
+    quality = ""
+    if row.same is not None:
+        alike = row.same.part == row.same.count
+        quality = ", the same tokens" if alike else f", {_unlike(row.same)}"
+    return f"{', '.join(parts)}{quality}"
 
 
 def _speed(ratio: Interval) -> str:

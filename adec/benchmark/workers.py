@@ -1,24 +1,23 @@
-"""Runs the prompts: in this process, or in several that each load the models."""
+"""Runs the prompts: in this process, or by workers that each load the models."""
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
-from multiprocessing.connection import Connection, wait
-from typing import Any
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace as changed
 
 from adec.benchmark.decoders import Interrupted
 from adec.benchmark.runner import Bench
-from adec.benchmark.samples import PromptResult
+from adec.benchmark.samples import PromptResult, read_result
 from adec.benchmark.tasks.task import Task
-from adec.errors import AdecError
+from adec.events.hostile_json import encode
+from adec.spreading.crew import Crew
+from adec.spreading.dispatcher import Dispatcher
 
 Opener = Callable[[], Bench]
 Tell = Callable[[str], None]
-
-_POLL_SECONDS = 0.2
 
 
 def run_here(
@@ -45,100 +44,55 @@ def run_here(
         bench.close()
 
 
-def run_in_processes(
-    opener: Opener, tasks: Iterator[Task], jobs: int, interrupted: Interrupted, tell: Tell
+def run_spread(
+    crew: Crew, opener: Opener, tasks: Iterator[Task], interrupted: Interrupted, tell: Tell
 ) -> Generator[PromptResult, None, None]:
-    """The same in `jobs` processes; `opener` must be picklable.
+    """The same by a crew, which is closed at the end; `opener` must be picklable.
 
-    Each process has one prompt at a time, which bounds memory. When interrupted, prompts under way
-    are dropped. Raises AdecError when a process fails.
+    Each worker has one prompt at a time, which bounds memory. When interrupted, prompts under way
+    are dropped. Raises AdecError when no worker is left.
     """
-    context = multiprocessing.get_context("spawn")
-    workers: list[tuple[Any, Connection]] = []
+    work = Dispatcher(crew, DeskOfBench(opener), _read, tell)
     try:
-        busy: list[Connection] = []
-        for _ in range(jobs):
-            task = next(tasks, None)
-            if task is None:
-                break
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(opener, theirs), daemon=True)
-            _start_deaf(process)
-            theirs.close()
-            workers.append((process, ours))
-            ours.send(task)
-            busy.append(ours)
         tell("loading the models and warming up")
-        while busy and not interrupted():
-            for ready in wait(busy, _POLL_SECONDS):
-                assert isinstance(ready, Connection)
-                kind, value = _receive(ready)
-                if kind == "remark":
-                    tell(value)
-                    continue
-                if kind == "error":
-                    raise value
-                yield value
-                task = next(tasks, None)
-                if task is None:
-                    busy.remove(ready)
-                    ready.send(None)
-                else:
-                    ready.send(task)
+        with closing(work.ask(tasks, interrupted)) as done:
+            for result, worker in done:
+                yield changed(result, worker=worker.name, machine=worker.machine)
     finally:
-        _dismiss(workers)
+        work.close()
 
 
-def _start_deaf(process: Any) -> None:
-    """Start it with Ctrl-C ignored from its first instruction: terminals send it to the group."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        process.start()
-    finally:
-        signal.signal(signal.SIGINT, before)
+@dataclass
+class DeskOfBench:
+    """Opens a bench in a worker, and is its desk: warm up on the first task, then answer."""
 
-
-def _receive(connection: Connection) -> tuple[str, Any]:
-    try:
-        message: tuple[str, Any] = connection.recv()
-    except (EOFError, OSError):
-        raise AdecError(
-            "a process of the bench died", hint="out of memory? Take fewer --jobs"
-        ) from None
-    return message
-
-
-def _dismiss(workers: list[tuple[Any, Connection]]) -> None:
-    for process, connection in workers:
-        with suppress(OSError):
-            connection.close()
-        process.terminate()
-    for process, _ in workers:
-        process.join(5)
-        if process.is_alive():
-            process.kill()
-            process.join()
-
-
-def _work(opener: Opener, connection: Connection) -> None:
-    """The life of a worker: load, warm up on the first task, answer until None comes."""
+    opener: Opener
     bench: Bench | None = None
-    try:
-        while (task := connection.recv()) is not None:
-            if bench is None:
-                bench = opener()
-                bench.warm(task, _never)
-                for remark in bench.remarks:
-                    connection.send(("remark", remark))
-            connection.send(("result", bench.run(task, _never)))
-    except AdecError as error:
-        with suppress(OSError):
-            connection.send(("error", error))
-    except (EOFError, OSError):
-        pass  # the parent has gone
-    finally:
-        if bench is not None:
-            bench.close()
+    warm: bool = False
+    remarks: list[str] = field(default_factory=list)
+
+    def __call__(self) -> DeskOfBench:
+        """As a `DeskOpener`. Raises AdecError."""
+        return DeskOfBench(self.opener, self.opener())
+
+    def do(self, job: Task) -> bytes:
+        """The answers to a prompt. Raises AdecError."""
+        assert self.bench is not None
+        if not self.warm:
+            self.bench.warm(job, _never)
+            self.warm, self.remarks = True, self.bench.remarks
+        result = self.bench.run(job, _never)
+        assert result is not None, "nothing interrupts a worker"
+        return encode(result).encode()
+
+    def close(self) -> None:
+        """Free the engines."""
+        if self.bench is not None:
+            self.bench.close()
+
+
+def _read(task: Task, data: bytes) -> PromptResult:
+    return read_result(data, task.index)
 
 
 def _never() -> bool:

@@ -75,8 +75,22 @@ def bench(
         int, tasks("--runs", min=1, max=1000, help="Times that each row answers a prompt.")
     ] = 1,
     jobs: Annotated[
-        int, tasks("--jobs", min=1, max=256, help="Processes that share the work.")
+        int,
+        tasks(
+            "--jobs",
+            min=1,
+            max=256,
+            help="Processes that share the work; with --ray, on each machine.",
+        ),
     ] = 1,
+    ray: Annotated[
+        str | None,
+        tasks(
+            "--ray",
+            metavar="ADDRESS",
+            help="Spread prompts over a Ray cluster, HOST:PORT; local starts one here.",
+        ),
+    ] = None,
     allow_exec: Annotated[
         bool,
         tasks(
@@ -159,6 +173,7 @@ def bench(
     from adec.cli.bench_output import Outputs, share_cores
     from adec.display.progress import Progress
     from adec.errors import UsageError
+    from adec.spreading.ray_cluster import RayCrew
 
     if check and sampling.temperature > 0:
         raise UsageError(
@@ -182,11 +197,18 @@ def bench(
         stop=sampling.stops,
         allow_exec=allow_exec,
     )
-    options = machine.open_options(threads=share_cores(jobs))
+    crew = None
+    if ray is not None:
+        if peers not in ("auto", "none"):
+            raise UsageError("peers run on this machine only", hint="leave --peers or --ray out")
+        peers, crew = "none", functools.partial(RayCrew, ray, jobs)
+    options = machine.open_options(threads=share_cores(jobs) if ray is None else None)
     choice = Choice(pair, small, large, model, None, tuple(assignments or ()), exactness=exactness)
     plan = plan_bench(choice, strategies, options, settings, peers, tuple(peer_path or ()))
     source = find_source(task or ["practice"], prompts, sampler.seed)
-    request = request_of(plan, source, jobs=jobs, tie_gap=tie_gap, strict=check == "bitwise")
+    request = request_of(
+        plan, source, jobs=jobs, tie_gap=tie_gap, strict=check == "bitwise", crew=crew
+    )
     path = samples or samples_path(request.header["key"])
     if not quiet:
         for remark in plan.remarks:

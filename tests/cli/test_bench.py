@@ -249,7 +249,7 @@ def test_every_option_reaches_the_bench(monkeypatch: pytest.MonkeyPatch, capsys:
         )
         told = {key: own[key] for key in kept}
         told["request"] = {
-            k: v for k, v in vars(own["request"]).items() if k in ("jobs", "tie_gap")
+            k: v for k, v in vars(own["request"]).items() if k in ("jobs", "tie_gap", "crew")
         }
         told["source"] = own["source"].identity
         seen.append(repr(told))
@@ -265,6 +265,7 @@ def test_every_option_reaches_the_bench(monkeypatch: pytest.MonkeyPatch, capsys:
         "exactness": [*one, "--exactness", "bitwise"],
         "assignments": [*one, "--set", "ead.up=2"], "task": [*one, "--task", "copy"],
         "prompts": [*one, "--prompts", 3], "runs": [*one, "--runs", 3], "jobs": [*one, "--jobs", 2],
+        "ray": [*one, "--ray", "local"],
         "allow_exec": [*one, "--allow-exec"], "system": [*one, "--system", "x"],
         "raw": [*one, "--raw"],
         "check": [*one, "--check", "bitwise"], "tie_gap": [*one, "--tie-gap", 0.5],
