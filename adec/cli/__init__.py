@@ -35,6 +35,6 @@ def invoke(arguments: Sequence[str]) -> object:
         if isinstance(error, typer.BadParameter):
             origin = origin_of(known, error.param, arguments)
             if origin is not None:
-                told = error.format_message().rstrip(".")
+                told = str(explain(error, arguments).message)
                 raise UsageError(f"{origin}: {told}") from None
         raise explain(error, arguments) from None

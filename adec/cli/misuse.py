@@ -14,7 +14,8 @@ VERBS = ("run", "calibrate", "bench", "inspect")
 
 def explain(error: Any, arguments: Sequence[str]) -> UsageError:
     """A click error on `arguments` as one of ours, with the word that helps."""
-    message = str(error.format_message()).strip()
+    # typer's validator says first that it is about a value
+    message = str(error.format_message()).strip().replace(" Value error, ", " ")
     message, _, guess = message.partition(" Did you mean ")
     context = getattr(error, "ctx", None)
     verb = arguments[0] if arguments and arguments[0] in VERBS else None

@@ -415,3 +415,9 @@ def test_nothing_is_read_before_the_first_token_but_the_prompt(
         forwards = [f for step in steps[: first + 1] for f in step.get("forwards", ())]
         assert {f["purpose"] for f in forwards} == {"prompt"}
         assert sum(f["tokens"] for f in forwards) == start["prompt_tokens"]
+
+
+def test_a_wrong_choice_is_named_with_those_there_are(capsys: Any) -> None:
+    outcome = call(capsys, "run", "--color", "pink", "hello")
+    told = "Invalid value for '--color': 'pink' is not one of 'auto', 'always', 'never'"
+    assert (outcome.code, outcome.err) == (2, f"adec: {told}. See adec run --help\n")
