@@ -14,6 +14,10 @@ from adec.engines.base import Engine
 from adec.events.records import How, Role, Step, Token
 from adec.signals import Scores
 
+BLOCK = 16
+"""Tokens of the widest step that CPU kernels show: a part of a prompt that ends within a block may
+take as long as if it filled it."""
+
 
 class AnswerState:
     """One answer in progress."""
@@ -71,12 +75,17 @@ class AnswerState:
             meter.rewind(engine, model, len(self.sequence) - 1)
 
 
-def begin_prompt(engine: Engine, ids: Sequence[int], limits: Limits) -> None:
-    """Empty the engine's sequence, or keep what it may of `ids`, at most all but the last token."""
+def unread_of_prompt(engine: Engine, ids: Sequence[int], limits: Limits) -> int:
+    """Tokens of a prompt that an engine will have to read: all, or what it does not hold."""
     kept = min(engine.common(ids), len(ids) - 1) if limits.resume else 0
     if kept < engine.length and "rewind" not in engine.capabilities:
         kept = 0
-    engine.rewind(kept)
+    return len(ids) - kept
+
+
+def begin_prompt(engine: Engine, ids: Sequence[int], limits: Limits) -> None:
+    """Empty the engine's sequence, or keep what it may of `ids`, at most all but the last token."""
+    engine.rewind(len(ids) - unread_of_prompt(engine, ids, limits))
 
 
 def read_prompt_but_last(
@@ -111,6 +120,7 @@ def read_prompt(
     meter = limits.meter()
     count = len(ids) - engine.length
     middle = (count - sum(timed)) // 2 if timed else 0
+    middle -= middle % (limits.chunk if middle >= limits.chunk else BLOCK)
     sizes = [*_chunks(middle, limits.chunk), *timed]
     sizes += _chunks(count - sum(sizes), limits.chunk)
     for number, size in enumerate(sizes, 1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from adec.decoding.answer import unread_of_prompt
 from adec.decoding.pair.clock.backoff import WAIT
 from adec.decoding.pair.clock.candidate import LONGEST, CandidateDrafter, StartForecast
 from adec.decoding.pair.clock.cost_curve import CostCurve
@@ -64,6 +65,7 @@ class ClockChooser(DraftChooser):
         self._chain = chain
         self._small = next((c for c in self.candidates if c.drafter.runs_a_model), None)
         self._early = early
+        self._limits = Limits(1)
         self._prompt_size = 0
         self._early_nodes = 0  # at most, in a first draft beside the prompt
         self._used: CandidateDrafter | None = None
@@ -88,17 +90,19 @@ class ClockChooser(DraftChooser):
         self.costs.new_answer()
 
     def drafts_early(self, prompt: Sequence[int], limits: Limits) -> bool:
-        self._early_nodes, read = 0, len(prompt)
-        self._prompt_size = read
+        self._early_nodes = 0
+        self._take(prompt, limits)
         small, curve = self._small, self.costs.curve
         if not self._early or small is None or curve is None:
             return False
         small.drafter.assume(self.costs.large, curve)
         draft_ms = small.drafter.draft_ms
+        read = unread_of_prompt(self.costs.large, prompt, limits)
+        start_ms = draft_ms(small.drafter.unread_of_prompt(prompt, limits))
         for nodes in EARLY:
-            more = draft_ms(read) + nodes * draft_ms() + curve.ms(read + nodes) - curve.ms(read)
+            more = start_ms + nodes * draft_ms() + curve.ms(read + nodes) - curve.ms(read)
             if more <= LATER * curve.ms(read):
-                forecast = self._forecast(read, limits.max_tokens)
+                forecast = self._forecast(prompt, limits.max_tokens)
                 if forecast is not None and forecast.pays:
                     self._early_nodes = nodes
                 break
@@ -106,7 +110,7 @@ class ClockChooser(DraftChooser):
 
     def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
         self._used = None
-        self._limits = limits
+        self._take(prompt, limits)
         self._rounds, self._explained = 0, False
         early = self._early_nodes > 0
         for candidate in self.candidates:
@@ -115,12 +119,16 @@ class ClockChooser(DraftChooser):
             if candidate.started:
                 yield from candidate.drafter.start(prompt, limits)
 
+    def _take(self, prompt: Sequence[int], limits: Limits) -> None:
+        """Remember what the answer is to, and its limits."""
+        self._prompt_size, self._limits = len(prompt), limits
+
     def before_round(self, sequence: Sequence[int], left: int) -> Iterator[Step]:
         small = self._small
         if small is None or small.started or self.costs.curve is None:
             return
         if self._rounds % RECONSIDER == 0:
-            forecast = self._forecast(len(sequence), left)
+            forecast = self._forecast(sequence, left)
             if forecast is not None:
                 if not self._explained:
                     self._refusal = forecast.refusal()
@@ -130,10 +138,10 @@ class ClockChooser(DraftChooser):
                     yield from small.drafter.start(sequence, self._limits)
         self._rounds += 1
 
-    def _forecast(self, read: int, left: int) -> StartForecast | None:
+    def _forecast(self, sequence: Sequence[int], left: int) -> StartForecast | None:
         """What starting the small model promises; None while that cannot be said.
 
-        It would read `read` tokens, and `left` may still be written.
+        It would read what it lacks of `sequence`, and `left` tokens may still be written.
         """
         small, curve = self._small, self.costs.curve
         if small is None or curve is None:
@@ -143,8 +151,8 @@ class ClockChooser(DraftChooser):
         return small.forecast_start(
             self.costs,
             curve,
-            read=read,
-            written=read - self._prompt_size,
+            read=small.drafter.unread_of_prompt(sequence, self._limits),
+            written=len(sequence) - self._prompt_size,
             left=left,
             longest=self._longest,
         )

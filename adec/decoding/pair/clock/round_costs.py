@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adec.decoding.answer import BLOCK
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.clock.kept_curve import KeptTimes
 from adec.decoding.pair.clock.trial_sizes import TrialSizes
@@ -20,8 +21,9 @@ may overshoot it."""
 STAKE = 1.0
 """Plain rounds that a trial of an unknown size may be expected to lose, at the upper bound of its
 cost."""
-TAIL = (16, 8, 4, 2)
-"""Sizes of forwards that the end of a prompt may be read in, to learn what they cost."""
+TAIL = (2 * BLOCK, BLOCK)
+"""Sizes of forwards that a part of a prompt may be read in, to learn what they cost: whole blocks,
+so that what is left of the prompt ends where it would have ended without them."""
 READING = 0.03
 """Share of the time to read a prompt that reading its end in such forwards may add."""
 

@@ -44,6 +44,9 @@ class SmallModelByText(SmallModel):
         # what does not fit is not read; `propose` then has nothing to say
         yield from super().start(ids if len(ids) <= self.engine.context else (), own)
 
+    def unread_of_prompt(self, prompt: Sequence[int], limits: Limits) -> int:
+        return len(prompt)  # roughly: its own ids are not known before it starts
+
     def unread(self, sequence: Sequence[int]) -> int:
         return max(1, len(self._words.ids) - self.engine.length)
 

@@ -111,6 +111,10 @@ class Drafter(ABC):
         """Tokens that its model must read before it can draft."""
         return 0
 
+    def unread_of_prompt(self, prompt: Sequence[int], limits: Limits) -> int:
+        """Tokens that its model would have to read to start an answer to `prompt`."""
+        return 0
+
     def draft_ms(self, count: int = 1) -> float:
         """Expected milliseconds of a forward of `count` tokens of its model; 0 while unknown."""
         return 0.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from adec.decoding.answer import read_prompt_but_last
+from adec.decoding.answer import read_prompt_but_last, unread_of_prompt
 from adec.decoding.meter import Meter
 from adec.decoding.pair.clock.cost_curve import CostCurve, LearnedCurve
 from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal, empty
@@ -112,6 +112,9 @@ class SmallModel(Drafter):
 
     def unread(self, sequence: Sequence[int]) -> int:
         return len(sequence) - self.engine.length
+
+    def unread_of_prompt(self, prompt: Sequence[int], limits: Limits) -> int:
+        return unread_of_prompt(self.engine, prompt, limits)
 
     def draft_ms(self, count: int = 1) -> float:
         curve = self.times.curve or self._assumed

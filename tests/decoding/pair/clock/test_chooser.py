@@ -7,6 +7,7 @@ import random
 import pytest
 
 from adec.decoding.pair.clock.candidate import CandidateDrafter
+from adec.decoding.pair.clock.chooser import LATER
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.clock.round_costs import RoundCosts
 from adec.decoding.pair.drafters.small_model import SmallModel
@@ -18,7 +19,7 @@ from adec.decoding.strategy import Aids, Limits
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
 from adec.events.records import Forward, Step, Token
-from tests.decoding.clock import LARGE, SMALL, Clock, TimedTable, cpu
+from tests.decoding.clock import LARGE, SMALL, Clock, TimedTable, cpu, timed_pair
 from tests.laws import law, prompt_of
 
 
@@ -235,3 +236,28 @@ def test_a_prompt_that_is_long_to_read_is_read_once_the_answer_is_long() -> None
     assert not start_forecast(small=2.0).pays
     assert not start_forecast(small=2.0, written=40).pays
     assert start_forecast(small=2.0, written=200).pays
+
+
+@pytest.mark.parametrize("asked", [5, 20, 60])
+def test_a_first_draft_in_a_conversation_is_held_against_what_is_left_to_read(asked: int) -> None:
+    """Not against the whole conversation, which would allow a first word many times later."""
+    firsts = {}
+    for name in ("plain", "speculate"):
+        clock = Clock()
+        small, large = timed_pair(clock, likeness=0.95, small_cost=cpu(0.02, 0.01))
+        method = find_method(name)
+        curves = {"large": CostCurve({n: LARGE(n) for n in range(1, 65)})}
+        engines = Engines(small=small, large=large)
+        strategy = method.build(engines, method.settings(), Aids(curves))
+        ids = [n % 6 for n in range(400)]
+        limits = Limits(40, resume=True)
+        with clock.installed():
+            for turn in range(3):
+                began, first = clock.now, None
+                for step in strategy.generate(prompt_of(ids), limits):
+                    first = clock.now - began if step.tokens and first is None else first
+                    ids += [token.id for token in step.tokens]
+                firsts[name, turn] = first
+                ids += [n % 5 for n in range(asked)]
+    for turn in range(3):
+        assert firsts["speculate", turn] <= (1 + LATER) * firsts["plain", turn]
