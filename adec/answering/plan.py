@@ -54,6 +54,7 @@ class Plan:
         method = find_method(name)
         check_method(method, self.models)
         _check_text(method, self.unlike)
+        _check_forwards(method, bitwise=self.bitwise)
         choice = Choice(strategy=name, assignments=assignments)
         settings = _settings(choice, method, self.profile)
         # what a profile proved, it proved of the strategy and settings that it chose
@@ -88,11 +89,7 @@ def plan(choice: Choice) -> Plan:
     remarks += [] if chosen.remark is None else [chosen.remark]
     method = find_method(chosen.strategy)
     check_method(method, models)
-    if choice.exactness == "bitwise" and not method.needs["large"] <= {"rewind", "tree"}:
-        raise UsageError(
-            f"{method.name} runs no whole forwards, and --exactness bitwise knows no others",
-            hint="take another strategy, or leave the option away",
-        )
+    _check_forwards(method, bitwise=choice.exactness == "bitwise")
     unlike = None
     if "small" in models:
         try:
@@ -137,6 +134,15 @@ def plan(choice: Choice) -> Plan:
         unlike=unlike,
         bitwise=choice.exactness == "bitwise",
     )
+
+
+def _check_forwards(method: Method, *, bitwise: bool) -> None:
+    """Raise UsageError where forwards cannot be kept to those that are bit for bit."""
+    if bitwise and not method.needs["large"] <= {"rewind", "tree"}:
+        raise UsageError(
+            f"{method.name} runs no whole forwards, and --exactness bitwise knows no others",
+            hint="take another strategy, or leave the option away",
+        )
 
 
 def _check_text(method: Method, unlike: str | None) -> None:
