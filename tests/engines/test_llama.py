@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from adec.answering.text import text_of
 from adec.engines.base import ModelHeader, OpenOptions
+from adec.engines.bitwise import BitwiseEngine
+from adec.engines.invariance import Invariance, Reach
 from adec.engines.llama.branches import likeliest_first
 from adec.engines.llama.gguf_header import read_gguf_header
 from adec.errors import EngineError
@@ -87,6 +89,27 @@ class TestLlamaEngine(EngineContract):
     @pytest.fixture
     def fresh(self, header: ModelHeader) -> Iterator[Fresh]:
         yield from factory(header)
+
+
+class TestLlamaEngineWithinMeasuredSizes(EngineContract):
+    """The same engine behind `BitwiseEngine`, with trees that are run whole and path by path."""
+
+    tolerance = TOLERANCE
+    examples = 10
+
+    @pytest.fixture(params=[(2, 3, 4, 8), ()], ids=["trees", "paths"])
+    def fresh(self, header: ModelHeader, request: pytest.FixtureRequest) -> Iterator[Fresh]:
+        found = Invariance((Reach(1024, (2, 3, 8), request.param),), (0.0,) * 4)
+        engines = factory(header)
+        make = next(engines)
+
+        def guarded() -> BitwiseEngine:
+            engine = BitwiseEngine(make())
+            engine.plan_within(found)
+            return engine
+
+        yield guarded
+        next(engines, None)
 
 
 class TestLlamaEngineWithSlidingWindow(EngineContract):

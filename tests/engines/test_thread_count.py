@@ -172,3 +172,14 @@ def test_batches_and_single_forwards_count_in_a_real_engine() -> None:
     engine.forward_tree(TokenTree.chain([4, 5]))
     assert seen == [4, 1, 3, 2]
     engine.close()
+
+
+@pytest.mark.parametrize("adapts", [True, False])
+def test_a_number_that_must_not_change_is_fixed(
+    adapts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adec.engines.llama.llama_engine.default_threads", lambda parameters: 2)
+    engine = open_engine(read_header(large_gguf()), OpenOptions(context=128, adapts=adapts))
+    assert engine.threads in (1, 2) if adapts else engine.threads == 2
+    assert (engine._threads is not None) == adapts
+    engine.close()
