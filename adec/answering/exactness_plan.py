@@ -21,6 +21,11 @@ class BitwisePlan:
         self._large = large
         self._found: Invariance | None = None
         self._said: str | None = None
+        self._tainted = False
+
+    def taint(self) -> None:
+        """Another method runs the model: what it leaves in the cache must not be gone on from."""
+        self._tainted = True
 
     def prepare(
         self,
@@ -46,6 +51,9 @@ class BitwisePlan:
                 large, prompt, last, remark=remark, interrupted=interrupted
             )
             seconds = perf_counter() - began
+        if self._tainted:
+            large.rewind(0)
+            self._tainted = False
         self.engine.plan_within(self._found)
         self.engine.begin(prompt, chunk)
         limit = shortfall(large, self._found, len(prompt), last)

@@ -153,6 +153,8 @@ class Session:
             began += self._bitwise.prepare(
                 prompt, question.max_tokens, limits.chunk, remark=remark, interrupted=interrupted
             )
+        elif not self.plan.method.yardstick:
+            self._bitwise.taint()
         yield self._start(question, engines, prompt, rendered)
         tally = Tally(strategy.name, self._guarantee(question), plain_ms=self._plain_ms)
         exactness = ExactnessWatch(engines["large"], len(prompt), limits.chunk)

@@ -48,7 +48,8 @@ def session_of(engines: Engines, strategy: str, settings=None, *, bitwise: bool 
 
 def answer(session: Session, text: str = "abcabca", **options):
     said: list[str] = []
-    question = Question(text, max_tokens=options.pop("max_tokens", 40))
+    most, resume = options.pop("max_tokens", 40), options.pop("resume", False)
+    question = Question(text, max_tokens=most, resume=resume)
     events = list(session.answer(question, remark=said.append, **options))
     tokens = [token.id for event in events[1:-1] for token in event.tokens]
     assert isinstance(events[-1], End)
@@ -78,6 +79,22 @@ def test_without_it_the_grade_is_rounding() -> None:
 def test_an_approximate_method_runs_as_ever() -> None:
     _, summary, said = answer(session_of(models(), "ead"))
     assert "exactness" not in summary and said == []
+
+
+def test_nothing_goes_on_from_what_another_method_left_in_the_cache() -> None:
+    engines = models(chains=(2,), trees=())
+    session = session_of(engines, "lookup", METHODS["lookup"])
+    answer(session, "abcabca")
+    approximate = replace(plan_of(engines, "ead", {"up": "0.5", "dwell": "0"}), bitwise=True)
+    text = "abcabcaabcabcaabcabca"
+    yardstick = models(chains=(2,), trees=())
+    wanted, *_ = answer(session_of(yardstick, "plain"), text + "e")
+    for plan in (approximate, replace(plan_of(engines, "lookup", METHODS["lookup"]), bitwise=True)):
+        session.take(plan)
+        tokens, *_ = answer(session, text + ("e" if plan is not approximate else ""), resume=True)
+    assert tokens == wanted
+    large, plain = engines["large"], yardstick["large"]
+    assert large.marks == plain.marks[: len(large.marks)] and large.length > len(text)
 
 
 def test_what_measuring_takes_is_not_the_answers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,3 +168,28 @@ def test_drafts_are_planned_within_the_sizes(wake) -> None:
         sizes = [f.tokens for s in steps for f in s.forwards if f.purpose == "verify"]
         # the first one may read the end of the prompt as well, which comes in a forward of its own
         assert max(sizes[1:]) == 3, name
+
+
+@settings(max_examples=60, deadline=None)
+@given(exact, shapes, st.integers(0, 30), st.lists(st.integers(1, 9), min_size=2, max_size=4))
+def test_a_conversation_is_that_of_plain(named, shape, seed, lengths) -> None:
+    """Each answer goes on from what the engine holds of the one before."""
+    name, chosen = named
+    clock = Clock()
+    small, large = small_model(seed, clock, 0.7), large_model(seed, clock, shape)
+    guarded = BitwiseEngine(large)
+    guarded.plan_within(found_of(shape))
+    strategy = find_method(name).build(Engines(large=guarded, small=small), chosen, Aids())
+    yardstick = large_model(seed, Clock(), shape)
+    limits = Limits(12, END, chunk=4, resume=True, bitwise=True)
+    said: list[int] = []
+    for number, length in enumerate(lengths):
+        said += [(number + token) % 5 for token in range(length)]
+        guarded.begin(said, limits.chunk)
+        with clock.installed():
+            steps = list(strategy.generate(prompt_of(said), limits))
+        wanted = list(Plain(yardstick).generate(prompt_of(said), limits))
+        tokens = [token.id for step in wanted for token in step.tokens]
+        assert [token.id for step in steps for token in step.tokens] == tokens
+        assert large.marks == yardstick.marks[: len(large.marks)]
+        said += tokens
