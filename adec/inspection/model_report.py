@@ -147,7 +147,7 @@ def _blocks(data: dict[str, Any], anatomy: Anatomy, name: str) -> list[Block]:
         Facts(data["name"], facts),
         Table("Tensors", header, rows, frozenset({1, 2, 3})),
         Facts("Exactness on this machine", exactness_facts(data["exactness"], name)),
-        _memory_block(data["memory"], anatomy, recurrent="rewind" not in data["capabilities"]),
+        _memory_block(data["memory"], anatomy),
         Lines("Chat template", _template(data["chat_template"])),
         strategies_table(data["strategies"]),
     ]
@@ -160,13 +160,14 @@ def _types(types: dict[str, int], whole: int) -> str:
     return ", ".join(f"{kind} {100 * count / max(1, whole):.1f} %" for kind, count in order)
 
 
-def _memory_block(figures: dict[str, Any], anatomy: Anatomy, *, recurrent: bool) -> Block:
+def _memory_block(figures: dict[str, Any], anatomy: Anatomy) -> Block:
     title = f"Memory at {many(figures['context'])} tokens of context"
     rows = [("weights", size(figures["weight_bytes"]))]
     if figures["kv_bytes"] is None:
         return Facts(title, [*rows, ("cache", "the header does not say")])
     when = "reserved at the start" if figures["kv_reserved_at_start"] else "grows as it fills"
     each = f"{size(figures['kv_bytes_per_token'])} a token, {when}"
+    recurrent = "recurrent" in anatomy.header.missing.get("tree", "")
     extra = ", and a state that does not grow" if recurrent else ""
     rows += [
         ("cache", f"{size(figures['kv_bytes'])} ({each})"),

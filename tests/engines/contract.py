@@ -68,6 +68,8 @@ class EngineContract:
     tolerance = 1e-4
     examples = 30
     steps = 12
+    leaves = 6
+    """Most leaves of the trees that it is given; 1: chains only."""
 
     @pytest.fixture
     def fresh(self) -> Callable[[], Engine]:
@@ -128,7 +130,7 @@ class EngineContract:
             engine = fresh()
             trunk = self.ids(rng, engine, 5)
             engine.forward(trunk, rows=0)
-            tree = random_tree(rng, size, engine.info.vocabulary)
+            tree = random_tree(rng, size, engine.info.vocabulary, self.leaves)
             rows = log_probabilities(engine.forward_tree(tree))
             assert engine.length == len(trunk)
             for leaf in tree.leaves():
@@ -139,7 +141,7 @@ class EngineContract:
     def test_tree_first_row(self, fresh: Callable[[], Engine], rng: random.Random) -> None:
         engine = fresh()
         trunk = self.ids(rng, engine, 4)
-        tree = random_tree(rng, 6, engine.info.vocabulary)
+        tree = random_tree(rng, 6, engine.info.vocabulary, self.leaves)
         engine.forward(trunk, rows=0)
         every = log_probabilities(engine.forward_tree(tree))
         engine.rewind(len(trunk))
@@ -156,7 +158,7 @@ class EngineContract:
             engine = fresh()
             trunk = self.ids(rng, engine, 5)
             engine.forward(trunk, rows=0)
-            tree = random_tree(rng, rng.randint(3, 12), engine.info.vocabulary)
+            tree = random_tree(rng, rng.randint(3, 12), engine.info.vocabulary, self.leaves)
             first, second = sorted(rng.sample(range(1, len(tree)), 2))
             rows = []
             for begin, end in ((0, first), (first, second), (second, len(tree))):
@@ -179,6 +181,8 @@ class EngineContract:
         self, fresh: Callable[[], Engine], rng: random.Random
     ) -> None:
         engine = fresh()
+        if "tree" not in engine.capabilities:
+            pytest.skip("it runs no trees")
         engine.forward(self.ids(rng, engine, 5), rows=0)
         tree = TokenTree([1, 2, 3], [ROOT, ROOT, 0])
         engine.forward_tree(tree)
@@ -202,7 +206,7 @@ class EngineContract:
             engine = fresh()
             trunk = self.ids(rng, engine, 6)
             engine.forward(trunk, rows=0)
-            tree = random_tree(rng, size, engine.info.vocabulary)
+            tree = random_tree(rng, size, engine.info.vocabulary, self.leaves)
             for node in (ROOT, rng.randrange(size), rng.choice(tree.leaves())):
                 engine.forward_tree(tree)
                 path = tree.path(node)
@@ -312,7 +316,8 @@ class EngineContract:
             @precondition(lambda self: self.tree is None)
             @rule(seed=st.integers(0, 999), size=st.integers(1, 8))
             def try_tree(self, seed: int, size: int) -> None:
-                self.tree = random_tree(random.Random(seed), size, self.engine.info.vocabulary)
+                rng, most = random.Random(seed), self.engine.info.vocabulary
+                self.tree = random_tree(rng, size, most, contract.leaves)
                 self.engine.forward_tree(self.tree)
 
             @precondition(lambda self: self.tree is not None)

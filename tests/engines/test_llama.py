@@ -25,7 +25,7 @@ from adec.signals import ArrayScores
 from adec.tree import ROOT, TokenTree
 from tests.engines.contract import EngineContract, assert_rows_equal, log_probabilities
 from tests.engines.test_gguf_header import sentencepiece
-from tests.engines.tiny_gguf import RawGguf, write_parts, write_tiny_gguf, write_tiny_mamba
+from tests.engines.tiny_gguf import RawGguf, write_parts, write_tiny_gguf
 
 pytest.importorskip("llama_cpp")
 from adec.engines.llama import llama_library
@@ -51,11 +51,6 @@ def header(folder: Path) -> ModelHeader:
 @pytest.fixture(scope="module")
 def windowed(folder: Path) -> ModelHeader:
     return read_gguf_header(write_tiny_gguf(folder / "windowed.gguf", swa=4))
-
-
-@pytest.fixture(scope="module")
-def recurrent(folder: Path) -> ModelHeader:
-    return read_gguf_header(write_tiny_mamba(folder / "mamba.gguf"))
 
 
 @pytest.fixture
@@ -397,33 +392,6 @@ def test_a_file_that_disappeared(folder: Path) -> None:
     path.unlink()
     with pytest.raises(EngineError, match="cannot be read"):
         LlamaEngine.open(header, OPTIONS)
-
-
-def test_recurrent_models_say_what_remains(recurrent: ModelHeader) -> None:
-    engine = LlamaEngine.open(recurrent, OPTIONS)
-    engine.forward([1, 2, 3])
-    with pytest.raises(EngineError, match="its layers are recurrent; 3 remain"):
-        engine.rewind(2)
-    with pytest.raises(EngineError, match="its layers are recurrent"):
-        engine.forward_tree(TokenTree.chain([1]))
-    assert engine.length == cells(engine) == 3
-    row = log_probabilities(engine.forward([4]))
-    assert_rows_equal(row, rows_after(recurrent, [1, 2, 3, 4], 1), TOLERANCE)
-    engine.rewind(4)
-    engine.rewind(0)
-    again = log_probabilities(engine.forward([1, 2, 3, 4]))
-    assert_rows_equal(row, again, TOLERANCE)
-    decode = engine._decode
-
-    def fail(context: object, batch: object) -> int:
-        decode(context, batch)
-        return -3
-
-    engine._decode = fail
-    with pytest.raises(EngineError):
-        engine.forward([5])
-    assert engine.length == cells(engine) == 0  # a running state cannot go back one step
-    engine.close()
 
 
 TEXTS = (

@@ -274,17 +274,25 @@ def write_parts(whole: Path, folder: Path, count: int) -> Path:
     return paths[0]
 
 
-def write_tiny_mamba(path: Path, *, layers: int = 2, width: int = 32, seed: int = 0) -> Path:
-    """Write a recurrent model with random weights, which cannot be rewound; return `path`."""
+def write_tiny_mamba(
+    path: Path, *, layers: int = 2, width: int = 32, seed: int = 0, hybrid: bool = False
+) -> Path:
+    """Write a recurrent model with random weights, whose state cannot be cut; return `path`.
+
+    `hybrid`: a Jamba, in which every other layer has attention.
+    """
     tokens = byte_level_vocabulary()
     inner, state, rank, kernel = 2 * width, 16, 2, 4
-    writer = gguf.GGUFWriter(path, "mamba")
+    heads = 2
+    writer = gguf.GGUFWriter(path, "jamba" if hybrid else "mamba")
     writer.add_name("tiny mamba")
     writer.add_block_count(layers)
     writer.add_context_length(2048)
     writer.add_embedding_length(width)
-    writer.add_feed_forward_length(0)
-    writer.add_head_count(0)
+    writer.add_feed_forward_length(2 * width if hybrid else 0)
+    writer.add_head_count(heads if hybrid else 0)
+    if hybrid:
+        writer.add_head_count_kv([heads if layer % 2 else 0 for layer in range(layers)])
     writer.add_ssm_conv_kernel(kernel)
     writer.add_ssm_inner_size(inner)
     writer.add_ssm_state_size(state)
@@ -302,20 +310,36 @@ def write_tiny_mamba(path: Path, *, layers: int = 2, width: int = 32, seed: int 
         values = rng.normal(0, 1 / np.sqrt(shape[-1]), shape).astype(np.float32)
         writer.add_tensor(tensor, values)
 
+    def norm(tensor: str, size: int) -> None:
+        writer.add_tensor(tensor, np.ones(size, dtype=np.float32))
+
     add("token_embd.weight", len(tokens), width)
     for layer in range(layers):
         prefix = f"blk.{layer}."
-        writer.add_tensor(prefix + "attn_norm.weight", np.ones(width, dtype=np.float32))
-        add(prefix + "ssm_in.weight", 2 * inner, width)
-        add(prefix + "ssm_conv1d.weight", inner, kernel)
-        add(prefix + "ssm_conv1d.bias", inner)
-        add(prefix + "ssm_x.weight", rank + 2 * state, inner)
-        add(prefix + "ssm_dt.weight", inner, rank)
-        add(prefix + "ssm_dt.bias", inner)
-        writer.add_tensor(prefix + "ssm_a", -np.ones((inner, state), dtype=np.float32))
-        add(prefix + "ssm_d", inner)
-        add(prefix + "ssm_out.weight", width, inner)
-    writer.add_tensor("output_norm.weight", np.ones(width, dtype=np.float32))
+        norm(prefix + "attn_norm.weight", width)
+        if hybrid and layer % 2:
+            for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+                add(f"{prefix}{name}.weight", width, width)
+        else:
+            add(prefix + "ssm_in.weight", 2 * inner, width)
+            add(prefix + "ssm_conv1d.weight", inner, kernel)
+            add(prefix + "ssm_conv1d.bias", inner)
+            add(prefix + "ssm_x.weight", rank + 2 * state, inner)
+            add(prefix + "ssm_dt.weight", inner, rank)
+            add(prefix + "ssm_dt.bias", inner)
+            writer.add_tensor(prefix + "ssm_a", -np.ones((inner, state), dtype=np.float32))
+            add(prefix + "ssm_d", inner)
+            add(prefix + "ssm_out.weight", width, inner)
+        if hybrid:
+            if layer % 2 == 0:
+                norm(prefix + "ssm_dt_norm.weight", rank)
+                norm(prefix + "ssm_b_norm.weight", state)
+                norm(prefix + "ssm_c_norm.weight", state)
+            norm(prefix + "ffn_norm.weight", width)
+            add(prefix + "ffn_gate.weight", 2 * width, width)
+            add(prefix + "ffn_up.weight", 2 * width, width)
+            add(prefix + "ffn_down.weight", width, 2 * width)
+    norm("output_norm.weight", width)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -103,7 +103,8 @@ def test_a_recurrent_model_says_what_it_cannot_serve(tmp_path: Path, capsys: Any
     data = json.loads(call(capsys, "inspect", path, "--json").out)
     serves = {row["name"]: row for row in data["strategies"]}
     assert serves["plain"]["serves"] == "alone"
-    assert serves["ead"]["serves"] == "no" and "recurrent" in serves["ead"]["why"]
+    assert serves["speculate"]["serves"] == "alone"
+    assert serves["adadec"]["serves"] == "no" and "recurrent" in serves["adadec"]["why"]
     assert data["memory"]["kv_bytes"] is None
     text = call(capsys, "inspect", path).out
     assert "the header does not say" in text and "its layers are recurrent" in text

@@ -16,8 +16,10 @@ def _read_header(path: Path) -> ModelHeader:
 
 def _open(header: ModelHeader, options: OpenOptions) -> Engine:
     from adec.engines.llama.llama_engine import LlamaEngine
+    from adec.engines.llama.recurrent_engine import RecurrentEngine
 
-    return LlamaEngine.open(header, options)
+    kind = LlamaEngine if "tree" in header.capabilities else RecurrentEngine
+    return kind.open(header, options)
 
 
 def _devices() -> list[str]:

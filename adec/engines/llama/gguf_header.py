@@ -87,15 +87,15 @@ def header_of(
     )
     remarks = (_NO_RULE,) if vocabulary.kind == "gpt2" and vocabulary.pre_tokenizer is None else ()
     if state is not None:
-        missing: dict[Capability, str] = {"rewind": state, "tree": state, "layers": _WHOLE}
-        return ModelHeader(info, vocabulary, frozenset(), missing, remarks)
+        missing: dict[Capability, str] = {"tree": state, "layers": _WHOLE}
+        return ModelHeader(info, vocabulary, frozenset({"rewind"}), missing, remarks)
     # sliding-window models, too: the engine keeps the whole cache (swa_full), so that nothing a
     # rewind needs has slid out
     return ModelHeader(info, vocabulary, frozenset({"rewind", "tree"}), {"layers": _WHOLE}, remarks)
 
 
 def _running_state(gguf: GgufFile, architecture: str) -> str | None:
-    """Why the sequence cannot be cut back; None when it can."""
+    """Why the sequence goes back by a copy of its state; None when it can be cut."""
     if architecture in _RECURRENT:
         return "its layers are recurrent"
     state_keys = any(
