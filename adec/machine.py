@@ -6,14 +6,19 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from time import sleep
 
 from adec import __version__
 
 BUSY = 0.25
 """Load per core from which a machine counts as busy."""
+
+LOOKS, BETWEEN = 3, 0.002
+"""How often it is looked who else runs, and the seconds in between."""
 
 _ENDS = 1 << 20
 _BACKENDS = {"gguf": "llama-cpp-python", "safetensors": "torch"}
@@ -128,6 +133,29 @@ def others_running(proc: Path = Path("/proc")) -> int | None:
         return max(0, running - own)
     except (OSError, ValueError, IndexError):
         return None
+
+
+def others_steadily(
+    look: Callable[[], int | None] = others_running, pause: Callable[[float], None] = sleep
+) -> int | None:
+    """The least of several looks: what runs for a moment only is not counted."""
+    least = look()
+    for _ in range(LOOKS - 1):
+        if not least:
+            break
+        pause(BETWEEN)
+        again = look()
+        least = least if again is None else min(least, again)
+    return least
+
+
+def in_use() -> bool:
+    """Whether other programs want a core of this machine now."""
+    others = others_steadily()
+    if others is not None:
+        return others > 0
+    load = load_average()
+    return load is not None and load > BUSY * processors()
 
 
 def usable_cores() -> int:

@@ -18,7 +18,9 @@ def user_config() -> Path:
 
 
 def kept_folder(
-    what: Literal["cost", "remembered", "calibration", "bench", "listing", "exactness"],
+    what: Literal[
+        "cost", "remembered", "calibration", "bench", "listing", "exactness", "number_format"
+    ],
 ) -> Path:
     """A folder that adec writes. Remembered answers are the user's data; the others are caches."""
     return _folder("data" if what == "remembered" else "cache") / what

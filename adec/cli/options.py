@@ -247,7 +247,11 @@ class MachineOptions:
     ] = None
     dtype: Annotated[
         Literal["float32", "bfloat16", "float16"] | None,
-        machine("--dtype", help="Folders: number format. Default: float32 on the CPU."),
+        machine(
+            "--dtype",
+            help="Folders: number format. Default on the CPU: float32, or a checkpoint's bfloat16 "
+            "if faster.",
+        ),
     ] = None
 
     def open_options(self, threads: int | None = None) -> OpenOptions:

@@ -74,7 +74,8 @@ class OpenOptions:
     device: str | None = None
     """torch only: "cpu", "cuda", "cuda:1", "mps"; None: cuda when there is one."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
-    """torch only; None: float32 on the CPU, the checkpoint's own elsewhere."""
+    """torch only; None: the checkpoint's own, and on the CPU float32, or bfloat16 where a
+    checkpoint is stored in it and it was measured to be faster."""
 
 
 class LoadedModel(Protocol):

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adec.engines.base import OpenOptions
-from adec.engines.llama.thread_count import ThreadCount
 from adec.engines.opening import open_engine, read_header
-from adec.machine import others_running
+from adec.engines.thread_count import ThreadCount
+from adec.machine import others_running, others_steadily
 from adec.practice import large_gguf
 from adec.tree import TokenTree
 
@@ -83,6 +83,21 @@ def test_a_model_starts_on_the_cores_that_are_free() -> None:
         count, _ = run(8, 0, lambda n, _: 1.0, lambda _, others=others: others)
         assert count.now == expected
         assert len(count.changes) == (expected != 8)
+
+
+def test_a_measured_start_is_taken_as_far_as_cores_are_free() -> None:
+    for start, others, expected in ((1, 0, 1), (4, 0, 4), (5, 0, 4), (8, 6, 2), (2, 4, 2)):
+        applied: list[int] = []
+        count = ThreadCount(8, applied.append, lambda n=others: n, cores=8, start=start)
+        assert count.now == expected and applied == ([] if expected == 8 else [expected])
+        assert [c.after for c in count.changes] == ([2] if others == 6 else [])
+
+
+def test_what_runs_for_a_moment_only_takes_no_core() -> None:
+    looks, pauses = iter([3, 1, 2]), []
+    assert others_steadily(lambda: next(looks), pauses.append) == 1 and len(pauses) == 2
+    assert others_steadily(lambda: 0, pauses.append) == 0 and len(pauses) == 2
+    assert others_steadily(lambda: None, pauses.append) is None and len(pauses) == 2
 
 
 def test_a_short_answer_pays_for_no_trial_where_the_machine_is_known_to_be_free() -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
+from adec.decoding.pair.clock.cost_curve import CostCurve
+from adec.decoding.pair.clock.kept_curve import keep_curve, kept_curve
 from adec.engines.base import OpenOptions
+from adec.engines.torch.folder_files import TensorEntry
 from adec.engines.torch.folder_header import read_folder_header
+from adec.engines.torch.format_choice import FormatTimes
 from adec.errors import EngineError
 from adec.signals import ArrayScores
 from adec.tree import TokenTree
@@ -20,7 +26,10 @@ from tests.engines.tiny_folder import CONTROL, write_tiny_folder
 
 torch = pytest.importorskip("torch")
 
-from adec.engines.torch import torch_cache, torch_weights  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
+
+from adec.engines.torch import torch_cache, torch_engine, torch_weights  # noqa: E402
+from adec.engines.torch.format_probe import WORTH, layer_shapes  # noqa: E402
 from adec.engines.torch.tensor_scores import TensorScores  # noqa: E402
 from adec.engines.torch.torch_engine import TorchEngine  # noqa: E402
 
@@ -330,3 +339,108 @@ def test_growing_layer_keeps_what_concatenation_keeps() -> None:
                 expected = expected[:, :, :start]
             assert layer.get_seq_length() == expected.shape[2]
             assert layer.get_mask_sizes(3) == (expected.shape[2] + 3, 0)
+
+
+class Busy:
+    """A clock for forwards: beside another program, two threads take twenty times as long."""
+
+    def __init__(self) -> None:
+        self.ms = 0.0
+        self.others = 0
+
+    def __call__(self) -> float:
+        alone = {1: 10.0, 2: 6.0}[torch.get_num_threads()]
+        # a forward asks twice, so each answer adds half
+        self.ms += alone * (20 if self.others and alone < 10 else 1) / 2
+        return self.ms / 1000
+
+
+def test_threads_follow_what_forwards_take(fresh: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, before = Busy(), torch.get_num_threads()
+    monkeypatch.setattr(torch_engine, "perf_counter", clock)
+    engine = fresh()
+    engine.adapt_threads(2, others=lambda: clock.others)
+    try:
+        seen = []
+        for number in range(300):
+            clock.others = int(60 <= number < 120)
+            engine.forward([number % 7])
+            seen.append(torch.get_num_threads())
+        assert seen[59] == 2 and seen[66] == 1 and seen[119] == 1 and seen[-1] == 2
+        assert engine.threads == 2
+        assert [change.after for change in engine.thread_changes] == [1, 2]
+        assert engine.thread_changes[0].reason == "machine in use"
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_threads_that_were_asked_for_stay(tiny: Path) -> None:
+    before = torch.get_num_threads()
+    engine = TorchEngine.open(read_folder_header(tiny), OpenOptions(threads=1, context=64))
+    try:
+        engine.forward([1])
+        assert (engine.threads, engine._threads, torch.get_num_threads()) == (1, None, 1)
+    finally:
+        engine.close()
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("stored", ["bfloat16", "float32", "float16"])
+@pytest.mark.parametrize("asked", [None, "float32"])
+def test_only_a_checkpoint_in_bfloat16_may_run_in_it_unasked(
+    tiny: Path,
+    tmp_path: Path,
+    stored: str,
+    asked: Literal["float32"] | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny, folder)
+    weights = load_file(folder / "model.safetensors")
+    dtype = getattr(torch, stored)
+    save_file({name: w.to(dtype) for name, w in weights.items()}, folder / "model.safetensors")
+    monkeypatch.setattr(torch_engine, "MEASURED_FROM", 1)
+
+    def faster(info, feed, formats, most, backend) -> FormatTimes:
+        forward = feed()
+        for name in formats:
+            forward(name, 1, 16)
+        return FormatTimes({name: {1: (1.0, 1.0)} for name in formats}, formats[-1], False)
+
+    monkeypatch.setattr(torch_engine, "format_times", faster)
+    engine = TorchEngine.open(read_folder_header(folder), OpenOptions(context=64, dtype=asked))
+    assert engine.dtype == ("bfloat16" if stored == "bfloat16" and not asked else "float32")
+    assert str(engine.module.dtype) == f"torch.{engine.dtype}"
+    assert np.isfinite(engine.forward([1, 2]).row(0)).all()
+    engine.close()
+
+
+def test_a_probe_has_the_first_layers_matrices_and_no_more_than_its_share() -> None:
+    shapes = {
+        "model.embed_tokens.weight": (50000, 576), "model.layers.10.mlp.up.weight": (9, 9),
+        "model.layers.2.mlp.up.weight": (4096, 4096), "model.layers.0.norm.weight": (576,),
+        "model.layers.0.q.weight": (576, 576), "model.layers.1.wide.weight": (2, 1 << 20),
+        "model.layers.1.experts.weight": (8, 5, 5), "model.layers.3.up.weight": (4096, 4096),
+    }  # fmt: skip
+    found = layer_shapes({name: TensorEntry("BF16", shape) for name, shape in shapes.items()})
+    assert found == [(576, 576), (4096, 4096), (705, 4096), (9, 9)]
+    assert sum(rows * columns for rows, columns in found) <= WORTH
+    assert layer_shapes({"model.layers.0.norm.weight": TensorEntry("BF16", (576,))}) == []
+
+
+def test_times_of_another_format_are_not_taken_for_this_one(tiny: Path) -> None:
+    header = read_folder_header(tiny)
+    fine, coarse = (TorchEngine.open(header, OpenOptions(dtype=d)) for d in ("float32", "bfloat16"))
+    curve = CostCurve({1: 1.0, 2: 2.0})
+    keep_curve(fine, curve)
+    assert kept_curve(coarse) is None
+    assert kept_curve(fine).points == curve.points
+    fine.close()
+    coarse.close()
+
+
+def test_threads_that_shall_not_change_do_not(tiny: Path) -> None:
+    options = OpenOptions(adapts=False, context=64)
+    engine = TorchEngine.open(read_folder_header(tiny), options)
+    assert (engine._threads, engine.threads) == (None, torch_engine.DEFAULT_THREADS)
+    engine.close()

@@ -31,8 +31,8 @@ from adec.engines.llama.llama_library import (
     failure,
     function_returning_address,
 )
-from adec.engines.llama.thread_count import ThreadCount
 from adec.engines.sequence import SequenceEngine
+from adec.engines.thread_count import ThreadCount
 from adec.errors import EngineError
 from adec.signals import ArrayScores, Scores
 from adec.tree import TokenTree

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from inspect import signature
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -13,10 +14,15 @@ from torch import Tensor
 
 from adec.engines.base import ModelHeader, OpenOptions
 from adec.engines.sequence import SequenceEngine
+from adec.engines.thread_count import ThreadCount
+from adec.engines.torch.folder_files import read_tensors
 from adec.engines.torch.folder_vocabulary import FolderTokenizer
+from adec.engines.torch.format_choice import FORMATS, MEASURED_FROM, FormatTimes, format_times
+from adec.engines.torch.format_probe import FormatProbe, layer_shapes
 from adec.engines.torch.tensor_scores import TensorScores
 from adec.engines.torch.torch_weights import Weights, engine_error
 from adec.errors import EngineError
+from adec.machine import others_running
 from adec.signals import ArrayScores, Scores
 from adec.tree import TokenTree
 
@@ -27,6 +33,8 @@ CONTEXT = 8192
 """Tokens of context unless the caller wants another number."""
 CHUNK = 1024
 """Most tokens of one forward, since scratch memory grows with them."""
+DEFAULT_THREADS = torch.get_num_threads()
+"""The processor's, or what OMP_NUM_THREADS asks for."""
 
 
 class TorchEngine(SequenceEngine):
@@ -43,6 +51,9 @@ class TorchEngine(SequenceEngine):
         self._module: Any = weights.module
         self._device = weights.module.device
         self._options = options
+        self._threads: ThreadCount | None = None
+        self.dtype = str(self._module.dtype).removeprefix("torch.")
+        self.threads = options.threads
         # tensors made under inference mode may only be written to under it
         with torch.inference_mode():
             self._positions = torch.arange(self.context, device=self._device).unsqueeze(0)
@@ -59,7 +70,9 @@ class TorchEngine(SequenceEngine):
         if options.context is not None and options.context < 0:
             raise EngineError(f"a context of {options.context} tokens holds nothing")
         device = _device(options.device)
-        dtype = _dtype(options.dtype, device)
+        times = _measured(header, options) if device.type == "cpu" else None
+        name = options.dtype if times is None else options.dtype or times.format
+        dtype = _dtype(name, device)
         weights = Weights.load(header.info.path, device, dtype)
         try:
             if "past_key_values" not in signature(type(weights.module).forward).parameters:
@@ -70,10 +83,34 @@ class TorchEngine(SequenceEngine):
                     f"{header.info.path} scores {rows} tokens,"
                     f" its config says {header.info.vocabulary}"
                 )
-            return cls(header, options, weights)
+            engine = cls(header, options, weights)
         except BaseException:
             weights.release()
             raise
+        if device.type == "cpu" and options.threads is None:
+            start = None if times is None else times.threads(str(engine.dtype))
+            engine.threads = start or DEFAULT_THREADS
+            if options.adapts and options.batch_threads is None and DEFAULT_THREADS > 1:
+                engine.adapt_threads(DEFAULT_THREADS, start)
+        return engine
+
+    def adapt_threads(
+        self,
+        most: int,
+        start: int | None = None,
+        others: Callable[[], int | None] = others_running,
+    ) -> None:
+        """Choose the number of threads as it runs, at most `most`; `start` is the first one.
+
+        `others`: how many threads of other programs want a core.
+        """
+
+        def apply(count: int) -> None:
+            self.threads = count
+
+        self.threads = most
+        self._threads = ThreadCount(most, apply, others, start=start)
+        self.thread_changes = self._threads.changes
 
     @property
     def module(self) -> Any:
@@ -159,7 +196,10 @@ class TorchEngine(SequenceEngine):
         if rows == 0:
             self._module.base_model(**inputs)
             return ids.new_empty((0, 0))
+        began = perf_counter()
         logits: Tensor = self._module(**inputs, logits_to_keep=rows).logits
+        if self._threads is not None:
+            self._threads.record(1000 * (perf_counter() - began), len(tokens))
         return logits[0]
 
     def _tree_mask(self, tree: TokenTree, known: int) -> Tensor:
@@ -198,7 +238,7 @@ class TorchEngine(SequenceEngine):
             raise engine_error(f"{self.info.name} failed", error) from error
 
     def _set_threads(self, count: int) -> None:
-        threads = self._options.threads
+        threads = self.threads
         if count > 1:
             threads = self._options.batch_threads or threads
         # the setting is global, so another engine may have changed it
@@ -225,6 +265,26 @@ def _device(name: str | None) -> torch.device:
     if device.type not in ("cpu", "cuda", "mps"):
         raise EngineError(f"adec does not run on {device.type}", hint="choose cpu, cuda or mps")
     return device
+
+
+def _measured(header: ModelHeader, options: OpenOptions) -> FormatTimes | None:
+    """How fast the model is in the formats it may run in; None if that decides nothing here."""
+    if header.info.parameters < MEASURED_FROM or (options.dtype and options.threads):
+        return None
+    tensors, _ = read_tensors(header.info.path)
+    # weights of another type would be rounded
+    stored = all(entry.dtype == "BF16" for entry in tensors.values())
+    formats = FORMATS if stored else FORMATS[:1]
+    shapes = layer_shapes(tensors)
+    if not shapes or (not stored and options.threads):
+        return None
+    return format_times(
+        header,
+        lambda: FormatProbe(shapes, formats),
+        formats,
+        DEFAULT_THREADS,
+        f"torch {torch.__version__}",
+    )
 
 
 def _dtype(name: str | None, device: torch.device) -> torch.dtype | None:

@@ -72,6 +72,7 @@ class KeptTimes(LearnedCurve):
 
 
 def _key(engine: Engine) -> str:
-    """What a curve depends on, as far as known: the model, the machine, the cores we may use."""
+    """What a curve depends on, as far as known: the model, its number format, the machine, the
+    cores we may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return model_key(engine, str(cores))
+    return model_key(engine, str(cores), *filter(None, [engine.dtype]))

@@ -1,11 +1,11 @@
 """How many threads a model runs on, adapted while it runs by the time of its own forwards.
 
-Threads of llama.cpp wait for each other by spinning. Beside another busy program one of two
-threads often waits for a whole time slice of the scheduler, and a forward takes many times as long
-as on one thread. When the other program is done, two may be faster again. Counts are compared by
-forwards that the run makes anyway, of one token or of many: each is held against the usual time of
-its size. Where the system says how many other threads want a core, that decides when a trial is
-due, never its outcome. What a row holds does not depend on the count.
+Threads of one forward wait for each other, in llama.cpp and in torch by spinning. Beside another
+busy program one of two threads often waits for a whole time slice of the scheduler, and a forward
+takes many times as long as on one thread. When the other program is done, two may be faster again.
+Counts are compared by forwards that the run makes anyway, of one token or of many: each is held
+against the usual time of its size. Where the system says how many other threads want a core, that
+decides when a trial is due, never its outcome.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import os
 from collections import deque
 from collections.abc import Callable
 from statistics import fmean, median
+from time import sleep
 
 from adec.events.records import ThreadChange
-from adec.machine import others_running
+from adec.machine import others_running, others_steadily
 
 WINDOW = 5
 """Forwards whose median counts."""
@@ -50,7 +51,7 @@ BUSY, FREE, SPARED = "machine in use", "machine free again", "as fast on fewer"
 class ThreadCount:
     """Chooses among `most`, half of it, and so on down to 1; `apply` sets a count.
 
-    It starts on the greatest count for which cores are free. `others` tells how many threads of
+    It starts on `start`, or on fewer if fewer cores are free. `others` tells how many threads of
     other programs run or wait, None where that is unknown; `cores` are the machine's.
     """
 
@@ -60,6 +61,8 @@ class ThreadCount:
         apply: Callable[[int], None],
         others: Callable[[], int | None] = others_running,
         cores: int | None = None,
+        start: int | None = None,
+        pause: Callable[[float], None] = sleep,
     ) -> None:
         self.counts = [most]
         """The counts to choose from, greatest first."""
@@ -78,12 +81,16 @@ class ThreadCount:
         self._busy = False  # whether the trial was due to others
         self._trial: list[float] = []  # its ratios
         self._unknown = 0  # its forwards of sizes that say nothing
-        free = self._free()
-        self._wait, self._left = WAIT, FIRST if free is None else WAIT
-        self.now = most
-        if free is not None and free < most:
+        others_now = others_steadily(others, pause)
+        self._wait, self._left = WAIT, FIRST if others_now is None else WAIT
+        start = most if start is None else start
+        self.now = next(count for count in self.counts if count <= start)
+        if others_now is not None and (free := self._cores - others_now) < self.now:
+            usual = self.now
             self.now = next(count for count in self.counts if count <= max(1, free))
-            self.changes.append(ThreadChange(most, self.now, BUSY))
+            if self.now < usual:
+                self.changes.append(ThreadChange(usual, self.now, BUSY))
+        if self.now != most:
             self._apply(self.now)
 
     def record(self, ms: float, tokens: int = 1) -> None:
