@@ -23,6 +23,7 @@ from adec.decoding.pair import (
     smartspec,
     speculate,
     suffix,
+    tli,
 )
 from adec.decoding.search.adadec import AdaDec, AdaDecSettings
 from adec.decoding.search.iad import Iad, IadSettings
@@ -137,6 +138,14 @@ METHODS: dict[str, Method] = {
             "drafts by text: the small model may be of another family",
             slem.SlemSettings,
             slem.build,
+            _PAIR,
+            by_text=True,
+        ),
+        Method(
+            "tli",
+            "drafts from the tokens that two vocabularies share, drawn and judged by rejection",
+            tli.TliSettings,
+            tli.build,
             _PAIR,
             by_text=True,
         ),

@@ -153,7 +153,7 @@ def test_a_pair_that_does_not_fit_says_where(tiny_pair: Pair, tmp_path: Path, ca
     other = write_tiny_gguf(tmp_path / "other.gguf", merges=("e s", "a t"))
     outcome = call(capsys, "inspect", other, tiny_pair[1])
     assert outcome.code == 0 and "id 256 is 'es'" in outcome.out
-    assert "\nby text only, with speculate or slem: " in outcome.out
+    assert "\nby text only, with speculate or slem or tli: " in outcome.out
     assert "What exact speculation" not in outcome.out
     data = json.loads(call(capsys, "inspect", other, tiny_pair[1], "--json").out)
     serves = {row["name"]: row["serves"] for row in data["strategies"]}

@@ -22,11 +22,12 @@ from adec.decoding.pair.drafters.shapes import best_first
 from adec.decoding.pair.dyspec import DySpecSettings, layered_tree, ordered_tree
 from adec.decoding.pair.fly import match_loosely
 from adec.decoding.registry import find_method
-from adec.decoding.strategy import Aids, Limits
+from adec.decoding.strategy import Aids
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
 from adec.sampling import Sampler
 from adec.tree import ROOT, TokenTree
+from tests.decoding.chi_square import assert_samples_the_law
 from tests.decoding.enumeration import (
     blend,
     generated,
@@ -37,7 +38,6 @@ from tests.decoding.enumeration import (
     warped,
 )
 from tests.laws import law as float_law
-from tests.laws import prompt_of
 
 WARPERS = {
     "none": {},
@@ -322,18 +322,10 @@ def test_only_a_grave_disagreement_rolls_back() -> None:
     assert (accepted.path, accepted.token) == ((0,), None)
 
 
-CHI_SQUARE_SEEDS = 2500
-
-
 @pytest.mark.parametrize("shape", ["greedy", "threshold"])
 def test_dyspec_samples_the_targets_law(shape) -> None:
-    """Chi-square of the first two tokens jointly over 2500 seeds at temperature 0.8 with top-k 4,
-    through the whole strategy.
-
-    The seeds are fixed, so the test does not flicker; a sound sampler fails it for one choice of
-    seeds in a million (upper 1e-6 point of chi-square by Wilson and Hilferty, z = 4.753).
-    """
-    size, prompt = 5, [0, 1]
+    """Through the whole strategy, at temperature 0.8 with top-k 4; see `chi_square.py`."""
+    size = 5
     target_law, other = float_law(size, 1, sharpness=1.5), float_law(size, 2, sharpness=1.5)
 
     def draft_law(prefix):
@@ -342,28 +334,6 @@ def test_dyspec_samples_the_targets_law(shape) -> None:
     small, large = TableEngine(draft_law, size=size), TableEngine(target_law, size=size)
     chosen = DySpecSettings(shape=shape, budget=5, size="fixed", threshold=0.1)
     strategy = find_method("dyspec").build(Engines(large=large, small=small), chosen, Aids())
-    counts: Counter[tuple[int, ...]] = Counter()
-    judged = 0
-    for seed in range(CHI_SQUARE_SEEDS):
-        sampler = Sampler(0.8, top_k=4, seed=seed)
-        steps = list(
-            strategy.generate(prompt_of(prompt), Limits(3, sampler=sampler, signals=False))
-        )
-        judged += sum(step.drafted for step in steps)
-        counts[tuple(t.id for s in steps for t in s.tokens)[:2]] += 1
-    assert judged > CHI_SQUARE_SEEDS
-    statistic, cells = 0.0, 0
-    sampler = Sampler(0.8, top_k=4)
-    first = sampler.distribution(TableEngine(target_law, size=size).forward(prompt).row(0))
-    for a in range(size):
-        row = TableEngine(target_law, size=size).forward([*prompt, a]).row(0)
-        for b, share in enumerate(sampler.distribution(row)):
-            expected = CHI_SQUARE_SEEDS * first[a] * share
-            if expected == 0:
-                assert counts[a, b] == 0
-            else:
-                statistic += (counts[a, b] - expected) ** 2 / expected
-                cells += 1
-    freedom = cells - 1
-    bound = freedom * (1 - 2 / (9 * freedom) + 4.753 * (2 / (9 * freedom)) ** 0.5) ** 3
-    assert statistic < bound, (statistic, bound)
+    assert_samples_the_law(
+        strategy, lambda: TableEngine(target_law, size=size), [0, 1], Sampler(0.8, top_k=4)
+    )

@@ -40,9 +40,13 @@ class SmallModelByText(SmallModel):
         yield meter.step("prompt")
         ids = self._words.ids
         ends = self.engine.vocabulary.end
-        own = replace(limits, sampler=Sampler(), end=ends)
+        own = replace(limits, sampler=self.sampler_of(limits), end=ends)
         # what does not fit is not read; `propose` then has nothing to say
         yield from super().start(ids if len(ids) <= self.engine.context else (), own)
+
+    def sampler_of(self, limits: Limits) -> Sampler:
+        """How drafts are chosen."""
+        return Sampler()
 
     def unread_of_prompt(self, prompt: Sequence[int], limits: Limits) -> int:
         return len(prompt)  # roughly: its own ids are not known before it starts
@@ -56,10 +60,13 @@ class SmallModelByText(SmallModel):
         if not words.ids or words.held or self.engine.length >= len(words.ids):
             return empty()
         growth.room = replace(growth.room, leaves=1)
-        own = super().propose(words.ids, growth, meter)
+        return self.in_large_ids(super().propose(words.ids, growth, meter), growth)
+
+    def in_large_ids(self, own: Proposal, growth: Growth) -> Proposal:
+        """A draft of the small model's ids as one of the large model's."""
         room = min(growth.room.nodes, growth.room.depth)
         tree, chances, node = TokenTree(), [], ROOT
-        for token, chance in words.drafts(own.tree.tokens, own.chances)[:room]:
+        for token, chance in self._words.drafts(own.tree.tokens, own.chances)[:room]:
             node = tree.add(node, token, chance)
             chances.append(chance)
         # the small model's rows are over ids of its own, and describe no token of the large one
