@@ -69,6 +69,8 @@ complete -c adec -n '__fish_seen_subcommand_from calibrate' -l confidence -x -d 
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l time-limit -x -d 'About how long it may take, such as 90s, 5m or 1h.'
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l seed -s s -x -d 'Seed of the built-in prompts and of the split into two halves.'
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l max-tokens -s n -x -d 'Write at most this many tokens; -1 is all that the context holds.'
+complete -c adec -n '__fish_seen_subcommand_from calibrate' -l jobs -x -d 'Processes that answer ahead where nothing is timed (answers to fit on, most of the proof); with --ray, on each machine.'
+complete -c adec -n '__fish_seen_subcommand_from calibrate' -l ray -x -d 'Let a Ray cluster do that, HOST:PORT; local starts one here. All that is timed runs on this machine.'
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -s o -l output -x -d 'Name of the profile, or a path that ends in .toml.'
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l check -x -a '(__adec_profiles)' -d 'Measure a profile'\''s forward times again and compare.'
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l svg -r -F -d 'Write the front as a picture too.'

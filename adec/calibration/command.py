@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +13,11 @@ from typing import Annotated
 import msgspec
 
 from adec.answering.choice import Choice
+from adec.answering.elsewhere import carried
 from adec.answering.plan import DEFAULT_PAIR, Plan, plan
 from adec.answering.session import open_session
 from adec.calibration.cost_tables import choose_threads
+from adec.calibration.helpers import DeskOfCalibration, Helpers
 from adec.calibration.journal import Journal, key_of
 from adec.calibration.printout import (
     chart,
@@ -33,12 +36,15 @@ from adec.calibration.trial import Metric, Runner
 from adec.display.progress import Progress
 from adec.display.terminal import size_of
 from adec.engines.base import ModelHeader, OpenOptions
+from adec.engines.pair import Engines
 from adec.errors import PairError, UsageError
 from adec.events.hostile_json import JsonReader
 from adec.interrupts import Interrupts
 from adec.machine import busy, file_fingerprint, this_machine
 from adec.places import kept_folder, user_profiles
 from adec.profiles.write import check_writable, write_profile
+from adec.spreading.processes import ProcessCrew
+from adec.spreading.ray_cluster import RayCrew
 
 Say = Callable[[str], None]
 Threads = Annotated[int, msgspec.Meta(ge=1)] | None
@@ -64,6 +70,10 @@ class Request:
     """None: right answers where they are known, else agreement."""
     wishes: Wishes
     portable: bool = False
+    options: OpenOptions = dataclasses.field(default_factory=OpenOptions)
+    """As typed, for workers: the threads that are fastest here say nothing of other machines."""
+    jobs: int = 1
+    ray: str | None = None
 
 
 class Watched:
@@ -102,6 +112,7 @@ def run_calibration(request: Request, options: OpenOptions, say: Say) -> int:
         told.append(warning)
     for remark in told:
         say(remark)
+    said = len(told)
     journal = Journal(_journal_path(ready), _key(request, ready, options, prompts))
     if journal.resumed:
         say(f"going on where an earlier calibration stopped: {journal.resumed:,} measurements kept")
@@ -116,14 +127,19 @@ def run_calibration(request: Request, options: OpenOptions, say: Say) -> int:
             machine = dataclasses.replace(
                 machine, threads=options.threads, batch_threads=options.batch_threads
             )
-            with open_session(ready, options) as session:
+            with open_session(ready, options) as session, ExitStack() as stack:
                 runner = Runner(
                     ready,
                     session.engines,
                     max_tokens=wishes.max_tokens,
                     interrupted=lambda: interrupts.asked,
                 )
-                result = Calibration(runner, prompts, wishes, machine, journal, progress).run()
+                helpers = _helpers(request, ready, wishes, session.engines, journal, told)
+                if helpers is not None:
+                    stack.callback(helpers.close)
+                result = Calibration(
+                    runner, prompts, wishes, machine, journal, progress, helpers=helpers
+                ).run()
     except KeyboardInterrupt:
         journal.close()
         say("interrupted; what was measured is kept, and the same command goes on from there")
@@ -133,12 +149,34 @@ def run_calibration(request: Request, options: OpenOptions, say: Say) -> int:
         raise
     if warning is not None:
         result.remarks.append(warning)
+    result.remarks += told[said:]
     named = _named(request, ready, name, prompts)
     write_profile(path, profile_text(result, named, ready.models))
     journal.remove()
-    result.remarks = [remark for remark in result.remarks if remark not in told]
+    result.remarks = [remark for remark in result.remarks if remark not in told[:said]]
     _show(result, request, name, path, say)
     return 0
+
+
+def _helpers(
+    request: Request,
+    ready: Plan,
+    wishes: Wishes,
+    engines: Engines,
+    journal: Journal,
+    told: list[str],
+) -> Helpers | None:
+    """Workers that answer ahead; None where nobody asked for any. Raises AdecError."""
+    if request.ray is None and request.jobs == 1:
+        return None
+
+    def tell(line: str) -> None:
+        if line not in told:
+            told.append(line)
+
+    crew = ProcessCrew(request.jobs) if request.ray is None else RayCrew(request.ray, request.jobs)
+    desk = DeskOfCalibration(carried(ready), request.options, wishes.max_tokens, request.jobs)
+    return Helpers(crew, desk, len(engines["large"].vocabulary), journal, tell)
 
 
 def _check(wishes: Wishes) -> None:

@@ -53,6 +53,11 @@ CLOCK = (("wake", "clock"),)
 """EAD whose large model waits until a block of drafts is full: its length is the clock's."""
 
 
+def is_timed(point: Point) -> bool:
+    """Whether measured times decide what it writes."""
+    return set(CLOCK) <= set(point.settings)
+
+
 @dataclass(frozen=True)
 class Family:
     """An approximate method."""

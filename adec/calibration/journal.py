@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -25,11 +25,13 @@ MOST_BYTES = 256 * 1024 * 1024
 """Largest journal that is read; a larger one is not ours."""
 
 T = TypeVar("T")
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 _LINE: JsonReader[tuple[str, msgspec.Raw]] = JsonReader(tuple[str, msgspec.Raw])
 _ANSWER: JsonReader[Answer] = JsonReader(Answer)
 _RECORD: JsonReader[Record] = JsonReader(Record)
 _RUN: JsonReader[Trial] = JsonReader(Trial)
+_LOSS: JsonReader[Share] = JsonReader(Share)
 
 
 class Journal:
@@ -129,6 +131,26 @@ class Measurements:
             kept = self.runner.run(point, prompt)
             self._journal.put(name, kept)
         return kept
+
+    def knows(self, index: int, points: Iterable[Point], metric: Metric) -> bool:
+        """Whether all is measured that the proof asks of a held-out prompt."""
+        own = self._journal.get(f"answer held out {index}", _ANSWER)
+        if own is None:
+            return False
+        if metric == "answer" and not own.right:
+            return True
+        return all(f"held out {index} {point.label}" in self._journal for point in points)
+
+    def held_out_loss(
+        self, own: Answer, run: Trial, prompt: KnownPrompt, index: int, point: Point
+    ) -> float | None:
+        """As `loss`, which the worker that ran it may have measured."""
+        name = f"loss held out {index} {point.label}"
+        if run.worker and name in self._journal:
+            kept = self._journal.get(name, _LOSS)
+            if kept is not None:
+                return kept
+        return self.loss(own, run, prompt)
 
     def loss(self, own: Answer, run: Trial, prompt: KnownPrompt) -> float | None:
         """By how much the run is worse than the large model's own answer; see `loss_of`."""

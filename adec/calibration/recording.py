@@ -39,6 +39,8 @@ class Answer:
     ms: float
     """Decoding time, without the prompt and the first token."""
     right: bool | None = None
+    worker: str = ""
+    """Who gave it, where that was not this process: its time is none of this machine."""
 
 
 @dataclass(frozen=True)

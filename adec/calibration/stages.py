@@ -27,6 +27,7 @@ from adec.calibration.held_out import (
     planned_before,
     run_proof,
 )
+from adec.calibration.helpers import Helpers
 from adec.calibration.journal import Journal, Measurements
 from adec.calibration.pause_thresholds import learn_thresholds
 from adec.calibration.prompts import PromptSet
@@ -100,8 +101,11 @@ class Calibration:
         journal: Journal,
         progress: Watcher,
         clock: Callable[[], float] = perf_counter,
+        helpers: Helpers | None = None,
     ) -> None:
-        """Raises UsageError when a prompt does not fit into the context."""
+        """`helpers` answer ahead what is not timed.
+
+        Raises UsageError when a prompt does not fit into the context."""
         self._runner = runner
         self._engines = runner.engines
         self._measurements = Measurements(runner, journal, wishes.metric)
@@ -111,6 +115,7 @@ class Calibration:
         self._journal = journal
         self._progress = progress
         self._clock = clock
+        self._helpers = helpers
         self._began = clock()
         self._remarks = list(prompts.remarks)
         self._check_prompts()
@@ -206,9 +211,16 @@ class Calibration:
         answers: list[Answer] = []
         records: list[Record] = []
         began, over = self._clock(), self._over(ANSWERS)
+        helped = 0.0
         for index, prompt in enumerate(self._prompts.fit):
             self._progress.tick(index / len(self._prompts.fit))
-            if index >= LEAST_ANSWERS and over():
+            if index == LEAST_ANSWERS and self._helpers is not None:
+                helped = self._clock()
+                named = [(f"fit {i}", p) for i, p in enumerate(self._prompts.fit) if i >= index]
+                self._helpers.answer(named, recorded=True, over=over, tick=self._progress.tick)
+                helped -= self._clock()
+            known = self._helpers is not None and f"answer fit {index}" in self._journal
+            if index >= LEAST_ANSWERS and not known and over():
                 self._remarks.append(
                     f"the time allowed for {index} of {len(self._prompts.fit)} answers to fit on"
                 )
@@ -216,9 +228,9 @@ class Calibration:
             answers.append(self._measurements.answer(f"fit {index}", prompt))
             records.append(self._measurements.record(f"{index}", prompt, answers[-1]))
         # a resumed calibration reads most of them, and its clock says little
-        seconds = max(
-            (self._clock() - began) / len(answers), sum(a.ms for a in answers) / 1000 / len(answers)
-        )
+        own = [answer for answer in answers if not answer.worker]
+        spent = self._clock() - began + helped
+        seconds = max(spent / len(own), sum(a.ms for a in own) / 1000 / len(own))
         return answers, records, seconds
 
     def _measure_exactness(self, answer: Answer) -> None:
@@ -286,15 +298,28 @@ class Calibration:
         run_seconds = max(run_seconds, sum(_run_ms(m) for m in longest) / 1000 / len(longest))
         left = wishes.seconds - (self._clock() - self._began)
         left = max(PROOF * wishes.seconds, left) - CLOCKED * run_seconds
+        overtime = self._over(OVERTIME * max(PROOF, left / wishes.seconds))
+        helpers = 1 if self._helpers is None else self._helpers.size
+        plan = self._proof_plan(measured, answers, level, helpers * left, run_seconds)
+        if self._helpers is not None:
+            self._helpers.prove(
+                self._measurements,
+                [m.point for m in plan.points],
+                list(enumerate(held_out))[CLOCKED : plan.prompts],
+                metric=wishes.metric,
+                curves=self._runner.plan.curves,
+                over=overtime,
+                tick=self._progress.tick,
+            )
         proof = run_proof(
             self._measurements,
-            self._proof_plan(measured, answers, level, left, run_seconds),
+            plan,
             clocked,
             held_out,
             metric=wishes.metric,
             level=level,
             confidence=wishes.confidence,
-            overtime=self._over(OVERTIME * max(PROOF, left / wishes.seconds)),
+            overtime=overtime,
             tick=self._progress.tick,
         )
         if proof.asked < len(held_out):

@@ -79,6 +79,8 @@ class Trial:
     large_fed: Count
     large_forwards: Count
     right: bool | None = None
+    worker: str = ""
+    """Who ran it, where that was not this process: its times are none of this machine."""
 
     @property
     def decoded(self) -> int:

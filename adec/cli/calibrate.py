@@ -73,6 +73,27 @@ def calibrate(
         ),
     ] = 0,
     max_tokens: shared.MaxTokens = 256,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "--jobs",
+            min=1,
+            max=256,
+            help="Processes that answer ahead where nothing is timed (answers to fit on, most of "
+            "the proof); with --ray, on each machine.",
+            rich_help_panel=FITTING,
+        ),
+    ] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Let a Ray cluster do that, HOST:PORT; local starts one here. All that is timed "
+            "runs on this machine.",
+            rich_help_panel=FITTING,
+        ),
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option(
@@ -153,6 +174,9 @@ def calibrate(
             keep, confidence=confidence, seconds=seconds_of(time_limit), max_tokens=max_tokens
         ),
         portable=portable,
+        options=options,
+        jobs=jobs,
+        ray=ray,
     )
     return run_calibration(request, options, say)
 

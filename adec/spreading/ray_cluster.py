@@ -223,6 +223,8 @@ def _connect(address: str, each: int) -> Any:
         raise UsageError("--ray needs Ray: pip install 'adec[ray]'") from None
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address == LOCAL:
+        # a machine that was busy or asleep is not dead; there is no other to go on with
+        os.environ.setdefault("RAY_health_check_failure_threshold", "200")
         # a worker each: they share the cores as --jobs does
         options |= {"num_cpus": max(each, usable_cores()), "include_dashboard": False}
     else:

@@ -1,12 +1,14 @@
 """Memory and time of a bench of many prompts on table engines.
 
 python -m tests.benchmark.many_prompts 10000
+python -m tests.benchmark.many_prompts 10000 --ray local
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -23,8 +25,11 @@ def resident() -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
 
-def main(count: int) -> None:
-    """Prints resident memory after each tenth of the prompts."""
+def main(count: int, address: str | None) -> None:
+    """Prints resident memory of this process after each tenth of the prompts.
+
+    With an address, two workers a machine of that Ray cluster answer.
+    """
     began = perf_counter()
 
     def watch(done: int, planned: int) -> None:
@@ -36,6 +41,10 @@ def main(count: int) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         request = request_of(count, partial(forgetful_here, NAMES), names=NAMES)
+        if address is not None:
+            from adec.spreading.ray_cluster import RayCrew
+
+            request = replace(request, crew=partial(RayCrew, address, 2))
         with samples_of(request, Path(folder)) as samples:
             report = run_bench(request, samples, lambda: False, watch=watch)
             size = samples.path.stat().st_size
@@ -46,4 +55,4 @@ def main(count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[3] if sys.argv[2:3] == ["--ray"] else None)

@@ -7,8 +7,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
+from typing import Any
 
 from adec.answering.plan import Plan
+from adec.calibration.helpers import Helpers, OpenCalibration
 from adec.calibration.journal import Journal
 from adec.calibration.prompts import KnownPrompt, PromptSet
 from adec.calibration.stages import Calibration, Wishes
@@ -19,6 +22,7 @@ from adec.engines.base import ModelHeader
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
 from adec.machine import Machine
+from adec.spreading.crew import Crew
 from tests.laws import blend, law
 
 MACHINE = Machine("Linux x86_64", "a table", 2, "0", "table")
@@ -82,14 +86,26 @@ def calibration(
     *,
     interrupted=lambda: False,
     measure: bool = False,
+    crew: Crew | None = None,
 ) -> Calibration:
-    """`measure`: forward times too, which takes longest; else they are given."""
+    """`measure`: forward times too, which takes longest; else they are given.
+
+    `crew`: workers of this process that answer ahead, on engines like these.
+    """
     wishes = wishes or Wishes(keep=0.8, seconds=1e6, max_tokens=12)
     runner = Runner(plan_of(pair), pair, max_tokens=wishes.max_tokens, interrupted=interrupted)
     journal = Journal(folder / "journal.jsonl", "key")
     if not measure and "costs" not in journal:
         journal.put("costs", COSTS)
-    return Calibration(runner, asked, wishes, MACHINE, journal, Unseen(interrupted))
+    helpers = None
+    if crew is not None:
+        session: Any = SimpleNamespace(plan=plan_of(pair), engines=pair, close=lambda: None)
+        helpers = Helpers(
+            crew, lambda: OpenCalibration(session, wishes.max_tokens), SIZE, journal, print
+        )
+    return Calibration(
+        runner, asked, wishes, MACHINE, journal, Unseen(interrupted), helpers=helpers
+    )
 
 
 def point(
