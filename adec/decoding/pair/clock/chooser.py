@@ -237,14 +237,14 @@ class ClockChooser(DraftChooser):
             # what a draft adds to the reading of a prompt is neither a forward of its size nor a
             # round
             return
-        plain = self._used is None
+        plain, stalled = self._used is None, self.costs.is_stalled(step)
         self.costs.record(step, plain=plain, explored=self._trials is not None and not plain)
         own_share = self.costs.own_ms / max(self.plain_ms or 0.0, 1e-6)
         for candidate in self.candidates:
             backoff = candidate.backoff
             if candidate is self._used:
                 candidate.forget_promises()
-                if (curve := self.costs.times.curve) is not None:
+                if (curve := self.costs.times.curve) is not None and not stalled:
                     candidate.judge_round(step, self.costs.plain_round_ms(curve, 1))
                 continue
             if not candidate.started:

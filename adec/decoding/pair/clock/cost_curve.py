@@ -13,7 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, median_low
 
 from adec.events.records import Role
 
@@ -40,6 +40,12 @@ GRID = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """Sizes at which a cautious curve uses an upper bound if nothing near was measured."""
 NEAR = 1.5
 """A size is known if a size at most this many times away was seen on either side."""
+
+SURELY = 3
+"""Forwards of a size from which on their median is believed, however long it is."""
+IMPLAUSIBLE = 1.5
+"""Until then, a forward that took more than this share of what its tokens take one by one was
+interrupted: its process was stopped, say. It tells nothing about its size."""
 
 REDRAWN = 16
 """Forwards of well-known sizes after which the curve is drawn again."""
@@ -207,7 +213,8 @@ class LearnedCurve:
     def curve(self) -> CostCurve | None:
         """The curve as known now; None before anything was measured."""
         if self._curve is None and (self._seen or self._measured is not None):
-            points = {size: median(values) for size, values in self._seen.items()}
+            # an interruption only adds, so of two times the lower one counts
+            points = {size: median_low(values) for size, values in self._seen.items()}
             if self._measured is not None:
                 # sizes that both know say how fast the machine is today
                 shared = [
@@ -216,8 +223,20 @@ class LearnedCurve:
                 speed = median(shared) if shared else 1.0
                 for size, ms in self._measured.points.items():
                     points.setdefault(size, speed * ms)
+            points = self._plausible(points)
             bounds = upper_bounds(points)
             self.hopeful = CostCurve(points)
             self._curve = CostCurve({**points, **bounds}) if bounds else self.hopeful
             self._newer = 0
         return self._curve
+
+    def _plausible(self, points: Mapping[int, float]) -> dict[int, float]:
+        """The points without those of forwards that were interrupted."""
+        single = points.get(1)
+        if single is None:
+            return dict(points)
+        return {
+            size: ms
+            for size, ms in points.items()
+            if ms <= IMPLAUSIBLE * size * single or self.count(size) >= SURELY or size == 1
+        }

@@ -21,6 +21,9 @@ may overshoot it."""
 STAKE = 1.0
 """Plain rounds that a trial of an unknown size may be expected to lose, at the upper bound of its
 cost."""
+STALLED, STALLED_MS = 10.0, 100.0
+"""A round whose forward took more than STALLED times what it should, or whose own time is more than
+STALLED plain rounds and STALLED_MS, stood still in between: its process was stopped, say."""
 TAIL = (2 * BLOCK, BLOCK)
 """Sizes of forwards that a part of a prompt may be read in, to learn what they cost: whole blocks,
 so that what is left of the prompt ends where it would have ended without them."""
@@ -127,12 +130,28 @@ class RoundCosts:
         for forward in step.forwards:
             self.times.record(forward.tokens, forward.ms)
 
+    def is_stalled(self, step: Step) -> bool:
+        """Whether a round stood still, so that its time says nothing about what was done in it."""
+        curve = self.times.curve
+        if curve is None:
+            return False
+        if step.own_ms > max(STALLED_MS, STALLED * curve.ms(1)):
+            return True
+        return any(
+            forward.model == "large" and forward.ms > STALLED * curve.ms(forward.tokens) > 0
+            for forward in step.forwards
+        )
+
     def record(self, step: Step, *, plain: bool, explored: bool = False) -> None:
         """Learn from a round.
 
         `plain`: nothing was drafted in it. `explored`: it was drafted to find out what it costs.
         """
         self._since_plain += 1
+        if self.is_stalled(step):
+            # where it is the machine that has become slow, the curve follows
+            self._learn_times(step)
+            return
         ms = step.ms() + step.own_ms
         self._run_ms += ms
         self.answer_ms += ms
@@ -140,6 +159,11 @@ class RoundCosts:
         if explored:
             lost_ms = ms - len(step.tokens) * (self.times.plain_ms or 0.0)
             self._lost_ms = max(0.0, self._lost_ms + lost_ms)
+        self._learn_times(step)
+        if plain:
+            self.own_ms += 0.2 * (step.own_ms - self.own_ms)
+
+    def _learn_times(self, step: Step) -> None:
         for forward in step.forwards:
             if forward.model != "large" or forward.purpose == "rewind":
                 continue
@@ -150,8 +174,6 @@ class RoundCosts:
                 if size == 1:
                     self._since_plain = 0
             self._last_size = size
-        if plain:
-            self.own_ms += 0.2 * (step.own_ms - self.own_ms)
 
     def keep(self) -> None:
         """Keep what was learnt for later runs: see `KeptTimes.keep`."""

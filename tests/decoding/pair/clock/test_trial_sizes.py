@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adec.decoding.pair.clock.cost_curve import CostCurve, upper_bounds
+from adec.decoding.pair.clock.cost_curve import (
+    IMPLAUSIBLE,
+    CostCurve,
+    LearnedCurve,
+    upper_bounds,
+)
 from adec.decoding.pair.clock.round_costs import RoundCosts
 from adec.decoding.pair.clock.trial_sizes import STEPS, TrialSizes
 from adec.decoding.registry import find_method
@@ -113,3 +118,28 @@ def test_what_a_trial_won_pays_for_the_next() -> None:
 def step(tokens: int, ms: float) -> Step:
     written = tuple(Token(1, "large") for _ in range(tokens))
     return Step("write", written, (Forward("small", "draft", 1, ms),))
+
+
+@pytest.mark.parametrize("stopped", [1, 2, 3, 5, 8, 13, 21])
+def test_a_process_that_was_stopped_goes_on_as_if_nothing_had_been(stopped: int) -> None:
+    """One forward takes a minute; the answer after it is as fast as ever."""
+    forwards = []
+
+    def cost(count: int) -> float:
+        forwards.append(count)
+        return dips(count) + (60_000.0 if len(forwards) == stopped else 0.0)
+
+    never = answer_ms("speculate", dips, copier, None, answers=3)
+    assert answer_ms("speculate", cost, copier, None, answers=3) < 1.05 * never
+
+
+@given(
+    st.lists(st.sampled_from([1, 1, 1, 2, 4, 16, 200]), min_size=5, max_size=40),
+    st.integers(0, 39),
+    st.floats(20.0, 1000.0),
+)
+def test_a_stopped_forward_spoils_no_curve(sizes, place, times) -> None:
+    curve = LearnedCurve()
+    for number, size in enumerate([1, 1, *sizes]):
+        curve.record(size, dips(size) * (times if number == place + 2 and size > 1 else 1.0))
+    assert all(ms <= IMPLAUSIBLE * size * dips(1) for size, ms in curve.points.items())
