@@ -181,8 +181,10 @@ class ClockChooser(DraftChooser):
                 if rate * plain_ms < SURE:
                     continue
                 if candidate.account.is_overdrawn(self.costs.answer_ms):
-                    more = curve.ms(turn.unread + len(proposal)) + candidate.own_ms
-                    candidate.account.watch(proposal, more - plain_ms)
+                    # an unknown size counts as it is hoped to: what a trial may lose is bounded
+                    # elsewhere, here it is the acceptance that must prove itself
+                    ms = self._curve(candidate).ms(turn.unread + len(proposal)) + candidate.own_ms
+                    candidate.account.watch(proposal, ms - plain_ms)
                     continue
             if candidate.backoff.state == "probing":
                 best, best_proposal = candidate, proposal

@@ -217,9 +217,8 @@ class LearnedCurve:
             points = {size: median_low(values) for size, values in self._seen.items()}
             if self._measured is not None:
                 # sizes that both know say how fast the machine is today
-                shared = [
-                    points[n] / self._measured.ms(n) for n in points if self._measured.ms(n) > 0
-                ]
+                before = self._measured.points
+                shared = [ms / before[size] for size, ms in points.items() if before.get(size)]
                 speed = median(shared) if shared else 1.0
                 for size, ms in self._measured.points.items():
                     points.setdefault(size, speed * ms)

@@ -18,6 +18,8 @@ first number if a curve was known, then the second."""
 FINDING_OUT = 0.01
 """Share of a run's time that may be lost on forwards made only to measure their cost. One of them
 may overshoot it."""
+GRACE = 3.0
+"""Plain rounds that may be lost besides: a size is tried once, so that few trials are ever made."""
 STAKE = 1.0
 """Plain rounds that a trial of an unknown size may be expected to lose, at the upper bound of its
 cost."""
@@ -73,7 +75,8 @@ class RoundCosts:
     @property
     def may_explore(self) -> bool:
         """Whether a forward of an unknown size may be tried to find out what it costs."""
-        return self.times.is_sparse and self._lost_ms <= FINDING_OUT * self._run_ms
+        allowed_ms = GRACE * (self.times.plain_ms or 0.0) + FINDING_OUT * self._run_ms
+        return self.times.is_sparse and self._lost_ms <= allowed_ms
 
     @property
     def plain_is_due(self) -> bool:

@@ -58,6 +58,16 @@ def copier(prefix):
     return row
 
 
+def misleads_first(prefix):
+    """Like the copier, but for its first 40 tokens: there every repetition breaks off."""
+    place = len(prefix) - 80
+    if place >= 40:
+        return copier(prefix)
+    row = [0.0] * 100
+    row[7 * (place // 3) % 100 if place % 3 == 2 else place % 3] = 1.0
+    return row
+
+
 def answer_ms(name: str, cost: Cost, target, curve: CostCurve | None, answers: int = 1):
     """Milliseconds of the last of some answers of 160 tokens."""
     clock = Clock()
@@ -83,6 +93,14 @@ def test_a_batch_that_pays_is_found_in_the_first_answer(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["speculate", "suffix", "lookup"])
+def test_a_trial_that_failed_does_not_end_all_trials(name: str) -> None:
+    known = CostCurve({n: dips(n) for n in range(1, 65)})
+    best = answer_ms(name, dips, misleads_first, known, answers=3)
+    assert best < 160 * dips(1) / 1.3
+    assert answer_ms(name, dips, misleads_first, None, answers=3) < 1.06 * best
+
+
+@pytest.mark.parametrize("name", ["speculate", "suffix", "lookup"])
 def test_where_batches_do_not_pay_sure_copies_lose_nothing(name: str) -> None:
     plain = 160 * linear(1)
     assert answer_ms(name, linear, copier, None) < 1.01 * plain + linear(1)
@@ -105,7 +123,7 @@ def test_what_a_trial_won_pays_for_the_next() -> None:
     costs = RoundCosts(large, CostCurve({1: 10.0, 64: 100.0}))
     for _ in range(10):
         costs.record(step(1, 10.0), plain=True)
-    costs.record(step(1, 60.0), plain=False, explored=True)
+    costs.record(step(1, 50.0), plain=False, explored=True)
     assert not costs.may_explore
     trials = costs.trial_sizes()
     assert trials is not None
