@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from adec.decoding.answer import AnswerState, begin_prompt, read_prompt, read_prompt_but_last
 from adec.decoding.pair.accept import picks, tree_record
@@ -56,16 +57,39 @@ def judge_chain(
     pick = picks(scores, base, limits)
 
     def surprise(node: int) -> float:
-        token = draft[node]
-        if node in trusted or token == pick(node - 1, node):
+        if node in trusted or draft[node] == pick(node - 1, node):
             return 0.0
-        probability = scores.probability(node, token)
-        if share is None or token in limits.end or probability <= 0:
-            return math.inf
-        return math.log(scores.probability(node, scores.argmax(node)) / probability)
+        likely = draft[node] not in limits.end and is_likely(draft[node], scores, node, share)
+        return 0.0 if likely else math.inf
 
-    most = -math.log(share) if share else 0.0
-    return roll_back(draft, surprise, most, pick, limits.end)
+    return roll_back(draft, surprise, 0.0, pick, limits.end)
+
+
+def is_likely(token: int, scores: Scores, row: int, share: float | None) -> bool:
+    """Whether a row gives a token at least this share of what it gives its best one."""
+    if share is None:
+        return False
+    return scores.probability(row, token) >= share * scores.probability(row, scores.argmax(row))
+
+
+@dataclass(slots=True)
+class Drafts:
+    """A block of drafts, to be read by the large model."""
+
+    tokens: list[Token] = field(default_factory=list)
+    probabilities: list[float] = field(default_factory=list)
+    """What the small model gives them."""
+    trusted: set[int] = field(default_factory=set)
+    """Those that stand unjudged, by index."""
+    doubted: tuple[int, float] | None = None
+    """The token after them, which was not drafted, and its probability."""
+
+    def cut(self, count: int) -> None:
+        """Keep the first `count` drafts."""
+        if count < len(self.tokens):
+            self.doubted = None
+        del self.tokens[count:], self.probabilities[count:]
+        self.trusted = {index for index in self.trusted if index < count}
 
 
 class BlockEadLoop:
@@ -192,30 +216,33 @@ class BlockEadLoop:
             if block is not None:
                 yield from self._read_prompt(small, "small")
             self._meter.start()
-        drafts, entropies = ([], []) if block is None else self._draft(block)
+        drafts = Drafts() if block is None else self._draft(block)
         self._doubt = None
-        return self._wake(drafts, entropies)
+        return self._wake(drafts)
 
-    def _draft(self, block: Block) -> tuple[list[Token], list[float]]:
-        """The small model drafts until the block is full; drafts and their rows' entropies."""
+    def _draft(self, block: Block) -> Drafts:
+        """The small model drafts until the block is full."""
         answer, limits, clock = self._answer, self._limits, self._clock
-        drafts: list[Token] = []
-        entropies: list[float] = []
+        made = Drafts()
         while block.waits():
-            scores = self._doubt if self._doubt is not None else self._read_small(drafts)
+            scores = self._doubt if self._doubt is not None else self._read_small(made.tokens)
             self._doubt = None
-            entropy = scores.entropy(0)
-            chance = clock.chance(entropy, trusted=entropy <= self._trust)
+            token = limits.sampler.pick(scores, 0, len(answer.sequence) + len(made.tokens))
+            probability = scores.probability(0, token)
+            trusted = self._trusts and scores.entropy(0) <= self._trust
+            chance = clock.chance(probability, trusted=trusted)
             if not block.waits(chance):
+                made.doubted = token, probability
                 break
-            token = limits.sampler.pick(scores, 0, len(answer.sequence) + len(drafts))
-            drafts.append(answer.describe(scores, 0, token, "small", "accepted"))
-            entropies.append(entropy)
+            if trusted:
+                made.trusted.add(len(made.tokens))
+            made.tokens.append(answer.describe(scores, 0, token, "small", "accepted"))
+            made.probabilities.append(probability)
             block.add(chance)
             if token in limits.end:
                 break
-        count = block.best()
-        return drafts[:count], entropies[:count]
+        made.cut(block.best())
+        return made
 
     def _read_small(self, drafts: Sequence[Token]) -> Scores:
         """The small model's row for the token behind `drafts`."""
@@ -223,13 +250,16 @@ class BlockEadLoop:
         purpose: Purpose = "draft" if len(unread) == 1 else "catch_up"
         return self._meter.forward(self._small, "small", purpose, unread)
 
-    def _wake(self, drafts: list[Token], entropies: list[float]) -> Step:
+    def _wake(self, made: Drafts) -> Step:
         """The large model reads the block in one forward, judges it, and writes a token."""
-        answer, large, costs = self._answer, self._large, self._clock.costs
+        answer, large, costs, drafts = self._answer, self._large, self._clock.costs, made.tokens
         base, unread = len(answer.sequence), answer.unread(large)
         if not drafts:
             purpose: Purpose = "write" if len(unread) == 1 else "catch_up"
-            return self._step("write", self._meter.forward(large, "large", purpose, unread), 0, [])
+            scores = self._meter.forward(large, "large", purpose, unread)
+            step = self._step("write", scores, 0, [])
+            self._learn_doubted(made, scores, 0, step)
+            return step
         fed = [*unread, *(draft.id for draft in drafts)]
         # a fuller forward may be the cheaper one
         most = min(large.context - large.length, max(len(fed), large.at_once))
@@ -238,10 +268,21 @@ class BlockEadLoop:
         rows = len(drafts) + 1 + fill
         scores = self._meter.forward(large, "large", "verify", fed, rows=rows)
         ids = [draft.id for draft in drafts]
-        trusted = {i for i, entropy in enumerate(entropies) if entropy <= self._trust}
-        accepted = judge_chain(ids, scores, base, self._limits, self._share, trusted)
-        self._clock.judged(entropies, len(accepted.path), trusted)
-        return self._step("wake", scores, len(accepted.path), drafts, accepted)
+        accepted = judge_chain(ids, scores, base, self._limits, self._share, made.trusted)
+        standing = len(accepted.path)
+        self._clock.judged(made.probabilities, standing, made.trusted)
+        step = self._step("wake", scores, standing, drafts, accepted)
+        if standing == len(drafts) and accepted.token is not None:
+            self._learn_doubted(made, scores, standing, step)
+        return step
+
+    def _learn_doubted(self, made: Drafts, scores: Scores, row: int, step: Step) -> None:
+        """Compare a token that was too doubtful to be drafted with what the large model wrote."""
+        if made.doubted is not None:
+            token, probability = made.doubted
+            own = token == step.tokens[-1].id
+            stands = own or is_likely(token, scores, row, self._share)
+            self._clock.judged([probability], int(stands))
 
     def _step(
         self,

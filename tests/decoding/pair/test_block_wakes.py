@@ -327,3 +327,23 @@ def test_a_share_of_one_is_exact() -> None:
             steps, _, large = run(clock, chosen, seed=seed, limits=Limits(60), curve=curve)
             alone = Plain(large).generate(prompt_of([0, 1, 2]), Limits(60))
             assert ids(steps) == ids(alone)
+
+
+def test_what_was_too_doubtful_to_draft_is_compared_with_what_the_large_model_wrote() -> None:
+    """Nothing doubtful is ever drafted: reading two tokens costs twice one, sixteen a little more
+    than eight."""
+
+    doubtful = (0.25, 0.35, 0.45, 0.55, 0.65, 0.75)
+
+    def chances(likeness: float) -> float:
+        points = {1: 10, 2: 20, 8: 70, 16: 71, 17: 140, 32: 141}
+        cost = {n: 10.0 * n if n < 8 else 71.0 * -(-n // 16) for n in range(1, 65)}
+        with Clock().installed() as clock:
+            small, large = timed_pair(clock, likeness=likeness, large_cost=cost.__getitem__)
+            chosen = EadSettings(accept="exact", wake="clock", start="always")
+            ead = Ead(small, large, chosen, Aids({"large": CostCurve(points)}))
+            steps = list(ead.generate(prompt_of([0, 1, 2]), Limits(200)))
+            assert any(not step.drafted and len(step.forwards) > 1 for step in steps)
+        return sum(map(ead._clock.chance, doubtful))
+
+    assert chances(1.0) > sum(doubtful) > chances(0.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 
 from adec.decoding.pair.clock.acceptance_rate import Rates
@@ -201,23 +200,26 @@ class WakeClock:
         ours, theirs = self._sizes
         return curve.ms(count) * (ours / theirs if ours and theirs else 0.1)
 
-    def chance(self, entropy: float, *, trusted: bool = False) -> float:
-        """The chance that a draft from a row of this entropy (nats) stands; `trusted`: it does."""
-        chance = 1.0 if trusted else self.rates.accepted(math.exp(-entropy), 0)
+    def chance(self, probability: float, *, trusted: bool = False) -> float:
+        """The chance that a draft stands to which the small model gives this probability.
+
+        A `trusted` one does.
+        """
+        chance = 1.0 if trusted else self.rates.accepted(probability, 0)
         self._steady += RECENT * (chance - self._steady)
         self._lasting += RECENT * (chance - self._lasting)
         return chance
 
     def judged(
-        self, entropies: Sequence[float], standing: int, trusted: Collection[int] = ()
+        self, probabilities: Sequence[float], standing: int, trusted: Collection[int] = ()
     ) -> None:
-        """The large model judged drafts from rows of these entropies; the first `standing` stand.
+        """The large model judged drafts of these probabilities; the first `standing` stand.
 
         Those behind the first that fell were not judged, nor the `trusted` ones.
         """
-        for place, entropy in enumerate(entropies[: standing + 1]):
+        for place, probability in enumerate(probabilities[: standing + 1]):
             if place not in trusted:
-                self.rates.observe(math.exp(-entropy), 0, 0, place < standing)
+                self.rates.observe(probability, 0, 0, place < standing)
 
     def read(self, step: Step) -> None:
         """Learn from a part of the prompt that was read."""

@@ -113,14 +113,14 @@ def clock(curve=STEPS) -> WakeClock:
 
 def test_what_was_judged_moves_the_chance() -> None:
     known = clock()
-    before = known.chance(0.5)
+    before = known.chance(0.6)
     for _ in range(20):
-        known.judged([0.5, 0.1], 0)  # the first fell: of the second nothing is known
-    assert known.chance(0.5) < before / 2
-    sure = known.chance(0.1)
+        known.judged([0.6, 0.92], 0)  # the first fell: of the second nothing is known
+    assert known.chance(0.6) < before / 2
+    sure = known.chance(0.92)
     for _ in range(20):
-        known.judged([0.1], 1)
-    assert known.chance(0.1) > sure
+        known.judged([0.92], 1)
+    assert known.chance(0.92) > sure
 
 
 def test_no_block_while_forward_times_are_unknown() -> None:
@@ -194,8 +194,8 @@ def test_a_forecast_follows_what_was_judged_before_and_outlives_an_answer() -> N
     known = clock()
     first = known.forecast(read=10, written=0, left=100)
     for _ in range(200):
-        known.judged([0.7], 0)
-        known.chance(0.7)
+        known.judged([0.5], 0)
+        known.chance(0.5)
     known.new_answer()
     later = known.forecast(read=10, written=0, left=100)
     assert first is not None and later is not None
