@@ -361,7 +361,7 @@ REFUSED: list[tuple[str, Callable[[Path], object]]] = [
     ("an adapter", lambda f: (f / "adapter_config.json").write_text("{}")),
     ("more than text", lambda f: change(f / "config.json", vision_config={})),
     ("more than text", lambda f: change(f / "config.json", text_config={"vocab_size": 3})),
-    ("does not run", lambda f: change(f / "config.json", model_type="mamba2")),
+    ("does not run", lambda f: change(f / "config.json", model_type="mamba")),
     ("encoder", lambda f: change(f / "config.json", is_encoder_decoder=True)),
     ("no causal", lambda f: change(f / "config.json", architectures=["LlamaModel"])),
     ("no causal", lambda f: change(f / "config.json", architectures=7)),

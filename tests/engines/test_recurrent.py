@@ -1,8 +1,9 @@
-"""Recurrent and hybrid GGUF models go back by a copy of their state, and keep the contract."""
+"""Recurrent and hybrid models go back by a copy of their state, and keep the contract."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -11,41 +12,51 @@ from hypothesis import strategies as st
 from adec.decoding.registry import METHODS
 from adec.decoding.strategy import Aids, Limits
 from adec.engines.base import ModelHeader, OpenOptions
-from adec.engines.llama.gguf_header import read_gguf_header
+from adec.engines.opening import open_engine, read_header
 from adec.engines.pair import Engines
+from adec.engines.snapshots import SNAPSHOTS, SnapshotRewind
 from adec.errors import EngineError
 from adec.tree import ROOT, TokenTree
 from tests.engines.contract import EngineContract, assert_rows_equal, log_probabilities
+from tests.engines.tiny_folder import write_tiny_mamba2
 from tests.engines.tiny_gguf import write_tiny_mamba
 from tests.laws import prompt_of
 
 pytest.importorskip("llama_cpp")
-from adec.engines.llama.recurrent_engine import SNAPSHOTS, RecurrentEngine
+pytest.importorskip("torch")
+from adec.engines.llama.recurrent_engine import RecurrentEngine
 
 OPTIONS = OpenOptions(context=512, threads=1)
 # batches run other kernels than single tokens do; a wrong state differs in the first digit
 TOLERANCE = 3e-2
-Fresh = Callable[[], RecurrentEngine]
+KINDS: dict[str, Callable[[Path], Path]] = {
+    "recurrent": lambda folder: write_tiny_mamba(folder / "mamba.gguf", layers=3),
+    "hybrid": lambda folder: write_tiny_mamba(folder / "jamba.gguf", layers=3, hybrid=True),
+    "mamba 2 on torch": lambda folder: write_tiny_mamba2(folder / "mamba2"),
+}
+Fresh = Callable[[], SnapshotRewind]
 
 
-@pytest.fixture(scope="module", params=["recurrent", "hybrid"])
+@pytest.fixture(scope="module", params=KINDS)
 def header(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ModelHeader:
-    path = tmp_path_factory.mktemp("gguf") / "mamba.gguf"
-    found = read_gguf_header(write_tiny_mamba(path, layers=3, hybrid=request.param == "hybrid"))
-    assert found.capabilities == {"rewind"}
+    found = read_header(KINDS[request.param](tmp_path_factory.mktemp("models")))
+    assert found.capabilities == {"rewind"} and "recurrent" in found.missing["tree"]
     return found
 
 
 @pytest.fixture
 def fresh(header: ModelHeader) -> Iterator[Fresh]:
-    opened = [RecurrentEngine.open(header, OPTIONS)]
+    opened: list[SnapshotRewind] = []
 
-    def open_one() -> RecurrentEngine:
+    def open_one() -> SnapshotRewind:
         if len(opened) > 20:
             opened.pop(1).close()
-        opened.append(RecurrentEngine.open(header, OPTIONS))
-        return opened[-1]
+        engine = open_engine(header, OPTIONS)
+        assert isinstance(engine, SnapshotRewind)
+        opened.append(engine)
+        return engine
 
+    open_one()  # it holds the weights
     yield open_one
     for engine in opened:
         engine.close()
@@ -73,14 +84,16 @@ def test_branches_are_refused_and_change_nothing(fresh: Fresh) -> None:
 def test_a_failed_forward_leaves_the_sequence_as_it_was(fresh: Fresh) -> None:
     engine = fresh()
     engine.forward([1, 2, 3])
-    decode = engine._decode
-    calls = []
+    name = "_decode" if isinstance(engine, RecurrentEngine) else "_run"
+    run, calls = getattr(engine, name), []
 
-    def fail_once(context: object, batch: object) -> int:
-        calls.append(decode(context, batch))
+    def fail_once(*arguments: object) -> object:
+        calls.append(run(*arguments))
+        if len(calls) == 1 and name == "_run":
+            raise RuntimeError("broken")
         return -3 if len(calls) == 1 else calls[-1]
 
-    engine._decode = fail_once
+    setattr(engine, name, fail_once)
     for tokens in ([5], [5, 6, 7]):
         calls.clear()
         with pytest.raises(EngineError):
@@ -105,12 +118,18 @@ def test_snapshots_are_few_and_single_tokens_take_none(fresh: Fresh) -> None:
 
 
 @settings(deadline=None, max_examples=12)
-@given(st.sampled_from(["speculate", "lookup", "suffix", "recycling"]), st.integers(0, 20))
+@given(
+    st.sampled_from(["speculate", "lookup", "suffix", "recycling"]),
+    st.integers(0, 20),
+    st.booleans(),
+)
 def test_drafts_are_taken_back_and_the_tokens_are_plains(
-    tmp_path_factory: pytest.TempPathFactory, name: str, seed: int
+    tmp_path_factory: pytest.TempPathFactory, name: str, seed: int, on_torch: bool
 ) -> None:
-    path = tmp_path_factory.mktemp("gguf") / "mamba.gguf"
-    engine = RecurrentEngine.open(read_gguf_header(write_tiny_mamba(path, seed=seed)), OPTIONS)
+    folder = tmp_path_factory.mktemp("models")
+    path = folder / "mamba.gguf"
+    write = write_tiny_mamba2 if on_torch else write_tiny_mamba
+    engine = open_engine(read_header(write(path, seed=seed)), OPTIONS)
     prompt = prompt_of([3, 4, 5, 6, 3, 4, 5, 6, 3, 4])
     answers = []
     for method in (METHODS["plain"], METHODS[name]):
@@ -123,7 +142,7 @@ def test_drafts_are_taken_back_and_the_tokens_are_plains(
     # up to a near tie, which another batch size may round the other way
     same = next((i for i, (a, b) in enumerate(zip(first, second, strict=True)) if a != b), 24)
     if same < 24:
-        engine = RecurrentEngine.open(read_gguf_header(path), OPTIONS)
+        engine = open_engine(read_header(path), OPTIONS)
         row = log_probabilities(engine.forward([*prompt.ids, *first[:same]]))[0]
         engine.close()
         assert abs(row[first[same]] - row[second[same]]) < TOLERANCE

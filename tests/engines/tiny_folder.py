@@ -91,3 +91,34 @@ def write_tiny_folder(
         torch.random.set_rng_state(state)
     model.save_pretrained(path)
     return path
+
+
+def write_tiny_mamba2(path: Path, *, layers: int = 2, width: int = 32, seed: int = 0) -> Path:
+    """Write a random float32 Mamba 2, whose state cannot be cut."""
+    import torch
+    from transformers import Mamba2Config, Mamba2ForCausalLM
+
+    tokens = write_tokenizer(path)
+    config = Mamba2Config(
+        vocab_size=tokens,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_heads=8,
+        head_dim=width // 4,
+        state_size=16,
+        n_groups=1,
+        chunk_size=8,
+        pad_token_id=None,
+        bos_token_id=None,
+        eos_token_id=CONTROL.index("<|end|>"),
+        tie_word_embeddings=True,
+        initializer_range=0.3,
+    )
+    state = torch.random.get_rng_state()
+    torch.manual_seed(seed)
+    try:
+        model = Mamba2ForCausalLM(config)
+    finally:
+        torch.random.set_rng_state(state)
+    model.save_pretrained(path)
+    return path

@@ -15,9 +15,14 @@ def _read_header(path: Path) -> ModelHeader:
 
 def _open(header: ModelHeader, options: OpenOptions) -> Engine:
     from adec.engines.torch.layer_engine import TorchLayerEngine
+    from adec.engines.torch.mamba_engine import MambaEngine
     from adec.engines.torch.torch_engine import TorchEngine
 
-    kind = TorchLayerEngine if "layers" in header.capabilities else TorchEngine
+    kind = TorchEngine
+    if "layers" in header.capabilities:
+        kind = TorchLayerEngine
+    elif header.info.architecture in MambaEngine.ARCHITECTURES:
+        kind = MambaEngine
     return kind.open(header, options)
 
 

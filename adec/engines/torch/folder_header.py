@@ -26,11 +26,18 @@ _RECURRENT_TYPE = re.compile(
     r"|nemotron_h|hybrid|qwen3_next|qwen3_5|qwen4_exp|minimax$"
 )
 # transformers keeps their state outside its key-value cache
-_STATE_ELSEWHERE = frozenset({"mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm"})
+_STATE_ELSEWHERE = frozenset({"mamba", "falcon_mamba", "rwkv", "xlstm"})
+# they take a batch of tokens from a state that was copied and put back
+_COPIED_STATE = frozenset({"mamba2"})
 _RECURRENT_LAYER = re.compile(r"linear|mamba|recurrent|conv|ssm|hybrid|rwkv|delta")
 # a list of layers between embeddings, norm and head, without scales of their own between them
 _LAYERED_TYPES = frozenset({"llama", "qwen2", "qwen3", "mistral", "phi3", "smollm3"})
-_EMBEDDINGS = ("model.embed_tokens.weight", "transformer.wte.weight", "gpt_neox.embed_in.weight")
+_EMBEDDINGS = (
+    "model.embed_tokens.weight",
+    "transformer.wte.weight",
+    "gpt_neox.embed_in.weight",
+    "backbone.embeddings.weight",
+)
 _SENSES = ("vision_config", "audio_config", "vision_tower", "speech_config", "image_token_id")
 
 
@@ -211,7 +218,9 @@ def _capabilities(
     missing: dict[Capability, str] = {}
     types = config.get("layer_types")
     layer_types = {t for t in types if isinstance(t, str)} if isinstance(types, list) else set()
-    if _RECURRENT_TYPE.search(config["model_type"]) or any(
+    if config["model_type"] in _COPIED_STATE:
+        missing["tree"] = "its layers are recurrent"
+    elif _RECURRENT_TYPE.search(config["model_type"]) or any(
         _RECURRENT_LAYER.search(t) for t in layer_types
     ):
         missing["rewind"] = missing["tree"] = "it has recurrent layers, whose state cannot go back"
@@ -234,8 +243,11 @@ def _why_no_layers(
     config: dict[str, Any], layer_types: set[str], missing: Mapping[Capability, str]
 ) -> str | None:
     """Why its layers cannot be run one by one; None when they can."""
-    if "rewind" in missing:
-        return missing["rewind"]
+    recurrent = missing.get("rewind")
+    if config["model_type"] in _COPIED_STATE:
+        recurrent = missing["tree"]
+    if recurrent is not None:
+        return recurrent
     if _has_window(config, layer_types):
         return "its attention has a sliding window"
     if config["model_type"] not in _LAYERED_TYPES:

@@ -40,6 +40,9 @@ DEFAULT_THREADS = torch.get_num_threads()
 class TorchEngine(SequenceEngine):
     """One model folder and one sequence; see `adec.engines.base.Engine` for the contract."""
 
+    cache_argument = "past_key_values"
+    """What the module calls its cache."""
+
     def __init__(self, header: ModelHeader, options: OpenOptions, weights: Weights) -> None:
         super().__init__(
             header,
@@ -75,7 +78,7 @@ class TorchEngine(SequenceEngine):
         dtype = _dtype(name, device)
         weights = Weights.load(header.info.path, device, dtype)
         try:
-            if "past_key_values" not in signature(type(weights.module).forward).parameters:
+            if cls.cache_argument not in signature(type(weights.module).forward).parameters:
                 raise EngineError(f"{header.info.name} keeps its state where adec cannot reach it")
             rows = cast(Any, weights.module).get_output_embeddings().weight.shape[0]
             if rows != header.info.vocabulary:
@@ -189,7 +192,7 @@ class TorchEngine(SequenceEngine):
         inputs = {
             "input_ids": ids,
             "position_ids": positions,
-            "past_key_values": self._cache,
+            self.cache_argument: self._cache,
             "attention_mask": mask,
             "use_cache": True,
         }
