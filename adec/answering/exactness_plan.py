@@ -57,7 +57,7 @@ class BitwisePlan:
         self.engine.plan_within(self._found)
         self.engine.begin(prompt, chunk)
         limit = shortfall(large, self._found, len(prompt), last)
-        if limit is not None and limit != self._said:
+        if limit is not None and limit != self._said and not interrupted():
             remark(limit)
         self._said = limit
         return seconds

@@ -117,7 +117,8 @@ def test_a_longer_answer_is_measured_as_far_as_it_goes() -> None:
 
 def test_ctrl_c_ends_the_measurement_and_nothing_is_kept() -> None:
     engines = models()
-    tokens, summary, _ = answer(session_of(engines, "lookup"), interrupted=lambda: True)
+    tokens, summary, said = answer(session_of(engines, "lookup"), interrupted=lambda: True)
+    assert len(said) == 1, "half a measurement has nothing to say"
     assert summary["finish"] == "interrupted" and kept_entries(engines["large"]) == ()
     assert len(tokens) <= 1
 
