@@ -28,7 +28,8 @@ KEYS = (
     "pair", "small", "large", "model", "strategy", "set", "keep", "exactness",
     "max-tokens",
     "temp", "top-k", "top-p", "min-p", "seed",
-    "ctx", "threads", "batch-threads", "gpu-layers", "mmap", "device", "dtype", "color", "quiet",
+    "ctx", "threads", "batch-threads", "gpu-layers", "rpc", "mmap", "device", "dtype",
+    "color", "quiet",
 )  # fmt: skip
 LISTS = ("set",)
 FILE_NAME = "adec.toml"

@@ -38,6 +38,8 @@ class Machine:
     batch_threads: int | None = None
     load: float | None = None
     """Processes that wanted to run just before measuring; None where the system does not say."""
+    rpc: str | None = None
+    """RPC servers that run the large model's layers; None: this machine does."""
 
 
 def this_machine(model_format: str) -> Machine:

@@ -337,6 +337,7 @@ def describe_model(engine: Engine) -> dict[str, Any]:
         "parameters": info.parameters,
         "quantisation": info.quantisation,
         "vocabulary": engine.vocabulary.fingerprint,
+        **({"servers": len(info.servers)} if info.servers else {}),
     }
 
 

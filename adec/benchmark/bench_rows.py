@@ -13,6 +13,7 @@ from adec import __version__
 from adec.answering.choice import Choice
 from adec.answering.elsewhere import PlanThere, carried
 from adec.answering.exactness_plan import measure_and_keep
+from adec.answering.placement import place
 from adec.answering.plan import Plan, plan
 from adec.answering.session import open_session
 from adec.benchmark.decoders import BenchDecoder, StrategyDecoder
@@ -81,8 +82,9 @@ class BenchPlan:
 
     def open(self) -> Bench:
         """Load the models once for all rows. Raises AdecError."""
-        base, options = self._to_open()
-        session = open_session(base, options)
+        placed = place(*self._to_open())
+        base = placed.plan
+        session = open_session(base, placed.options)
         try:
             if base.bitwise:
                 _measure_bits(session.engines["large"])
@@ -141,6 +143,7 @@ def plan_bench(
     settings: BenchSettings,
     peers: str = "none",
     peer_places: tuple[Path, ...] = (),
+    origin: str | None = None,
 ) -> BenchPlan:
     """Resolve the words of --strategies and --peers on these models.
 
@@ -149,7 +152,8 @@ def plan_bench(
     the small model, what the profile recommends, and the methods that `bench` shows by default.
     Raises UsageError, PairError, ModelFileError or ProfileError.
     """
-    base = _base(choice)
+    placed = place(_base(choice), options, origin)
+    base, options = placed.plan, placed.options
     words, remarks = _words(strategies, base)
     named: dict[str, StrategyRow] = {}
     for word in [PLAIN, *words]:
@@ -170,6 +174,11 @@ def plan_bench(
     # peers know one vocabulary
     known = base.models if base.unlike is None else {"large": base.models["large"]}
     offered = find_peers(peers, peer_places, known, beams=beams)
+    if offered and options.rpc:
+        raise UsageError(
+            f"{offered[0].name} would run here, and the large model does not: no fair comparison",
+            hint="leave --peers out, or give --rpc off",
+        )
     headers += [peer_header(peer) for peer in offered]
     about_all = {
         "models": _models(base),
@@ -179,7 +188,7 @@ def plan_bench(
     }
     return BenchPlan(
         choice, found, offered, options, settings, tuple(headers), about_all,
-        (*base.remarks, *remarks),
+        (*base.remarks, *placed.remarks, *remarks),
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from adec.benchmark.tasks.task_sources import TaskSource
 from adec.benchmark.totals import Totals
 from adec.benchmark.verdict import with_verdicts
 from adec.benchmark.workers import Opener, Tell, run_here, run_spread
+from adec.errors import UsageError
 from adec.places import kept_folder
 from adec.spreading.crew import Crew
 from adec.spreading.processes import ProcessCrew
@@ -59,7 +60,12 @@ def request_of(
     strict: bool = False,
     crew: Callable[[], Crew] | None = None,
 ) -> BenchRequest:
-    """The request to run a plan's rows on the tasks of a source."""
+    """The request to run a plan's rows on the tasks of a source. Raises UsageError."""
+    if plan.options.rpc and (jobs > 1 or crew is not None):
+        raise UsageError(
+            "RPC servers serve one process, and here several would share the work",
+            hint="leave --jobs and --ray out, or give --rpc off",
+        )
     header = {
         "key": plan.key(source.identity),
         "adec": __version__,

@@ -14,6 +14,7 @@ import msgspec
 
 from adec.answering.choice import Choice
 from adec.answering.elsewhere import carried
+from adec.answering.placement import place
 from adec.answering.plan import DEFAULT_PAIR, Plan, plan
 from adec.answering.session import open_session
 from adec.calibration.cost_tables import choose_threads
@@ -94,18 +95,23 @@ class Watched:
         self._bars.update(min(1.0, share))
 
 
-def run_calibration(request: Request, options: OpenOptions, say: Say) -> int:
-    """The whole command; the exit code. Raises AdecError."""
+def run_calibration(
+    request: Request, options: OpenOptions, say: Say, *, origin: str | None = None
+) -> int:
+    """The whole command; the exit code. `origin`: what else than the command line named the RPC
+    servers. Raises AdecError."""
     _check(request.wishes)
-    ready = _plan(request)
+    placed = place(_plan(request), options, origin)
+    ready, options = placed.plan, placed.options
     name, path = _destination(request, ready)
     check_writable(path)
     check_pictures(request.svg, request.png)
     prompts = _prompts(request)
     metric = request.metric or ("answer" if prompts.answered else "agreement")
     wishes = dataclasses.replace(request.wishes, metric=metric)
-    told = [*ready.remarks, *prompts.remarks]
-    headers = list(ready.models.values())
+    told = [*ready.remarks, *placed.remarks, *prompts.remarks]
+    # threads matter to what is computed here
+    headers = [h for role, h in ready.models.items() if not (options.rpc and role == "large")]
     machine = this_machine(ready.models["large"].info.format)
     warning = busy(machine)
     if warning is not None:
@@ -125,7 +131,10 @@ def run_calibration(request: Request, options: OpenOptions, say: Say) -> int:
             progress.stage("threads")
             options = _threads(journal, headers, options, progress.tick)
             machine = dataclasses.replace(
-                machine, threads=options.threads, batch_threads=options.batch_threads
+                machine,
+                threads=options.threads,
+                batch_threads=options.batch_threads,
+                rpc=placed.named,
             )
             with open_session(ready, options) as session, ExitStack() as stack:
                 runner = Runner(
@@ -258,7 +267,8 @@ def _threads(
 ) -> OpenOptions:
     kept = journal.get("threads", _THREADS)
     if kept is None:
-        chosen = choose_threads(headers, options, tick)
+        here = dataclasses.replace(options, rpc=())
+        chosen = choose_threads(headers, here, tick) if headers else options
         kept = chosen.threads, chosen.batch_threads
         journal.put("threads", kept)
     return dataclasses.replace(options, threads=kept[0], batch_threads=kept[1])
@@ -301,7 +311,7 @@ def _show(result: Result, request: Request, name: str, path: Path, say: Say) -> 
     say(f"the profile is {path}")
 
 
-def run_check(name: str, options: OpenOptions, *, quiet: bool) -> int:
+def run_check(name: str, options: OpenOptions, *, quiet: bool, origin: str | None = None) -> int:
     """`--check NAME`: print the table. Raises CheckFailed when the profile no longer holds."""
     from adec.calibration.recheck import check_profile
 
@@ -311,7 +321,7 @@ def run_check(name: str, options: OpenOptions, *, quiet: bool) -> int:
     ):
         progress = Watched(bars, interrupts)
         progress.stage("forward times")
-        found = check_profile(name, options, progress.tick)
+        found = check_profile(name, options, progress.tick, origin)
     sys.stdout.write("\n".join(found.lines) + "\n")
     sys.stdout.flush()
     sys.stdout.write(found.verdict() + "\n")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from adec.answering.choice import Choice
+from adec.answering.placement import place
 from adec.answering.plan import plan
 from adec.answering.session import open_session
 from adec.calibration.cost_tables import measure_costs
@@ -46,6 +47,7 @@ def check_profile(
     name: str,
     options: OpenOptions,
     tick: Callable[[float], None],
+    origin: str | None = None,
 ) -> Comparison:
     """Measure again. Raises CheckFailed when the models are others; ProfileError, UsageError,
     EngineError."""
@@ -58,7 +60,9 @@ def check_profile(
     others = profile.other_models(ready.models)
     if others:
         raise CheckFailed(f"profile {profile.name}: {others[0]}", hint="calibrate anew")
-    here = profile.other_machine(ready.models["large"])
+    placed = place(ready, options, origin)
+    ready, options = placed.plan, placed.options
+    here = [*profile.other_machine(ready.models["large"]), *placed.remarks]
     threads = profile.machine.threads, profile.machine.batch_threads
     if options.threads is None and options.batch_threads is None:
         options = dataclasses.replace(options, threads=threads[0], batch_threads=threads[1])

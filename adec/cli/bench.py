@@ -204,7 +204,9 @@ def bench(
         peers, crew = "none", functools.partial(RayCrew, ray, jobs)
     options = machine.open_options(threads=share_cores(jobs) if ray is None else None)
     choice = Choice(pair, small, large, model, None, tuple(assignments or ()), exactness=exactness)
-    plan = plan_bench(choice, strategies, options, settings, peers, tuple(peer_path or ()))
+    plan = plan_bench(
+        choice, strategies, options, settings, peers, tuple(peer_path or ()), machine.rpc_origin
+    )
     source = find_source(task or ["practice"], prompts, sampler.seed)
     request = request_of(
         plan, source, jobs=jobs, tie_gap=tie_gap, strict=check == "bitwise", crew=crew

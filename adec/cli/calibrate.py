@@ -159,7 +159,7 @@ def calibrate(
     options = machine.open_options()
     say = (lambda line: None) if quiet else report
     if check is not None:
-        return run_check(check, options, quiet=quiet)
+        return run_check(check, options, quiet=quiet, origin=machine.rpc_origin)
     request = Request(
         small=small,
         large=large,
@@ -178,7 +178,7 @@ def calibrate(
         jobs=jobs,
         ray=ray,
     )
-    return run_calibration(request, options, say)
+    return run_calibration(request, options, say, origin=machine.rpc_origin)
 
 
 def seconds_of(text: str) -> float:

@@ -71,6 +71,10 @@ def inspect(
     devices: Annotated[
         bool, shared.machine("--devices", help="With env: ask the backends for devices (slow).")
     ] = False,
+    rpc: Annotated[
+        str | None,
+        shared.machine("--rpc", metavar="HOST:PORT,…", help="With env: ask these RPC servers."),
+    ] = None,
 ) -> int:
     """Look inside a trace, a profile, a model or a pair; show settings and the machine.
 
@@ -98,7 +102,7 @@ def inspect(
         screen.print(forget_remembered() if forget else inspect_remembered(), json=json)
         return 0
     if not isinstance(thing, Trace):
-        found = _report(thing, context, pair, screen.width, devices=devices)
+        found = _report(thing, context, pair, screen.width, devices=devices, rpc=rpc)
         screen.print(found, json=json)
         return 0
     if step is not None:
@@ -144,7 +148,13 @@ def _check(
 
 
 def _report(
-    thing: Thing, context: int | None, pair: str | None, width: int | None, *, devices: bool
+    thing: Thing,
+    context: int | None,
+    pair: str | None,
+    width: int | None,
+    *,
+    devices: bool,
+    rpc: str | None,
 ) -> Report:
     from adec.inspection.recognise import Model, Pair
     from adec.profiles.schema import Profile
@@ -171,7 +181,7 @@ def _report(
         return inspect_config(pair or "practice")
     from adec.inspection.environment import inspect_environment
 
-    return inspect_environment(deep=devices)
+    return inspect_environment(deep=devices, rpc=rpc)
 
 
 def _show_trace(trace: Trace, screen: _Screen, *, json: bool) -> int:

@@ -238,6 +238,14 @@ class MachineOptions:
     gpu_layers: Annotated[
         int, machine("--gpu-layers", min=-1, help="GGUF: layers on the GPU. -1 puts all there.")
     ] = 0
+    rpc: Annotated[
+        str | None,
+        machine(
+            "--rpc",
+            metavar="HOST:PORT,…",
+            help="GGUF: run the large model's layers on these ggml-rpc-servers; off is none.",
+        ),
+    ] = None
     memory_map: Annotated[
         bool, machine("--mmap/--no-mmap", help="GGUF: map the weights instead of reading them.")
     ] = True
@@ -255,18 +263,35 @@ class MachineOptions:
     ] = None
 
     def open_options(self, threads: int | None = None) -> OpenOptions:
-        """The same for an engine; `threads` is the default where none were asked for."""
+        """The same for an engine; `threads` is the default where none were asked for.
+
+        Raises UsageError for a bad address.
+        """
         from adec.engines.base import OpenOptions
+        from adec.engines.llama.rpc_addresses import parse_servers
+
+        rpc = None if self.rpc is None else parse_servers(self.rpc, self.rpc_origin or "--rpc")
 
         return OpenOptions(
             context=self.context,
             threads=self.threads or threads,
             batch_threads=self.batch_threads,
             gpu_layers=self.gpu_layers,
+            rpc=None if rpc is None else tuple(map(str, rpc)),
             mmap=self.memory_map,
             device=self.device,
             dtype=self.dtype,
         )
+
+    @property
+    def rpc_origin(self) -> str | None:
+        """The file or variable that sets --rpc; None where the command line does."""
+        if self.rpc is None:
+            return None
+        from adec.defaults import settings
+
+        setting = settings().get("rpc")
+        return None if setting is None or str(setting.value) != self.rpc else setting.origin
 
 
 _ESCAPE = re.compile(r"""\\(?:x([0-9A-Fa-f]{1,2})|([nrt'"\\]))""")

@@ -99,6 +99,7 @@ def run(
     """
     # numpy and what needs it are imported only now, so that --help is quick
     from adec.answering.choice import Choice
+    from adec.answering.placement import place
     from adec.answering.plan import plan
     from adec.answering.session import Question, open_session
     from adec.cli.prompt_input import at_terminal, read_prompt
@@ -129,12 +130,13 @@ def run(
                 signals=not (plain or json) or trace is not None,
                 verify=_verifier(verify, tests, allow_exec),
             )
-            ready = plan(choice)
+            placed = place(plan(choice), machine.open_options(), machine.rpc_origin)
+            ready = placed.plan
             if question.verify is not None and not ready.method.whole_answers:
                 raise _idle_verifier("--verify" if verify else "--tests", ready.method.name)
             if not quiet:
-                _say_remarks(ready)
-            with open_session(ready, machine.open_options(), remember=remember) as session:
+                _say_remarks(ready, placed.remarks)
+            with open_session(ready, placed.options, remember=remember) as session:
                 if talks:
                     from adec.answering.conversation import Conversation
                     from adec.cli.talk import Talk
@@ -153,8 +155,8 @@ def run(
             raise
 
 
-def _say_remarks(ready: Plan) -> None:
-    for remark in ready.remarks:
+def _say_remarks(ready: Plan, more: tuple[str, ...]) -> None:
+    for remark in (*ready.remarks, *more):
         report(remark)
     if ready.hint is not None and sys.stderr.isatty():
         report(ready.hint)

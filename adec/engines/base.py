@@ -39,6 +39,8 @@ class ModelInfo:
     context_limit: int
     bytes: int
     quantisation: str
+    servers: tuple[str, ...] = ()
+    """Of a loaded model, the machines that run its layers; none where this one does."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ class OpenOptions:
     batch_threads: int | None = None
     """For a forward of several; None: as `threads`."""
     gpu_layers: int = 0
-    """llama.cpp only; -1 for all."""
+    """llama.cpp only; -1 for all. With `rpc`: layers that go there, where 0 is all too."""
+    rpc: tuple[str, ...] | None = None
+    """GGUF only: RPC servers for the layers, as IPv4:PORT. None: as a profile says."""
     mmap: bool = True
     adapts: bool = True
     """Whether a number of threads that nobody gave may change while it runs."""

@@ -20,6 +20,7 @@ def model_key(model: LoadedModel | ModelHeader, *more: str) -> str:
         str(info.parameters),
         platform.node(),
         platform.machine(),
+        *info.servers,
         *more,
     )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]

@@ -43,6 +43,15 @@ def open_engine(header: ModelHeader, options: OpenOptions) -> Engine:
     return opens[header.info.format](header, options)
 
 
+def beside_large(header: ModelHeader, options: OpenOptions) -> OpenOptions:
+    """How a model beside the large one is opened: here, and with a context that it has."""
+    context = options.context
+    if context is not None:
+        # --ctx is said of the large model; a smaller one holds what it can
+        context = min(context, header.info.context_limit)
+    return replace(options, context=context, rpc=())
+
+
 def devices() -> list[str]:
     """The devices that each backend could use, a line each. Imports every backend."""
     return [line for format in FORMATS for line in format.devices()]
@@ -60,10 +69,7 @@ def open_engines(models: Mapping[Role, ModelHeader], options: OpenOptions) -> En
     opened: dict[Role, Engine] = {}
     try:
         for role, header in models.items():
-            own = options
-            if role != "large" and options.context is not None:
-                # --ctx is said of the large model; a smaller one holds what it can
-                own = replace(options, context=min(options.context, header.info.context_limit))
+            own = options if role == "large" else beside_large(header, options)
             opened[role] = engine = open_engine(header, own)
             if role != "large" and "large" in models:
                 large = models["large"].vocabulary

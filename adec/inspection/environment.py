@@ -20,6 +20,8 @@ from adec.decoding.registry import METHODS, default_method
 from adec.defaults import KEYS, Setting
 from adec.defaults import settings as defaults_of
 from adec.display.wording import many, size, value_text
+from adec.engines.llama.rpc_addresses import Address, is_trusted, parse_servers, resolve
+from adec.engines.llama.rpc_probe import probe
 from adec.engines.opening import devices, read_header
 from adec.errors import AdecError
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
@@ -46,8 +48,11 @@ VARIABLES = {
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 
 
-def inspect_environment(*, deep: bool = False) -> Report:
-    """Look at the machine. `deep` asks the backends for their devices, which takes seconds."""
+def inspect_environment(*, deep: bool = False, rpc: str | None = None) -> Report:
+    """Look at the machine. `deep` asks the backends for their devices, which takes seconds.
+
+    `rpc` names RPC servers to ask who they are. Raises UsageError for a bad address.
+    """
     total, available = memory()
     data: dict[str, Any] = {
         "type": "env",
@@ -67,8 +72,41 @@ def inspect_environment(*, deep: bool = False) -> Report:
         "variables": {name: os.environ.get(name) for name in _THREAD_VARIABLES},
         "gpu_tools": [tool for tool in ("nvidia-smi", "rocm-smi") if shutil.which(tool)],
         "devices": devices() if deep else None,
+        "rpc_servers": None if rpc is None else [_server(named) for named in parse_servers(rpc)],
     }
     return Report(data, _blocks(data))
+
+
+def _server(named: Address) -> dict[str, Any]:
+    """What an RPC server says, or why it says nothing."""
+    try:
+        address = resolve(named)
+        found = probe(address)
+    except AdecError as error:
+        return {"address": str(named), "error": str(error)}
+    return {
+        "address": str(named),
+        "host": address.host,
+        "private": is_trusted(address.host),
+        "protocol": found.version,
+        "round_trip_ms": found.round_trip_ms,
+        "devices": [{"bytes": d.total, "free_bytes": d.free} for d in found.devices],
+        "error": None,
+    }
+
+
+def _server_line(row: Mapping[str, Any]) -> tuple[str, str]:
+    if row["error"] is not None:
+        return row["address"], row["error"]
+    memory = ", ".join(
+        f"{size(device['bytes'])} with {size(device['free_bytes'])} free"
+        for device in row["devices"]
+    )
+    network = "private network" if row["private"] else "OUTSIDE private networks"
+    return row["address"], (
+        f"protocol {row['protocol']}, {row['round_trip_ms']:.2f} ms there and back, {network};"
+        f" {len(row['devices'])} device{'' if len(row['devices']) == 1 else 's'}: {memory}"
+    )
 
 
 def _backend(name: str, package: str, module: str) -> dict[str, Any]:
@@ -123,6 +161,8 @@ def _blocks(data: dict[str, Any]) -> list[Block]:
         blocks.append(Lines("Devices", [f"GPU tools: {tools}; --devices asks the backends (slow)"]))
     else:
         blocks.append(Lines("Devices", data["devices"]))
+    if data["rpc_servers"]:
+        blocks.append(Facts("RPC servers", [_server_line(row) for row in data["rpc_servers"]]))
     return blocks
 
 

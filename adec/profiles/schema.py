@@ -56,6 +56,8 @@ class MeasuredOn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     backend: str | None = None
     load: float | None = None
     """Processes that wanted to run just before it was measured."""
+    rpc: str | None = None
+    """RPC servers that ran the large model's layers, as HOST:PORT,HOST:PORT; a run takes them."""
 
 
 class CostColumn(msgspec.Struct, frozen=True):

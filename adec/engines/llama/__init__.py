@@ -15,6 +15,10 @@ def _read_header(path: Path) -> ModelHeader:
 
 
 def _open(header: ModelHeader, options: OpenOptions) -> Engine:
+    if options.rpc:
+        from adec.engines.llama.remote_engine import RemoteEngine
+
+        return RemoteEngine.open(header, options)
     from adec.engines.llama.llama_engine import LlamaEngine
     from adec.engines.llama.recurrent_engine import RecurrentEngine
 
@@ -29,8 +33,13 @@ def _devices() -> list[str]:
         module = library()
     except EngineError as error:
         return [f"llama.cpp: {error}"]
-    able = bool(module.llama_supports_gpu_offload())
-    return [f"llama.cpp: {'can' if able else 'cannot'} move layers to a GPU (this build)"]
+    return [
+        f"llama.cpp: {'can' if able else 'cannot'} move layers to {where} (this build)"
+        for able, where in (
+            (module.llama_supports_gpu_offload(), "a GPU"),
+            (module.llama_supports_rpc(), "RPC servers"),
+        )
+    ]
 
 
 GGUF = Format("gguf", Path.is_file, _read_header, _open, _devices)

@@ -26,6 +26,7 @@ from adec.engines.base import ModelHeader, OpenOptions
 from adec.engines.llama.branches import grown_owners, likeliest_first
 from adec.engines.llama.llama_context import Batch, LlamaContext, LlamaTokenizer, SpareRows
 from adec.engines.llama.llama_library import (
+    RemoteDevices,
     acquire_model,
     default_threads,
     failure,
@@ -50,8 +51,12 @@ class LlamaEngine(SequenceEngine):
     """
 
     @classmethod
-    def open(cls, header: ModelHeader, options: OpenOptions) -> LlamaEngine:
+    def open(
+        cls, header: ModelHeader, options: OpenOptions, remote: RemoteDevices | None = None
+    ) -> LlamaEngine:
         """Load the weights (or share loaded ones) and reserve the context.
+
+        With `remote` the layers run there, and calls may hang or abort: see `RemoteEngine`.
 
         Raises EngineError when the options contradict the model, llama.cpp refuses, or memory does
         not suffice.
@@ -68,13 +73,16 @@ class LlamaEngine(SequenceEngine):
             raise EngineError(f"a tree has 1 to {MAX_BRANCHES} branches, not {options.branches}")
         threads = options.threads
         if threads is None:
-            threads = default_threads(header.info.parameters)
+            # with all layers elsewhere there is next to nothing to compute here
+            threads = 1 if remote is not None else default_threads(header.info.parameters)
         batch_threads = threads if options.batch_threads is None else options.batch_threads
         if not (1 <= threads <= 1024 and 1 <= batch_threads <= 1024):
             raise EngineError(
                 f"{threads} and {batch_threads} threads are not counts from 1 to 1024"
             )
-        model = acquire_model(header.info.path, gpu_layers=options.gpu_layers, mmap=options.mmap)
+        model = acquire_model(
+            header.info.path, gpu_layers=options.gpu_layers, mmap=options.mmap, remote=remote
+        )
         branches = options.branches if "tree" in header.capabilities else 0
         session = LlamaContext(
             model,
@@ -135,6 +143,19 @@ class LlamaEngine(SequenceEngine):
         self._row_address = function_returning_address(
             library, "llama_get_logits_ith", ctypes.c_void_p, ctypes.c_int32
         )
+
+    def free_at_exit(self, wanted: bool) -> None:
+        """Whether a context that was not closed is freed when the interpreter ends."""
+        self._finalizer.atexit = wanted
+
+    def abandon(self) -> None:
+        """Close without freeing anything: llama.cpp must not be called any more."""
+        self._finalizer.detach()
+        self._closed = True
+
+    def restore(self, length: int) -> None:
+        """Take back what was appended after `length` tokens by a call that was interrupted."""
+        self._recover(length)
 
     def adapt_threads(self, most: int) -> None:
         """Choose the number of threads, at most `most`, as it runs."""

@@ -13,6 +13,7 @@ import re
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,19 @@ def function_returning_address(module: Any, name: str, *arguments: Any) -> Any:
     return ctypes.CFUNCTYPE(ctypes.c_void_p, *arguments)(address)
 
 
+def ggml_function(name: str, result: Any, *arguments: Any) -> Any:
+    """A function of ggml, which llama-cpp-python does not bind.
+
+    Raises EngineError when this build does not export it.
+    """
+    # a copy of one's own, since the attribute of the library is shared
+    try:
+        address = ctypes.cast(getattr(library()._lib, name), ctypes.c_void_p).value
+    except AttributeError as error:
+        raise EngineError(f"this llama-cpp-python has no function {name}") from error
+    return ctypes.CFUNCTYPE(result, *arguments)(address or 0)
+
+
 def failure(what: str, hint: str | None = None) -> EngineError:
     """An EngineError that quotes llama.cpp's own error."""
     reason = log.take_error()
@@ -110,15 +124,32 @@ class SharedModel:
 _models: dict[tuple[object, ...], SharedModel] = {}
 
 
-def acquire_model(path: Path, *, gpu_layers: int, mmap: bool) -> SharedModel:
-    """Load a model, or share the loaded one. Raises EngineError when llama.cpp refuses."""
+@dataclass(frozen=True)
+class RemoteDevices:
+    """Devices of RPC servers, for layers of one model."""
+
+    servers: tuple[str, ...]
+    pointers: Any
+    """A C array of them that ends in NULL."""
+    heard: Callable[[], None]
+    """Called whenever a part of the weights has been sent."""
+
+
+def acquire_model(
+    path: Path, *, gpu_layers: int, mmap: bool, remote: RemoteDevices | None = None
+) -> SharedModel:
+    """Load a model, or share the loaded one. Raises EngineError when llama.cpp refuses.
+
+    With `remote` its layers go there, all of them where `gpu_layers` is 0, and none to a GPU here.
+    """
     module = library()
     real = os.path.realpath(path)
     try:
         stat = os.stat(real)
     except OSError as error:
         raise EngineError(f"{path} cannot be read: {error.strerror}") from error
-    key = (real, stat.st_ino, stat.st_size, stat.st_mtime_ns, gpu_layers, mmap)
+    servers = () if remote is None else remote.servers
+    key = (real, stat.st_ino, stat.st_size, stat.st_mtime_ns, gpu_layers, mmap, *servers)
     with _lock:
         shared = _models.get(key)
         if shared is None:
@@ -130,6 +161,11 @@ def acquire_model(path: Path, *, gpu_layers: int, mmap: bool) -> SharedModel:
                 )
             else:  # releases before 0.3.30
                 parameters.use_mmap = mmap
+            if remote is not None:
+                parameters.n_gpu_layers = gpu_layers or -1
+                parameters.devices = ctypes.cast(remote.pointers, ctypes.c_void_p)
+                progress = module.llama_progress_callback(lambda share, data: _go_on(remote))
+                parameters.progress_callback = progress
             log.take_error()
             # not `real`: llama.cpp finds the parts of a split model by the name of the first
             name = os.fsencode(os.path.abspath(path))
@@ -140,6 +176,11 @@ def acquire_model(path: Path, *, gpu_layers: int, mmap: bool) -> SharedModel:
             _models[key] = shared
         shared.users += 1
         return shared
+
+
+def _go_on(remote: RemoteDevices) -> bool:
+    remote.heard()
+    return True
 
 
 def release_model(shared: SharedModel) -> None:

@@ -1,0 +1,30 @@
+"""Whether RPC can be tested for real here: a llama.cpp with RPC, a server, and namespaces."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from adec.engines.llama.rpc_devices import supports_rpc
+
+PROGRAMS = ("ggml-rpc-server", "rpc-server")
+
+
+def server() -> str | None:
+    """The RPC server's program: ADEC_TEST_RPC_SERVER, or one on the PATH."""
+    named = os.environ.get("ADEC_TEST_RPC_SERVER")
+    return named or next(filter(None, map(shutil.which, PROGRAMS)), None)
+
+
+def obstacle() -> str | None:
+    """Why not; None where it can."""
+    if not supports_rpc():
+        return "llama-cpp-python is built without RPC here"
+    if server() is None:
+        return "there is no ggml-rpc-server here (ADEC_TEST_RPC_SERVER names one)"
+    return None
+
+
+needs_rpc = pytest.mark.skipif(obstacle() is not None, reason=str(obstacle()))
