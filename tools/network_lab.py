@@ -11,6 +11,7 @@ Ctrl-C or a termination; what a killed lab left behind is removed by the next.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -31,6 +32,7 @@ from tools.slow_link import SlowLink
 
 PORT = 50052
 START_SECONDS = 20.0
+_NUMBERS = itertools.count()
 _NAME = re.compile(r"adec(\d+)-\d+")
 
 
@@ -52,8 +54,8 @@ def obstacle() -> str | None:
 class Host:
     """A namespace with one link to this machine."""
 
-    def __init__(self, number: int) -> None:
-        process = os.getpid()
+    def __init__(self) -> None:
+        number, process = next(_NUMBERS) % 64, os.getpid()
         self.name = f"adec{process}-{number}"
         self._here = f"ad{process}h{number}"
         self._there = f"ad{process}t{number}"
@@ -61,7 +63,8 @@ class Host:
         self.gateway = f"{block}.{4 * number + 1}"
         """This machine, as the host sees it."""
         self.address = f"{block}.{4 * number + 2}"
-        self._started: list[subprocess.Popen[bytes]] = []
+        self.started: list[subprocess.Popen[bytes]] = []
+        """What `start` started."""
 
     def build(self) -> None:
         """Make the namespace and its link. Raises AdecError."""
@@ -91,13 +94,13 @@ class Host:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        self._started.append(process)
+        self.started.append(process)
         return process
 
     def remove(self) -> None:
         """End what runs there, then the namespace, and the link with it."""
         _remove(self.name)
-        for process in self._started:
+        for process in self.started:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(5)
 
@@ -106,7 +109,7 @@ class Lab:
     """Hosts while entered. Raises AdecError where they cannot be made."""
 
     def __init__(self, hosts: int, delay_ms: float = 0.0) -> None:
-        self.hosts = [Host(number) for number in range(hosts)]
+        self.hosts = [Host() for _ in range(hosts)]
         self._delay_ms = delay_ms
         self._links = ExitStack()
 

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from adec.engines.model_key import model_key
 from adec.engines.opening import beside_large, devices, open_engine, open_engines
 from adec.errors import EngineError
 from tests.engines.contract import EngineContract
-from tests.engines.rpc_at_hand import needs_rpc, server
+from tests.engines.rpc_at_hand import SERVER, needs_rpc
 from tests.engines.tiny_gguf import write_tiny_gguf
 from tools.network_lab import wait_for
 
@@ -155,7 +154,7 @@ def test_a_library_without_rpc_is_refused_with_the_command_that_builds_it(
 def running(port: int) -> Iterator[str]:
     """A real server on the loopback."""
     process = subprocess.Popen(
-        [server() or "", "-H", "127.0.0.1", "-p", str(port), "-t", "1"],
+        [SERVER, "-H", "127.0.0.1", "-p", str(port), "-t", "1"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -210,8 +209,3 @@ class TestOverRpc(EngineContract):
         assert engines["small"].info.servers == ()
         assert isinstance(engines["small"], LlamaEngine)
         engines.close()
-
-
-def test_the_server_program_is_a_file_where_one_is_named() -> None:
-    named = server()
-    assert named is None or Path(named).is_file()
