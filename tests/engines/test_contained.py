@@ -23,6 +23,7 @@ class Library:
 
     def __init__(self) -> None:
         self.contained = Containment(self.take)
+        self.threads: list[threading.Thread] = []
 
     def take(self, callback: Any) -> None:
         self.abort: Callable[[bytes], None] = callback
@@ -30,6 +31,7 @@ class Library:
     def abort_in_a_thread(self, message: bytes) -> threading.Thread:
         """As the library's own thread for a connection does."""
         thread = threading.Thread(target=lambda: self.abort(message), daemon=True)
+        self.threads.append(thread)
         thread.start()
         return thread
 
@@ -56,16 +58,14 @@ def throw(error: Exception) -> None:
 
 
 def test_an_abort_over_a_server_ends_the_call_and_not_the_process(library: Library) -> None:
-    stuck: list[threading.Thread] = []
-
     def wait_for_an_answer() -> None:
-        stuck.append(library.abort_in_a_thread(ABORT))
+        library.abort_in_a_thread(ABORT)
         threading.Event().wait()
 
     with pytest.raises(Lost, match="Remote RPC server crashed") as caught:
         library.contained.call(wait_for_an_answer)
     assert "what was written stands" in (caught.value.hint or "")
-    assert library.contained.lost and stuck[0].is_alive()
+    assert library.contained.lost and library.threads[0].is_alive()
     ran: list[int] = []
     with pytest.raises(Lost):
         library.contained.call(lambda: ran.append(1))

@@ -92,6 +92,10 @@ class RemoteEngine:
         return self._inner.branches
 
     @property
+    def at_once(self) -> int:
+        return self._inner.at_once
+
+    @property
     def rewinds_by_reading(self) -> bool:
         return self._inner.rewinds_by_reading
 
