@@ -103,6 +103,11 @@ def run_calibration(
     _check(request.wishes)
     placed = place(_plan(request), options, origin)
     ready, options = placed.plan, placed.options
+    if options.rpc and (request.ray is not None or request.jobs > 1):
+        raise UsageError(
+            "RPC servers serve one process, and here several would share the work",
+            hint="leave --jobs and --ray out, or give --rpc off",
+        )
     name, path = _destination(request, ready)
     check_writable(path)
     check_pictures(request.svg, request.png)
