@@ -44,7 +44,7 @@ class LookupSettings:
 def build(engines: Engines, settings: LookupSettings, aids: Aids) -> DraftVerify:
     """Prompt lookup on the large model alone."""
     tokens = settings.tokens or (PUBLISHED if settings.size == "fixed" else LONGEST_COPY)
-    drafter = NgramMatching(name="ngram", least=settings.least, latest_only=True)
+    drafter = NgramMatching(least=settings.least)
     return one_drafter(
         "lookup", None, engines, aids, drafter, tokens, size=settings.size, chain=True
     )
