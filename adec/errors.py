@@ -2,6 +2,7 @@
 
 AdecError                1  run-time failure
 ├── EngineError          1  a backend refused, ran out of memory, or was asked for the impossible
+│   └── RemoteError      1  a server is away, refuses, or answers what it must not
 ├── ModelFileError       1  a model file is missing, broken or hostile
 ├── TraceError           1  a trace cannot be read or written
 ├── UsageError           2  a flag, a setting or an input file is wrong
@@ -32,6 +33,19 @@ class AdecError(Exception):
 
 class EngineError(AdecError):
     """A backend refused, failed, or was asked for what it cannot do."""
+
+
+class RemoteError(EngineError):
+    """A server is away, refuses, or answers what it must not."""
+
+    def __init__(self, message: str, *, status: int | None = None, hint: str | None = None) -> None:
+        """`status`: of the HTTP reply, if it was a refusal."""
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.broken = False
+        """Whether a connection failed, so that the same request may succeed later."""
+        self.odd = False
+        """Whether the server answered, but not what it was asked for."""
 
 
 class ModelFileError(AdecError):

@@ -64,6 +64,8 @@ _adec() {
         "bench --rpc") :; return ;;
         "bench --device") :; return ;;
         "bench --dtype") COMPREPLY=($(compgen -W "float32 bfloat16 float16" -- "$cur")); return ;;
+        "bench --key-file") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "bench --budget-tokens") :; return ;;
         "calibrate --prompts") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "calibrate --keep") :; return ;;
         "calibrate --metric") COMPREPLY=($(compgen -W "agreement answer perplexity" -- "$cur")); return ;;
@@ -84,6 +86,8 @@ _adec() {
         "calibrate --rpc") :; return ;;
         "calibrate --device") :; return ;;
         "calibrate --dtype") COMPREPLY=($(compgen -W "float32 bfloat16 float16" -- "$cur")); return ;;
+        "calibrate --key-file") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "calibrate --budget-tokens") :; return ;;
         "inspect --pair") COMPREPLY=($(compgen -W "$(_adec_profiles)" -- "$cur")); return ;;
         "inspect --small") _adec_models; return ;;
         "inspect --large") _adec_models; return ;;
@@ -93,6 +97,7 @@ _adec() {
         "inspect --speed") :; return ;;
         "inspect --color") COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
         "inspect --ctx") :; return ;;
+        "inspect --key-file") COMPREPLY=($(compgen -f -- "$cur")); return ;;
         "inspect --rpc") :; return ;;
         "run --prompt"|"run -p") :; return ;;
         "run --file"|"run -f") COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -123,13 +128,15 @@ _adec() {
         "run --rpc") :; return ;;
         "run --device") :; return ;;
         "run --dtype") COMPREPLY=($(compgen -W "float32 bfloat16 float16" -- "$cur")); return ;;
+        "run --key-file") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        "run --budget-tokens") :; return ;;
     esac
     case "$verb" in
         "") COMPREPLY=($(compgen -W "bench calibrate inspect run --version --help -h" -- "$cur")) ;;
-        "bench") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--pair --small --large --model -m --strategies --set --exactness --peers --peer-path --task --prompts --runs --jobs --ray --allow-exec --system --raw --check --tie-gap --max-tokens -n --temp --temperature --top-k --top-p --min-p --seed -s --stop --escape -e --json --csv --html --samples --fresh --color --quiet -q --ctx -c --threads -t --batch-threads --gpu-layers --rpc --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
-        "calibrate") [[ $cur == -* ]] || { _adec_models; return; }; COMPREPLY=($(compgen -W "--prompts --keep --metric --confidence --time-limit --seed -s --max-tokens -n --jobs --ray -o --output --check --svg --png --portable --quiet -q --ctx -c --threads -t --batch-threads --gpu-layers --rpc --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
-        "inspect") [[ $cur == -* ]] || { _adec_models; return; }; COMPREPLY=($(compgen -W "--pair --small --large --step --html --svg --replay --speed --json --color --forget --ctx --devices --rpc --help -h" -- "$cur")) ;;
-        "run") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--prompt -p --file -f --system --raw --special --pair --small --large --model -m --strategy --set --verify --tests --allow-exec --keep --exactness --max-tokens -n --temp --temperature --top-k --top-p --min-p --seed -s --stop --escape -e --json --jsonl --plain --trace --color --sanitize --remember --quiet -q --verbose -v --ctx -c --threads -t --batch-threads --gpu-layers --rpc --mmap --no-mmap --device --dtype --help -h" -- "$cur")) ;;
+        "bench") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--pair --small --large --model -m --strategies --set --exactness --peers --peer-path --task --prompts --runs --jobs --ray --allow-exec --system --raw --check --tie-gap --max-tokens -n --temp --temperature --top-k --top-p --min-p --seed -s --stop --escape -e --json --csv --html --samples --fresh --color --quiet -q --ctx -c --threads -t --batch-threads --gpu-layers --rpc --mmap --no-mmap --device --dtype --key-file --budget-tokens --help -h" -- "$cur")) ;;
+        "calibrate") [[ $cur == -* ]] || { _adec_models; return; }; COMPREPLY=($(compgen -W "--prompts --keep --metric --confidence --time-limit --seed -s --max-tokens -n --jobs --ray -o --output --check --svg --png --portable --quiet -q --ctx -c --threads -t --batch-threads --gpu-layers --rpc --mmap --no-mmap --device --dtype --key-file --budget-tokens --help -h" -- "$cur")) ;;
+        "inspect") [[ $cur == -* ]] || { _adec_models; return; }; COMPREPLY=($(compgen -W "--pair --small --large --step --html --svg --replay --speed --json --color --forget --ctx --key-file --devices --rpc --help -h" -- "$cur")) ;;
+        "run") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--prompt -p --file -f --system --raw --special --pair --small --large --model -m --strategy --set --verify --tests --allow-exec --keep --exactness --max-tokens -n --temp --temperature --top-k --top-p --min-p --seed -s --stop --escape -e --json --jsonl --plain --trace --color --sanitize --remember --quiet -q --verbose -v --ctx -c --threads -t --batch-threads --gpu-layers --rpc --mmap --no-mmap --device --dtype --key-file --budget-tokens --help -h" -- "$cur")) ;;
     esac
 }
 complete -o filenames -o bashdefault -F _adec adec

@@ -13,11 +13,12 @@ from adec.decoding import settings as setting_values
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import METHODS, Method, check_method, find_method, shortcoming
 from adec.engines.base import ModelHeader
-from adec.engines.opening import read_header
+from adec.engines.opening import read_distant_header, read_header
 from adec.engines.pair import Engines, check_pair
+from adec.engines.remote import is_remote
 from adec.errors import PairError, UsageError
 from adec.events.records import Role
-from adec.models.couples import small_for
+from adec.models.couples import AUTO, small_for
 from adec.models.names import locate
 from adec.profiles.find import find_profile, fitting_profile
 from adec.profiles.schema import Profile
@@ -57,6 +58,7 @@ class Plan:
         _check_forwards(method, bitwise=self.bitwise)
         choice = Choice(strategy=name, assignments=assignments)
         settings = _settings(choice, method, self.profile)
+        check_method(method, self.models, settings)
         # what a profile proved, it proved of the strategy and settings that it chose
         return dataclasses.replace(self, method=method, settings=settings, bounded=False)
 
@@ -73,13 +75,7 @@ def plan(choice: Choice) -> Plan:
     Raises UsageError, ProfileError, ModelFileError or PairError.
     """
     profile, small_name, large_name = _models(choice)
-    models = {"large": read_header(locate(large_name))}
-    large = models["large"]
-    remarks = [f"{large.info.path.name}: {remark}" for remark in large.remarks]
-    if small_name is not None:
-        small_path, taken = small_for(small_name, models["large"].info.path)
-        models["small"] = read_header(small_path)
-        remarks += taken
+    models, remarks = _headers(small_name, large_name)
     if profile is None:
         profile = fitting_profile(models)
     else:
@@ -90,6 +86,11 @@ def plan(choice: Choice) -> Plan:
     method = find_method(chosen.strategy)
     check_method(method, models)
     _check_forwards(method, bitwise=choice.exactness == "bitwise")
+    if choice.exactness == "bitwise" and is_remote(large_name):
+        raise UsageError(
+            "--exactness bitwise measures rows, and a server tells only the likeliest tokens",
+            hint="leave the option away",
+        )
     unlike = None
     if "small" in models:
         try:
@@ -107,6 +108,7 @@ def plan(choice: Choice) -> Plan:
         if why is not None:
             remarks.append(f"going on without {models.pop(role).info.name}: {why}")
     settings = _settings(choice, method, profile, chosen.settings)
+    check_method(method, models, settings)
     if profile is None:
         return Plan(
             models, method, settings, None, tuple(remarks), chosen.hint,
@@ -143,6 +145,28 @@ def _check_forwards(method: Method, *, bitwise: bool) -> None:
             f"{method.name} runs no whole forwards, and --exactness bitwise knows no others",
             hint="take another strategy, or leave the option away",
         )
+
+
+def _headers(small_name: str | None, large_name: str) -> tuple[dict[Role, ModelHeader], list[str]]:
+    """The headers of the models, the large one's first, and remarks about them."""
+    if small_name is not None and is_remote(small_name):
+        raise UsageError("the small model must lie on this machine", hint="give a file as --small")
+    models: dict[Role, ModelHeader] = {}
+    taken: list[str] = []
+    if is_remote(large_name):
+        if small_name == AUTO:
+            raise UsageError("--small auto compares files, and the large model has none here")
+        small = None if small_name is None else read_header(locate(small_name))
+        models["large"] = read_distant_header(large_name, small)
+        if small is not None:
+            models["small"] = small
+    else:
+        models["large"] = read_header(locate(large_name))
+        if small_name is not None:
+            small_path, taken = small_for(small_name, models["large"].info.path)
+            models["small"] = read_header(small_path)
+    large = models["large"]
+    return models, [*(f"{large.info.path.name}: {words}" for words in large.remarks), *taken]
 
 
 def _check_text(method: Method, unlike: str | None) -> None:

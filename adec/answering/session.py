@@ -14,6 +14,7 @@ from adec.answering.exactness_watch import ExactnessWatch
 from adec.answering.machine_watch import MachineWatch
 from adec.answering.plan import Plan
 from adec.answering.prompt import Exchanged, encode_prompt
+from adec.answering.purchases import Purchases, check_draws
 from adec.answering.remembered import Remembered, remembered_for
 from adec.answering.text import TextStream, text_of
 from adec.decoding.strategy import Aids, Exchange, Limits, Prompt, Strategy
@@ -79,6 +80,8 @@ class Session:
         self._strategies: dict[tuple[str, Any, frozenset[str]], Strategy] = {}
         self._watch = MachineWatch(engines)
         self._bitwise = BitwisePlan(engines["large"])
+        prices = None if plan.profile is None else plan.profile.prices
+        self._purchases = Purchases(engines, prices)
         self.take(plan)
 
     def __enter__(self) -> Session:
@@ -137,6 +140,8 @@ class Session:
         tokenizing = self.engines["large"]
         prompt, rendered = self._encode(question, question.text)
         strategy, engines = self._serving(len(prompt), remark)
+        check_draws(engines, question.sampler)
+        self._purchases.start()
         end = tokenizing.vocabulary.end
         bitwise = _within_bits(self.plan, strategy)
         limits = Limits(
@@ -195,6 +200,7 @@ class Session:
             changed = "thread_changes" in machine
             machine |= exactness.summary(threads_changed=changed, planned=bitwise)
         summary = tally.summary(perf_counter() - began)
+        machine |= self._purchases.summary()
         yield End({**summary, "load_seconds": self.load_seconds, **machine})
 
     def _serving(self, count: int, remark: Callable[[str], None]) -> tuple[Strategy, Engines]:

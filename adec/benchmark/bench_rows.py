@@ -314,11 +314,16 @@ def _models(base: Plan) -> dict[str, Any]:
         role: {
             "name": header.info.name, "path": str(header.info.path), "format": header.info.format,
             "parameters": header.info.parameters, "quantisation": header.info.quantisation,
-            "bytes": header.info.bytes, "changed": header.info.path.stat().st_mtime,
+            "bytes": header.info.bytes, "changed": _changed(header.info.path),
             "vocabulary": header.vocabulary.fingerprint,
         }
         for role, header in base.models.items()
     }  # fmt: skip
+
+
+def _changed(path: Path) -> float | None:
+    """When a model's file was changed; None for a model behind an address."""
+    return path.stat().st_mtime if path.exists() else None
 
 
 def _plain_data(thing: Any) -> dict[str, Any]:

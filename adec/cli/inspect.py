@@ -68,6 +68,7 @@ def inspect(
             help="Context for a model's memory, in tokens. Default: what a run reserves.",
         ),
     ] = None,
+    key_file: shared.KeyFile = None,
     devices: Annotated[
         bool, shared.machine("--devices", help="With env: ask the backends for devices (slow).")
     ] = False,
@@ -76,13 +77,14 @@ def inspect(
         shared.machine("--rpc", metavar="HOST:PORT,…", help="With env: ask these RPC servers."),
     ] = None,
 ) -> int:
-    """Look inside a trace, a profile, a model or a pair; show settings and the machine.
+    """Look inside a trace, a profile, a model, a server or a pair; show settings and machine.
 
     \b
     Examples:
       adec inspect run.jsonl --html run.html
       adec inspect practice:large
       adec inspect small.gguf large.gguf
+      adec inspect small.gguf http://127.0.0.1:8080/v1
     """
     from adec.inspection.recognise import Trace, recognise
 
@@ -156,9 +158,13 @@ def _report(
     devices: bool,
     rpc: str | None,
 ) -> Report:
-    from adec.inspection.recognise import Model, Pair
+    from adec.inspection.recognise import Distant, Model, Pair
     from adec.profiles.schema import Profile
 
+    if isinstance(thing, Distant):
+        from adec.inspection.remote_report import inspect_remote
+
+        return inspect_remote(thing.address, thing.small)
     if isinstance(thing, Model):
         from adec.inspection.model_report import inspect_model
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 MODELS = "Models and strategy"
 OUTPUT = "Output"
+SERVERS = "Models behind an address"
 
 models = functools.partial(typer.Option, rich_help_panel=MODELS)
 sampling = functools.partial(typer.Option, rich_help_panel="Sampling and limits")
@@ -37,7 +39,14 @@ Small = Annotated[
         help="The small model: a file, a folder or a name; auto takes one.",
     ),
 ]
-Large = Annotated[str | None, models("--large", metavar="MODEL", help="The large model.")]
+Large = Annotated[
+    str | None,
+    models(
+        "--large",
+        metavar="MODEL",
+        help="The large model; http://HOST:PORT/v1#MODEL asks a server.",
+    ),
+]
 Model = Annotated[str | None, models("--model", "-m", metavar="MODEL", help="One model alone.")]
 Strategy = Annotated[
     str | None,
@@ -130,6 +139,23 @@ def _threads_of(count: int | None) -> int | None:
     return count
 
 
+def _remember_key_file(path: Path | None) -> Path | None:
+    if path is not None:
+        # the environment reaches worker processes, too
+        os.environ["ADEC_KEY_FILE"] = str(path)
+    return path
+
+
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-file",
+        metavar="FILE",
+        callback=_remember_key_file,
+        rich_help_panel=SERVERS,
+        help="Read a server's key from this file. Default: the variable ADEC_API_KEY.",
+    ),
+]
 MaxTokens = Annotated[
     int,
     sampling(
@@ -261,6 +287,17 @@ class MachineOptions:
             "if faster.",
         ),
     ] = None
+    key_file: KeyFile = None
+    budget_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--budget-tokens",
+            metavar="N",
+            min=1,
+            rich_help_panel=SERVERS,
+            help="Buy at most this many tokens of a server, read and written.",
+        ),
+    ] = None
 
     def open_options(self, threads: int | None = None) -> OpenOptions:
         """The same for an engine; `threads` is the default where none were asked for.
@@ -281,6 +318,7 @@ class MachineOptions:
             mmap=self.memory_map,
             device=self.device,
             dtype=self.dtype,
+            budget_tokens=self.budget_tokens,
         )
 
     @property

@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from adec.decoding.meter import Meter
 from adec.decoding.strategy import Limits, Prompt
 from adec.engines.base import Engine
+from adec.engines.protocols import ReadsAhead
 from adec.events.records import How, Role, Step, Token
 from adec.signals import Scores
 
@@ -75,6 +76,12 @@ class AnswerState:
             meter.rewind(engine, model, len(self.sequence) - 1)
 
 
+def expect(engine: Engine, tokens: int) -> None:
+    """Tell an engine that reads ahead how many tokens it will probably be asked for one by one."""
+    if isinstance(engine, ReadsAhead):
+        engine.expect(tokens)
+
+
 def unread_of_prompt(engine: Engine, ids: Sequence[int], limits: Limits) -> int:
     """Tokens of a prompt that an engine will have to read: all, or what it does not hold."""
     kept = min(engine.common(ids), len(ids) - 1) if limits.resume else 0
@@ -86,6 +93,7 @@ def unread_of_prompt(engine: Engine, ids: Sequence[int], limits: Limits) -> int:
 def begin_prompt(engine: Engine, ids: Sequence[int], limits: Limits) -> None:
     """Empty the engine's sequence, or keep what it may of `ids`, at most all but the last token."""
     engine.rewind(len(ids) - unread_of_prompt(engine, ids, limits))
+    expect(engine, 1)
 
 
 def read_prompt_but_last(
@@ -105,6 +113,7 @@ def read_prompt(
     timed: Sequence[int] = (),
     *,
     last_rows: int = 1,
+    ahead: int = 1,
 ) -> Generator[Step, None, Scores]:
     """Feed `ids` to an emptied engine, a step a chunk; returns the last row's scores.
 
@@ -112,11 +121,13 @@ def read_prompt(
 
     `timed`: sizes of forwards in which a part of the prompt is read, to learn what they cost;
     no token is read twice for that. Like a forward that verifies drafts, they give a row for
-    every token. `last_rows`: rows of the last forward, 1 or none.
+    every token. `last_rows`: rows of the last forward, 1 or none. `ahead`: see
+    `expect`.
     """
     if limits.bitwise:
         timed = ()
     begin_prompt(engine, ids, limits)
+    expect(engine, ahead)
     meter = limits.meter()
     count = len(ids) - engine.length
     middle = (count - sum(timed)) // 2 if timed else 0

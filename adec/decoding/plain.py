@@ -40,7 +40,8 @@ class Plain:
         """See `Strategy.generate`."""
         engine, model = self._engine, self._model
         answer = AnswerState(prompt, limits, engine.context)
-        scores = yield from read_prompt(engine, model, prompt.ids, limits)
+        ahead = answer.room if limits.sampler.greedy else 1
+        scores = yield from read_prompt(engine, model, prompt.ids, limits, ahead=ahead)
         meter = limits.meter()
         if answer.done:
             return

@@ -49,6 +49,8 @@ class Method:
     """The models that it cannot do without."""
     uses: Needs = field(default_factory=dict)
     """Models that it uses if they are there and capable."""
+    needs_by_settings: Callable[[Any], Needs] = lambda settings: {}
+    """What it needs beyond `needs` with certain settings."""
     by_text: bool = False
     """Whether its small model may speak another vocabulary."""
     yardstick: bool = False
@@ -109,7 +111,8 @@ METHODS: dict[str, Method] = {
             "the small model writes while it is sure, the large one where it is not",
             ead.EadSettings,
             ead.build,
-            _PAIR,
+            {"small": frozenset(), "large": frozenset()},
+            needs_by_settings=lambda settings: _PAIR if settings.takes_back else {},
             default_row="pair",
         ),
         Method(
@@ -260,9 +263,10 @@ def default_method(models: Mapping[Role, ModelHeader]) -> Method:
     return METHODS["speculate" if "speculate" in remaining(models) else "plain"]
 
 
-def check_method(method: Method, models: Mapping[Role, ModelHeader]) -> None:
+def check_method(method: Method, models: Mapping[Role, ModelHeader], settings: Any = None) -> None:
     """Check that these models can serve the method. Headers suffice; nothing is loaded.
 
+    With `settings`, also what these need beyond the method itself.
     Raises UsageError when a model is missing, PairError when one of them cannot do what it must.
     """
     if any(role not in models for role in method.needs):
@@ -270,11 +274,13 @@ def check_method(method: Method, models: Mapping[Role, ModelHeader]) -> None:
             f"{method.name} needs two models",
             hint="give --small and --large, or --pair; or use --strategy plain",
         )
-    for role, needed in method.needs.items():
+    needs = method.needs if settings is None else method.needs_by_settings(settings)
+    for role, needed in needs.items():
         why = shortcoming(models[role], needed)
         if why is not None:
+            what = method.name if settings is None else f"{method.name} with these settings"
             raise PairError(
-                f"{method.name} cannot run on {models[role].info.name}: {why}",
+                f"{what} cannot run on {models[role].info.name}: {why}",
                 hint=f"what remains: {', '.join(remaining(models))}",
             )
 

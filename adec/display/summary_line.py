@@ -68,8 +68,24 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
             part = f"{100 * own / forwards:.1f} %"
             each = (forwards + own) / pauses
             lines[-1] += f"{SEPARATOR}{each:.1f} ms a pause, adec's own work {part} of its forwards"
-    machine = _machine_line(summary)
-    return [*lines, machine] if machine else lines
+    lines += [line for line in (_bought_line(summary), _machine_line(summary)) if line]
+    return lines
+
+
+def _bought_line(summary: Mapping[str, Any]) -> str:
+    """What a server was paid for."""
+    bought = summary.get("bought")
+    if not isinstance(bought, dict):
+        return ""
+    read, written = _integer(bought, "tokens_read"), _integer(bought, "tokens_written")
+    parts = [f"{count(_integer(bought, 'requests'), 'request')}: {read} read, {written} written"]
+    if unseen := _integer(bought, "tokens_unseen"):
+        parts.append(f"at most {unseen} more were written and not used")
+    if (budget := _integer(bought, "budget")) > 0:
+        parts.append(f"of {budget} allowed")
+    if (cost := _number(bought, "cost")) is not None:
+        parts.append(f"{cost:.6f} {one_line(str(bought.get('currency', '')))[:8]}".rstrip())
+    return SEPARATOR.join(parts)
 
 
 def _grade(summary: Mapping[str, Any]) -> str:

@@ -41,6 +41,8 @@ class ModelInfo:
     quantisation: str
     servers: tuple[str, ...] = ()
     """Of a loaded model, the machines that run its layers; none where this one does."""
+    likeliest: int | None = None
+    """How many of a row's tokens its engine tells by id, the likeliest ones; None: all."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ class OpenOptions:
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     """torch only; None: the checkpoint's own, and on the CPU float32, or bfloat16 where a
     checkpoint is stored in it and it was measured to be faster."""
+    budget_tokens: int | None = None
+    """A server only: tokens, read and written, that may be bought of it; None: any number."""
 
 
 class LoadedModel(Protocol):

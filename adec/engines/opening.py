@@ -10,12 +10,13 @@ from pathlib import Path
 from adec.engines.base import Engine, Format, ModelHeader, OpenOptions
 from adec.engines.llama import GGUF
 from adec.engines.pair import Engines, differences, translation
+from adec.engines.remote import REMOTE, REMOTE_NAME
 from adec.engines.torch import FOLDER
 from adec.engines.translated import TranslatedEngine
 from adec.errors import ModelFileError
 from adec.events.records import Role
 
-FORMATS: tuple[Format, ...] = (GGUF, FOLDER)
+FORMATS: tuple[Format, ...] = (GGUF, FOLDER, REMOTE)
 """The first that fits a path reads it; a new backend adds an entry."""
 
 SPIN_BRIEFLY = 100_000_000
@@ -35,6 +36,16 @@ def read_header(path: Path) -> ModelHeader:
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror or error}") from error
     raise ModelFileError(f"{path} is neither a file nor a folder")
+
+
+def read_distant_header(name: str, beside: ModelHeader | None = None) -> ModelHeader:
+    """The header of the model at an address; `beside` is the small model, whose vocabulary is used.
+
+    It asks the server. Raises UsageError for a bad address, RemoteError when the server fails.
+    """
+    from adec.engines.remote.remote_header import read_remote_header
+
+    return read_remote_header(name, beside)
 
 
 def open_engine(header: ModelHeader, options: OpenOptions) -> Engine:
@@ -78,7 +89,18 @@ def open_engines(models: Mapping[Role, ModelHeader], options: OpenOptions) -> En
                 terms = translation(header.vocabulary, large)
                 if terms.barred:
                     opened[role] = TranslatedEngine(engine, terms)
+        if any(header.info.format == REMOTE_NAME for header in models.values()):
+            _lend_tokenizer(opened)
     except BaseException:
         Engines(**opened).close()
         raise
     return Engines(**opened)
+
+
+def _lend_tokenizer(opened: Mapping[Role, Engine]) -> None:
+    """A model behind an address has none of its own beside a model here."""
+    from adec.engines.remote.server_engine import ServerEngine
+
+    large = opened.get("large")
+    if isinstance(large, ServerEngine) and "small" in opened:
+        large.borrow_tokenizer(opened["small"])

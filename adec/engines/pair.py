@@ -95,7 +95,7 @@ def check_pair(small: ModelHeader, large: ModelHeader) -> list[str]:
         )
     if small.vocabulary.chat_template != large.vocabulary.chat_template:
         remarks.append("the chat templates differ; the large model's is used")
-    if small.info.parameters > large.info.parameters:
+    if small.info.parameters > large.info.parameters > 0:
         remarks.append(
             f"--small has more parameters than --large ({small.info.parameters:,} and"
             f" {large.info.parameters:,})"

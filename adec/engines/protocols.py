@@ -183,6 +183,8 @@ class Piece:
     """Its log-probability at temperature 1, where the server tells."""
     top: tuple[tuple[str, float], ...] = ()
     """Likeliest tokens at this position as (text, log-probability in nats), likeliest first."""
+    top_ids: tuple[int, ...] = ()
+    """Their ids in that order, where the server tells; otherwise empty."""
 
 
 @runtime_checkable
@@ -221,6 +223,15 @@ class Generator(LoadedModel, Protocol):
 
     def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> list[Piece]:
         """Log-probabilities of the tokens of `continuation` after `prompt`, one piece each."""
+        ...
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """An engine that asks for the next tokens before their rows are wanted, as one far away."""
+
+    def expect(self, tokens: int) -> None:
+        """Say how many tokens the caller is likely to append one by one, each the likeliest."""
         ...
 
 

@@ -40,7 +40,7 @@ def inspect_model(name: str, context: int | None = None) -> Report:
         "groups": [dataclasses.asdict(group) for group in anatomy.groups],
         "memory": memory(anatomy, context),
         "exactness": exactness_data(header),
-        "strategies": [_strategy(method, header) for method in METHODS.values()],
+        "strategies": [serves(method, header) for method in METHODS.values()],
         "chat_template": header.vocabulary.chat_template,
     }
     return Report(data, _blocks(data, anatomy, shlex.quote(name)))
@@ -98,11 +98,11 @@ def memory(anatomy: Anatomy, context: int | None = None) -> dict[str, Any]:
     }
 
 
-def _strategy(method: Method, header: ModelHeader) -> dict[str, Any]:
+def serves(method: Method, header: ModelHeader) -> dict[str, Any]:
     """Whether a model can serve a strategy: alone, in a pair, or not, and why not."""
     lacks = [why for needed in method.needs.values() if (why := shortcoming(header, needed))]
-    serves = "no" if lacks else "in a pair" if method.pair else "alone"
-    return {"name": method.name, "serves": serves, "why": lacks[0] if lacks else method.about}
+    how = "no" if lacks else "in a pair" if method.pair else "alone"
+    return {"name": method.name, "serves": how, "why": lacks[0] if lacks else method.about}
 
 
 def strategies_table(strategies: Sequence[dict[str, Any]]) -> Table:

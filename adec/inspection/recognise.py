@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from adec.engines.remote import is_remote
 from adec.errors import ModelFileError, UsageError
 from adec.models.names import PRACTICE, locate
 from adec.profiles.find import available, find_profile
@@ -50,7 +51,15 @@ class Pair:
     profile: Profile | None = None
 
 
-Thing = Trace | Profile | Model | Pair | Word
+@dataclass(frozen=True)
+class Distant:
+    """A model behind an address, and the small model beside it, if any."""
+
+    address: str
+    small: str | None = None
+
+
+Thing = Distant | Trace | Profile | Model | Pair | Word
 
 
 def recognise(
@@ -76,12 +85,16 @@ def recognise(
     if names == ("config",):
         return "config"
     if options:
+        if large is not None and is_remote(large):
+            return Distant(large, small)
         return _pair_of_options(pair, small, large)
     if not names:
         raise UsageError(
             "there is nothing to look at",
             hint="for example: adec inspect run.jsonl, practice:large or env",
         )
+    if is_remote(names[-1]) and len(names) <= 2:
+        return Distant(names[-1], names[0] if len(names) == 2 else None)
     if len(names) == 2:
         return Pair(*names)
     if len(names) > 2:

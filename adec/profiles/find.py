@@ -18,7 +18,7 @@ from adec.profiles.schema import Profile
 def fitting_profile(models: Mapping[Role, ModelHeader]) -> Profile | None:
     """The user's own profile that was made for exactly these model files; None if there is none."""
     folder = user_profiles()
-    if not folder.is_dir() or models["large"].info.format == "table":
+    if not folder.is_dir() or models["large"].info.format in ("table", "remote"):
         return None
     wanted = {role: file_fingerprint(header.info.path) for role, header in models.items()}
     for path in sorted(folder.glob("*.toml")):

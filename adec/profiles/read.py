@@ -23,6 +23,7 @@ from adec.profiles.schema import (
     Costs,
     Made,
     MeasuredOn,
+    Prices,
     Profile,
     Recommendation,
 )
@@ -32,7 +33,7 @@ FILE_BYTES = 1024 * 1024
 """Largest profile that is read."""
 
 _TEXTS = ("name", "about", "recommended")
-_TABLES = ("pair", "machine", "cost", "signals", "budget", "choice", "history")
+_TABLES = ("pair", "machine", "cost", "signals", "budget", "choice", "prices", "history")
 _PAIR = ("small", "large", "model", "vocabulary")
 _ROLES: tuple[Role, ...] = ("small", "large")
 _MOST_COLUMNS = 32
@@ -119,6 +120,7 @@ def _profile(path: Path, table: dict[str, Any]) -> Profile:
         costs=_costs(table["cost"]) if "cost" in table else None,
         budget=_optional(table, "budget", Budget),
         choice=choice,
+        prices=_optional(table, "prices", Prices),
         signals=table.get("signals", {}),
         history=table.get("history", {}),
         front=tuple(front),

@@ -30,6 +30,7 @@ from adec.decoding.pair.clock.cost_curve import CostCurve, Curves
 from adec.decoding.registry import METHODS
 from adec.decoding.settings import per_writer
 from adec.engines.base import ModelHeader
+from adec.engines.remote import is_remote
 from adec.errors import ProfileError
 from adec.events.records import Role
 from adec.machine import file_fingerprint, this_machine
@@ -124,6 +125,14 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
     plain_tokens_per_second: Positive = 0.0
 
 
+class Prices(msgspec.Struct, frozen=True, kw_only=True):
+    """[prices]: what a server asks for a million tokens."""
+
+    read: Positive
+    written: Positive
+    currency: Annotated[str, Meta(max_length=8)] = ""
+
+
 class Made(msgspec.Struct, frozen=True):
     """What identifies a model file: a profile holds for this one only."""
 
@@ -153,6 +162,8 @@ class Profile:
     costs: Costs | None = None
     budget: Budget | None = None
     choice: Recommendation | None = None
+    prices: Prices | None = None
+    """Of the server that the large model is behind."""
     signals: Mapping[str, Any] = field(default_factory=dict)
     history: Mapping[str, Any] = field(default_factory=dict)
     front: tuple[Mapping[str, Any], ...] = ()
@@ -173,7 +184,7 @@ class Profile:
         Relative paths start at the profile's folder.
         """
         named = self.models.get(role)
-        if named is None or named.startswith("practice:"):
+        if named is None or named.startswith("practice:") or is_remote(named):
             return named
         return str(self.path.parent / Path(named).expanduser())
 
@@ -193,7 +204,7 @@ class Profile:
         found = []
         for role, header in models.items():
             made = self.made.get(role)
-            if made is None or header.info.format == "table":
+            if made is None or header.info.format in ("table", "remote"):
                 continue
             here = Made(
                 None if made.fingerprint is None else file_fingerprint(header.info.path),

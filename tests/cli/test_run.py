@@ -369,6 +369,7 @@ def test_every_option_reaches_the_run(
         "batch_threads": ["--batch-threads", 9], "gpu_layers": ["--gpu-layers", 9],
         "rpc": ["--rpc", "10.0.0.2:9"],
         "memory_map": ["--no-mmap"], "device": ["--device", "x"], "dtype": ["--dtype", "float16"],
+        "key_file": ["--key-file", "x", "-n", 77], "budget_tokens": ["--budget-tokens", 9],
         "file": ["-f", __file__], "verify": ["--verify", "cat"], "keep": ["--keep", 0.9],
         "exactness": ["--exactness", "bitwise"],
         "remember": ["--remember"],

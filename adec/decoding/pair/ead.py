@@ -20,7 +20,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from adec.decoding.answer import AnswerState, begin_prompt, read_prompt, read_prompt_but_last
+from adec.decoding.answer import (
+    AnswerState,
+    begin_prompt,
+    expect,
+    read_prompt,
+    read_prompt_but_last,
+)
 from adec.decoding.pair.accept import tree_record
 from adec.decoding.pair.block_wakes import BlockEadLoop, judge_chain
 from adec.decoding.pair.clock.wake_clock import WakeClock
@@ -103,6 +109,7 @@ class EadLoop:
         self._small_scores: Scores | None = None  # of the next token, where it was read already
         self._large_row: tuple[Scores, int]
         self._why: str | None = None  # the small model took over
+        self._stretch = max(1, settings.dwell) if limits.sampler.greedy else 1
         self._drafts: list[Token] = []  # to be judged; the paper's loop commits them at once
 
     def run(self) -> Iterator[Step]:
@@ -142,6 +149,7 @@ class EadLoop:
         """The large model reads all that it missed in one forward, and writes a token."""
         unread = self._answer.unread(self._large)
         purpose: Purpose = "write" if len(unread) == 1 else "catch_up"
+        expect(self._large, min(self._stretch, self._answer.room))
         scores = self._meter.forward(self._large, "large", purpose, unread)
         record = self._write(scores, "large")
         self._large_row, self._small_scores = (scores, 0), None
@@ -276,6 +284,11 @@ class EadSettings:
     def least_share(self) -> float | None:
         """The share of the best token's probability that a draft needs; None: exact."""
         return self.share if self.accept == "tolerant" else None
+
+    @property
+    def takes_back(self) -> bool:
+        """Whether drafts are judged, so that both models must be able to take tokens back."""
+        return self.accept != "none" or self.wake == "clock"
 
     def rule(self) -> EntropyRule:
         """The switch that these settings describe."""

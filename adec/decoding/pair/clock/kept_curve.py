@@ -51,7 +51,8 @@ class KeptTimes(LearnedCurve):
         self, engine: Engine, curve: CostCurve | None = None, *, keeps: bool = True
     ) -> None:
         """`curve`: forward times that are known beforehand. `keeps`: use the cache at all."""
-        self._keeps = keeps and engine.info.format != "table"
+        # a link's times are another's tomorrow
+        self._keeps = keeps and engine.info.format not in ("table", "remote")
         if curve is None and self._keeps:
             curve = kept_curve(engine)
         super().__init__(curve)
