@@ -21,7 +21,8 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from time import monotonic
+from itertools import product
+from time import monotonic, sleep
 from typing import Any, TypeVar, cast
 
 from adec.engines.llama.llama_library import ggml_function
@@ -36,6 +37,7 @@ while they are loaded, counts as hung."""
 
 _TICK_SECONDS = 1.0
 _GRACE_SECONDS = 2.0
+_LOOKS, _LOOK_SECONDS = 4, 0.1
 _AGAIN = "what was written stands; start the server and adec again"
 
 T = TypeVar("T")
@@ -154,7 +156,9 @@ class Containment:
 
     def _blame(self, why: str) -> str:
         """The reason, with the server that cannot be reached now, if there is one."""
-        for server in self._servers:
+        for attempt, server in product(range(_LOOKS), self._servers):
+            if attempt and server == self._servers[0]:
+                sleep(_LOOK_SECONDS)  # a process that ends closes its sockets one by one
             try:
                 socket.create_connection((server.host, server.port), 1.0).close()
             except TimeoutError:
