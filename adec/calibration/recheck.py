@@ -62,7 +62,7 @@ def check_profile(
         raise CheckFailed(f"profile {profile.name}: {others[0]}", hint="calibrate anew")
     placed = place(ready, options, origin)
     ready, options = placed.plan, placed.options
-    here = [*profile.other_machine(ready.models["large"]), *placed.remarks]
+    here = profile.other_machine(ready.models["large"])
     threads = profile.machine.threads, profile.machine.batch_threads
     if options.threads is None and options.batch_threads is None:
         options = dataclasses.replace(options, threads=threads[0], batch_threads=threads[1])
@@ -82,6 +82,7 @@ def check_profile(
                 f"{role:<7}{size:>7}{before.ms(size):>13.3f}{now.ms(size):>12.3f}{ratio:>8.2f}"
             )
     warning = busy(this_machine(ready.models["large"].info.format))
+    lines += placed.remarks
     lines += [f"other than when it was made: {remark}" for remark in here]
     if warning is not None:
         lines.append(warning)
