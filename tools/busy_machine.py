@@ -26,10 +26,13 @@ from adec.answering.session import Question, open_session
 from adec.cli.failures import exit_code_of, leave
 from adec.engines.base import OpenOptions
 from adec.events.records import End
-from adec.machine import processors
+from adec.machine import others_steadily, processors
 from tools.script import add_model, arguments_of, table_of
 
 PROMPT = "Explain to a child, in ten steps, how a bicycle is built and why it does not fall over."
+
+PATIENCE = 5.0
+"""Seconds that an answer waits for other programs."""
 
 
 @dataclass
@@ -59,12 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     planned = plan(Choice(model=chosen.model, strategy="plain"))
     fixed = chosen.fixed or sorted({1, processors()})
     question = Question(chosen.prompt, max_tokens=chosen.n, signals=False)
-    lines = []
+    lines, disturbed = [], 0
     for beside in chosen.beside:
         rows: defaultdict[int | None, Row] = defaultdict(Row)
         with busy(beside):
             for _ in range(chosen.rounds):
                 for threads in (None, *fixed):
+                    disturbed += not calm(beside)
                     options = OpenOptions(threads=threads, dtype=chosen.dtype)
                     answer(planned, options, question, chosen.limit, rows[threads])
         lines.append(cells(beside, rows, fixed))
@@ -72,6 +76,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{planned.models['large'].info.name}, {chosen.rounds} rounds, tokens per second\n")
     table = ["busy processes", "adapted", "changes", *heads, "of the best", "whole answers"]
     print(table_of(table, lines))
+    answers = len(chosen.beside) * chosen.rounds * (1 + len(fixed))
+    print(f"\n{disturbed} of {answers} answers began beside other programs than these")
+
+
+def calm(beside: int) -> bool:
+    """Wait until no more threads than `beside` want a core; False if that takes too long."""
+    end = monotonic() + PATIENCE
+    while (others_steadily() or 0) > beside:
+        if monotonic() > end:
+            return False
+        sleep(0.1)
+    return True
 
 
 @contextmanager

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import wrap
 from typing import Any, TextIO
 
 from adec.display import Quiet
 from adec.display.sanitise import one_line
 from adec.display.streams import write
+from adec.display.terminal import size_of
 from adec.display.wording import (
     SEPARATOR,
     count,
@@ -26,6 +28,8 @@ _FINISH = {
     "interrupted": "interrupted",
 }
 
+
+_INDENT = "  "
 
 MOST_SOURCES = 8
 """Other sources than the two models that are named."""
@@ -161,7 +165,38 @@ class SummaryDisplay(Quiet):
 
     def show(self, event: Event) -> None:
         if isinstance(event, End):
-            write(self._stream, "\n".join(summary_lines(event.summary)) + "\n")
+            lines = summary_lines(event.summary)
+            if self._stream.isatty():
+                columns, _ = size_of(self._stream)
+                lines = [part for line in lines for part in folded(line, columns)]
+            write(self._stream, "\n".join(lines) + "\n")
+
+
+def folded(line: str, columns: int) -> list[str]:
+    """The line in parts of at most `columns` characters, those after the first indented.
+
+    It is broken after a separator, or else between words; a longer word stays whole.
+    """
+    mark = "\N{NO-BREAK SPACE}" + SEPARATOR.strip()
+    parts = [""]
+    for item in line.split(SEPARATOR):
+        joined = SEPARATOR.join(filter(None, [parts[-1], item]))
+        if len(joined) + len(mark) <= columns or not parts[-1]:
+            parts[-1] = joined
+        else:
+            parts[-1] += mark
+            parts.append(_INDENT + item)
+    return [
+        piece.replace(mark, SEPARATOR.rstrip())
+        for part in parts
+        for piece in wrap(
+            part,
+            max(columns, 2 * len(_INDENT)),
+            subsequent_indent=_INDENT,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    ]
 
 
 class CutNotice(Quiet):

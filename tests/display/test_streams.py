@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import struct
 import subprocess
 import sys
 from contextlib import suppress
@@ -18,7 +19,7 @@ from adec.display import Several
 from adec.display.sanitise import sanitise
 from adec.display.status import StatusLine
 from adec.display.streams import JsonDisplay, JsonLinesDisplay, PlainDisplay
-from adec.display.summary_line import SummaryDisplay, summary_lines
+from adec.display.summary_line import SummaryDisplay, folded, summary_lines
 from adec.display.trace_file import TraceWriter
 from adec.errors import TraceError
 from adec.events.codec import read_lines, read_trace
@@ -262,3 +263,42 @@ def test_a_change_of_threads_and_a_chosen_format_are_said() -> None:
     assert summary_lines(pair)[1:] == ["large: threads 1 -> 2: machine free␛ again"]
     for hostile in ({"thread_changes": [1, {}, {"before": "x"}]}, {"dtype_by_model": [1]}):
         assert all("\n" not in line for line in summary_lines(hostile))
+
+
+LONG = {
+    "strategy": "speculate", "guarantee": "exact", "exactness": "rounding", "exactness_noise": 0.25,
+    "tokens": 200, "seconds": 3.1, "tokens_per_second": 64.2, "finish": "length", "drafted": 80,
+    "accepted": 50, "large_tokens": 150, "large_fed": 300, "wakes": 90, "saved_seconds": 1.0,
+    "tokens_by_source": {"large": 150, "ngram": 50}, "tokens_per_large_forward": 1.3,
+    "dtype_by_model": {"large": "bfloat16"}, "threads_by_model": {"large": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60, 80, 100, 120, 1000])
+def test_closing_lines_are_broken_between_words_on_a_narrow_terminal(columns: int) -> None:
+    lines = summary_lines(LONG)
+    parts = [part for line in lines for part in folded(line, columns)]
+    assert " ".join(parts).split() == " ".join(lines).split()
+    assert all(len(part) <= columns for part in parts)
+    assert not any(part.lstrip().startswith("·") for part in parts if columns >= 60)
+    assert columns < 1000 or parts == lines
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_closing_lines_fit_the_terminal_and_are_whole_in_a_pipe() -> None:
+    import fcntl
+    import pty
+    import termios
+
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    with os.fdopen(slave, "w", encoding="utf-8") as terminal:
+        SummaryDisplay(terminal).show(End(LONG))
+        shown = os.read(master, 65536).decode().replace("\r\n", "\n")
+    os.close(master)
+    whole = io.StringIO()
+    SummaryDisplay(whole).show(End(LONG))
+    assert whole.getvalue() == "\n".join(summary_lines(LONG)) + "\n"
+    assert shown.split() == whole.getvalue().split()
+    assert all(len(line) <= 60 for line in shown.splitlines())
+    assert len(shown.splitlines()) > len(whole.getvalue().splitlines())

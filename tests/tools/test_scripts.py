@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from adec.benchmark.tasks.task_files import read_tasks
-from tools import look_ahead, pause_cost, strategies_page, sweep, visible_examples
+from tools import busy_machine, look_ahead, pause_cost, strategies_page, sweep, visible_examples
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(
@@ -80,3 +80,35 @@ def test_visible_examples_judge_apart_from_the_hidden_tests_and_go_on(tmp_path, 
     assert "| greedy | 1 of 1 |" in table and "| iad, 2 x 2 | 1 of 1 |" in table
     visible_examples.main(command)
     assert capsys.readouterr().out == table and kept.read_text() == samples
+
+
+def test_threads_that_adapt_are_held_against_the_best_fixed_count(monkeypatch) -> None:
+    rows = {
+        None: busy_machine.Row([90.0, 99.0, 110.0], [0.012, 0.011, 0.01], 3),
+        1: busy_machine.Row([100.0, 101.0, 80.0], [0.01, 0.01, 0.01]),
+        2: busy_machine.Row([20.0, 20.0, 200.0], [0.05, 0.05, 0.005]),
+    }
+    assert busy_machine.cells(1, rows, [1, 2]) == [
+        "1", "99 (90 to 110)", "3", "100 (80 to 101)", "20 (20 to 200)", "0.99", "0.91"
+    ]  # fmt: skip
+    looks = iter([3, 2, 1])
+    monkeypatch.setattr(busy_machine, "others_steadily", lambda: next(looks))
+    monkeypatch.setattr(busy_machine, "sleep", lambda seconds: None)
+    assert busy_machine.calm(1)
+    monkeypatch.setattr(busy_machine, "others_steadily", lambda: 2)
+    monkeypatch.setattr(busy_machine, "monotonic", iter([0.0, 1.0, 99.0]).__next__)
+    assert not busy_machine.calm(1)
+
+
+def test_busy_machine_runs_beside_its_own_processes_and_ends_them(capsys, monkeypatch) -> None:
+    ended = []
+    monkeypatch.setattr(busy_machine, "PATIENCE", 0.0)
+    monkeypatch.setattr(busy_machine, "sleep", lambda seconds: None)
+    start = subprocess.Popen
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda *a, **k: ended.append(start(*a, **k)) or ended[-1]
+    )
+    busy_machine.main(["--beside", "0", "1", "--rounds", "1", "-n", "2", "--fixed", "1"])
+    out = capsys.readouterr().out
+    assert "\n| 0 | " in out and "\n| 1 | " in out and " of 4 answers began beside" in out
+    assert len(ended) == 1 and ended[0].returncode is not None
