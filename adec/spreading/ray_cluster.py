@@ -233,7 +233,19 @@ def _connect(address: str, each: int) -> Any:
         ray.init(address=address, **options)
     except Exception as error:
         raise AdecError(f"Ray does not connect to {address}: {_why(error)}") from None
+    _hush()
     return ray
+
+
+def _hush() -> None:
+    """Keep what the cluster says of dying workers off standard error; the dispatcher tells it.
+
+    Ray has no option for it. Where its insides are other ones, pages of it are printed.
+    """
+    with suppress(Exception):
+        from ray._private import worker
+
+        worker.print_to_stdstream = lambda *_, **__: None
 
 
 def _check_health(address: str) -> None:
