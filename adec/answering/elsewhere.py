@@ -12,7 +12,7 @@ from adec.decoding.registry import find_method
 from adec.decoding.settings import build
 from adec.engines.opening import read_header
 from adec.engines.pair import check_pair
-from adec.errors import ModelFileError, PairError
+from adec.errors import ModelFileError, PairError, UsageError
 from adec.events.records import Role
 from adec.machine import file_fingerprint
 from adec.models.stores import Surroundings, find_models
@@ -59,7 +59,13 @@ class PlanThere:
 
 
 def carried(plan: Plan) -> PlanThere:
-    """What another machine needs to know of a plan."""
+    """What another machine needs to know of a plan. Raises UsageError for models on no disk."""
+    for header in plan.models.values():
+        if not header.info.path.exists():
+            raise UsageError(
+                f"{header.info.name} lies on no disk, so workers cannot open it",
+                hint="leave --ray and --jobs out",
+            )
     models = {
         role: ModelThere(
             header.info.path.resolve(), Path.home(), header.info.path.name,
