@@ -22,9 +22,13 @@ def begin_llama(
     theta: float,
     eps: float,
     file_type: gguf.LlamaFileType,
+    architecture: str = "llama",
 ) -> gguf.GGUFWriter:
-    """A writer that has the sizes. `theta` is the base of RoPE, `eps` that of the RMS norms."""
-    writer = gguf.GGUFWriter(path, "llama")
+    """A writer that has the sizes. `theta` is the base of RoPE, `eps` that of the RMS norms.
+
+    `architecture` may be any that has Llama's sizes and tensors, such as "llada".
+    """
+    writer = gguf.GGUFWriter(path, architecture)
     writer.add_name(f"adec {name}")
     writer.add_license("apache-2.0")
     writer.add_description(about)
@@ -42,6 +46,13 @@ def begin_llama(
     writer.add_vocab_size(shape.vocabulary)
     writer.add_file_type(file_type)
     return writer
+
+
+def add_canvas(writer: gguf.GGUFWriter, *, mask: int, shift: bool) -> None:
+    """Add what a masked diffusion model needs; `shift`: the row at i - 1 scores position i."""
+    writer.add_mask_token_id(mask)
+    writer.add_diffusion_shift_logits(shift)
+    writer.add_causal_attention(False)
 
 
 def add_tokenizer(

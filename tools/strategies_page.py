@@ -21,9 +21,11 @@ from typing import Any, Literal
 
 from adec.decoding.registry import METHODS, Method, Needs
 from adec.decoding.strategy import Aids, Strategy
-from adec.engines.base import Capability
+from adec.engines.base import Capability, Engine
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
+from adec.engines.table_canvas import TableCanvas
+from adec.events.records import Role
 
 PAGE = Path(__file__).parents[1] / "docs" / "strategies.md"
 
@@ -33,10 +35,11 @@ HEAD = """# Strategies
 
 Choose one with `--strategy NAME`. Set a value with `--set NAME.SETTING=VALUE`, in a profile, or in
 `adec.toml`. The default strategy, `auto`, runs what a profile recommends, and `speculate` without a
-profile.
+profile; on a diffusion model it is `steps`.
 
 - **exact**: greedy, the tokens of the large model alone, up to near ties that another batch size
-  rounds differently; sampled, its distribution.
+  rounds differently; sampled, its distribution. On a diffusion model: what it writes at one
+  position a forward.
 - **approximate**: no promise. A profile may prove that a pair keeps a budget of quality;
   `adec bench` shows what it costs.
 - A model **rewinds** if it can drop its last tokens again. It **takes token trees** if it can score
@@ -128,10 +131,12 @@ def _about(method: Method) -> str:
 
 
 def _build(method: Method, values: dict[str, Any]) -> Strategy:
-    def engine() -> TableEngine:
+    def engine(role: Role) -> Engine:
+        if "canvas" in method.needs.get(role, ()):
+            return TableCanvas(lambda canvas, place: (1.0, 0.0, 0.0), size=3)
         return TableEngine(lambda prefix: (1.0,), size=1, layers=3)
 
-    engines = Engines(large=engine(), small=engine())
+    engines = Engines(large=engine("large"), small=engine("small"))
     return method.build(engines, method.settings(**values), Aids())
 
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from adec.engines.vocabulary import Vocabulary
 from adec.errors import UsageError
-from adec.events.records import Pause, Step, Token, TreeRecord
+from adec.events.records import CanvasRecord, Pause, Step, Token, TreeRecord
 
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}".encode()
 
@@ -126,8 +126,14 @@ class TextStream:
         return b"".join(pieces).decode("utf-8", "replace")
 
     def _named(self, step: Step) -> Step:
-        """Add its tree's texts. Each node is decoded alone, as it may lie on no path ever read."""
+        """Add the texts of its tree or of what it filled.
+
+        Each is decoded alone: a node may lie on no path ever read, a position may stand alone.
+        """
         tree = step.detail
+        if isinstance(tree, CanvasRecord):
+            filled = tuple(replace(token, text=self._text_of((token.id,))) for token in tree.filled)
+            return replace(step, detail=replace(tree, filled=filled))
         if not isinstance(tree, TreeRecord) or tree.texts:
             return step
         known = len(self._pieces)

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from adec.engines.base import Engine
-from adec.engines.protocols import LayerEngine
+from adec.engines.protocols import CanvasEngine, LayerEngine
 from adec.events.records import Forward, Kind, Purpose, Role, Step, Token
 from adec.signals import Scores
 from adec.tree import TokenTree
@@ -121,6 +121,21 @@ class Meter:
         layers = engine.info.layers - self._depth
         ms = self._ms(began, None)
         self._forwards.append(Forward(model, "verify", drafts + len(tokens), ms, layers))
+        return scores
+
+    def canvas(
+        self,
+        engine: CanvasEngine,
+        model: Role,
+        canvas: Sequence[int],
+        places: Sequence[int],
+        refresh: Sequence[int] | None = None,
+    ) -> Scores:
+        """`engine.canvas_scores`, timed; counted are the positions that it computes anew."""
+        began = perf_counter()
+        count = len(canvas) if refresh is None else len(refresh)
+        scores = engine.canvas_scores(canvas, positions=places, refresh=refresh)
+        self._forwards.append(Forward(model, "write", count, self._ms(began, None)))
         return scores
 
     def rewind(self, engine: Engine, model: Role, length: int) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from adec.decoding import plain
+from adec.decoding.diffusion import eb_sampler, fast_dllm, reference_steps
+from adec.decoding.diffusion.canvas_loop import check_canvas
 from adec.decoding.layers import dynamic_exit, layerskip, unified_skip
 from adec.decoding.pair import (
     adaedl,
@@ -29,6 +31,7 @@ from adec.decoding.search.adadec import AdaDec, AdaDecSettings
 from adec.decoding.search.iad import Iad, IadSettings
 from adec.decoding.strategy import Aids, Strategy
 from adec.engines.base import Capability, ModelHeader
+from adec.engines.canvas_model import NO_SEQUENCE
 from adec.engines.pair import Engines
 from adec.errors import PairError, UsageError
 from adec.events.records import Role
@@ -64,6 +67,8 @@ class Method:
     """The setting for how many candidates it compares; a beam search beside it gets as many."""
     best_of_n: tuple[str, ...] = ()
     """Settings that make best-of-N of it: one round of answers, as many as its budget allows."""
+    check: Callable[[Any, Mapping[Role, ModelHeader]], None] = lambda settings, models: None
+    """Raises UsageError or PairError where these settings ask too much of these models."""
     default_row: Literal["never", "one model", "pair", "always"] = "never"
     """On which models `bench` shows it when no strategies are named."""
 
@@ -82,6 +87,7 @@ _REWIND: frozenset[Capability] = frozenset({"rewind"})
 _TREE: frozenset[Capability] = frozenset({"rewind", "tree"})
 _LAYERS: frozenset[Capability] = frozenset({"rewind", "layers"})
 _ALONE: Needs = {"large": _REWIND}
+_CANVAS: Needs = {"large": frozenset({"canvas"})}
 _PAIR: Needs = {"small": _REWIND, "large": _REWIND}
 
 METHODS: dict[str, Method] = {
@@ -245,6 +251,31 @@ METHODS: dict[str, Method] = {
             looks_ahead=True,
             best_of_n=("rounds=1", "candidates=1000"),
         ),
+        Method(
+            "steps",
+            "a diffusion model fills so many positions a forward; the yardstick at one",
+            reference_steps.StepsSettings,
+            reference_steps.build,
+            _CANVAS,
+            yardstick=True,
+            check=check_canvas,
+        ),
+        Method(
+            "threshold",
+            "a diffusion model fills every position that it is sure of",
+            fast_dllm.ThresholdSettings,
+            fast_dllm.build,
+            _CANVAS,
+            check=check_canvas,
+        ),
+        Method(
+            "entropy",
+            "a diffusion model fills as many positions as their entropies allow",
+            eb_sampler.EntropySettings,
+            eb_sampler.build,
+            _CANVAS,
+            check=check_canvas,
+        ),
     )
 }
 
@@ -259,7 +290,12 @@ def find_method(name: str) -> Method:
 
 
 def default_method(models: Mapping[Role, ModelHeader]) -> Method:
-    """What runs unless told otherwise: exact speculation, or plain if drafts cannot be undone."""
+    """What runs unless told otherwise: exact speculation, or plain if drafts cannot be undone.
+
+    A diffusion model fills one position a forward.
+    """
+    if "canvas" in models["large"].capabilities:
+        return METHODS["steps"]
     return METHODS["speculate" if "speculate" in remaining(models) else "plain"]
 
 
@@ -283,11 +319,17 @@ def check_method(method: Method, models: Mapping[Role, ModelHeader], settings: A
                 f"{what} cannot run on {models[role].info.name}: {why}",
                 hint=f"what remains: {', '.join(remaining(models))}",
             )
+    if settings is not None:
+        method.check(settings, models)
 
 
 def shortcoming(model: ModelHeader, needed: frozenset[Capability]) -> str | None:
     """Why a model cannot do what is needed, as half a sentence; None when it can."""
     lacking = sorted(needed - model.capabilities)
+    if "canvas" in lacking:
+        return "it writes from left to right, and is no diffusion model"
+    if "canvas" in model.capabilities and "canvas" not in needed:
+        return NO_SEQUENCE
     return "; ".join(model.missing.get(what, f"it has no {what}") for what in lacking) or None
 
 
@@ -297,7 +339,7 @@ def remaining(models: Mapping[Role, ModelHeader]) -> list[str]:
         method.name
         for method in METHODS.values()
         if all(
-            role in models and needed <= models[role].capabilities
+            role in models and shortcoming(models[role], needed) is None
             for role, needed in method.needs.items()
         )
     ]

@@ -45,6 +45,18 @@ class ModelInfo:
     """How many of a row's tokens its engine tells by id, the likeliest ones; None: all."""
 
 
+@dataclass(frozen=True, slots=True)
+class CanvasFacts:
+    """What must be known of a masked diffusion model beside its weights."""
+
+    mask: int
+    """The id of the mask token."""
+    shift: bool
+    """Whether the row at i - 1 scores position i, as in models that were autoregressive first."""
+    reuses: bool = False
+    """Whether the engine can reuse keys and values."""
+
+
 @dataclass(frozen=True)
 class ModelHeader:
     """A model before its weights are loaded: enough to say whether a job can be done."""
@@ -56,6 +68,8 @@ class ModelHeader:
     """Why a capability is not there, in half a sentence: "its layers are recurrent"."""
     remarks: tuple[str, ...] = ()
     """What its user should know, a clause each: "it names no pre-tokenizer"."""
+    canvas: CanvasFacts | None = None
+    """Of a masked diffusion model; None: it writes from left to right."""
 
 
 @dataclass(frozen=True, slots=True)

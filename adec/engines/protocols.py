@@ -139,6 +139,7 @@ class CanvasEngine(LoadedModel, Protocol):
 
     A canvas is a list of ids: the prompt, then the answer, with `mask` where nothing stands yet.
     Row i scores the token *at* position i; where a model predicts it at i - 1, the engine shifts.
+    The mask itself scores -inf: it is no answer.
     """
 
     @property
@@ -168,7 +169,10 @@ class CanvasEngine(LoadedModel, Protocol):
         ...
 
     def forget(self) -> None:
-        """Drop all kept keys and values. A canvas of another length needs no call."""
+        """Drop all kept keys and values.
+
+        A canvas of another length needs no call: what is kept of positions in both stays.
+        """
         ...
 
 

@@ -51,7 +51,7 @@ class TableEngine(SequenceEngine):
         )
         super().__init__(
             ModelHeader(info, spoken, capabilities),
-            _LetterTokenizer(spoken),
+            LetterTokenizer(spoken),
             context=context,
             branches=OpenOptions().branches,
         )
@@ -105,7 +105,9 @@ def letters(size: int) -> Vocabulary:
     return Vocabulary("table", (*pieces, b"<end>"), control=frozenset({end}), end=frozenset({end}))
 
 
-class _LetterTokenizer:
+class LetterTokenizer:
+    """Characters to ids, for vocabularies of one-letter tokens."""
+
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._ids = {
             piece.decode("latin-1"): token for token, piece in enumerate(vocabulary.pieces)

@@ -15,6 +15,7 @@ from adec.events.hostile_json import JsonReader, dumps, encode, to_plain
 from adec.events.records import (
     SCHEMA,
     Attempt,
+    CanvasRecord,
     End,
     Event,
     Failure,
@@ -35,6 +36,7 @@ class _StepLine(StepFields, frozen=True):
     tree: TreeRecord | None = None
     pause: Pause | None = None
     attempt: Attempt | None = None
+    canvas: CanvasRecord | None = None
 
 
 class _Schema(Struct):
@@ -127,12 +129,12 @@ def _read(line: bytes) -> Event:
     event = _EVENTS.read(line)
     if not isinstance(event, _StepLine):
         return event
-    *shared, tree, pause, attempt = astuple(event)
-    if tree is pause is attempt:  # None: most steps
+    *shared, tree, pause, attempt, canvas = astuple(event)
+    if tree is pause is attempt is canvas:  # None: most steps
         return Step(*shared)
-    found = [detail for detail in (tree, pause, attempt) if detail is not None]
+    found = [detail for detail in (tree, pause, attempt, canvas) if detail is not None]
     if len(found) > 1:
-        raise ValueError("a step has only one of `tree`, `pause` and `attempt`")
+        raise ValueError("a step has only one of `tree`, `pause`, `attempt` and `canvas`")
     if pause is not None and pause.winner >= len(pause.candidates):
         many = len(pause.candidates)
         raise ValueError(f"{pause.winner}, of {many} candidates - at `$.pause.winner`")
@@ -141,5 +143,5 @@ def _read(line: bytes) -> Event:
 
 def _to_line(step: Step) -> _StepLine:
     *shared, detail = astuple(step)
-    kinds = (TreeRecord, Pause, Attempt)
+    kinds = (TreeRecord, Pause, Attempt, CanvasRecord)
     return _StepLine(*shared, *(detail if isinstance(detail, kind) else None for kind in kinds))

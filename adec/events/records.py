@@ -27,7 +27,7 @@ SCHEMA = 1
 Role = str
 """What a model does in this run: "small", "large"; further families add their own."""
 
-Kind = Literal["prompt", "draft", "wake", "write", "pause", "attempt"]
+Kind = Literal["prompt", "draft", "wake", "write", "pause", "attempt", "fill"]
 """What a step did.
 
 - prompt: read a chunk of the prompt.
@@ -36,6 +36,8 @@ Kind = Literal["prompt", "draft", "wake", "write", "pause", "attempt"]
 - write: the model at work wrote on.
 - pause: the model at work was unsure, and several candidates were compared before one was written.
 - attempt: a whole answer was written and scored; only the best one is committed.
+- fill: positions of a canvas were filled, in any order. Its tokens are those that everything before
+  them has reached now; what was filled stands in its detail.
 """
 
 Purpose = Literal["prompt", "draft", "verify", "catch_up", "write", "look_ahead", "rewind"]
@@ -162,6 +164,19 @@ class Attempt(Struct, frozen=True, omit_defaults=True, gc=False):
     text: str = ""
 
 
+class CanvasRecord(Struct, frozen=True, omit_defaults=True, gc=False):
+    """Positions of a canvas that a step filled. They are the answer's once all before them stand,
+    unless an end token cuts them off."""
+
+    filled: tuple[Token, ...]
+    """From left to right, each with its position in the answer and, where ids become text, the
+    text of its token alone."""
+    masked: Count = 0
+    """Positions of the canvas that are still masked."""
+    length: Count = 0
+    """Positions of the canvas, without the prompt."""
+
+
 class ThreadChange(Struct, frozen=True, omit_defaults=True, gc=False):
     """A model runs on another number of threads from now on."""
 
@@ -196,8 +211,9 @@ class StepFields(Struct, frozen=True, omit_defaults=True, gc=False, tag_field="t
 class Step(StepFields, frozen=True):
     """One decision of a strategy and the tokens that it committed."""
 
-    detail: TreeRecord | Pause | Attempt | None = None
-    """What one family records beside that. In JSON its key is "tree", "pause" or "attempt"."""
+    detail: TreeRecord | Pause | Attempt | CanvasRecord | None = None
+    """What one family records beside that. In JSON its key is "tree", "pause", "attempt" or
+    "canvas"."""
 
     def with_text(self, text: str) -> Step:
         """A copy in which the only token has this text."""

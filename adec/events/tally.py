@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
-from adec.events.records import Attempt, Purpose, Role, Step
+from adec.events.records import Attempt, CanvasRecord, Purpose, Role, Step
 
 Finish = Literal["end", "length", "context", "stop", "interrupted"]
 """end: an end token. length: --max-tokens. context: the context is full. stop: a stop string.
@@ -48,7 +48,8 @@ class Tally:
       *pause_own_ms*: what adec itself added.
     - *attempts*: whole answers that were scored, in *rounds*, the best with *best_score*.
     - *plain_ms_per_token*: what one token of the large model alone costs. *plain_ms_from* says how
-      that is known: "measured" (median of its one-token forwards in this run), "curve" (the
+      that is known: "measured" (median of its one-token forwards in this run, on a canvas of
+      all), "curve" (the
       forward-time curve that the strategy decides with, scaled to this run's forwards), "profile",
       or "fitted" (a line through this run's larger forwards, read at one token). A curve or profile
       that this run's forwards contradict was measured under another load: no gain is claimed from
@@ -81,6 +82,7 @@ class Tally:
         self.ms: dict[Purpose, float] = dict.fromkeys(get_args(Purpose), 0.0)
         self._profile_plain_ms = plain_ms
         self._curve_ms: float | None = None
+        self._on_canvas = False
         # kept in order: a display asks for the median several times a second
         self._single_ms: list[float] = []
         self._large_ms: list[float] = []
@@ -104,6 +106,7 @@ class Tally:
             self.attempts += 1
             self.rounds = max(self.rounds, step.detail.round)
             self.best_score = step.detail.score if step.detail.best else self.best_score
+        self._on_canvas = self._on_canvas or isinstance(step.detail, CanvasRecord)
         self.drafted += step.drafted
         self.accepted += step.accepted
         self.own_ms += step.own_ms
@@ -138,6 +141,10 @@ class Tally:
 
     def _plain(self) -> tuple[float | None, str | None]:
         """Milliseconds of the large model's one-token forward, and how they are known."""
+        if self._on_canvas:
+            # one position a forward, whatever else it computes
+            enough = len(self._large_ms) >= ENOUGH
+            return (_median(self._large_ms), "measured") if enough else (None, None)
         if len(self._single_ms) >= ENOUGH:
             return _median(self._single_ms), "measured"
         beforehand = ((self._curve_ms, "curve"), (self._profile_plain_ms, "profile"))
@@ -194,13 +201,13 @@ class Tally:
         """Committed tokens per second of decoding.
 
         Without the prompt's time and without the first token, which the prompt's last forward
-        gives.
+        gives. On a canvas every forward reads the prompt, and all of them count.
         """
         return 1000 * self._decoded / self.decode_ms if self.decode_ms > 0 else 0.0
 
     @property
     def _decoded(self) -> int:
-        return max(0, self.tokens - 1)
+        return self.tokens if self._on_canvas else max(0, self.tokens - 1)
 
     def summary(self, seconds: float) -> dict[str, Any]:
         """Everything, as plain data. `seconds` is the wall time from start to end."""

@@ -228,7 +228,7 @@ def test_sliding_windows_can_be_rewound(tmp_path: Path) -> None:
 
 OTHER_KINDS: dict[str, Callable[[RawGguf], object]] = {
     "embedding model": lambda raw: raw.set("general.architecture", STRING, b"bert"),
-    "diffusion model": lambda raw: raw.set("general.architecture", STRING, b"dream"),
+    "diffusion model with experts": lambda raw: raw.set("general.architecture", STRING, b"rnd1"),
     "vision part": lambda raw: raw.set("general.type", STRING, b"mmproj"),
     "LoRA adapter": lambda raw: raw.set("general.type", STRING, b"adapter"),
     "both directions": lambda raw: raw.set("llama.attention.causal", BOOL, False),

@@ -28,6 +28,7 @@ class Shape:
     feed_forward: int
     head: int = 32
     vocabulary: int = VOCABULARY
+    causal: bool = True  # else every position sees all of them
 
     @property
     def heads(self) -> int:
@@ -35,7 +36,11 @@ class Shape:
         return self.width // self.head
 
 
-SHAPES = {"large": Shape(256, 6, 512), "small": Shape(96, 3, 192)}
+SHAPES = {
+    "large": Shape(256, 6, 512),
+    "small": Shape(96, 3, 192),
+    "canvas": Shape(256, 6, 512, vocabulary=VOCABULARY + 1, causal=False),
+}
 
 
 class Block(nn.Module):
@@ -58,14 +63,14 @@ class Block(nn.Module):
         q, k, v = qkv.view(rows, length, 3, self.shape.heads, self.shape.head).unbind(2)
         q = _rotate(q, cos, sin).transpose(1, 2)
         k = _rotate(k, cos, sin).transpose(1, 2)
-        mixed = _attend(q, k, v.transpose(1, 2))
+        mixed = _attend(q, k, v.transpose(1, 2), self.shape.causal)
         x = x + self.out(mixed.transpose(1, 2).reshape(rows, length, width))
         gate, up = self.gate_up(_norm(x, self.hidden_norm)).chunk(2, dim=-1)
         return cast(Tensor, x + self.down(F.silu(gate) * up))
 
 
 class Llama(nn.Module):
-    """A causal language model whose output head is its embedding."""
+    """A language model whose output head is its embedding."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -113,18 +118,20 @@ def _norm(x: Tensor, weight: Tensor) -> Tensor:
     return F.rms_norm(x, (x.shape[-1],), weight.to(x.dtype), NORM_EPS)
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Causal attention.
+def _attend(q: Tensor, k: Tensor, v: Tensor, causal: bool = True) -> Tensor:
+    """Attention to what came before, or to all positions.
 
     On a CPU, plain products are several times faster in the backward pass than the fused kernel, at
     the lengths trained here.
     """
     if q.device.type != "cpu":
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-    length = q.shape[-2]
-    future = torch.ones(length, length, dtype=torch.bool).triu(1)
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
     scores = (q @ k.transpose(-2, -1)) * q.shape[-1] ** -0.5
-    weights: Tensor = scores.masked_fill(future, float("-inf")).softmax(-1).to(v.dtype)
+    if causal:
+        length = q.shape[-2]
+        future = torch.ones(length, length, dtype=torch.bool).triu(1)
+        scores = scores.masked_fill(future, float("-inf"))
+    weights: Tensor = scores.softmax(-1).to(v.dtype)
     return weights.matmul(v)
 
 

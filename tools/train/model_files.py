@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from tools.llama_gguf import add_tokenizer, begin_llama, interleave
+from tools.llama_gguf import add_canvas, add_tokenizer, begin_llama, interleave
 from tools.train import tokenizer as tokens
 from tools.train.llama_model import CONTEXT, NORM_EPS, ROPE_THETA, SHAPES, Shape
 
@@ -35,9 +35,19 @@ def export(checkpoint: Mapping[str, Any], out: Path) -> tuple[Path, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)
-    for file, content in configurations(shape).items():
+    described = configurations(shape) if shape.causal else canvas_configurations(shape)
+    for file, content in described.items():
         (folder / file).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     tokenizer.save(str(folder / "tokenizer.json"))
+    if not shape.causal:
+        biases = {
+            f"model.layers.{layer}.self_attn.{part}_proj.bias": torch.zeros(shape.width).bfloat16()
+            for layer in range(shape.layers)
+            for part in "qkv"
+        }
+        stored = folder / "model.safetensors"
+        save_file({**weights, **biases}, stored, metadata={"format": "pt"})
+        stored.chmod(0o644)
     path = out / f"practice-{name}.gguf"
     _write_gguf(path, name, shape, weights, tokenizer)
     return folder, path
@@ -58,6 +68,29 @@ def hugging_face_names(state: Mapping[str, Tensor], shape: Shape) -> Iterator[tu
         yield theirs + "mlp.gate_proj.weight", gate.contiguous()
         yield theirs + "mlp.up_proj.weight", up.contiguous()
         yield theirs + "mlp.down_proj.weight", state[ours + "down.weight"]
+
+
+def from_hugging_face_names(state: Mapping[str, Tensor], shape: Shape) -> dict[str, Tensor]:
+    """The inverse of `hugging_face_names`, in float32."""
+
+    def joined(layer: int, *parts: str) -> Tensor:
+        names = (f"model.layers.{layer}.{part}.weight" for part in parts)
+        return torch.cat([state[name].float() for name in names])
+
+    result = {
+        "embedding.weight": state["model.embed_tokens.weight"].float(),
+        "norm": state["model.norm.weight"].float(),
+    }
+    for layer in range(shape.layers):
+        ours = f"blocks.{layer}."
+        result[ours + "attention_norm"] = joined(layer, "input_layernorm")
+        result[ours + "hidden_norm"] = joined(layer, "post_attention_layernorm")
+        heads = [f"self_attn.{part}_proj" for part in "qkv"]
+        result[ours + "qkv.weight"] = joined(layer, *heads)
+        result[ours + "out.weight"] = joined(layer, "self_attn.o_proj")
+        result[ours + "gate_up.weight"] = joined(layer, "mlp.gate_proj", "mlp.up_proj")
+        result[ours + "down.weight"] = joined(layer, "mlp.down_proj")
+    return result
 
 
 def configurations(shape: Shape, theta: float = ROPE_THETA) -> dict[str, dict[str, Any]]:
@@ -102,6 +135,20 @@ def configurations(shape: Shape, theta: float = ROPE_THETA) -> dict[str, dict[st
     }
 
 
+def canvas_configurations(shape: Shape) -> dict[str, dict[str, Any]]:
+    """As `configurations`, for a canvas model in the form of Dream: Qwen2's, with zero biases."""
+    result = configurations(shape)
+    config, settings = result["config.json"], result["tokenizer_config.json"]
+    for key in ("attention_bias", "mlp_bias", "head_dim", "rope_parameters"):
+        del config[key]
+    mask = shape.vocabulary - 1
+    config |= {"architectures": ["DreamModel"], "model_type": "Dream", "mask_token_id": mask}
+    config["use_cache"] = False
+    settings |= {"mask_token": tokens.MASK}
+    result["generation_config.json"]["mask_token_id"] = mask
+    return result
+
+
 def _write_gguf(
     path: Path, name: str, shape: Shape, weights: Mapping[str, Tensor], tokenizer: Tokenizer
 ) -> None:
@@ -114,7 +161,10 @@ def _write_gguf(
         theta=ROPE_THETA,
         eps=NORM_EPS,
         file_type=gguf.LlamaFileType.MOSTLY_F16,
+        architecture="llama" if shape.causal else "llada",
     )
+    if not shape.causal:
+        add_canvas(writer, mask=shape.vocabulary - 1, shift=True)
     add_tokenizer(
         writer,
         json.loads(tokenizer.to_str()),

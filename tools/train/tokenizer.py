@@ -19,6 +19,7 @@ VOCABULARY = 1280
 TRAINING_PROBLEMS = 40_000
 PAD, USER, ASSISTANT, END = "<|pad|>", "<|user|>", "<|assistant|>", "<|end|>"
 SPECIAL = (PAD, USER, ASSISTANT, END)
+MASK = "<|mask|>"  # of the canvas model alone
 PAD_ID, USER_ID, ASSISTANT_ID, END_ID = range(4)
 
 LLAMA_CPP_NAME = "qwen2"

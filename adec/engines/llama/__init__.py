@@ -15,6 +15,10 @@ def _read_header(path: Path) -> ModelHeader:
 
 
 def _open(header: ModelHeader, options: OpenOptions) -> Engine:
+    if header.canvas is not None:
+        from adec.engines.llama.llama_canvas import LlamaCanvas
+
+        return LlamaCanvas.open(header, options)
     if options.rpc:
         from adec.engines.llama.remote_engine import RemoteEngine
 

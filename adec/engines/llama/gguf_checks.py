@@ -17,6 +17,9 @@ MAX_HEADS = 1 << 14
 MAX_WINDOW = 1 << 24
 MAX_HEAD_WIDTH = 1 << 14
 
+DIFFUSION = ("dream", "llada")
+"""Architectures of masked diffusion models."""
+
 _ENCODERS = frozenset(
     [
         "bert",
@@ -41,10 +44,8 @@ _UNREADABLE = {
     "eagle3": "is a draft head for another model",
     "dflash": "is a draft head for another model",
     "gemma4-assistant": "is a draft head for another model",
-    "dream": "is a diffusion model",
-    "llada": "is a diffusion model",
-    "llada-moe": "is a diffusion model",
-    "rnd1": "is a diffusion model",
+    "llada-moe": "is a diffusion model with experts, which adec does not run yet",
+    "rnd1": "is a diffusion model with experts, which adec does not run yet",
 }
 _KINDS = {
     "mmproj": "holds the vision part of a model",
@@ -92,6 +93,7 @@ _TURNS_WHOLE_HEAD = frozenset(
         "deci",
         "deepseek",
         "dots1",
+        "dream",
         "ernie4_5-moe",
         "ernie4_5",
         "exaone-moe",
@@ -108,6 +110,7 @@ _TURNS_WHOLE_HEAD = frozenset(
         "hy_v3",
         "internlm2",
         "jais2",
+        "llada",
         "llama",
         "llama4",
         "maincoder",
@@ -153,7 +156,8 @@ def refuse_other_kinds(gguf: GgufFile) -> str:
         gguf.fail(f"is an embedding model ({architecture})", "a model that writes text is needed")
     if architecture in _UNREADABLE:
         gguf.fail(f"{_UNREADABLE[architecture]} ({architecture})", _WHOLE)
-    if gguf.flag(f"{architecture}.attention.causal") is False:
+    both_ways = gguf.flag(f"{architecture}.attention.causal") is False
+    if both_ways and architecture not in DIFFUSION:
         gguf.fail("reads in both directions", "a model that writes from left to right is needed")
     return architecture
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from adec.engines.base import Capability, ModelHeader, ModelInfo
-from adec.engines.llama.gguf_checks import check_model, refuse_other_kinds
+from adec.engines.base import CanvasFacts, Capability, ModelHeader, ModelInfo
+from adec.engines.canvas_model import CANVAS, MISSING
+from adec.engines.llama.gguf_checks import DIFFUSION, check_model, refuse_other_kinds
 from adec.engines.llama.gguf_split import read_model
 from adec.engines.llama.gguf_values import GgufFile
 from adec.engines.llama.gguf_vocabulary import TOKENS, read_vocabulary
@@ -71,6 +72,7 @@ def header_of(
     path = gguf.path
     architecture = refuse_other_kinds(gguf)
     state = _running_state(gguf, architecture)
+    canvas = canvas_facts(gguf) if architecture in DIFFUSION else None
     vocabulary = vocabulary_of(gguf)
     check_model(gguf, architecture, recurrent=state is not None)
     info = ModelInfo(
@@ -86,12 +88,33 @@ def header_of(
         quantisation=_quantisation(gguf),
     )
     remarks = (_NO_RULE,) if vocabulary.kind == "gpt2" and vocabulary.pre_tokenizer is None else ()
+    if canvas is not None:
+        return ModelHeader(info, vocabulary, CANVAS, MISSING, remarks, canvas)
     if state is not None:
         missing: dict[Capability, str] = {"tree": state, "layers": _WHOLE}
         return ModelHeader(info, vocabulary, frozenset({"rewind"}), missing, remarks)
     # sliding-window models, too: the engine keeps the whole cache (swa_full), so that nothing a
     # rewind needs has slid out
     return ModelHeader(info, vocabulary, frozenset({"rewind", "tree"}), {"layers": _WHOLE}, remarks)
+
+
+def canvas_facts(gguf: GgufFile) -> CanvasFacts:
+    """Mask and shift of a masked diffusion model. Raises ModelFileError when one is not known."""
+    architecture = gguf.text("general.architecture")
+    mask = gguf.integer("tokenizer.ggml.mask_token_id")
+    tokens = gguf.array(TOKENS)
+    if mask is None or tokens is None or not 0 <= mask < tokens.count:
+        gguf.fail(
+            "names no mask token (tokenizer.ggml.mask_token_id)",
+            "a diffusion model cannot run without it; convert it anew",
+        )
+    shift = gguf.flag("diffusion.shift_logits")
+    if shift is None and architecture != "dream":
+        gguf.fail(
+            "does not say which row scores a position (diffusion.shift_logits)", "convert it anew"
+        )
+    # Dream's logits are shifted, and llama.cpp takes that for the rule
+    return CanvasFacts(mask, shift=shift is not False)
 
 
 def _running_state(gguf: GgufFile, architecture: str) -> str | None:

@@ -24,9 +24,19 @@ class LlamaContext:
     """A context on a shared model; `close` it at the end."""
 
     def __init__(
-        self, model: SharedModel, *, tokens: int, sequences: int, threads: int, batch_threads: int
+        self,
+        model: SharedModel,
+        *,
+        tokens: int,
+        sequences: int,
+        threads: int,
+        batch_threads: int,
+        batch: int = 512,
+        memory: bool = True,
     ) -> None:
         """Takes over one share of `model`, and returns it when this fails.
+
+        `memory`: whether the model keeps keys and values. `batch`: most tokens of a forward.
 
         Raises EngineError when llama.cpp refuses, mostly for lack of memory.
         """
@@ -36,7 +46,7 @@ class LlamaContext:
         parameters = self.api.llama_context_default_params()
         # llama.cpp rounds up to 256 anyway, and aborts on fewer cells than sequences
         parameters.n_ctx = max(tokens, 256)
-        parameters.n_batch = parameters.n_ubatch = 512
+        parameters.n_batch = parameters.n_ubatch = batch
         parameters.n_seq_max = sequences
         # one pool of cells for all sequences, so that a token can belong to several branches
         parameters.kv_unified = True
@@ -48,7 +58,7 @@ class LlamaContext:
         log.take_error()
         self.context = self.api.llama_init_from_model(model.pointer, parameters)
         self.memory = self.api.llama_get_memory(self.context) if self.context else None
-        if not self.memory:
+        if not self.context or (memory and not self.memory):
             error = failure(
                 f"llama.cpp cannot open a context of {tokens} tokens", "try a smaller --ctx"
             )

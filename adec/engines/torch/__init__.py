@@ -14,6 +14,10 @@ def _read_header(path: Path) -> ModelHeader:
 
 
 def _open(header: ModelHeader, options: OpenOptions) -> Engine:
+    if header.canvas is not None:
+        from adec.engines.torch.torch_canvas import TorchCanvas
+
+        return TorchCanvas.open(header, options)
     from adec.engines.torch.layer_engine import TorchLayerEngine
     from adec.engines.torch.mamba_engine import MambaEngine
     from adec.engines.torch.torch_engine import TorchEngine

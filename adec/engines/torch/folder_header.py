@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from adec.engines.base import Capability, ModelHeader, ModelInfo
+from adec.engines.canvas_model import CANVAS, MISSING
+from adec.engines.torch.canvas_folder import canvas_facts, canvas_shape, is_canvas
 from adec.engines.torch.folder_files import TensorEntry, read_json, read_tensors
 from adec.engines.torch.folder_vocabulary import CONFIG_LIMIT, TOKENS_LIMIT, read_vocabulary
 from adec.engines.vocabulary import Vocabulary
@@ -37,6 +39,7 @@ _EMBEDDINGS = (
     "transformer.wte.weight",
     "gpt_neox.embed_in.weight",
     "backbone.embeddings.weight",
+    "model.transformer.wte.weight",
 )
 _SENSES = ("vision_config", "audio_config", "vision_tower", "speech_config", "image_token_id")
 
@@ -66,8 +69,11 @@ def read_folder_header(
             f"{path} has no config.json", hint="give a GGUF file or a Hugging Face model folder"
         )
     config = read_json(path / "config.json", CONFIG_LIMIT)
-    _refuse_code(path, config)
-    _refuse_kinds(path, config)
+    canvas = canvas_facts(path, config) if is_canvas(config) else None
+    if canvas is not None:
+        canvas_shape(path, config)
+    _refuse_code(path, config, ours=canvas is not None)
+    _refuse_kinds(path, config, ours=canvas is not None)
     tensors, size = read_tensors(path)
     width = _number(config, path, "vocab_size", maximum=TOKENS_LIMIT)
     embedding = next((tensors[name] for name in _EMBEDDINGS if name in tensors), None)
@@ -75,14 +81,20 @@ def read_folder_header(
         raise ModelFileError(
             f"{path} has vocab_size {width} but embeddings of shape {list(embedding.shape)}"
         )
-    capabilities, missing = _capabilities(config, tensors)
+    capabilities, missing = _capabilities(config, tensors) if canvas is None else (CANVAS, MISSING)
     info = ModelInfo(
         name=_name(path),
         path=path,
         format="safetensors",
         architecture=config["model_type"],
         layers=_number(
-            config, path, "num_hidden_layers", "n_layer", "num_layers", maximum=LAYERS_LIMIT
+            config,
+            path,
+            "num_hidden_layers",
+            "n_layer",
+            "n_layers",
+            "num_layers",
+            maximum=LAYERS_LIMIT,
         ),
         parameters=_parameters(config, tensors),
         vocabulary=width,
@@ -90,10 +102,16 @@ def read_folder_header(
         bytes=size,
         quantisation=_dominant_type(tensors),
     )
-    return ModelHeader(info, vocabulary_of(path, config, width), capabilities, missing)
+    return ModelHeader(
+        info, vocabulary_of(path, config, width), capabilities, missing, canvas=canvas
+    )
 
 
-def _refuse_code(folder: Path, config: dict[str, Any]) -> None:
+def _refuse_code(folder: Path, config: dict[str, Any], *, ours: bool = False) -> None:
+    """Raise ModelFileError if the folder wants to run code.
+
+    Where the module is `ours`, nothing that a config names is ever run, so it may name some.
+    """
     configs = {"config.json": config}
     for name in ("generation_config.json", "tokenizer_config.json"):
         if (folder / name).is_file():
@@ -101,7 +119,7 @@ def _refuse_code(folder: Path, config: dict[str, Any]) -> None:
     for name, fields in configs.items():
         for key, value in _walk(fields):
             # an empty field asks for nothing
-            if key in _CODE_KEYS and value:
+            if key in _CODE_KEYS and value and not ours:
                 raise ModelFileError(
                     f"{folder / name} asks for code of its own ({key}), which adec never runs",
                     hint="take a model that transformers runs by itself, or its GGUF file",
@@ -133,7 +151,7 @@ def _walk(node: Any) -> Iterator[tuple[str, Any]]:
             waiting.extend(part)
 
 
-def _refuse_kinds(folder: Path, config: dict[str, Any]) -> None:
+def _refuse_kinds(folder: Path, config: dict[str, Any], *, ours: bool = False) -> None:
     kind = config.get("model_type")
     if not isinstance(kind, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", kind):
         raise ModelFileError(f"{folder / 'config.json'} has no model_type")
@@ -150,7 +168,7 @@ def _refuse_kinds(folder: Path, config: dict[str, Any]) -> None:
         raise ModelFileError(
             f"{folder} is a {kind}, which the torch engine does not run", hint="take its GGUF file"
         )
-    names = config.get("architectures")
+    names = None if ours else config.get("architectures")
     if names is not None and not any(
         isinstance(name, str) and name.endswith(("ForCausalLM", "LMHeadModel"))
         for name in (names if isinstance(names, list) else [names])
@@ -183,7 +201,14 @@ def _number(config: dict[str, Any], folder: Path, *names: str, maximum: int) -> 
 
 
 def _context_limit(config: dict[str, Any], folder: Path) -> int:
-    names = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
+    names = (
+        "max_position_embeddings",
+        "n_positions",
+        "max_seq_len",
+        "max_sequence_length",
+        "seq_length",
+        "n_ctx",
+    )
     if all(config.get(name) is None for name in names):
         return CONTEXT_WITHOUT_LIMIT
     return _number(config, folder, *names, maximum=1 << 30)

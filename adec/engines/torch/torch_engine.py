@@ -47,7 +47,7 @@ class TorchEngine(SequenceEngine):
         super().__init__(
             header,
             FolderTokenizer(header.info.path, header.vocabulary),
-            context=_context_of(header, options),
+            context=context_of(header, options),
             branches=options.branches,
         )
         self._weights = weights
@@ -72,10 +72,10 @@ class TorchEngine(SequenceEngine):
         """
         if options.context is not None and options.context < 0:
             raise EngineError(f"a context of {options.context} tokens holds nothing")
-        device = _device(options.device)
+        device = device_of(options.device)
         times = _measured(header, options) if device.type == "cpu" else None
         name = options.dtype if times is None else options.dtype or times.format
-        dtype = _dtype(name, device)
+        dtype = dtype_of(name, device)
         weights = Weights.load(header.info.path, device, dtype)
         try:
             if cls.cache_argument not in signature(type(weights.module).forward).parameters:
@@ -170,7 +170,7 @@ class TorchEngine(SequenceEngine):
     def _free(self) -> None:
         self._weights.release()
         del self._module, self._cache, self._positions
-        self._weights.module = None  # type: ignore[assignment]
+        self._weights.module = None
 
     def _new_cache(self) -> tuple[Cache, bool]:
         from adec.engines.torch.torch_cache import new_cache
@@ -249,14 +249,15 @@ class TorchEngine(SequenceEngine):
             torch.set_num_threads(threads)
 
 
-def _context_of(header: ModelHeader, options: OpenOptions) -> int:
+def context_of(header: ModelHeader, options: OpenOptions) -> int:
     """Tokens of context to reserve."""
     limit = header.info.context_limit
     wanted = CONTEXT if options.context is None else options.context or limit
     return min(wanted, limit)
 
 
-def _device(name: str | None) -> torch.device:
+def device_of(name: str | None) -> torch.device:
+    """The device of that name, or the best one. Raises EngineError when it is not there."""
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -290,7 +291,7 @@ def _measured(header: ModelHeader, options: OpenOptions) -> FormatTimes | None:
     )
 
 
-def _dtype(name: str | None, device: torch.device) -> torch.dtype | None:
+def dtype_of(name: str | None, device: torch.device) -> torch.dtype | None:
     """The type of the weights; None for the checkpoint's own."""
     if name is None:
         return torch.float32 if device.type == "cpu" else None

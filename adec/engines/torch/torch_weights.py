@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _Key = tuple[Any, ...]
+Loader = Callable[[Path, torch.device, torch.dtype | None], Any]
+"""From a folder, a device and a type to a module with its weights."""
 
 
 @dataclass(slots=True)
 class _Loaded:
-    module: PreTrainedModel
+    module: Any
     users: int
 
 
@@ -47,13 +49,21 @@ def quiet_transformers() -> Any:
 class Weights:
     """A share of a loaded module; releasing the last one frees the memory."""
 
-    def __init__(self, key: _Key, module: PreTrainedModel) -> None:
+    def __init__(self, key: _Key, module: Any) -> None:
         self._key: _Key | None = key
         self.module = module
 
     @classmethod
-    def load(cls, folder: Path, device: torch.device, dtype: torch.dtype | None) -> Weights:
+    def load(
+        cls,
+        folder: Path,
+        device: torch.device,
+        dtype: torch.dtype | None,
+        loader: Loader | None = None,
+    ) -> Weights:
         """Load `folder`, or share the loaded module. `dtype` None is the checkpoint's own.
+
+        `loader` builds the module; None: transformers does.
 
         Raises EngineError when transformers refuses, memory runs out or weights are missing.
         """
@@ -67,7 +77,7 @@ class Weights:
         with _lock:
             found = _loaded.get(key)
             if found is None:
-                found = _loaded[key] = _Loaded(_load(folder, device, dtype), 0)
+                found = _loaded[key] = _Loaded((loader or _load)(folder, device, dtype), 0)
             found.users += 1
             return cls(key, found.module)
 

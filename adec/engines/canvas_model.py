@@ -1,0 +1,134 @@
+"""What every canvas engine shares: checks, the shift, and which positions have keys and values.
+
+A canvas model holds no sequence that grows at its end. The methods of `Engine` that would let it
+grow raise EngineError, so that one kind of object can stand wherever a loaded model is held.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adec.engines.base import CanvasFacts, Capability, ModelHeader
+from adec.engines.sequence import SequenceEngine
+from adec.engines.vocabulary import Tokenizer
+from adec.errors import EngineError
+from adec.signals import ArrayScores, Scores
+from adec.tree import TokenTree
+
+CANVAS: frozenset[Capability] = frozenset({"canvas"})
+NO_SEQUENCE = "it is a diffusion model, which fills a canvas in any order"
+MISSING: dict[Capability, str] = {"rewind": NO_SEQUENCE, "tree": NO_SEQUENCE}
+"""Why a canvas model lacks what others have."""
+
+
+class CanvasModel(SequenceEngine):
+    """A `CanvasEngine` whose subclass supplies `_rows` and, if it reuses, forgets in `_drop`."""
+
+    reuses = False
+
+    def __init__(self, header: ModelHeader, tokenizer: Tokenizer, *, context: int) -> None:
+        super().__init__(header, tokenizer, context=context, branches=1)
+        if header.canvas is None:
+            raise EngineError(f"{header.info.name} is no diffusion model")
+        self._facts: CanvasFacts = header.canvas
+        # of each position, whether keys and values are kept
+        self._known: list[bool] = []
+
+    @property
+    def mask(self) -> int:
+        """The id of the mask token."""
+        return self._facts.mask
+
+    @abstractmethod
+    def _rows(
+        self, canvas: Sequence[int], rows: Sequence[int], refresh: Sequence[int] | None
+    ) -> NDArray[np.float32]:
+        """Logits of the model's own `rows`, in that order, in an array that nobody else holds.
+
+        Only positions of `refresh` (sorted) get new keys and values; None: all of them do. A row
+        outside `refresh` is computed for its logits alone.
+        """
+
+    @abstractmethod
+    def _drop(self) -> None:
+        """Forget all keys and values."""
+
+    def canvas_scores(
+        self,
+        canvas: Sequence[int],
+        *,
+        positions: Sequence[int] | None = None,
+        refresh: Sequence[int] | None = None,
+    ) -> Scores:
+        """See `CanvasEngine.canvas_scores`."""
+        self._check_open()
+        asked, kept = self._checked(canvas, positions, refresh)
+        if not asked and kept is not None and not kept:
+            return ArrayScores(np.empty((0, self.info.vocabulary), dtype=np.float32))
+        rows = [max(0, place - 1) for place in asked] if self._facts.shift else asked
+        try:
+            logits = self._rows(canvas, rows, kept)
+        except BaseException:
+            # what was written of the keys and values is not known
+            self.forget()
+            raise
+        logits[:, self.mask] = -np.inf
+        if kept is None:
+            self._known = [True] * len(canvas)
+        else:
+            for place in kept:
+                self._known[place] = True
+        return ArrayScores(logits)
+
+    def forget(self) -> None:
+        """See `CanvasEngine.forget`."""
+        self._known = []
+        self._drop()
+
+    def _checked(
+        self,
+        canvas: Sequence[int],
+        positions: Sequence[int] | None,
+        refresh: Sequence[int] | None,
+    ) -> tuple[Sequence[int], list[int] | None]:
+        """The positions to score, and those to refresh, sorted. Raises EngineError."""
+        size = len(canvas)
+        self._check_feed(canvas, 0)
+        asked = range(size) if positions is None else positions
+        if any(not 0 <= place < size for place in asked):
+            raise EngineError(f"a position outside a canvas of {size}")
+        if refresh is None:
+            return asked, None
+        if not self.reuses:
+            raise EngineError(f"{self.info.name} cannot reuse keys and values")
+        kept = sorted(set(refresh))
+        if kept and not 0 <= kept[0] <= kept[-1] < size:
+            raise EngineError(f"a position outside a canvas of {size}")
+        fresh = set(kept)
+        if any(place not in fresh for place in asked):
+            raise EngineError("scores of a position that is not refreshed")
+        # positions of a canvas of another length count as far as both go
+        self._known = [*self._known[:size], *[False] * (size - len(self._known))]
+        missing = next((i for i in range(size) if i not in fresh and not self._known[i]), None)
+        if missing is not None:
+            raise EngineError(f"position {missing} has no keys and values yet: refresh it")
+        return asked, kept
+
+    def _append(self, tokens: Sequence[int], rows: int) -> Scores:
+        raise EngineError(f"{self.info.name} does not write from left to right: {NO_SEQUENCE}")
+
+    def _append_tree(self, tree: TokenTree, known: int, first_row: int) -> Scores:
+        raise EngineError(f"{self.info.name} runs no token trees: {NO_SEQUENCE}")
+
+    def _keep(self, tree: TokenTree, path: Sequence[int]) -> None:
+        raise EngineError(f"{self.info.name} runs no token trees: {NO_SEQUENCE}")
+
+    def _cut(self, length: int) -> None:
+        self.forget()
+
+    def _restore(self, length: int) -> bool:
+        return True
