@@ -20,7 +20,7 @@ from adec.benchmark.decoders import BenchDecoder, StrategyDecoder
 from adec.benchmark.peers.offered import PeerChoice, find_peers, open_peer, peer_header
 from adec.benchmark.runner import Bench, BenchSettings
 from adec.benchmark.samples import PLAIN, RowHeader
-from adec.decoding.registry import METHODS
+from adec.decoding.registry import METHODS, remaining
 from adec.engines.base import Engine, OpenOptions
 from adec.engines.invariance import reach_of
 from adec.engines.kept_invariance import kept_invariance
@@ -193,7 +193,15 @@ def plan_bench(
 
 
 def _base(choice: Choice) -> Plan:
-    return plan(dataclasses.replace(choice, strategy=PLAIN, assignments=()))
+    """The models with their yardstick."""
+    try:
+        return plan(dataclasses.replace(choice, strategy=PLAIN, assignments=()))
+    except PairError:
+        # a model that plain cannot run on has a yardstick of its own
+        made = plan(dataclasses.replace(choice, strategy=None, assignments=()))
+        if not made.method.yardstick:
+            raise
+        return made
 
 
 def _words(strategies: str | None, base: Plan) -> tuple[list[str], list[str]]:
@@ -201,7 +209,10 @@ def _words(strategies: str | None, base: Plan) -> tuple[list[str], list[str]]:
     first = [SMALL] if SMALL in base.models and base.unlike is None else []
     if strategies is None:
         models = "pair" if first else "one model"
-        shown = [m for m in METHODS.values() if m.default_row in ("always", models)]
+        able = remaining(base.models)
+        shown = [
+            m for m in METHODS.values() if m.default_row in ("always", models) and m.name in able
+        ]
         words = [method.name for method in shown]
         if base.profile is not None and base.profile.recommended is not None:
             always = [method.name for method in shown if method.default_row == "always"]
@@ -247,6 +258,8 @@ def _strategy_row(word: str, base: Plan, choice: Choice, before: list[StrategyRo
             "plain is the yardstick and takes no settings",
             hint="the small model alone is the row small",
         )
+    if name == PLAIN:
+        return StrategyRow(PLAIN, base.method.name)
     return StrategyRow(" ".join([name, *own]), name, (*shared, *_of(name, own)))
 
 

@@ -267,6 +267,7 @@ METHODS: dict[str, Method] = {
             fast_dllm.build,
             _CANVAS,
             check=check_canvas,
+            default_row="always",
         ),
         Method(
             "entropy",
@@ -275,6 +276,7 @@ METHODS: dict[str, Method] = {
             eb_sampler.build,
             _CANVAS,
             check=check_canvas,
+            default_row="always",
         ),
     )
 }

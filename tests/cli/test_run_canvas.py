@@ -113,3 +113,23 @@ def test_what_does_not_fit_is_one_line(
         outcome = call(capsys, "run", *arguments, "hello")
         assert outcome.code != 0 and outcome.out == ""
         assert words in outcome.err and outcome.err.count("\n") == 1, outcome.err
+
+
+def test_a_bench_holds_rules_against_one_position_a_forward(
+    canvas: Pair, capsys: Any, tmp_path: Path
+) -> None:
+    told = tmp_path / "bench.json"
+    command = ("bench", "-m", canvas[1], "--task", "lists", "--prompts", 2, "-n", 8, "--threads", 1)
+    named = ("--set", "threshold.canvas=32", "--set", "threshold.factor=100")
+    outcome = call(capsys, *command, "--strategies", "threshold", *named, "--json", told)
+    assert outcome.code == 0, outcome.err
+    rows = json.loads(told.read_text())["rows"]
+    assert [row["name"] for row in rows] == ["plain", "threshold"]
+    assert all(row["guarantee"] in ("exact", "approximate") for row in rows)
+
+
+def test_what_needs_a_left_to_right_model_says_so(canvas: Pair, capsys: Any) -> None:
+    outcome = call(capsys, "calibrate", canvas[1])
+    assert outcome.code != 0 and "fills a canvas" in outcome.err and outcome.err.count("\n") == 1
+    shown = call(capsys, "inspect", canvas[1])
+    assert shown.code == 0 and "threshold" in shown.out

@@ -1,0 +1,126 @@
+"""Training of the canvas model: what is masked and learned, the schedule by the clock, resuming."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from random import Random
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("tokenizers")
+
+from adec.practice import large_folder  # noqa: E402
+from tools.train import canvas_trainer, model_files  # noqa: E402
+from tools.train import tokenizer as tokens  # noqa: E402
+from tools.train.canvas_data import (  # noqa: E402
+    LENGTHS,
+    fill_up,
+    mask_id,
+    mask_rows,
+    masked_chunk,
+)
+from tools.train.canvas_trainer import CanvasTrainer, canvas_tokenizer, factor  # noqa: E402
+from tools.train.llama_model import SHAPES, Llama, Shape  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> object:
+    return canvas_tokenizer()
+
+
+def test_masks_lie_in_replies_and_every_row_weighs_the_same(tokenizer: object) -> None:
+    mask = mask_id(tokenizer)
+    assert mask == SHAPES["canvas"].vocabulary - 1
+    batches = masked_chunk(tokenizer, 0, 0, 600, 512)
+    assert len(batches) > 20
+    for batch in batches:
+        height, length = batch.tokens.shape
+        assert length in LENGTHS
+        flat = batch.tokens.flatten()
+        assert torch.equal((flat == mask).nonzero().flatten(), batch.rows)
+        assert not (batch.targets == mask).any()
+        whole = flat.clone()
+        whole[batch.rows] = batch.targets
+        for row, ids in enumerate(whole.view(height, length)):
+            assert ids[-1] == tokens.END_ID
+            assert not (ids == tokens.PAD_ID).any()
+            start = int((ids == tokens.ASSISTANT_ID).nonzero()[-1]) + 1
+            inside = (batch.rows // length == row).nonzero().flatten()
+            assert len(inside) >= 1
+            assert int(batch.rows[inside].min()) - row * length >= start
+            assert float(batch.weights[inside].sum()) == pytest.approx(1)
+    again = masked_chunk(tokenizer, 0, 0, 600, 512)
+    assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(batches, again, strict=True))
+
+
+def test_shares_of_a_batch_are_spread_evenly(tokenizer: object) -> None:
+    row = fill_up([tokens.USER_ID, 9, tokens.ASSISTANT_ID, 10, tokens.END_ID], 3)
+    assert row is not None
+    canvas = len(row.ids) - row.start
+    batch = mask_rows(Random(1), [row] * 8, tokenizer)
+    counts = sorted((batch.tokens == mask_id(tokenizer)).sum(1).tolist())
+    for place, count in enumerate(counts):
+        assert abs(count / canvas - (place + 0.5) / 8) < 0.15
+
+
+def test_the_rate_rises_and_falls_by_the_clock() -> None:
+    rates = [factor(minute / 10, 20.0) for minute in range(201)]
+    assert rates[0] < 0.1 and max(rates) > 0.95 and rates[-1] == pytest.approx(0)
+    assert all(a >= b for a, b in pairwise(rates[10:]))
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SHAPES, "canvas", Shape(32, 1, 32, vocabulary=1281, causal=False))
+
+
+def trainer(tokenizer: object, seed: int = 0) -> CanvasTrainer:
+    return CanvasTrainer(tokenizer, seed=seed, minutes=60.0, chunk_size=300)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_loss_falls(tokenizer: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(canvas_trainer, "RATE", 1e-2)
+    monkeypatch.setattr(canvas_trainer, "RISE_MINUTES", 1e-3)
+    one = trainer(tokenizer)
+    losses = [one.step() for _ in range(40)]
+    assert sum(losses[-5:]) / 5 < sum(losses[:5]) / 5 - 1
+    assert one.at.step == 40 and one.at.tokens > 0
+    assert set(one.watch(20)) > {"loss"}
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_checkpoint_goes_on_where_it_was_and_a_finished_fall_begins_anew(
+    tokenizer: object,
+) -> None:
+    one, other = trainer(tokenizer), trainer(tokenizer)
+    for _ in range(3):
+        one.step()
+    state = one.state()
+    other.restore(state)
+    assert vars(other.at) == state["at"]
+    left, right = one.model.state_dict(), other.model.state_dict()
+    assert all(torch.equal(left[key], right[key]) for key in left)
+    # the next batch is the next one
+    assert torch.equal(one._next().tokens, other._next().tokens)
+    state["at"]["minutes"] = 61.0
+    other.restore(state)
+    assert other.at.minutes == 0.0 and other.at.total_minutes > 0 and not other.done
+
+
+def test_it_begins_as_the_large_model_with_a_mean_for_its_mask(tokenizer: object) -> None:
+    begun = trainer(tokenizer)
+    begun.begin_with(large_folder())
+    table = begun.model.embedding.weight
+    assert torch.allclose(table[-1], table[:-1].mean(0))
+
+
+def test_names_go_there_and_back() -> None:
+    torch.manual_seed(0)
+    shape = Shape(64, 2, 96)
+    state = Llama(shape).state_dict()
+    stored = dict(model_files.hugging_face_names(state, shape))
+    back = model_files.from_hugging_face_names(stored, shape)
+    assert back.keys() == state.keys()
+    assert all(torch.equal(back[key], state[key]) for key in state)
