@@ -74,6 +74,12 @@ def choose_strategy(
             if profile is None
             else f"profile {profile.name} recommends nothing"
         )
+        if "canvas" in models["large"].capabilities:
+            return Chosen(
+                exact,
+                hint=f"using {exact}, one position a forward. --strategy threshold fills all that "
+                "the model is sure of, which promises nothing",
+            )
         return Chosen(
             exact,
             hint=f"{missing}: using {exact}, which is exact. "

@@ -66,6 +66,13 @@ def describe(header: ModelHeader) -> dict[str, Any]:
         "begin": None if vocabulary.begin is None else vocabulary.name(vocabulary.begin),
         "adds_begin": vocabulary.adds_begin,
         "end": [vocabulary.name(token) for token in sorted(vocabulary.end)],
+        "canvas": None
+        if header.canvas is None
+        else {
+            "mask": vocabulary.name(header.canvas.mask),
+            "shift": header.canvas.shift,
+            "reuses": header.canvas.reuses,
+        },
         "capabilities": sorted(header.capabilities),
         "missing": dict(header.missing),
         "remarks": list(header.remarks),
@@ -129,6 +136,7 @@ def _blocks(data: dict[str, Any], anatomy: Anatomy, name: str) -> list[Block]:
         ("context", f"{many(data['context_limit'])} tokens"),
         ("vocabulary", vocabulary),
         ("begin", begin),
+        *_canvas_facts(data["canvas"]),
         ("end", ", ".join(data["end"]) or "none: a run ends at its limit of tokens"),
         *(("remark", remark) for remark in data["remarks"]),
     ]
@@ -143,10 +151,16 @@ def _blocks(data: dict[str, Any], anatomy: Anatomy, name: str) -> list[Block]:
         for group in anatomy.groups
     ]
     header = ("group", "tensors", "parameters", "size", "types")
+    # a canvas is one batch of its own length, whatever the strategy
+    exactness = (
+        [Facts("Exactness on this machine", exactness_facts(data["exactness"], name))]
+        if data["canvas"] is None
+        else []
+    )
     return [
         Facts(data["name"], facts),
         Table("Tensors", header, rows, frozenset({1, 2, 3})),
-        Facts("Exactness on this machine", exactness_facts(data["exactness"], name)),
+        *exactness,
         _memory_block(data["memory"], anatomy),
         Lines("Chat template", _template(data["chat_template"])),
         strategies_table(data["strategies"]),
@@ -160,9 +174,25 @@ def _types(types: dict[str, int], whole: int) -> str:
     return ", ".join(f"{kind} {100 * count / max(1, whole):.1f} %" for kind, count in order)
 
 
+def _canvas_facts(canvas: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """How a diffusion model writes."""
+    if canvas is None:
+        return []
+    row = "the row before it" if canvas["shift"] else "its own row"
+    kept = "reused where a setting says so" if canvas["reuses"] else "computed anew every time"
+    return [
+        ("writes", f"a canvas in any order; each position is scored by {row}"),
+        ("mask", str(canvas["mask"])),
+        ("keys and values", kept),
+    ]
+
+
 def _memory_block(figures: dict[str, Any], anatomy: Anatomy) -> Block:
     title = f"Memory at {many(figures['context'])} tokens of context"
     rows = [("weights", size(figures["weight_bytes"]))]
+    canvas = anatomy.header.canvas
+    if canvas is not None and not canvas.reuses:
+        return Facts(title, [*rows, ("cache", "none: every forward computes the whole canvas")])
     if figures["kv_bytes"] is None:
         return Facts(title, [*rows, ("cache", "the header does not say")])
     when = "reserved at the start" if figures["kv_reserved_at_start"] else "grows as it fills"

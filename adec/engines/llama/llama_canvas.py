@@ -38,6 +38,11 @@ class LlamaCanvas(CanvasModel):
         Raises EngineError when the options contradict the model, llama.cpp refuses, or memory does
         not suffice.
         """
+        if options.rpc:
+            raise EngineError(
+                f"{header.info.path.name} is a diffusion model, which runs on this machine only",
+                hint="leave out the RPC servers",
+            )
         limit = header.info.context_limit
         context = min(limit, CONTEXT) if options.context is None else options.context or limit
         if not 1 <= context <= limit:
