@@ -11,6 +11,8 @@ from adec.engines.remote.piece_ids import PieceIds
 from adec.engines.remote.replies import ServerReply
 from adec.errors import EngineError, RemoteError
 
+CHARACTER = 8
+"""Tokens within which a character is whole, with some to spare."""
 CLOSING = 4
 """Events after the last token: a count, an end."""
 
@@ -99,6 +101,11 @@ class ReadAhead:
                 self.gap = missing + told
                 self.close()
                 return
+        if any(not piece.text and piece.token is None for piece in reply.pieces):
+            # a part of a character, of which a text tells nothing
+            self.gap = CHARACTER
+            self.close()
+            return
         self._count(told)
         for piece in reply.pieces:
             for token, row in self._reader.rows(piece):

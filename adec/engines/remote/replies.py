@@ -168,6 +168,8 @@ def openai_reply(data: Any, *, echoed: bool = False) -> ServerReply:
         written = usage.completion_tokens
         count = len(pieces) if written is None else max(0, len(pieces) - written)
         reply.prompt, pieces = list(pieces[:count]), pieces[count:]
+    elif pieces and pieces[0].token is None:
+        pieces = _as_in(choice.text, pieces)
     reply.pieces = pieces
     return reply
 
@@ -222,6 +224,20 @@ def _pieces(choice: _Choice) -> list[Piece]:
             )
         )
     return pieces
+
+
+def _as_in(text: str, pieces: list[Piece]) -> list[Piece]:
+    """Pieces as far as the text has them: names of special tokens are no text.
+
+    Where it has more than they tell, such as characters of several tokens, it counts alone.
+    """
+    kept, rest = [], text
+    for piece in pieces:
+        if piece.text and not rest.startswith(piece.text):
+            break
+        kept.append(piece)
+        rest = rest[len(piece.text) :]
+    return [Piece(text)] if rest else kept
 
 
 def _vllm_piece(found: dict[str, _VllmToken] | None) -> Piece | None:
