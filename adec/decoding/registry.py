@@ -294,11 +294,14 @@ def find_method(name: str) -> Method:
 def default_method(models: Mapping[Role, ModelHeader]) -> Method:
     """What runs unless told otherwise: exact speculation, or plain if drafts cannot be undone.
 
-    A diffusion model fills one position a forward.
+    A diffusion model fills one position a forward. A model behind a server writes plainly, too: a
+    whole answer is one request there, while every draft costs a round trip.
     """
-    if "canvas" in models["large"].capabilities:
+    large = models["large"]
+    if "canvas" in large.capabilities:
         return METHODS["steps"]
-    return METHODS["speculate" if "speculate" in remaining(models) else "plain"]
+    able = "speculate" in remaining(models) and large.info.likeliest is None
+    return METHODS["speculate" if able else "plain"]
 
 
 def check_method(method: Method, models: Mapping[Role, ModelHeader], settings: Any = None) -> None:
