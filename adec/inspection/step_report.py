@@ -8,7 +8,7 @@ from adec.display.marks import mark_of
 from adec.display.wording import count, many, milliseconds, number
 from adec.errors import UsageError
 from adec.events.codec import to_json
-from adec.events.records import Event, Step, TreeRecord
+from adec.events.records import CanvasRecord, Event, Step, TreeRecord
 from adec.inspection.drafts import CheckedTree, check_tree, runner_up, shown
 from adec.inspection.pauses import step_blocks
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
@@ -61,6 +61,8 @@ def _blocks(step: Step, number_: int, place: int, before: str) -> Iterator[Block
     yield from step_blocks(step)
     if isinstance(step.detail, TreeRecord):
         yield Lines("Tree of drafts", list(_tree(step.detail)))
+    if isinstance(step.detail, CanvasRecord):
+        yield _filled(step.detail)
 
 
 def _forwards(step: Step) -> Block:
@@ -89,6 +91,21 @@ def _tokens(step: Step, place: int) -> Block:
         )
     header = ("token", "id", "text", "by", "mark", "nats", "margin", "prob.", "next prob.")
     return Table("Tokens", header, rows, frozenset({0, 1, 5, 6, 7, 8}))
+
+
+def _filled(record: CanvasRecord) -> Block:
+    rows = [
+        (
+            "?" if token.position is None else many(token.position + 1),
+            many(token.id),
+            shown(token),
+            number(token.entropy, 3),
+            number(token.probability, 3),
+        )
+        for token in record.filled[:_SHOWN]
+    ]
+    title = f"Filled: {many(record.masked)} of {many(record.length)} positions are still masked"
+    return Table(title, ("position", "id", "text", "nats", "prob."), rows, frozenset({0, 1, 3, 4}))
 
 
 def _tree(record: TreeRecord) -> Iterator[str]:

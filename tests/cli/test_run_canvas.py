@@ -60,8 +60,12 @@ def test_a_trace_has_the_order_of_filling(canvas: Pair, capsys: Any, tmp_path: P
     assert summary["tokens"] == sum(len(step.get("tokens", ())) for step in steps)
     assert summary["large_forwards"] == len(steps)
     assert text == json.loads(run(capsys, canvas[1], *strategy, "--json", "hello").out)["text"]
-    for more in ((), ("--step", 2), ("--html", tmp_path / "run.html")):
+    for more in ((), ("--html", tmp_path / "run.html")):
         assert call(capsys, "inspect", trace, *more).code == 0
+    assert (
+        "0 of 32 positions are still masked"
+        in call(capsys, "inspect", trace, "--step", len(steps)).out
+    )
 
 
 def test_stop_strings_and_limits_hold(canvas: Pair, capsys: Any) -> None:
