@@ -12,10 +12,11 @@ from adec.decoding.strategy import Aids, Exchange, Limits, Prompt
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
 from adec.sampling import Sampler
+from tests.decoding.layers.layered import LayeredTable
 from tests.laws import law, pair, prompt_of
 
-# its draws also depend on how far it drafted, and so on the clock
-DRAWS_BY_DRAFTS = {"dyspec"}
+# their draws also depend on how far they drafted, and so on the clock
+DRAWS_BY_DRAFTS = {"dyspec", "tli"}
 
 # what a later prompt keeps of the sequence before it, from the end, and what it adds
 TURNS = st.lists(
@@ -31,8 +32,10 @@ class Talk:
         self.small, self.large = small, large
         exchange = Exchange("", lambda _: [1, 2], lambda ids: str(ids))
         method = METHODS[name]
+        if "layers" in method.needs["large"]:
+            self.large = LayeredTable(seed)
         self.strategy = method.build(
-            Engines(small=small, large=large), method.settings(), Aids({}, lambda: exchange)
+            Engines(small=small, large=self.large), method.settings(), Aids({}, lambda: exchange)
         )
         self.resume = resume
 

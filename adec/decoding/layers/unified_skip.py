@@ -51,7 +51,7 @@ class UnifiedSkip:
         engine.leave_out(())
         scores = yield from read_prompt(engine, "large", prompt.ids, limits)
         meter = limits.meter()
-        source = "large"
+        source, whole = "large", engine.context
         try:
             while not answer.done:
                 token = limits.sampler.pick(scores, 0, len(answer.sequence))
@@ -65,11 +65,13 @@ class UnifiedSkip:
                     scores = meter.forward(engine, "large", "write", [token])
                     continue
                 if source == "large":
-                    source = f"{kept} layers"
+                    source, whole = f"{kept} layers", engine.length
                     engine.leave_out(set(range(engine.info.layers)) - set(self._kept))
                 scores = meter.forward(engine, "large", "write", [token], layers=kept)
         finally:
             engine.leave_out(())
+            # a conversation does not go on from what the layers left out never saw
+            engine.rewind(min(whole, engine.length))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,10 @@ LAYERS = 6
 
 
 class LayeredTable(TableEngine):
-    """The contract of "layers" as far as exact methods need it; nothing is left out here."""
+    """The contract of "layers" as far as decoding needs it.
+
+    Where layers are left out, a row is that of the depth that remains, whatever came before.
+    """
 
     def __init__(self, seed: int, *, size: int = 6, context: int = 4096) -> None:
         whole, noise = law(size, seed), law(size, seed + 999)
@@ -26,6 +29,7 @@ class LayeredTable(TableEngine):
         )
         self._laws: list[Law] = [blend(whole, noise, d / LAYERS) for d in range(LAYERS + 1)]
         self._depths: list[int] = []
+        self._left_out = 0
 
     def lower(self, tokens: Sequence[int], depth: int) -> None:
         self._check_feed(tokens, 0)
@@ -58,14 +62,18 @@ class LayeredTable(TableEngine):
         raise EngineError("this table propagates nothing")
 
     def leave_out(self, layers: Collection[int]) -> None:
-        raise EngineError("this table leaves nothing out")
+        self._left_out = len(set(layers))
 
     def layer_length(self, layer: int) -> int:
         return sum(depth > layer for depth in self._depths)
 
     def _append(self, tokens: Sequence[int], rows: int) -> Scores:
         self._depths = [LAYERS] * (len(self._depths) + len(tokens))
-        return super()._append(tokens, rows)
+        whole, self._law = self._law, self._laws[LAYERS - self._left_out]
+        try:
+            return super()._append(tokens, rows)
+        finally:
+            self._law = whole
 
     def _cut(self, length: int) -> None:
         super()._cut(length)
