@@ -3,8 +3,8 @@
 S. Nie and others, "Large Language Diffusion Models" (LLaDA), 2025, https://arxiv.org/abs/2502.09992:
 of every reply a share t, drawn evenly, is masked, and the loss of the masked tokens is weighted by
 1/t. J. Ye and others, "Dream 7B", 2025, https://arxiv.org/abs/2508.15487, begin with the weights of
-an autoregressive model, and keep its shift: the row of position i - 1 scores position i. Without
-the shift ten times as many tokens bring the loss down as far.
+an autoregressive model, and keep its shift: the row of position i - 1 scores position i, as it did
+before.
 
 Different here: the rate follows the clock and not the steps, so that a run ends when it was planned
 to end, however busy the machine is. Hence two runs are alike in kind, not to the bit.
