@@ -67,6 +67,7 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "page as json": (head(200, "application/json", len(PAGE)) + PAGE, "a web page"),
     "no json": (head(200, "application/json", 5) + b"{nope", "not JSON"),
     "nan": (head(200, "application/json", 8) + b'{"a":NaN', "not JSON"),
+    "half": (head(200, "application/json", 8) + b'"\\ud800"', "not JSON"),
     "redirect": (head(302, "text/plain", 0, "location: http://127.0.0.1:1/"), "redirects"),
     "compressed": (head(200, "application/json", 2, "content-encoding: gzip") + b"{}", "compress"),
     "long": (head(200, "application/json", 9) + b"[[[[[[[[[", "not JSON"),

@@ -213,8 +213,11 @@ class HttpClient:
         if data.lstrip()[:1] == b"<":
             raise self.failure("it answers with a web page, not with JSON; is it a proxy's?")
         try:
+            if b"\\ud" in data.lower():
+                # half a character pair, which no encoder takes, is refused here
+                msgspec.json.decode(data)
             return _JSON.read(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self.failure("it answers with what is not JSON") from None
 
     def _check(self, response: Any) -> None:
