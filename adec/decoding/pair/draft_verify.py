@@ -75,6 +75,13 @@ class DraftChooser:
         """Whether a first draft rides along with the forward that reads the end of the prompt."""
         return False
 
+    def rest(self) -> int:
+        """Rounds from now on in which nothing will be proposed, whatever is written.
+
+        What they write is learnt at once, at their end.
+        """
+        return 0
+
     def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
         """Begin a new answer: once its first token is written, or before if it `drafts_early`."""
         yield from ()
@@ -165,7 +172,11 @@ class _Rounds:
         yield from self._begin_with_draft() if early else self._begin()
         while not answer.done:
             yield from chooser.before_round(answer.sequence, answer.room)
-            yield self._round()
+            rest = chooser.rest()
+            if rest:
+                yield from self._plain_rounds(rest)
+            else:
+                yield self._round()
 
     def _round(self) -> Step:
         self._meter.start()
@@ -173,6 +184,27 @@ class _Rounds:
         unread = self._answer.unread(self._large)
         proposal = self._chooser.propose(self._turn(unread))
         return self._judge(proposal, unread)
+
+    def _plain_rounds(self, most: int) -> Iterator[Step]:
+        """Rounds without drafts, in which nobody is asked: on a small model asking would show."""
+        answer, chooser, meter, proposal = self._answer, self._chooser, self._meter, empty()
+        first = len(answer.sequence)
+        for left in reversed(range(most)):
+            meter.start()
+            base = len(answer.sequence)
+            scores = self._verify(proposal, answer.unread(self._large))
+            accepted = self._verifier.judge(proposal, scores, base, self._limits)
+            written = self._written(proposal, scores, accepted)
+            answer.commit(written)
+            if left == 0 or answer.done:
+                chooser.learn(Outcome(proposal, accepted, answer.sequence, first, scores, meter))
+            step = meter.step(
+                "write", tuple(written), reason=chooser.reason, plain_ms=chooser.plain_ms
+            )
+            chooser.account(step)
+            yield step
+            if answer.done:
+                return
 
     def _judge(self, proposal: Proposal, unread: Sequence[int]) -> Step:
         """Steps 2 to 5 of a round."""

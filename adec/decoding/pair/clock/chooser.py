@@ -33,6 +33,8 @@ estimates biases it upwards."""
 SHOWS, SHOWS_HOPELESS = 0.02, 0.003
 """Overhead limits, as shares of a plain round. Above SHOWS, drafters that were idle for a while are
 paused; above SHOWS_HOPELESS, those whose offers never came near to paying."""
+RESTING = 8
+"""Rounds in a row in which paused drafters are not even asked, where asking shows."""
 RECONSIDER = 16
 """Rounds after which starting the small model is considered again."""
 
@@ -156,6 +158,16 @@ class ClockChooser(DraftChooser):
             left=left,
             longest=self._longest,
         )
+
+    def rest(self) -> int:
+        # a small model that was not started is thought of again every few rounds
+        waits = self._small is not None and not self._small.started
+        if waits or self.costs.own_ms <= SHOWS_HOPELESS * (self.plain_ms or 0.0):
+            return 0
+        self._used = self._trials = None
+        for candidate in self.candidates:
+            candidate.backoff.resume_if_convinced(candidate.drafter.streak)
+        return RESTING if all(c.backoff.state == "paused" for c in self.candidates) else 0
 
     def propose(self, turn: Turn) -> Proposal:
         self._used, self._trials = None, None

@@ -6,19 +6,26 @@ import random
 
 import pytest
 
+from adec.decoding.pair.accept import FollowTarget
 from adec.decoding.pair.clock.candidate import CandidateDrafter
-from adec.decoding.pair.clock.chooser import LATER
+from adec.decoding.pair.clock.chooser import LATER, RESTING, ClockChooser
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.clock.round_costs import RoundCosts
+from adec.decoding.pair.draft_verify import DraftChooser, DraftVerify, Turn
+from adec.decoding.pair.drafters.drafter import Outcome, Proposal, empty
 from adec.decoding.pair.drafters.small_model import SmallModel
 from adec.decoding.pair.lookup import LookupSettings
 from adec.decoding.pair.smartspec import GoodputChooser, SmartSpecSettings
 from adec.decoding.pair.speculate import SpeculateSettings
+from adec.decoding.pair.suffix import Suffix
+from adec.decoding.plain import Plain
 from adec.decoding.registry import find_method
 from adec.decoding.strategy import Aids, Limits
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
 from adec.events.records import Forward, Step, Token
+from adec.sampling import Sampler
+from adec.tree import TokenTree
 from tests.decoding.clock import LARGE, SMALL, Clock, TimedTable, cpu, timed_pair
 from tests.laws import law, prompt_of
 
@@ -261,3 +268,58 @@ def test_a_first_draft_in_a_conversation_is_held_against_what_is_left_to_read(as
                 ids += [n % 5 for n in range(asked)]
     for turn in range(3):
         assert firsts["speculate", turn] <= (1 + LATER) * firsts["plain", turn]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+def test_rounds_without_asking_change_no_token_and_are_learnt_at_their_end(temperature) -> None:
+    class Resting(DraftChooser):
+        """Rests for two rounds, is asked in one, and so on."""
+
+        def __init__(self) -> None:
+            self.learnt: list[int] = []
+            self.asked = self.steps = 0
+
+        def rest(self) -> int:
+            return 2 * (self.asked % 2)
+
+        def propose(self, turn: Turn) -> Proposal:
+            self.asked += 1
+            return Proposal(TokenTree.chain([1])) if turn.has_room else empty()
+
+        def learn(self, outcome: Outcome) -> None:
+            self.learnt += outcome.sequence[outcome.base :]
+            self.asked += len(outcome.proposal) == 0
+
+        def account(self, step: Step) -> None:
+            self.steps += 1
+
+    for seed in range(8):
+        chooser = Resting()
+        limits = Limits(25, frozenset({5}), Sampler(temperature, seed=seed))
+        engine = TableEngine(law(6, seed), size=6)
+        strategy = DraftVerify("x", None, engine, chooser, FollowTarget())
+        steps = list(strategy.generate(prompt_of([0, 1]), limits))
+        tokens = [token.id for step in steps for token in step.tokens]
+        plain = Plain(TableEngine(law(6, seed), size=6)).generate(prompt_of([0, 1]), limits)
+        assert tokens == [token.id for step in plain for token in step.tokens]
+        assert chooser.learnt == (tokens if len(tokens) > 1 else [])
+        assert chooser.steps == sum(step.kind != "prompt" for step in steps) - 1
+
+
+def test_paused_drafters_are_not_asked_where_asking_shows() -> None:
+    chooser = ClockChooser(
+        [Suffix()], RoundCosts(TableEngine(law(6, 1), size=6), CostCurve({1: 10.0}))
+    )
+    for _ in chooser.start([0, 1], Limits(9)):
+        pass
+    assert chooser.rest() == 0
+    candidate = chooser.candidates[0]
+    candidate.backoff.pause_if_idle(0)
+    assert candidate.backoff.state == "paused"
+    chooser.costs.own_ms = 0.0
+    assert chooser.rest() == 0
+    chooser.costs.own_ms = 0.1 * chooser.plain_ms
+    assert chooser.rest() == RESTING
+    # what repeats is taken up at the end of such a rest
+    candidate.drafter.streak = 100
+    assert chooser.rest() == 0 and candidate.backoff.state == "drafting"
