@@ -83,7 +83,7 @@ def couples(listing: Listing, large: ListedModel | None = None) -> list[Couple]:
 
 def misfits(listing: Listing) -> list[Misfit]:
     """Couples of a family that do not fit, one for each two vocabularies, the closest kin first."""
-    usable = [m for m in listing.models if m.problem is None]
+    usable = [m for m in listing.models if m.problem is None and m.card.rewinds]
     found: dict[tuple[str, str, str], tuple[int, Misfit]] = {}
     for large in usable:
         for small in usable:

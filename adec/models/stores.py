@@ -19,7 +19,7 @@ import msgspec
 from adec import practice
 
 PRACTICE = "practice:"
-"""Prefix of the built-in models: practice:small and practice:large, with -torch for the folders."""
+"""Prefix of the built-in models, as in practice:small; their folders end in -torch."""
 MOST = 1000
 """Models that are looked at; what lies beyond is said, not read."""
 MOST_ENTRIES = 20_000
@@ -92,8 +92,10 @@ def built_in() -> list[Found]:
     paths = {
         "small": practice.small_gguf(),
         "large": practice.large_gguf(),
+        "canvas": practice.canvas_gguf(),
         "small-torch": practice.small_folder(),
         "large-torch": practice.large_folder(),
+        "canvas-torch": practice.canvas_folder(),
     }
     return [Found(PRACTICE + key, path, "adec") for key, path in paths.items()]
 

@@ -1,10 +1,18 @@
-"""The built-in practice models, small and large. The recipe that made them is `tools/train`."""
+"""The built-in practice models. The recipe that made them is `tools/train`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["MODELS", "large_folder", "large_gguf", "small_folder", "small_gguf"]
+__all__ = [
+    "MODELS",
+    "canvas_folder",
+    "canvas_gguf",
+    "large_folder",
+    "large_gguf",
+    "small_folder",
+    "small_gguf",
+]
 
 MODELS = Path(__file__).parent / "models"
 
@@ -17,6 +25,16 @@ def small_gguf() -> Path:
 def large_gguf() -> Path:
     """The large model for llama.cpp."""
     return MODELS / "practice-large.gguf"
+
+
+def canvas_gguf() -> Path:
+    """The canvas model for llama.cpp."""
+    return MODELS / "practice-canvas.gguf"
+
+
+def canvas_folder() -> Path:
+    """The canvas model for torch."""
+    return MODELS / "canvas"
 
 
 def small_folder() -> Path:
