@@ -197,7 +197,7 @@ def _doubts(survey: Survey) -> Iterator[Block]:
             shown(doubt.token),
             number(doubt.token.entropy, 3),
             number(doubt.token.probability, 3),
-            doubt.token.source[:20],
+            one_line(doubt.token.source[:20]),
             described(doubt),
             many(doubt.step),
             one_line(doubt.before[-24:]),

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adec.events.codec import encode_line
@@ -136,8 +136,12 @@ def test_a_block_of_data_is_json_and_ends_nothing(value: Any) -> None:
     json.loads(block)
 
 
+TAB = Token(0, "\t", entropy=0.5, text="\t")
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(step, max_size=4))
+@example([Step("write", (TAB, TAB))])
 def test_any_steps_make_a_page(steps: list[Step]) -> None:
     html, parts = page_of([START, *steps])
     assert len(parts.scripts) == 2 and visible(html)
