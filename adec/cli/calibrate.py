@@ -154,12 +154,20 @@ def calibrate(
     # numpy and all that needs it wait until something is measured: help answers at once
     from adec.calibration.command import Request, run_calibration, run_check
     from adec.calibration.stages import Wishes
+    from adec.engines.remote import is_remote
+    from adec.errors import UsageError
     from adec.sampling import fresh_seed
 
     options = machine.open_options()
     say = (lambda line: None) if quiet else report
     if check is not None:
         return run_check(check, options, quiet=quiet, origin=machine.rpc_origin)
+    for name in (small, large):
+        if name is not None and is_remote(name):
+            raise UsageError(
+                f"{name} is a server: calibrate measures models on this machine",
+                hint="set thresholds by hand, such as --set ead.up=0.2",
+            )
     request = Request(
         small=small,
         large=large,

@@ -217,6 +217,7 @@ def test_a_portable_profile_holds_nothing_of_this_machine(
         (["--prompts", "/dev/null"], 2, "is empty"),
         (["--ctx", "9999999"], 1, "context"),
         (["/no/such.gguf"], 1, "does not exist"),
+        (["/no/such.gguf", "http://127.0.0.1:9/v1"], 2, "is a server"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_leaves_nothing(
