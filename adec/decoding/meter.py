@@ -26,7 +26,6 @@ class Meter:
     def start(self) -> None:
         """Begin a new step."""
         self._forwards: list[Forward] = []
-        self._depth = 0
         self._began = perf_counter()
 
     @contextmanager
@@ -101,13 +100,12 @@ class Meter:
         # rows on an accelerator are computed when they are asked for
         scores.argmax(0)
         self._forwards.append(Forward(model, "draft", len(tokens), self._ms(began, None), depth))
-        self._depth = depth
         return scores
 
     def finish(
-        self, engine: LayerEngine, model: Role, tokens: Sequence[int], drafts: int
+        self, engine: LayerEngine, model: Role, tokens: Sequence[int], drafts: int, depth: int
     ) -> Scores:
-        """Feed `tokens` and run all layers that the last `drafts` tokens fed still miss.
+        """Feed `tokens` and run all layers that the last `drafts` tokens, at `depth`, still miss.
 
         One batch; a row for each of these and for the last of `tokens`. Without drafts it is a
         plain forward.
@@ -115,10 +113,10 @@ class Meter:
         if drafts == 0:
             return self.forward(engine, model, "write", tokens)
         began = perf_counter()
-        engine.lower(tokens, self._depth)
+        engine.lower(tokens, depth)
         scores = engine.finish(rows=drafts + 1)
         scores.argmax(0)
-        layers = engine.info.layers - self._depth
+        layers = engine.info.layers - depth
         ms = self._ms(began, None)
         self._forwards.append(Forward(model, "verify", drafts + len(tokens), ms, layers))
         return scores

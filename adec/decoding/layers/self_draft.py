@@ -122,7 +122,8 @@ class SelfDraft:
                 if drafts[-1] in limits.end or not rule.goes_on(row, drafts[-1]):
                     break
             # 2. verify
-            scores = meter.finish(engine, "large", [drafts[-1] if drafts else newest], len(drafts))
+            last = drafts[-1] if drafts else newest
+            scores = meter.finish(engine, "large", [last], len(drafts), chosen.depth)
             # 3. accept
             tree = TokenTree.chain(drafts)
             accepted = follow_the_target(tree, picks(scores, base, limits), limits.end)
