@@ -12,6 +12,11 @@ def user_profiles() -> Path:
     return _folder("data") / "profiles"
 
 
+def user_parts() -> Path:
+    """The parts that were learned for the user's models."""
+    return _folder("data") / "parts"
+
+
 def user_config() -> Path:
     """The file with the user's own defaults of options."""
     return _folder("config") / "config.toml"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 
 @contextmanager
@@ -22,10 +23,24 @@ def whole_file(path: Path, *, private: bool = False) -> Iterator[TextIO]:
         with path.open("w", encoding="utf-8", errors="replace") as stream:
             yield stream
         return
+    with _replacing(path, private=private) as raw:
+        stream = io.TextIOWrapper(raw, encoding="utf-8", errors="replace", write_through=True)
+        yield stream
+        stream.detach()
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace the file `path` by these bytes, or leave it as it is. Raises OSError."""
+    with _replacing(path) as raw:
+        raw.write(content)
+
+
+@contextmanager
+def _replacing(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.")
     fresh = Path(name)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as stream:
+        with os.fdopen(descriptor, "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())

@@ -21,6 +21,7 @@ ROOMS = (
     "models",
     "practice",
     "decoding",
+    "parts",
     "engines",
     "judging",
     "spreading",

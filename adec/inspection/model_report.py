@@ -13,6 +13,7 @@ from adec.engines.base import ModelHeader
 from adec.errors import UsageError
 from adec.inspection.anatomy import Anatomy, dissect
 from adec.inspection.exactness_facts import exactness_data, exactness_facts
+from adec.inspection.part_facts import parts_data, parts_table
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
 from adec.models.names import locate
 
@@ -40,6 +41,7 @@ def inspect_model(name: str, context: int | None = None) -> Report:
         "groups": [dataclasses.asdict(group) for group in anatomy.groups],
         "memory": memory(anatomy, context),
         "exactness": exactness_data(header),
+        "parts": parts_data(header.info),
         "strategies": [serves(method, header) for method in METHODS.values()],
         "chat_template": header.vocabulary.chat_template,
     }
@@ -162,6 +164,7 @@ def _blocks(data: dict[str, Any], anatomy: Anatomy, name: str) -> list[Block]:
         Table("Tensors", header, rows, frozenset({1, 2, 3})),
         *exactness,
         _memory_block(data["memory"], anatomy),
+        *parts_table(data["parts"]),
         Lines("Chat template", _template(data["chat_template"])),
         strategies_table(data["strategies"]),
     ]

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from tools.train.canvas_trainer import train_canvas
+from tools.train.depth_trainer import train_depth
 from tools.train.team import together
 from tools.train.trainer import STEPS, Run
 
@@ -21,18 +22,19 @@ from tools.train.trainer import STEPS, Run
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.train", description=__doc__)
-    parser.add_argument("--model", choices=("large", "small", "both", "canvas"), default="both")
+    parser.add_argument("--model", choices=("large", "small", "both", "canvas", "depth"), default="both")
     parser.add_argument("--out", type=Path, default=Path("practice-run"))
     parser.add_argument("--steps", type=int, help="instead of the recipe's number")
-    parser.add_argument("--minutes", type=float, default=180.0, help="of the canvas model")
+    parser.add_argument("--minutes", type=float, default=180.0, help="of canvas and depth")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, help="processes (default: up to 4, GPU: 1)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each (default 1)")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     options = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    if options.model == "canvas":
-        for path in train_canvas(
+    if options.model in ("canvas", "depth"):
+        train = train_canvas if options.model == "canvas" else train_depth
+        for path in train(
             options.out, seed=options.seed, minutes=options.minutes, resume=options.resume,
             threads=options.threads, device=device,
         ):  # fmt: skip

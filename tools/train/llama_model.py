@@ -40,6 +40,7 @@ SHAPES = {
     "large": Shape(256, 6, 512),
     "small": Shape(96, 3, 192),
     "canvas": Shape(256, 6, 512, vocabulary=VOCABULARY + 1, causal=False),
+    "depth": Shape(256, 12, 256),
 }
 
 
@@ -89,17 +90,26 @@ class Llama(nn.Module):
                     scale *= (2 * shape.layers) ** -0.5
                 nn.init.normal_(weight, std=0.02 if name.startswith("embedding") else scale)
 
-    def hidden(self, tokens: Tensor) -> Tensor:
-        """The normed states of the last layer."""
+    def begin(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The states below the first layer, and the cosines and sines of their positions."""
         length = tokens.shape[1]
         cos, sin = cast(Tensor, self.cos)[:length], cast(Tensor, self.sin)[:length]
         x = self.embedding(tokens)
         if torch.is_autocast_enabled(tokens.device.type):
             x = x.to(torch.bfloat16)
             cos, sin = cos.to(x.dtype), sin.to(x.dtype)
+        return x, cos, sin
+
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """The normed states of the last layer."""
+        x, cos, sin = self.begin(tokens)
         for block in self.blocks:
             x = block(x, cos, sin)
         return _norm(x, self.norm)
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Logits of the states of any layer, through the norm and the head that all share."""
+        return F.linear(_norm(x, self.norm), self.embedding.weight)
 
     def forward(self, tokens: Tensor, rows: Tensor | None = None) -> Tensor:
         """Logits of every position, or of the flat positions `rows`."""

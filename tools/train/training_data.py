@@ -59,9 +59,10 @@ class Batch:
 
 
 def chunk(
-    tokenizer: Tokenizer, seed: int, index: int, size: int = CHUNK, stage: Stage = FIRST
-) -> list[Batch]:
-    """The batches of one chunk; the same arguments give the same batches."""
+    tokenizer: Tokenizer, seed: int, index: int, size: int = CHUNK, stage: Stage = FIRST,
+    tokens: int = TOKENS,
+) -> list[Batch]:  # fmt: skip
+    """The batches of one chunk, each of about `tokens`; the same arguments give the same ones."""
     rng = Random(f"chunk {seed} {index}")
     stream = problems("train", rng.getrandbits(48), mix=stage.mix, makers=TRAINING)
     if stage.rare or stage.plain:
@@ -74,7 +75,7 @@ def chunk(
             by_length.setdefault(length, []).append((ids, learned))
     batches = []
     for length, rows in sorted(by_length.items()):
-        height = TOKENS // length
+        height = tokens // length
         for start in range(0, len(rows) - height + 1, height):
             batches.append(_rectangle(rows[start : start + height], length, stage.even))
     rng.shuffle(batches)

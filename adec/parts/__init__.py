@@ -1,0 +1,1 @@
+"""Parts: small trained additions, each bound to one model."""

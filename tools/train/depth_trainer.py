@@ -1,0 +1,331 @@
+"""The depth model: the large practice model with every block cut in two, trained to exit early.
+
+M. Elhoushi and others, "LayerSkip: Enabling Early Exit Inference and Self-Speculative Decoding",
+2024, https://arxiv.org/abs/2404.16710: layers are dropped with a rate that grows with their depth,
+and all exits share one norm and head, whose losses take turns (a rotational curriculum). M.
+Valipour and others, "SortedNet", 2023, https://arxiv.org/abs/2309.00255: what is learned is a model
+nested in a model, for every depth.
+
+Different here: it begins with the weights of the large model, cut. A block becomes two: one with its
+attention and the half of its neurons that weighs more, and one with the other half, whose attention
+begins with an output of zero. Every exit learns from the large model's scores besides the replies.
+The rate follows the clock, as that of the canvas model does.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from adec import practice
+from adec.practice.tasks import problems
+from tools.train import tokenizer as tokens
+from tools.train.canvas_trainer import Progress, _save, factor
+from tools.train.llama_model import SHAPES, Llama
+from tools.train.model_files import export, from_hugging_face_names
+from tools.train.trainer import keep_memory
+from tools.train.training_data import FIRST, LAST, LATE, Batch, chunk, rectangles
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+RATE = 6e-4
+DROPPED = 0.1
+"""The share of rows that the last layer is left out for; the paper's when training goes on."""
+EXIT_SCALE = 1.0
+"""How much the losses of the early exits weigh; the paper's value when a trained model goes on."""
+TURN = 4
+"""Every so many layers an exit is scored in a step, and the next step moves on by one."""
+TAUGHT = 0.5
+"""The share of a loss that comes from the large model's scores; the rest is the reply itself."""
+STAGES = (FIRST, LATE, LAST)
+"""Of the data, one chunk after the other: early exits have all of it to learn."""
+CHUNK = 2048
+TOKENS = 1024
+SAVE_MINUTES = 5.0
+WATCHED = 240  # held-out problems that are scored at every save
+
+
+@dataclass(frozen=True, slots=True)
+class Curriculum:
+    """Which layers are dropped and which exits are scored in a step; layers count from one."""
+
+    layers: int
+    dropped: float = DROPPED
+    scale: float = EXIT_SCALE
+    turn: int = TURN
+
+    def drop_rate(self, layer: int) -> float:
+        """p(l) = p_max (exp(l ln 2 / (L - 1)) - 1) for l from 0: none for the first layer."""
+        return self.dropped * (math.exp((layer - 1) * math.log(2) / (self.layers - 1)) - 1)
+
+    def exit_weights(self, step: int) -> dict[int, float]:
+        """The weights of the exits of a step; they sum to one and the last is always there.
+
+        e(l) = scale * (0 + ... + l) below the last, and L - 1 + scale * (0 + ... + L - 2) for it.
+        """
+        last = self.layers
+        weights = {
+            layer: self.scale * layer * (layer - 1) / 2 + self.scale
+            for layer in range(1, last)
+            if (layer - 1 - step) % self.turn == 0
+        }
+        weights[last] = last - 1 + self.scale * (last - 1) * (last - 2) / 2
+        whole = sum(weights.values())
+        return {layer: weight / whole for layer, weight in weights.items()}
+
+
+class DepthTrainer:
+    """The model in training; `state` and `restore` carry it from one run to the next."""
+
+    def __init__(
+        self, tokenizer: Tokenizer, *, seed: int, minutes: float, device: str = "cpu",
+        chunk_size: int = CHUNK, teacher: Path | None = None, rate: float = RATE,
+    ) -> None:  # fmt: skip
+        self.tokenizer, self.seed, self.minutes, self.device = tokenizer, seed, minutes, device
+        self.chunk_size, self.rate = chunk_size, rate
+        torch.manual_seed(seed)
+        shape = SHAPES["depth"]
+        self.model = Llama(shape).to(device)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01
+        )
+        self.curriculum = Curriculum(shape.layers)
+        self.at = Progress()
+        self._batches: list[Batch] = []
+        self._teacher = None if teacher is None else _large(teacher).to(device)
+
+    def begin_with(self, folder: Path) -> None:
+        """Take the weights of a large model, cut in two, or those of a depth model as they are."""
+        stored = load_file(folder / "model.safetensors")
+        shape = SHAPES["depth"]
+        if f"model.layers.{shape.layers - 1}.input_layernorm.weight" in stored:
+            self.model.load_state_dict(from_hugging_face_names(stored, shape))
+        else:
+            whole = from_hugging_face_names(stored, SHAPES["large"])
+            self.model.load_state_dict(cut_blocks(whole, SHAPES["large"].layers))
+
+    def step(self) -> float:
+        """One update; returns the loss, in nats a token."""
+        began = time.monotonic()
+        batch = self._next()
+        loss = self.loss(batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate * factor(self.at.minutes, self.minutes)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.at.step += 1
+        self.at.tokens += batch.tokens.numel()
+        self.add_minutes((time.monotonic() - began) / 60)
+        return float(loss.detach())
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The weighted mean over the exits of this step, each a mean over the reply's tokens."""
+        rng = Random(f"drop {self.seed} {self.at.total_minutes} {self.at.step}")
+        weights = self.curriculum.exit_weights(self.at.step)
+        shares = (batch.weights / batch.weights.sum()).to(self.device)
+        rows, targets = batch.rows.to(self.device), batch.targets.to(self.device)
+        with self._autocast():
+            taught = self._taught(batch)
+            states = self._exits(batch.tokens.to(self.device), rows, list(weights), rng)
+            total = torch.zeros((), device=self.device)
+            for layer, weight in weights.items():
+                logs = self.model.scores(states[layer]).float().log_softmax(-1)
+                each = -logs.gather(1, targets[:, None])[:, 0]
+                if taught is not None:
+                    each = (1 - TAUGHT) * each - TAUGHT * (taught * logs).sum(-1)
+                total = total + weight * (each * shares).sum()
+        return total
+
+    def add_minutes(self, minutes: float) -> None:
+        """Let the clock go on, as for what is done between steps."""
+        self.at.minutes += minutes
+        self.at.total_minutes += minutes
+
+    @property
+    def done(self) -> bool:
+        """Whether the rate has fallen to zero."""
+        return self.at.minutes >= self.minutes
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a checkpoint holds."""
+        return {
+            "name": "depth", "seed": self.seed, "at": vars(self.at).copy(),
+            "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "tokenizer": self.tokenizer.to_str(),
+        }  # fmt: skip
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a checkpoint. One whose rate had fallen to zero rises again."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.at = Progress(**state["at"])
+        self.seed = state["seed"]
+        if self.done:
+            self.at.minutes = 0.0
+        self._batches = []
+
+    @torch.no_grad()
+    def watch(self, count: int = WATCHED) -> dict[str, Any]:
+        """Share of held-out replies whose every token is the likeliest: by exit, and by family.
+
+        "tokens" is the share of single tokens, by exit.
+        """
+        asked = list(islice(problems("test", self.seed), count))
+        layers = list(range(1, self.curriculum.layers + 1))
+        whole: dict[int, int] = defaultdict(int)
+        single: dict[int, int] = defaultdict(int)
+        families: dict[str, list[bool]] = defaultdict(list)
+        seen = 0
+        for indices, batch in rectangles(tokens.encode(self.tokenizer, asked), 24):
+            rows = batch.rows.to(self.device)
+            with self._autocast():
+                states = self._exits(batch.tokens.to(self.device), rows, layers, None)
+            row_of = batch.rows // batch.tokens.shape[1]
+            seen += len(row_of)
+            for layer in layers:
+                good = self.model.scores(states[layer]).argmax(-1).cpu() == batch.targets
+                single[layer] += int(good.sum())
+                hits = [bool(good[row_of == row].all()) for row in range(len(indices))]
+                whole[layer] += sum(hits)
+                if layer == layers[-1]:
+                    for index, hit in zip(indices, hits, strict=True):
+                        families[asked[index].family].append(hit)
+        return {
+            "right": [round(whole[layer] / count, 3) for layer in layers],
+            "tokens": [round(single[layer] / seen, 3) for layer in layers],
+            **{key: round(sum(hits) / len(hits), 3) for key, hits in sorted(families.items())},
+        }
+
+    def _exits(
+        self, ids: Tensor, rows: Tensor, layers: Sequence[int], rng: Random | None
+    ) -> dict[int, Tensor]:
+        """The states above each of `layers` at the flat positions `rows`.
+
+        `rng` drops layers, for each sequence of the batch by itself.
+        """
+        x, cos, sin = self.model.begin(ids)
+        states = {}
+        for layer, block in enumerate(self.model.blocks, 1):
+            rate = 0.0 if rng is None else self.curriculum.drop_rate(layer)
+            kept = [row for row in range(len(ids)) if rng is None or rng.random() >= rate]
+            if len(kept) == len(ids):
+                x = block(x, cos, sin)
+            elif kept:
+                index = torch.tensor(kept, device=x.device)
+                x = x.index_copy(0, index, block(x[index], cos, sin))
+            if layer in layers:
+                states[layer] = x.flatten(0, 1)[rows]
+        return states
+
+    @torch.no_grad()
+    def _taught(self, batch: Batch) -> Tensor | None:
+        if self._teacher is None:
+            return None
+        logits: Tensor = self._teacher(batch.tokens.to(self.device), batch.rows.to(self.device))
+        return logits.float().softmax(-1)
+
+    def _autocast(self) -> torch.autocast:
+        slow = self.device == "cpu" and not torch.backends.cpu.get_cpu_capability().startswith(
+            "AVX512"
+        )
+        return torch.autocast(self.device, dtype=torch.bfloat16, enabled=not slow)
+
+    def _next(self) -> Batch:
+        while self.at.batch >= len(self._batches):
+            if self._batches:
+                self.at.chunk, self.at.batch = self.at.chunk + 1, 0
+            stage = STAGES[self.at.chunk % len(STAGES)]
+            self._batches = chunk(
+                self.tokenizer, self.seed, self.at.chunk, size=self.chunk_size, stage=stage,
+                tokens=TOKENS,
+            )  # fmt: skip
+        self.at.batch += 1
+        return self._batches[self.at.batch - 1]
+
+
+def cut_blocks(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
+    """The weights of a model with twice as many blocks as `layers`, of half the neurons each.
+
+    The first of two has the neurons of the largest product of norms, of the weights into a neuron
+    and out of it, so that little of what a block adds comes late.
+    """
+    cut = {key: state[key] for key in ("embedding.weight", "norm")}
+    for layer in range(layers):
+        old = f"blocks.{layer}."
+        gate, up = state[old + "gate_up.weight"].chunk(2)
+        down = state[old + "down.weight"]
+        order = (up.norm(dim=1) * down.norm(dim=0)).argsort(descending=True)
+        for half, neurons in enumerate(order.chunk(2)):
+            new = f"blocks.{2 * layer + half}."
+            for key in ("attention_norm", "hidden_norm", "qkv.weight"):
+                cut[new + key] = state[old + key].clone()
+            cut[new + "out.weight"] = state[old + "out.weight"] * (1 - half)
+            cut[new + "gate_up.weight"] = torch.cat((gate[neurons], up[neurons]))
+            cut[new + "down.weight"] = down[:, neurons].contiguous()
+    return cut
+
+
+def train_depth(
+    out: Path, *, seed: int, minutes: float, resume: bool, threads: int, device: str,
+    rate: float = RATE,
+) -> tuple[Path, Path]:  # fmt: skip
+    """Train until `minutes` have passed, with checkpoints in `<out>/depth.pt`; exports the model.
+
+    Without a checkpoint to resume from it begins with the built-in depth model if there is one, and
+    with the large model else. Returns the folder and the GGUF file.
+    """
+    keep_memory()
+    torch.set_num_threads(threads)
+    out.mkdir(parents=True, exist_ok=True)
+    large = practice.large_folder()
+    trainer = DepthTrainer(
+        _tokenizer(), seed=seed, minutes=minutes, device=device, teacher=large, rate=rate
+    )
+    saved = out / "depth.pt"
+    if resume and saved.exists():
+        trainer.restore(torch.load(saved, map_location=device, weights_only=True))
+    else:
+        trainer.begin_with(large)
+    mean, last = math.nan, trainer.at.minutes
+    while not trainer.done:
+        loss = trainer.step()
+        mean = loss if math.isnan(mean) else 0.98 * mean + 0.02 * loss
+        if trainer.at.minutes - last >= SAVE_MINUTES or trainer.done:
+            last, now = trainer.at.minutes, time.monotonic()
+            _save(trainer, saved)
+            line = {**vars(trainer.at), "mean_loss": round(mean, 4), "watch": trainer.watch()}
+            text = json.dumps(line)
+            print(text, flush=True)
+            with (out / "depth.jsonl").open("a", encoding="utf-8") as log:
+                log.write(text + "\n")
+            trainer.add_minutes((time.monotonic() - now) / 60)
+    return export(trainer.state(), out / "models")
+
+
+def _large(folder: Path) -> Llama:
+    model = Llama(SHAPES["large"])
+    stored = load_file(folder / "model.safetensors")
+    model.load_state_dict(from_hugging_face_names(stored, SHAPES["large"]))
+    return model.requires_grad_(requires_grad=False)
+
+
+def _tokenizer() -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(practice.large_folder() / "tokenizer.json"))
