@@ -169,10 +169,10 @@ class CanvasTrainer:
         return self._batches[self.at.batch - 1]
 
 
-def factor(minutes: float, whole: float) -> float:
+def factor(minutes: float, whole: float, rise: float = RISE_MINUTES) -> float:
     """The factor of the learning rate: it rises briefly, then falls to zero as a cosine does."""
     share = min(1.0, minutes / whole)
-    return min(1.0, (minutes + 0.01) / RISE_MINUTES) * 0.5 * (1 + math.cos(math.pi * share))
+    return min(1.0, (minutes + 0.01) / rise) * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def canvas_tokenizer() -> Tokenizer:

@@ -8,8 +8,8 @@ nested in a model, for every depth.
 
 Different here: it begins with the weights of the large model, cut. A block becomes two: one with its
 attention and the half of its neurons that weighs more, and one with the other half, whose attention
-begins with an output of zero. Every exit learns from the large model's scores besides the replies.
-The rate follows the clock, as that of the canvas model does.
+begins with an output of zero. Early exits learn from the scores of the last layer besides the
+replies. The rate follows the clock, as that of the canvas model does.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ from tools.train.training_data import FIRST, LAST, LATE, Batch, chunk, rectangle
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-RATE = 6e-4
+RATE = 4e-4
+RISE_MINUTES = 4.0
 DROPPED = 0.1
 """The share of rows that the last layer is left out for; the paper's when training goes on."""
 EXIT_SCALE = 1.0
@@ -50,13 +51,14 @@ EXIT_SCALE = 1.0
 TURN = 4
 """Every so many layers an exit is scored in a step, and the next step moves on by one."""
 TAUGHT = 0.5
-"""The share of a loss that comes from the large model's scores; the rest is the reply itself."""
+"""The share of an early exit's loss that comes from the last layer's scores, the rest being the
+reply's."""
 STAGES = (FIRST, LATE, LAST)
 """Of the data, one chunk after the other: early exits have all of it to learn."""
-CHUNK = 2048
-TOKENS = 1024
-SAVE_MINUTES = 5.0
-WATCHED = 240  # held-out problems that are scored at every save
+CHUNK = 1024
+TOKENS = 512
+SAVE_MINUTES = 10.0
+WATCHED = 60  # held-out problems that are scored at every save
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class DepthTrainer:
 
     def __init__(
         self, tokenizer: Tokenizer, *, seed: int, minutes: float, device: str = "cpu",
-        chunk_size: int = CHUNK, teacher: Path | None = None, rate: float = RATE,
+        chunk_size: int = CHUNK, rate: float = RATE,
     ) -> None:  # fmt: skip
         self.tokenizer, self.seed, self.minutes, self.device = tokenizer, seed, minutes, device
         self.chunk_size, self.rate = chunk_size, rate
@@ -106,7 +108,6 @@ class DepthTrainer:
         self.curriculum = Curriculum(shape.layers)
         self.at = Progress()
         self._batches: list[Batch] = []
-        self._teacher = None if teacher is None else _large(teacher).to(device)
 
     def begin_with(self, folder: Path) -> None:
         """Take the weights of a large model, cut in two, or those of a depth model as they are."""
@@ -126,7 +127,7 @@ class DepthTrainer:
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * factor(self.at.minutes, self.minutes)
+            group["lr"] = self.rate * factor(self.at.minutes, self.minutes, RISE_MINUTES)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.at.step += 1
@@ -141,13 +142,15 @@ class DepthTrainer:
         shares = (batch.weights / batch.weights.sum()).to(self.device)
         rows, targets = batch.rows.to(self.device), batch.targets.to(self.device)
         with self._autocast():
-            taught = self._taught(batch)
             states = self._exits(batch.tokens.to(self.device), rows, list(weights), rng)
             total = torch.zeros((), device=self.device)
-            for layer, weight in weights.items():
+            taught: Tensor | None = None
+            for layer, weight in sorted(weights.items(), reverse=True):
                 logs = self.model.scores(states[layer]).float().log_softmax(-1)
                 each = -logs.gather(1, targets[:, None])[:, 0]
-                if taught is not None:
+                if taught is None:
+                    taught = logs.detach().exp()
+                else:
                     each = (1 - TAUGHT) * each - TAUGHT * (taught * logs).sum(-1)
                 total = total + weight * (each * shares).sum()
         return total
@@ -233,13 +236,6 @@ class DepthTrainer:
                 states[layer] = x.flatten(0, 1)[rows]
         return states
 
-    @torch.no_grad()
-    def _taught(self, batch: Batch) -> Tensor | None:
-        if self._teacher is None:
-            return None
-        logits: Tensor = self._teacher(batch.tokens.to(self.device), batch.rows.to(self.device))
-        return logits.float().softmax(-1)
-
     def _autocast(self) -> torch.autocast:
         slow = self.device == "cpu" and not torch.backends.cpu.get_cpu_capability().startswith(
             "AVX512"
@@ -293,15 +289,12 @@ def train_depth(
     keep_memory()
     torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
-    large = practice.large_folder()
-    trainer = DepthTrainer(
-        _tokenizer(), seed=seed, minutes=minutes, device=device, teacher=large, rate=rate
-    )
+    trainer = DepthTrainer(_tokenizer(), seed=seed, minutes=minutes, device=device, rate=rate)
     saved = out / "depth.pt"
     if resume and saved.exists():
         trainer.restore(torch.load(saved, map_location=device, weights_only=True))
     else:
-        trainer.begin_with(large)
+        trainer.begin_with(practice.large_folder())
     mean, last = math.nan, trainer.at.minutes
     while not trainer.done:
         loss = trainer.step()
@@ -316,13 +309,6 @@ def train_depth(
                 log.write(text + "\n")
             trainer.add_minutes((time.monotonic() - now) / 60)
     return export(trainer.state(), out / "models")
-
-
-def _large(folder: Path) -> Llama:
-    model = Llama(SHAPES["large"])
-    stored = load_file(folder / "model.safetensors")
-    model.load_state_dict(from_hugging_face_names(stored, SHAPES["large"]))
-    return model.requires_grad_(requires_grad=False)
 
 
 def _tokenizer() -> Tokenizer:
