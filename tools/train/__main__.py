@@ -22,7 +22,9 @@ from tools.train.trainer import STEPS, Run
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.train", description=__doc__)
-    parser.add_argument("--model", choices=("large", "small", "both", "canvas", "depth"), default="both")
+    parser.add_argument(
+        "--model", choices=("large", "small", "both", "canvas", "depth"), default="both"
+    )
     parser.add_argument("--out", type=Path, default=Path("practice-run"))
     parser.add_argument("--steps", type=int, help="instead of the recipe's number")
     parser.add_argument("--minutes", type=float, default=180.0, help="of canvas and depth")

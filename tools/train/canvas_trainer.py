@@ -206,7 +206,7 @@ def train_canvas(
         mean = loss if math.isnan(mean) else 0.98 * mean + 0.02 * loss
         if trainer.at.minutes - last >= SAVE_MINUTES or trainer.done:
             last, now = trainer.at.minutes, time.monotonic()
-            _save(trainer, saved)
+            save_checkpoint(trainer.state(), saved)
             line = {**vars(trainer.at), "mean_loss": round(mean, 4), "watch": trainer.watch()}
             text = json.dumps(line)
             print(text, flush=True)
@@ -216,7 +216,8 @@ def train_canvas(
     return export(trainer.state(), out / "models")
 
 
-def _save(trainer: CanvasTrainer, path: Path) -> None:
+def save_checkpoint(state: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint whole, or leave the one that is there."""
     partial = path.with_suffix(".partial")
-    torch.save(trainer.state(), partial)
+    torch.save(state, partial)
     os.replace(partial, path)

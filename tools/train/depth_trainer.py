@@ -6,10 +6,10 @@ and all exits share one norm and head, whose losses take turns (a rotational cur
 Valipour and others, "SortedNet", 2023, https://arxiv.org/abs/2309.00255: what is learned is a model
 nested in a model, for every depth.
 
-Different here: it begins with the weights of the large model, cut. A block becomes two: one with its
-attention and the half of its neurons that weighs more, and one with the other half, whose attention
-begins with an output of zero. Early exits learn from the scores of the last layer besides the
-replies. The rate follows the clock, as that of the canvas model does.
+Different here: it begins with the weights of the large model, cut. A block becomes two: one with
+its attention and the half of its neurons that weighs more, and one with the other half, whose
+attention begins with an output of zero. Early exits learn from the scores of the last layer besides
+the replies. The rate follows the clock, as that of the canvas model does.
 """
 
 from __future__ import annotations
@@ -28,12 +28,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.nn import functional as F
 
 from adec import practice
 from adec.practice.tasks import problems
 from tools.train import tokenizer as tokens
-from tools.train.canvas_trainer import Progress, _save, factor
+from tools.train.canvas_trainer import Progress, factor, save_checkpoint
 from tools.train.llama_model import SHAPES, Llama
 from tools.train.model_files import export, from_hugging_face_names
 from tools.train.trainer import keep_memory
@@ -301,7 +300,7 @@ def train_depth(
         mean = loss if math.isnan(mean) else 0.98 * mean + 0.02 * loss
         if trainer.at.minutes - last >= SAVE_MINUTES or trainer.done:
             last, now = trainer.at.minutes, time.monotonic()
-            _save(trainer, saved)
+            save_checkpoint(trainer.state(), saved)
             line = {**vars(trainer.at), "mean_loss": round(mean, 4), "watch": trainer.watch()}
             text = json.dumps(line)
             print(text, flush=True)
