@@ -28,7 +28,7 @@ KEYS = (
     "pair", "small", "large", "model", "strategy", "set", "keep", "exactness",
     "max-tokens",
     "temp", "top-k", "top-p", "min-p", "seed",
-    "ctx", "threads", "batch-threads", "gpu-layers", "rpc", "mmap", "device", "dtype",
+    "ctx", "threads", "batch-threads", "gpu-layers", "rpc", "mmap", "engine", "device", "dtype",
     "color", "quiet",
 )  # fmt: skip
 LISTS = ("set",)

@@ -21,7 +21,7 @@ LOOKS, BETWEEN = 3, 0.002
 """How often it is looked who else runs, and the seconds in between."""
 
 _ENDS = 1 << 20
-_BACKENDS = {"gguf": "llama-cpp-python", "safetensors": "torch"}
+_BACKENDS = {"gguf": "llama-cpp-python", "safetensors": "torch", "gguf-torch": "torch"}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from adec.decoding import settings as setting_values
 from adec.decoding.registry import Method, default_method
-from adec.engines.base import ModelHeader
+from adec.engines.base import EngineName, ModelHeader
 from adec.errors import UsageError
 from adec.events.records import Role
 from adec.profiles.schema import Budget, Profile
@@ -30,6 +30,8 @@ class Choice:
     """Quality that an automatic choice must have proved, 0 to 1; 1 means exact."""
     exactness: Literal["rounding", "bitwise"] = "rounding"
     """bitwise: exact strategies run only forwards whose rows are bit for bit plain decoding's."""
+    engine: EngineName | None = None
+    """What runs the models; None: what reads their files first."""
 
 
 @dataclass(frozen=True)

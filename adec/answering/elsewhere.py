@@ -10,7 +10,8 @@ from pathlib import Path
 from adec.answering.plan import Plan
 from adec.decoding.registry import find_method
 from adec.decoding.settings import build
-from adec.engines.opening import read_header
+from adec.engines.base import EngineName
+from adec.engines.opening import engine_of, read_header
 from adec.engines.pair import check_pair
 from adec.errors import ModelFileError, PairError, UsageError
 from adec.events.records import Role
@@ -27,6 +28,7 @@ class ModelThere:
     home: Path
     name: str
     fingerprint: str
+    engine: EngineName | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,10 @@ class PlanThere:
 
     def plan(self) -> Plan:
         """The plan on this machine. Raises ModelFileError where a model is missing or another."""
-        headers = {role: read_header(find_again(model)) for role, model in self.models.items()}
+        headers = {
+            role: read_header(find_again(model), model.engine)
+            for role, model in self.models.items()
+        }
         unlike = None
         if "small" in headers:
             try:
@@ -69,7 +74,7 @@ def carried(plan: Plan) -> PlanThere:
     models = {
         role: ModelThere(
             header.info.path.resolve(), Path.home(), header.info.path.name,
-            file_fingerprint(header.info.path),
+            file_fingerprint(header.info.path), engine_of(header),
         )
         for role, header in plan.models.items()
     }  # fmt: skip

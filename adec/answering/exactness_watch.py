@@ -46,7 +46,7 @@ class ExactnessWatch:
         """
         large = self._large
         # torch's products may be split over threads at any length
-        cells = 0 if large.info.format == "safetensors" else ONE_THREAD_CELLS
+        cells = 0 if large.info.format in ("safetensors", "gguf-torch") else ONE_THREAD_CELLS
         steady = not threads_changed or large.length <= cells
         if planned and steady:
             return {"exactness": "bitwise", "exactness_noise": 0.0}

@@ -12,7 +12,7 @@ from adec.answering.choice import Choice, choose_strategy, is_proved
 from adec.decoding import settings as setting_values
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import METHODS, Method, check_method, find_method, shortcoming
-from adec.engines.base import ModelHeader
+from adec.engines.base import EngineName, ModelHeader
 from adec.engines.opening import read_distant_header, read_header
 from adec.engines.pair import Engines, check_pair
 from adec.engines.remote import is_remote
@@ -75,7 +75,7 @@ def plan(choice: Choice) -> Plan:
     Raises UsageError, ProfileError, ModelFileError or PairError.
     """
     profile, small_name, large_name = _models(choice)
-    models, remarks = _headers(small_name, large_name)
+    models, remarks = _headers(small_name, large_name, choice.engine)
     if profile is None:
         profile = fitting_profile(models)
     else:
@@ -147,7 +147,9 @@ def _check_forwards(method: Method, *, bitwise: bool) -> None:
         )
 
 
-def _headers(small_name: str | None, large_name: str) -> tuple[dict[Role, ModelHeader], list[str]]:
+def _headers(
+    small_name: str | None, large_name: str, engine: EngineName | None
+) -> tuple[dict[Role, ModelHeader], list[str]]:
     """The headers of the models, the large one's first, and remarks about them."""
     if small_name is not None and is_remote(small_name):
         raise UsageError("the small model must lie on this machine", hint="give a file as --small")
@@ -156,15 +158,15 @@ def _headers(small_name: str | None, large_name: str) -> tuple[dict[Role, ModelH
     if is_remote(large_name):
         if small_name == AUTO:
             raise UsageError("--small auto compares files, and the large model has none here")
-        small = None if small_name is None else read_header(locate(small_name))
+        small = None if small_name is None else read_header(locate(small_name), engine)
         models["large"] = read_distant_header(large_name, small)
         if small is not None:
             models["small"] = small
     else:
-        models["large"] = read_header(locate(large_name))
+        models["large"] = read_header(locate(large_name), engine)
         if small_name is not None:
             small_path, taken = small_for(small_name, models["large"].info.path)
-            models["small"] = read_header(small_path)
+            models["small"] = read_header(small_path, engine)
     large = models["large"]
     return models, [*(f"{large.info.path.name}: {words}" for words in large.remarks), *taken]
 

@@ -36,7 +36,7 @@ from adec.calibration.to_profile import Named, profile_text
 from adec.calibration.trial import Metric, Runner
 from adec.display.progress import Progress
 from adec.display.terminal import size_of
-from adec.engines.base import ModelHeader, OpenOptions
+from adec.engines.base import EngineName, ModelHeader, OpenOptions
 from adec.engines.pair import Engines
 from adec.errors import PairError, UsageError
 from adec.events.hostile_json import JsonReader
@@ -75,6 +75,7 @@ class Request:
     """As typed, for workers: the threads that are fastest here say nothing of other machines."""
     jobs: int = 1
     ray: str | None = None
+    engine: EngineName | None = None
 
 
 class Watched:
@@ -203,10 +204,12 @@ def _check(wishes: Wishes) -> None:
 def _plan(request: Request) -> Plan:
     """Plain decoding on the models that were named; the strategies to try come later."""
     if request.small is None:
-        return plan(Choice(pair=DEFAULT_PAIR, strategy="plain"))
+        return plan(Choice(pair=DEFAULT_PAIR, strategy="plain", engine=request.engine))
     if request.large is None:
-        return plan(Choice(model=request.small, strategy="plain"))
-    ready = plan(Choice(small=request.small, large=request.large, strategy="plain"))
+        return plan(Choice(model=request.small, strategy="plain", engine=request.engine))
+    ready = plan(
+        Choice(small=request.small, large=request.large, strategy="plain", engine=request.engine)
+    )
     if ready.unlike is not None:
         raise PairError(
             f"these two cannot be calibrated together: {ready.unlike}",

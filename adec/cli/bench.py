@@ -203,7 +203,10 @@ def bench(
             raise UsageError("peers run on this machine only", hint="leave --peers or --ray out")
         peers, crew = "none", functools.partial(RayCrew, ray, jobs)
     options = machine.open_options(threads=share_cores(jobs) if ray is None else None)
-    choice = Choice(pair, small, large, model, None, tuple(assignments or ()), exactness=exactness)
+    choice = Choice(
+        pair, small, large, model, None, tuple(assignments or ()), exactness=exactness,
+        engine=machine.engine,
+    )  # fmt: skip
     plan = plan_bench(
         choice, strategies, options, settings, peers, tuple(peer_path or ()), machine.rpc_origin
     )

@@ -275,15 +275,22 @@ class MachineOptions:
     memory_map: Annotated[
         bool, machine("--mmap/--no-mmap", help="GGUF: map the weights instead of reading them.")
     ] = True
+    engine: Annotated[
+        Literal["llama", "torch"] | None,
+        machine(
+            "--engine",
+            help="What runs the models. torch: GGUF files too, as floats and layer by layer.",
+        ),
+    ] = None
     device: Annotated[
         str | None,
-        machine("--device", help="Folders: cpu, cuda, cuda:1 or mps. Default: cuda if present."),
+        machine("--device", help="torch: cpu, cuda, cuda:1 or mps. Default: cuda if present."),
     ] = None
     dtype: Annotated[
         Literal["float32", "bfloat16", "float16"] | None,
         machine(
             "--dtype",
-            help="Folders: number format. Default on the CPU: float32, or a checkpoint's bfloat16 "
+            help="torch: number format. Default on the CPU: float32, or a checkpoint's bfloat16 "
             "if faster.",
         ),
     ] = None

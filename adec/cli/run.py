@@ -107,7 +107,9 @@ def run(
 
     sampler = sampling.sampler()
     given_assignments = tuple(assignments or ())
-    choice = Choice(pair, small, large, model, strategy, given_assignments, keep, exactness)
+    choice = Choice(
+        pair, small, large, model, strategy, given_assignments, keep, exactness, machine.engine
+    )
     flags = DisplayFlags(plain, json, jsonl, sanitize, quiet, color, trace)
     display = choose_display(flags)
     if verbose:

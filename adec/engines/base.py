@@ -24,6 +24,10 @@ else.
 """
 
 
+EngineName = Literal["llama", "torch"]
+"""A backend that a person may ask for: llama.cpp or torch."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
     """What a model is, known from its header."""
@@ -235,3 +239,5 @@ class Format:
     """Loads the weights. Raises EngineError."""
     devices: Callable[[], list[str]]
     """The devices that the backend could use, a line each; or one line that says why it fails."""
+    engine: EngineName | None = None
+    """The backend, where a person may ask for it by name."""

@@ -7,16 +7,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from adec.engines.base import Engine, Format, ModelHeader, OpenOptions
+from adec.engines.base import Engine, EngineName, Format, ModelHeader, OpenOptions
 from adec.engines.llama import GGUF
 from adec.engines.pair import Engines, differences, translation
 from adec.engines.remote import REMOTE, REMOTE_NAME
 from adec.engines.torch import FOLDER
+from adec.engines.torch.from_gguf import GGUF_ON_TORCH
 from adec.engines.translated import TranslatedEngine
 from adec.errors import ModelFileError
 from adec.events.records import Role
 
-FORMATS: tuple[Format, ...] = (GGUF, FOLDER, REMOTE)
+FORMATS: tuple[Format, ...] = (GGUF, FOLDER, GGUF_ON_TORCH, REMOTE)
 """The first that fits a path reads it; a new backend adds an entry."""
 
 SPIN_BRIEFLY = 100_000_000
@@ -24,18 +25,28 @@ SPIN_BRIEFLY = 100_000_000
 may need the core. Forwards of smaller models are so short that it shows: 10 % at 33 million."""
 
 
-def read_header(path: Path) -> ModelHeader:
+def read_header(path: Path, engine: EngineName | None = None) -> ModelHeader:
     """The header of the model at `path`; no weights are loaded.
 
+    `engine`: the backend that is to run it; None: the first that reads it.
     Raises ModelFileError when no format fits, or when the model is broken or hostile.
     """
     try:
         for format in FORMATS:
-            if format.fits(path):
+            if engine in (None, format.engine) and format.fits(path):
                 return format.read_header(path)
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror or error}") from error
+    if engine is not None and path.exists():
+        raise ModelFileError(
+            f"{path} is nothing that {engine} runs", hint="leave --engine out, or give a GGUF file"
+        )
     raise ModelFileError(f"{path} is neither a file nor a folder")
+
+
+def engine_of(header: ModelHeader) -> EngineName | None:
+    """The backend that runs the model of a header; None where nobody asks for it by name."""
+    return {format.name: format.engine for format in FORMATS}.get(header.info.format)
 
 
 def read_distant_header(name: str, beside: ModelHeader | None = None) -> ModelHeader:

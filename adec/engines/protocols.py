@@ -58,6 +58,13 @@ class LayerEngine(Engine, Protocol):
         """
         ...
 
+    def states_at(self, depth: int, *, rows: int = 1) -> Vectors:
+        """The states themselves, shape (rows, width), under the conditions of `scores_at`.
+
+        Depth 0 is what the lowest layer reads.
+        """
+        ...
+
     def finish(self, *, rows: int = 1) -> Scores:
         """Run the missing layers of all unfinished tokens, in one batch; scores of the last `rows`.
 

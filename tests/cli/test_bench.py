@@ -282,6 +282,7 @@ def test_every_option_reaches_the_bench(monkeypatch: pytest.MonkeyPatch, capsys:
         "gpu_layers": [*one, "--gpu-layers", 9],
         "rpc": [*one, "--rpc", "10.0.0.2:9"], "memory_map": [*one, "--no-mmap"],
         "key_file": [*one, "--key-file", "x"], "budget_tokens": [*one, "--budget-tokens", 9],
+        "engine": [*one, "--engine", "torch"],
         "device": [*one, "--device", "x"], "dtype": [*one, "--dtype", "float16"],
         "peers": ["-m", practice.large_folder(), "--peers", "none"],
         "peer_path": [*one, "--peer-path", Path(sys.executable).parent],

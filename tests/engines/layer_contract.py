@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -39,6 +40,20 @@ class LayerContract:
 
     def rows(self, fresh: Fresh, tokens: Collection[int], count: int) -> np.ndarray:
         return log_probabilities(fresh().forward([*tokens], rows=count))
+
+    def test_states_are_there_as_long_as_their_scores(self, fresh: Fresh) -> None:
+        engine = fresh()
+        layers = engine.info.layers
+        engine.lower([3, 1, 4, 1], layers)
+        states = [engine.states_at(depth, rows=3) for depth in range(layers + 1)]
+        assert all(np.isfinite(state).all() and len(state) == 3 for state in states)
+        assert all((one != two).any() for one, two in pairwise(states))
+        # what lies below a token is not what another token changes
+        engine.rewind(0)
+        engine.lower([3, 1, 4, 1], 1)
+        np.testing.assert_allclose(engine.states_at(1, rows=3), states[1], rtol=1e-4, atol=1e-4)
+        with pytest.raises(EngineError):
+            engine.states_at(2, rows=1)
 
     def test_lower_and_finish_equal_forward(self, fresh: Fresh) -> None:
         engine = fresh()

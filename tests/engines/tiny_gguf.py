@@ -110,6 +110,14 @@ def write_tiny_gguf(
         weights(prefix + "attn_k.weight", kv_heads * head, width)
         weights(prefix + "attn_v.weight", kv_heads * head, width)
         weights(prefix + "attn_output.weight", width, heads * head)
+        if architecture == "qwen2":
+            for part, rows in (("q", heads), ("k", kv_heads), ("v", kv_heads)):
+                bias = rng.normal(0, 0.3, rows * head).astype(np.float32)
+                writer.add_tensor(f"{prefix}attn_{part}.bias", bias)
+        if architecture == "qwen3":
+            for part in ("q", "k"):
+                scale = rng.uniform(0.5, 1.5, head).astype(np.float32)
+                writer.add_tensor(f"{prefix}attn_{part}_norm.weight", scale)
         norm(prefix + "ffn_norm.weight")
         if architecture == "gemma2":
             norm(prefix + "post_attention_norm.weight")

@@ -10,6 +10,7 @@ from pathlib import Path
 from adec.benchmark.decoders import BenchDecoder
 from adec.benchmark.samples import RowHeader
 from adec.engines.base import ModelHeader, OpenOptions
+from adec.engines.opening import engine_of
 from adec.engines.pair import Engines
 from adec.errors import PairError, UsageError
 from adec.events.records import Role
@@ -102,10 +103,10 @@ def _obstacle(name: str, models: Mapping[Role, ModelHeader]) -> str | None:
     """Why a peer cannot run these models; None when it can."""
     if name in NEEDS_SMALL and "small" not in models:
         return "it needs a small model"
-    wanted = "gguf" if name in PROGRAMS else "safetensors"
-    if any(header.info.format != wanted for header in models.values()):
-        kinds = {"gguf": "GGUF files", "safetensors": "Hugging Face folders"}
-        return f"it reads {kinds[wanted]}"
+    program = name in PROGRAMS
+    wanted = "llama" if program else "torch"
+    if any(engine_of(header) != wanted for header in models.values()):
+        return f"it reads {'GGUF files' if program else 'Hugging Face folders'}"
     return None
 
 

@@ -46,4 +46,4 @@ def _devices() -> list[str]:
     ]
 
 
-GGUF = Format("gguf", Path.is_file, _read_header, _open, _devices)
+GGUF = Format("gguf", Path.is_file, _read_header, _open, _devices, engine="llama")

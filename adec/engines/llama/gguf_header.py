@@ -43,6 +43,8 @@ _HYBRID = frozenset(
 # keys that only models with a recurrent state have, for architectures newer than the lists
 _STATE_KEYS = (".ssm.", ".wkv.", ".shortconv.", ".kda.")
 
+ON_TORCH = ("llama", "qwen2", "qwen3")
+"""Architectures that `engines/torch/from_gguf` runs, too; transformers calls them alike."""
 _WHOLE = "it runs on llama.cpp, which runs all layers of a token at once"
 _NO_RULE = (
     "it names no pre-tokenizer (tokenizer.ggml.pre), so texts may be split in a way that it was not"
@@ -95,7 +97,8 @@ def header_of(
         return ModelHeader(info, vocabulary, frozenset({"rewind"}), missing, remarks)
     # sliding-window models, too: the engine keeps the whole cache (swa_full), so that nothing a
     # rewind needs has slid out
-    return ModelHeader(info, vocabulary, frozenset({"rewind", "tree"}), {"layers": _WHOLE}, remarks)
+    whole = f"{_WHOLE}; --engine torch runs them singly" if architecture in ON_TORCH else _WHOLE
+    return ModelHeader(info, vocabulary, frozenset({"rewind", "tree"}), {"layers": whole}, remarks)
 
 
 def canvas_facts(gguf: GgufFile) -> CanvasFacts:

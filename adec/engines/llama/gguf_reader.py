@@ -12,6 +12,7 @@ import math
 import stat
 import struct
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
@@ -126,10 +127,10 @@ class _Reader:
 
     def run(self) -> GgufFile:
         version, tensor_count, pair_count = self._preamble()
-        values, types = self._pairs(pair_count)
+        values, types, spans = self._pairs(pair_count)
         alignment = self._alignment(values)
         tensors = self._tensors(tensor_count, alignment)
-        return GgufFile(self._path, self._size, version, values, types, tensors)
+        return GgufFile(self._path, self._size, version, values, types, tensors, spans, alignment)
 
     def _preamble(self) -> tuple[int, int, int]:
         if self._size < 24 or self._take(4) != b"GGUF":
@@ -148,16 +149,21 @@ class _Reader:
             self._fail(f"declares {pair_count} key-value pairs, more than it can hold")
         return version, tensor_count, pair_count
 
-    def _pairs(self, count: int) -> tuple[dict[str, Value], dict[str, int]]:
+    def _pairs(
+        self, count: int
+    ) -> tuple[dict[str, Value], dict[str, int], dict[str, tuple[int, int]]]:
         values: dict[str, Value] = {}
         types: dict[str, int] = {}
+        spans: dict[str, tuple[int, int]] = {}
         for _ in range(count):
+            start = self._at
             key = self._string(MAX_KEY, "a key")
             if not key or key in values:
                 self._fail(f"has the key {shown(key)} twice" if key else "has an empty key")
             kind = types[key] = self._number(_U32)
             values[key] = self._array(key) if kind == ARRAY else self._scalar(key, kind)
-        return values, types
+            spans[key] = start, self._at
+        return values, types, spans
 
     def _scalar(self, key: str, kind: int) -> Value:
         if kind == STRING:
@@ -270,6 +276,10 @@ class _Reader:
                     f"ends after {self._size} bytes, but its tensors need {start + last}",
                     hint="the download may have been cut off",
                 )
+            tensors = {
+                name: replace(tensor, start=start + tensor.start)
+                for name, tensor in tensors.items()
+            }
         return tensors
 
     def _tensor(self) -> tuple[Tensor, int]:
@@ -290,8 +300,9 @@ class _Reader:
         label, block, block_bytes = kind
         if shape[0] % block:
             self._fail(f"has a {label} tensor {shown(name)} with rows of {shape[0]} elements")
-        tensor = Tensor(name, shape, label, elements, elements // block * block_bytes)
-        return tensor, self._number(_U64)
+        offset = self._number(_U64)
+        size = elements // block * block_bytes
+        return Tensor(name, shape, label, elements, size, self._path, offset), offset
 
     def _string(self, limit: int, what: str) -> str:
         length = self._number(_U64)

@@ -55,6 +55,10 @@ class Tensor:
     type: str
     elements: int
     bytes: int
+    path: Path
+    """The file that holds it: of a split model, one of its parts."""
+    start: int
+    """The first byte of its data there."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,10 @@ class GgufFile:
     values: dict[str, Value]
     types: dict[str, int]
     tensors: dict[str, Tensor]
+    spans: dict[str, tuple[int, int]]
+    """By key, the bytes of its pair in the file, the key's own included: from, to."""
+    alignment: int
+    """Bytes to a multiple of which the data of tensors is padded."""
 
     def fail(self, what: str, hint: str | None = None) -> NoReturn:
         """Raise ModelFileError about this file."""

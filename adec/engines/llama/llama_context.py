@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adec.engines.llama.llama_library import SharedModel, failure, library, log, release_model
+from adec.engines.llama.llama_library import (
+    SharedModel,
+    acquire_model,
+    failure,
+    library,
+    log,
+    release_model,
+)
 from adec.errors import EngineError
 
 MAX_TEXT = 1 << 28
@@ -76,6 +84,22 @@ class LlamaContext:
         release_model(self.model)
 
 
+class LlamaVocabulary:
+    """The vocabulary of a GGUF file without its weights; `close` it at the end."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises EngineError when llama.cpp refuses."""
+        self.api = library()
+        self.model = acquire_model(path, gpu_layers=0, mmap=True, weights=False)
+        self.closed = False
+
+    def close(self) -> None:
+        """Return the share of the vocabulary. Calling it twice is harmless."""
+        if not self.closed:
+            self.closed = True
+            release_model(self.model)
+
+
 class Batch:
     """A reusable llama_batch over numpy arrays: per token its id, position, sequences, `wanted`."""
 
@@ -106,7 +130,7 @@ class Batch:
 class LlamaTokenizer:
     """llama.cpp's tokenizer of a GGUF vocabulary."""
 
-    def __init__(self, session: LlamaContext) -> None:
+    def __init__(self, session: LlamaContext | LlamaVocabulary) -> None:
         self._session = session
         self._size = int(session.api.llama_vocab_n_tokens(session.model.vocabulary))
 

@@ -136,11 +136,17 @@ class RemoteDevices:
 
 
 def acquire_model(
-    path: Path, *, gpu_layers: int, mmap: bool, remote: RemoteDevices | None = None
+    path: Path,
+    *,
+    gpu_layers: int,
+    mmap: bool,
+    remote: RemoteDevices | None = None,
+    weights: bool = True,
 ) -> SharedModel:
     """Load a model, or share the loaded one. Raises EngineError when llama.cpp refuses.
 
     With `remote` its layers go there, all of them where `gpu_layers` is 0, and none to a GPU here.
+    Without `weights` it is a vocabulary, and runs nothing.
     """
     module = library()
     real = os.path.realpath(path)
@@ -149,12 +155,13 @@ def acquire_model(
     except OSError as error:
         raise EngineError(f"{path} cannot be read: {error.strerror}") from error
     servers = () if remote is None else remote.servers
-    key = (real, stat.st_ino, stat.st_size, stat.st_mtime_ns, gpu_layers, mmap, *servers)
+    key = (real, stat.st_ino, stat.st_size, stat.st_mtime_ns, gpu_layers, mmap, weights, *servers)
     with _lock:
         shared = _models.get(key)
         if shared is None:
             parameters = module.llama_model_default_params()
             parameters.n_gpu_layers = gpu_layers
+            parameters.vocab_only = not weights
             if hasattr(parameters, "load_mode"):
                 parameters.load_mode = (
                     module.LLAMA_LOAD_MODE_MMAP if mmap else module.LLAMA_LOAD_MODE_NONE

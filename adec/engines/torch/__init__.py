@@ -46,4 +46,4 @@ def _devices() -> list[str]:
     return found
 
 
-FOLDER = Format("safetensors", Path.is_dir, _read_header, _open, _devices)
+FOLDER = Format("safetensors", Path.is_dir, _read_header, _open, _devices, engine="torch")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from adec.engines.base import ModelHeader, OpenOptions
+from adec.engines.protocols import Vectors
 from adec.engines.torch.torch_cache import cut_each
 from adec.engines.torch.torch_engine import CHUNK, TorchEngine
 from adec.engines.torch.torch_weights import Weights
@@ -62,15 +63,15 @@ class TorchLayerEngine(TorchEngine):
         """See `LayerEngine.scores_at`."""
         self._check_usable()
         self._check_depth(depth)
-        states = self._states[depth]
-        if self._have[depth] < self.length or not 0 <= rows <= len(states):
-            held = len(states) if self._have[depth] == self.length else 0
-            raise EngineError(
-                f"{self.info.name} holds the states of {held} tokens after {depth} layers,"
-                f" not of {rows}"
-            )
         with self._inference(rows):
-            return self._logits(states[len(states) - rows :])
+            return self._logits(self._newest(depth, rows))
+
+    def states_at(self, depth: int, *, rows: int = 1) -> Vectors:
+        """See `LayerEngine.states_at`."""
+        if depth != 0:
+            self._check_depth(depth)
+        states: Vectors = self._newest(depth, rows).float().cpu().numpy()
+        return states
 
     def finish(self, *, rows: int = 1) -> Scores:
         """See `LayerEngine.finish`."""
@@ -158,6 +159,18 @@ class TorchLayerEngine(TorchEngine):
             self._have[depth] = have - gone
 
     # ---- layer by layer
+
+    def _newest(self, depth: int, rows: int) -> Tensor:
+        """States of the last `rows` tokens after `depth` layers."""
+        self._check_usable()
+        states = self._states[depth]
+        if self._have[depth] < self.length or not 0 <= rows <= len(states):
+            held = len(states) if self._have[depth] == self.length else 0
+            raise EngineError(
+                f"{self.info.name} holds the states of {held} tokens after {depth} layers,"
+                f" not of {rows}"
+            )
+        return states[len(states) - rows :]
 
     def _enter(self, tokens: Sequence[int], *, trail: bool) -> None:
         """Add the embeddings of `tokens`, and drop states that nobody can ask for any more.

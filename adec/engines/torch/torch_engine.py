@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import signature
 from time import perf_counter
@@ -15,12 +15,13 @@ from torch import Tensor
 from adec.engines.base import ModelHeader, OpenOptions
 from adec.engines.sequence import SequenceEngine
 from adec.engines.thread_count import ThreadCount
-from adec.engines.torch.folder_files import read_tensors
+from adec.engines.torch.folder_files import TensorEntry, read_tensors
 from adec.engines.torch.folder_vocabulary import FolderTokenizer
 from adec.engines.torch.format_choice import FORMATS, MEASURED_FROM, FormatTimes, format_times
 from adec.engines.torch.format_probe import FormatProbe, layer_shapes
 from adec.engines.torch.tensor_scores import TensorScores
-from adec.engines.torch.torch_weights import Weights, engine_error
+from adec.engines.torch.torch_weights import Loader, Weights, engine_error
+from adec.engines.vocabulary import Tokenizer
 from adec.errors import EngineError
 from adec.machine import others_running
 from adec.signals import ArrayScores, Scores
@@ -46,7 +47,7 @@ class TorchEngine(SequenceEngine):
     def __init__(self, header: ModelHeader, options: OpenOptions, weights: Weights) -> None:
         super().__init__(
             header,
-            FolderTokenizer(header.info.path, header.vocabulary),
+            self._open_tokenizer(header),
             context=context_of(header, options),
             branches=options.branches,
         )
@@ -73,10 +74,10 @@ class TorchEngine(SequenceEngine):
         if options.context is not None and options.context < 0:
             raise EngineError(f"a context of {options.context} tokens holds nothing")
         device = device_of(options.device)
-        times = _measured(header, options) if device.type == "cpu" else None
+        times = cls._measured(header, options) if device.type == "cpu" else None
         name = options.dtype if times is None else options.dtype or times.format
         dtype = dtype_of(name, device)
-        weights = Weights.load(header.info.path, device, dtype)
+        weights = Weights.load(header.info.path, device, dtype, cls._loader())
         try:
             if cls.cache_argument not in signature(type(weights.module).forward).parameters:
                 raise EngineError(f"{header.info.name} keeps its state where adec cannot reach it")
@@ -96,6 +97,39 @@ class TorchEngine(SequenceEngine):
             if options.adapts and options.batch_threads is None and DEFAULT_THREADS > 1:
                 engine.adapt_threads(DEFAULT_THREADS, start)
         return engine
+
+    @classmethod
+    def _loader(cls) -> Loader | None:
+        """What builds the module; None: transformers does, from a folder."""
+        return None
+
+    def _open_tokenizer(self, header: ModelHeader) -> Tokenizer:
+        return FolderTokenizer(header.info.path, header.vocabulary)
+
+    @classmethod
+    def stored(cls, header: ModelHeader) -> tuple[Mapping[str, TensorEntry], bool]:
+        """Types and shapes of the weights, and whether bfloat16 may be chosen for them."""
+        tensors, _ = read_tensors(header.info.path)
+        # weights of another type would be rounded
+        return tensors, all(entry.dtype == "BF16" for entry in tensors.values())
+
+    @classmethod
+    def _measured(cls, header: ModelHeader, options: OpenOptions) -> FormatTimes | None:
+        """How fast the model is in the formats it may run in; None if that decides nothing here."""
+        if header.info.parameters < MEASURED_FROM or (options.dtype and options.threads):
+            return None
+        tensors, may_round = cls.stored(header)
+        formats = FORMATS if may_round else FORMATS[:1]
+        shapes = layer_shapes(tensors)
+        if not shapes or (not may_round and options.threads):
+            return None
+        return format_times(
+            header,
+            lambda: FormatProbe(shapes, formats),
+            formats,
+            DEFAULT_THREADS,
+            f"torch {torch.__version__}",
+        )
 
     def adapt_threads(
         self,
@@ -269,26 +303,6 @@ def device_of(name: str | None) -> torch.device:
     if device.type not in ("cpu", "cuda", "mps"):
         raise EngineError(f"adec does not run on {device.type}", hint="choose cpu, cuda or mps")
     return device
-
-
-def _measured(header: ModelHeader, options: OpenOptions) -> FormatTimes | None:
-    """How fast the model is in the formats it may run in; None if that decides nothing here."""
-    if header.info.parameters < MEASURED_FROM or (options.dtype and options.threads):
-        return None
-    tensors, _ = read_tensors(header.info.path)
-    # weights of another type would be rounded
-    stored = all(entry.dtype == "BF16" for entry in tensors.values())
-    formats = FORMATS if stored else FORMATS[:1]
-    shapes = layer_shapes(tensors)
-    if not shapes or (not stored and options.threads):
-        return None
-    return format_times(
-        header,
-        lambda: FormatProbe(shapes, formats),
-        formats,
-        DEFAULT_THREADS,
-        f"torch {torch.__version__}",
-    )
 
 
 def dtype_of(name: str | None, device: torch.device) -> torch.dtype | None:

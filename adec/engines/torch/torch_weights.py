@@ -63,14 +63,16 @@ class Weights:
     ) -> Weights:
         """Load `folder`, or share the loaded module. `dtype` None is the checkpoint's own.
 
-        `loader` builds the module; None: transformers does.
+        `loader` builds the module; None: transformers does. With one, `folder` may be a file.
 
         Raises EngineError when transformers refuses, memory runs out or weights are missing.
         """
         # size and time are in the key, since training rewrites a folder under the same name
         files = tuple(
             (path.name, stat.st_size, stat.st_mtime_ns)
-            for path in (folder / "config.json", *find_shards(folder))
+            for path in (
+                (folder / "config.json", *find_shards(folder)) if folder.is_dir() else [folder]
+            )
             for stat in (path.stat(),)
         )
         key = (folder.resolve(), files, device, dtype)

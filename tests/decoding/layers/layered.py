@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from adec.engines.protocols import Vectors
 from adec.engines.table import Law, TableEngine
 from adec.errors import EngineError
 from adec.signals import Scores
@@ -50,6 +51,9 @@ class LayeredTable(TableEngine):
             return self._scores([tuple(self._tokens[:end]) for end in ends])
         finally:
             self._law = whole
+
+    def states_at(self, depth: int, *, rows: int = 1) -> Vectors:
+        raise EngineError("this table has no states")
 
     def finish(self, *, rows: int = 1) -> Scores:
         missing = sum(depth < LAYERS for depth in self._depths)
