@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -33,6 +34,15 @@ def write_whole(path: Path, content: bytes) -> None:
     """Replace the file `path` by these bytes, or leave it as it is. Raises OSError."""
     with _replacing(path) as raw:
         raw.write(content)
+
+
+@contextmanager
+def whole_bytes(path: Path) -> Iterator[BinaryIO]:
+    """As `whole_file`, for bytes that come piece by piece. Raises OSError, also for a pipe."""
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    with _replacing(path) as raw:
+        yield raw
 
 
 @contextmanager

@@ -62,6 +62,7 @@ _adec() {
         "bench --batch-threads") :; return ;;
         "bench --gpu-layers") :; return ;;
         "bench --rpc") :; return ;;
+        "bench --engine") COMPREPLY=($(compgen -W "llama torch" -- "$cur")); return ;;
         "bench --device") :; return ;;
         "bench --dtype") COMPREPLY=($(compgen -W "float32 bfloat16 float16" -- "$cur")); return ;;
         "bench --key-file") COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -75,6 +76,8 @@ _adec() {
         "calibrate --max-tokens"|"calibrate -n") :; return ;;
         "calibrate --jobs") :; return ;;
         "calibrate --ray") :; return ;;
+        "calibrate --fit") COMPREPLY=($(compgen -W "drop" -- "$cur")); return ;;
+        "calibrate --leave-out") :; return ;;
         "calibrate -o"|"calibrate --output") :; return ;;
         "calibrate --check") COMPREPLY=($(compgen -W "$(_adec_profiles)" -- "$cur")); return ;;
         "calibrate --svg") COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -84,6 +87,7 @@ _adec() {
         "calibrate --batch-threads") :; return ;;
         "calibrate --gpu-layers") :; return ;;
         "calibrate --rpc") :; return ;;
+        "calibrate --engine") COMPREPLY=($(compgen -W "llama torch" -- "$cur")); return ;;
         "calibrate --device") :; return ;;
         "calibrate --dtype") COMPREPLY=($(compgen -W "float32 bfloat16 float16" -- "$cur")); return ;;
         "calibrate --key-file") COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -126,6 +130,7 @@ _adec() {
         "run --batch-threads") :; return ;;
         "run --gpu-layers") :; return ;;
         "run --rpc") :; return ;;
+        "run --engine") COMPREPLY=($(compgen -W "llama torch" -- "$cur")); return ;;
         "run --device") :; return ;;
         "run --dtype") COMPREPLY=($(compgen -W "float32 bfloat16 float16" -- "$cur")); return ;;
         "run --key-file") COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -133,10 +138,10 @@ _adec() {
     esac
     case "$verb" in
         "") COMPREPLY=($(compgen -W "bench calibrate inspect run --version --help -h" -- "$cur")) ;;
-        "bench") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--pair --small --large --model -m --strategies --set --exactness --peers --peer-path --task --prompts --runs --jobs --ray --allow-exec --system --raw --check --tie-gap --max-tokens -n --temp --temperature --top-k --top-p --min-p --seed -s --stop --escape -e --json --csv --html --samples --fresh --color --quiet -q --ctx -c --threads -t --batch-threads --gpu-layers --rpc --mmap --no-mmap --device --dtype --key-file --budget-tokens --help -h" -- "$cur")) ;;
-        "calibrate") [[ $cur == -* ]] || { _adec_models; return; }; COMPREPLY=($(compgen -W "--prompts --keep --metric --confidence --time-limit --seed -s --max-tokens -n --jobs --ray -o --output --check --svg --png --portable --quiet -q --ctx -c --threads -t --batch-threads --gpu-layers --rpc --mmap --no-mmap --device --dtype --key-file --budget-tokens --help -h" -- "$cur")) ;;
+        "bench") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--pair --small --large --model -m --strategies --set --exactness --peers --peer-path --task --prompts --runs --jobs --ray --allow-exec --system --raw --check --tie-gap --max-tokens -n --temp --temperature --top-k --top-p --min-p --seed -s --stop --escape -e --json --csv --html --samples --fresh --color --quiet -q --ctx -c --threads -t --batch-threads --gpu-layers --rpc --mmap --no-mmap --engine --device --dtype --key-file --budget-tokens --help -h" -- "$cur")) ;;
+        "calibrate") [[ $cur == -* ]] || { _adec_models; return; }; COMPREPLY=($(compgen -W "--prompts --keep --metric --confidence --time-limit --seed -s --max-tokens -n --jobs --ray --fit --leave-out -o --output --check --svg --png --portable --quiet -q --ctx -c --threads -t --batch-threads --gpu-layers --rpc --mmap --no-mmap --engine --device --dtype --key-file --budget-tokens --help -h" -- "$cur")) ;;
         "inspect") [[ $cur == -* ]] || { _adec_models; return; }; COMPREPLY=($(compgen -W "--pair --small --large --step --html --svg --replay --speed --json --color --forget --ctx --key-file --devices --rpc --help -h" -- "$cur")) ;;
-        "run") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--prompt -p --file -f --system --raw --special --pair --small --large --model -m --strategy --set --verify --tests --allow-exec --keep --exactness --max-tokens -n --temp --temperature --top-k --top-p --min-p --seed -s --stop --escape -e --json --jsonl --plain --trace --color --sanitize --remember --quiet -q --verbose -v --ctx -c --threads -t --batch-threads --gpu-layers --rpc --mmap --no-mmap --device --dtype --key-file --budget-tokens --help -h" -- "$cur")) ;;
+        "run") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--prompt -p --file -f --system --raw --special --pair --small --large --model -m --strategy --set --verify --tests --allow-exec --keep --exactness --max-tokens -n --temp --temperature --top-k --top-p --min-p --seed -s --stop --escape -e --json --jsonl --plain --trace --color --sanitize --remember --quiet -q --verbose -v --ctx -c --threads -t --batch-threads --gpu-layers --rpc --mmap --no-mmap --engine --device --dtype --key-file --budget-tokens --help -h" -- "$cur")) ;;
     esac
 }
 complete -o filenames -o bashdefault -F _adec adec

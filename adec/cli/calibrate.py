@@ -94,13 +94,34 @@ def calibrate(
             rich_help_panel=FITTING,
         ),
     ] = None,
+    fit: Annotated[
+        Literal["drop"] | None,
+        typer.Option(
+            "--fit",
+            help="Fit something else than thresholds. drop: search the blocks that one model can "
+            "best do without, and write it without them.",
+            show_default=False,
+            rich_help_panel=FITTING,
+        ),
+    ] = None,
+    leave_out: Annotated[
+        str | None,
+        typer.Option(
+            "--leave-out",
+            metavar="BLOCKS",
+            help="With --fit drop: how many blocks, such as 4 or 1/8, or which, such as 3,10,11. "
+            "Default: 1/8.",
+            show_default=False,
+            rich_help_panel=FITTING,
+        ),
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option(
             "-o",
             "--output",
             metavar="NAME",
-            help="Name of the profile, or a path that ends in .toml.",
+            help="Name of the profile, or a path that ends in .toml; with --fit drop in .gguf.",
             rich_help_panel=shared.OUTPUT,
         ),
     ] = None,
@@ -150,6 +171,7 @@ def calibrate(
       adec calibrate
       adec calibrate small.gguf large.gguf --prompts mine.txt --keep 0.97 -o mine
       adec calibrate --check mine
+      adec calibrate large.gguf --fit drop --leave-out 1/4 --prompts mine.txt -o draft.gguf
     """
     # numpy and all that needs it wait until something is measured: help answers at once
     from adec.calibration.command import Request, run_calibration, run_check
@@ -168,6 +190,20 @@ def calibrate(
                 f"{name} is a server: calibrate measures models on this machine",
                 hint="set thresholds by hand, such as --set ead.up=0.2",
             )
+    if fit is None and leave_out is not None:
+        raise UsageError("--leave-out has no effect without --fit drop")
+    if fit == "drop":
+        from adec.calibration.drop.drop_command import DropRequest, run_drop
+
+        if small is None or large is not None:
+            raise UsageError(
+                "--fit drop is for one model", hint="adec calibrate MODEL --fit drop -o FILE.gguf"
+            )
+        drop = DropRequest(
+            small, leave_out or "1/8", output, prompts, fresh_seed() if seed == -1 else seed,
+            seconds_of(time_limit), max_tokens, quiet,
+        )  # fmt: skip
+        return run_drop(drop, options, say)
     request = Request(
         small=small,
         large=large,
@@ -185,6 +221,7 @@ def calibrate(
         options=options,
         jobs=jobs,
         ray=ray,
+        engine=machine.engine,
     )
     return run_calibration(request, options, say, origin=machine.rpc_origin)
 

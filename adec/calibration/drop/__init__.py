@@ -1,0 +1,1 @@
+"""Which blocks of a model can be left out, and what that loses."""

@@ -1,0 +1,37 @@
+"""Simpler ways to choose the blocks to leave out: what a search starts from and must beat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from adec.calibration.drop.evopress import Blocks, Loss
+
+STAY = 3
+"""Of runs of neighbouring blocks, how many are judged on every prompt."""
+
+
+def best_run(blocks: int, left_out: int, prompts: int, loss: Loss) -> Blocks:
+    """The run of neighbouring blocks that loses least: judged on one prompt, the best on all."""
+    runs = [frozenset(range(at, at + left_out)) for at in range(blocks - left_out + 1)]
+    best = sorted(runs, key=lambda run: loss(run, [0]))[:STAY]
+    return min(best, key=lambda run: loss(run, range(prompts)))
+
+
+def least_alone(
+    blocks: int,
+    left_out: int,
+    prompts: Sequence[int],
+    loss: Loss,
+    told: Callable[[int, float], None] = lambda block, nats: None,
+) -> Blocks:
+    """The blocks each of which alone loses least. `told` gets to know what each of them loses."""
+    alone = {}
+    for block in range(blocks):
+        alone[block] = loss(frozenset([block]), prompts)
+        told(block, alone[block])
+    return frozenset(sorted(alone, key=alone.__getitem__)[:left_out])
+
+
+def least_change(changes: Sequence[float], left_out: int) -> Blocks:
+    """ShortGPT's rule: the blocks that turn their input least (arXiv 2403.03853)."""
+    return frozenset(sorted(range(len(changes)), key=changes.__getitem__)[:left_out])
