@@ -136,6 +136,20 @@ class Meter:
         self._forwards.append(Forward(model, "write", count, self._ms(began, None)))
         return scores
 
+    def canvases(
+        self,
+        engine: CanvasEngine,
+        model: Role,
+        canvases: Sequence[Sequence[int]],
+        places: Sequence[Sequence[int]],
+    ) -> list[Scores]:
+        """`engine.canvas_batch`, timed as one forward; counted are the positions of all."""
+        began = perf_counter()
+        scores = engine.canvas_batch(canvases, places)
+        count = sum(map(len, canvases))
+        self._forwards.append(Forward(model, "write", count, self._ms(began, None)))
+        return scores
+
     def rewind(self, engine: Engine, model: Role, length: int) -> None:
         """`engine.rewind`; timed and noted as a forward where it runs the model again."""
         if not engine.rewinds_by_reading:

@@ -8,8 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from adec.decoding import plain
-from adec.decoding.diffusion import eb_sampler, fast_dllm, reference_steps
-from adec.decoding.diffusion.canvas_loop import check_canvas
+from adec.decoding.diffusion import (
+    ccd,
+    eb_sampler,
+    fast_dllm,
+    freedave,
+    localleap,
+    prophet,
+    reference_steps,
+)
+from adec.decoding.diffusion.canvas_loop import check_canvas, check_size
 from adec.decoding.layers import dynamic_exit, layerskip, unified_skip
 from adec.decoding.pair import (
     adaedl,
@@ -277,6 +285,39 @@ METHODS: dict[str, Method] = {
             _CANVAS,
             check=check_canvas,
             default_row="always",
+        ),
+        Method(
+            "freedave",
+            "what one position a forward would write; several steps verified at once",
+            freedave.FreeDaveSettings,
+            freedave.build,
+            _CANVAS,
+            check=check_size,
+            default_row="always",
+        ),
+        Method(
+            "localleap",
+            "a diffusion model fills what it is sure of, and beside that what is nearly sure",
+            localleap.LocalLeapSettings,
+            localleap.build,
+            _CANVAS,
+            check=check_canvas,
+        ),
+        Method(
+            "prophet",
+            "a diffusion model fills all the rest at once when the answer is settled",
+            prophet.ProphetSettings,
+            prophet.build,
+            _CANVAS,
+            check=check_canvas,
+        ),
+        Method(
+            "ccd",
+            "a diffusion model fills what it predicts alike from step to step",
+            ccd.CcdSettings,
+            ccd.build,
+            _CANVAS,
+            check=check_canvas,
         ),
     )
 }

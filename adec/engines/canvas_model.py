@@ -53,6 +53,17 @@ class CanvasModel(SequenceEngine):
         outside `refresh` is computed for its logits alone.
         """
 
+    def _batch_rows(
+        self, canvases: Sequence[Sequence[int]], rows: Sequence[Sequence[int]]
+    ) -> list[NDArray[np.float32]]:
+        """As `_rows` for several canvases of one length, without keys and values.
+
+        One after the other, unless a subclass can do better.
+        """
+        return [
+            self._rows(canvas, asked, None) for canvas, asked in zip(canvases, rows, strict=True)
+        ]
+
     @abstractmethod
     def _drop(self) -> None:
         """Forget all keys and values."""
@@ -83,6 +94,26 @@ class CanvasModel(SequenceEngine):
             for place in kept:
                 self._known[place] = True
         return ArrayScores(logits)
+
+    def canvas_batch(
+        self, canvases: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]
+    ) -> list[Scores]:
+        """See `CanvasEngine.canvas_batch`."""
+        self._check_open()
+        self.forget()
+        if len({len(canvas) for canvas in canvases}) > 1:
+            raise EngineError("canvases of a batch must have one length")
+        rows: list[list[int]] = []
+        for canvas, asked in zip(canvases, positions, strict=True):
+            places, _ = self._checked(canvas, asked, None)
+            rows.append([max(0, place - 1) if self._facts.shift else place for place in places])
+        try:
+            tables = self._batch_rows(canvases, rows)
+        finally:
+            self.forget()
+        for logits in tables:
+            logits[:, self.mask] = -np.inf
+        return [ArrayScores(logits) for logits in tables]
 
     def forget(self) -> None:
         """See `CanvasEngine.forget`."""

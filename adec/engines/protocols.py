@@ -175,6 +175,16 @@ class CanvasEngine(LoadedModel, Protocol):
         """
         ...
 
+    def canvas_batch(
+        self, canvases: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]
+    ) -> list[Scores]:
+        """`canvas_scores` of several canvases of one length, in one forward if the backend can.
+
+        Every position is computed, and no keys and values are kept. `positions`: those to score,
+        for each canvas. Raises EngineError when the lengths differ.
+        """
+        ...
+
     def forget(self) -> None:
         """Drop all kept keys and values.
 

@@ -81,6 +81,22 @@ class CanvasContract:
             after = rows_of(engine.canvas_scores(other))
             assert self.differ(before[10:11], after[10:11])
 
+    def test_a_batch_scores_what_its_canvases_score_alone(self, fresh: Fresh) -> None:
+        engine, single = fresh(), fresh()
+        canvases = [self.canvas(engine, 16, seed=seed) for seed in range(3)]
+        asked = [[3, 1], list(range(16)), [0]]
+        found = engine.canvas_batch(canvases, asked)
+        for canvas, places, scores in zip(canvases, asked, found, strict=True):
+            rows = rows_of(scores)
+            assert (rows[:, engine.mask] == -np.inf).all()
+            self.assert_close(rows, rows_of(single.canvas_scores(canvas, positions=places)))
+        with pytest.raises(EngineError, match="one length"):
+            engine.canvas_batch([canvases[0], canvases[1][:-1]], [[0], [0]])
+        # nothing of it is kept
+        if engine.reuses:
+            with pytest.raises(EngineError, match="no keys and values"):
+                engine.canvas_scores(canvases[2], positions=[], refresh=[0])
+
     def test_canvases_of_several_lengths_follow_each_other(self, fresh: Fresh) -> None:
         engine, single = fresh(), fresh()
         for size in (20, 9, 31):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -28,6 +29,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("practice-run"))
     parser.add_argument("--steps", type=int, help="instead of the recipe's number")
     parser.add_argument("--minutes", type=float, default=180.0, help="of canvas and depth")
+    parser.add_argument(
+        "--begin", type=Path, help="folder whose weights the canvas model begins with"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, help="processes (default: up to 4, GPU: 1)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each (default 1)")
@@ -35,7 +39,9 @@ def main() -> None:
     options = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if options.model in ("canvas", "depth"):
-        train = train_canvas if options.model == "canvas" else train_depth
+        train = train_depth
+        if options.model == "canvas":
+            train = partial(train_canvas, begin=options.begin)
         for path in train(
             options.out, seed=options.seed, minutes=options.minutes, resume=options.resume,
             threads=options.threads, device=device,

@@ -1,6 +1,7 @@
 """Batches for a canvas model: a prompt, then a reply that the end token fills up, partly masked.
 
-A row is filled to its end, so that no position is padding and attention needs no mask.
+A row is filled to its end, so that no position is padding and attention needs no mask. A row that
+is a state of decoding may end behind its block at work: a canvas that is too short grows by blocks.
 """
 
 from __future__ import annotations
@@ -16,26 +17,31 @@ import torch
 from torch import Tensor
 
 from adec.practice.tasks import TRAINING, Problem, problems
+from tools.train.canvas_masks import as_decoded, spread
 from tools.train.tokenizer import END_ID, encode
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-LENGTHS = (32, 48, 64, 96, 128, 192)  # of rows
+LENGTHS = (32, 48, 64, 80, 96, 112, 128, 160, 192)  # of rows
 SHORTEST, LONGEST = 12, 160  # of canvases
-ROOMY = 0.3  # share of problems whose canvas is longer than it must be
+ROOMY = 0.2  # share of problems whose canvas is longer than it must be
 CHATS = 0.03  # share of problems that continue the chat of the one before
+STATES = 0.85  # share of rows that are states of decoding
+BLOCKS = (16, 32, 32)  # their block lengths
 CHUNK = 4096  # problems that are sorted into rectangles and shuffled together
 TOKENS = 1536  # tokens of a rectangle
-MIX = MappingProxyType({"word problems": 0.42, "lists": 0.32, "functions": 0.12, "lookup": 0.14})
+# more of what lags: word problems by far
+MIX = MappingProxyType({"word problems": 0.62, "lists": 0.14, "functions": 0.06, "lookup": 0.18})
+SHORT = 0.85  # share of long problems with calculations that are left out for short ones
+RESULTS = 0.8  # share of states, where there are calculations, whose next token is of a result
 
 
 @dataclass(frozen=True, slots=True)
 class MaskedBatch:
-    """A rectangle with masks in it, and the flat positions of the masks.
+    """A rectangle with masks in it, and the flat positions of those that are learned.
 
-    `weights` of the masked positions are 1 / (share masked x length of the canvas); over a batch of
-    n rows the loss sums to n times the mean over positions.
+    `weights` of a row's positions add up to one.
     """
 
     tokens: Tensor
@@ -51,6 +57,10 @@ class Filled:
     ids: list[int]
     start: int
     """Where the canvas begins."""
+    block: range | None = None
+    """The block at work, in offsets of the canvas, where the row is a state of decoding."""
+    first: int | None = None
+    """The first position that does not stand, if that is settled."""
 
 
 def masked_chunk(
@@ -74,24 +84,31 @@ def masked_chunk(
 def mask_rows(
     rng: Random, rows: list[Filled], tokenizer: Tokenizer, share: float | None = None
 ) -> MaskedBatch:
-    """Mask a share of each canvas; by default those of a batch are spread evenly over (0, 1]."""
-    mask = mask_id(tokenizer)
+    """Mask states of decoding as such, and of other canvases a share.
+
+    By default the shares of a batch are spread evenly over (0, 1].
+    """
+    mask, digits = mask_id(tokenizer), digit_ids(tokenizer)
     length = len(rows[0].ids)
     tokens = torch.tensor([row.ids for row in rows])
-    positions: list[int] = []
+    hidden: list[int] = []
+    learned: list[int] = []
     weights: list[float] = []
     first = rng.random()
     for at, row in enumerate(rows):
-        canvas = length - row.start
-        own = share or 1.0 - (first + at / len(rows)) % 1.0
-        count = max(1, round(own * canvas))
-        positions += [
-            at * length + row.start + place for place in sorted(rng.sample(range(canvas), count))
-        ]
-        weights += [1.0 / count] * count
-    flat = torch.tensor(positions)
+        canvas = row.ids[row.start :]
+        if row.block is None or share is not None:
+            own = share or 1.0 - (first + at / len(rows)) % 1.0
+            masks = spread(rng, len(canvas), own)
+        else:
+            masks = as_decoded(rng, canvas, row.block, digits, row.first)
+        begin = at * length + row.start
+        hidden += [begin + place for place in masks.hidden]
+        learned += [begin + place for place in masks.learned]
+        weights += masks.weights
+    flat = torch.tensor(learned)
     targets = tokens.flatten()[flat]
-    tokens = tokens.flatten().index_fill(0, flat, mask).view(len(rows), length)
+    tokens = tokens.flatten().index_fill(0, torch.tensor(hidden), mask).view(len(rows), length)
     return MaskedBatch(tokens, flat, targets, torch.tensor(weights))
 
 
@@ -109,17 +126,67 @@ def fill_up(ids: list[int], start: int, rng: Random | None = None) -> Filled | N
     return Filled(ids + [END_ID] * (length - len(ids)), start)
 
 
+def cut_state(rng: Random, ids: list[int], start: int, results: list[int]) -> Filled | None:
+    """A row in which one of the reply's blocks is at work; what lies far behind may be missing.
+
+    `results`: indices of digits that must be calculated; mostly one of them comes next.
+    """
+    size = rng.choice(BLOCKS)
+    first = None
+    if results and rng.random() < RESULTS:
+        first = rng.choice(results) - start
+        begin = first // size * size
+    else:
+        begin = rng.randrange(start, len(ids), size) - start
+    row = fill_up(ids[: start + begin + size], start, rng)
+    if row is None:
+        return None
+    whole = (ids + [END_ID] * len(row.ids))[: len(row.ids)]
+    return Filled(whole, start, range(begin, min(begin + size, len(whole) - start)), first)
+
+
+def results_in(ids: list[int], start: int, digits: frozenset[int], equals: int) -> list[int]:
+    """Indices of the digits that follow an equals sign."""
+    found: list[int] = []
+    for at in range(start + 1, len(ids)):
+        begins = at >= 2 and ids[at - 2] == equals and ids[at - 1] not in digits  # a space between
+        if ids[at] in digits and (begins or ids[at - 1] == equals or at - 1 in found[-1:]):
+            found.append(at)
+    return found
+
+
 def mask_id(tokenizer: Tokenizer) -> int:
     """The id of the mask token, which follows the vocabulary of the pair."""
     return int(tokenizer.get_vocab_size(with_added_tokens=True)) - 1
 
 
+def digit_ids(tokenizer: Tokenizer) -> frozenset[int]:
+    """The ids of the ten digits."""
+    return frozenset(id_of(tokenizer, digit) for digit in "0123456789")
+
+
+def id_of(tokenizer: Tokenizer, token: str) -> int:
+    """The id of a token that the vocabulary has."""
+    found = tokenizer.token_to_id(token)
+    assert found is not None, token
+    return int(found)
+
+
 def _rows(rng: Random, tokenizer: Tokenizer, stream: Iterator[Problem]) -> Iterator[Filled]:
+    digits, equals = digit_ids(tokenizer), id_of(tokenizer, "Ġ=")
     before: list[int] = []
     for ids, start in encode(tokenizer, stream):
-        if before and len(before) + len(ids) <= LENGTHS[-1]:
-            ids, start = before + ids, len(before) + start
+        results = results_in(ids, start, digits, equals)
+        if results and len(ids) > LENGTHS[2] and rng.random() < SHORT:
+            continue
+        shift = len(before)
+        if before and shift + len(ids) <= LENGTHS[-1]:
+            ids, start = before + ids, shift + start
+            results = [shift + at for at in results]
         before = ids if rng.random() < CHATS else []
-        row = fill_up(ids, start, rng)
+        if rng.random() < STATES:
+            row = cut_state(rng, ids, start, results)
+        else:
+            row = fill_up(ids, start, rng)
         if row is not None:
             yield row

@@ -1,13 +1,13 @@
 """The canvas model: the large practice model, made bidirectional and trained on by unmasking.
 
 S. Nie and others, "Large Language Diffusion Models" (LLaDA), 2025, https://arxiv.org/abs/2502.09992:
-of every reply a share t, drawn evenly, is masked, and the loss of the masked tokens is weighted by
-1/t. J. Ye and others, "Dream 7B", 2025, https://arxiv.org/abs/2508.15487, begin with the weights of
-an autoregressive model, and keep its shift: the row of position i - 1 scores position i, as it did
-before.
+of a reply a share t, drawn evenly, is masked, and the loss of the masked tokens is weighted by 1/t.
+J. Ye and others, "Dream 7B", 2025, https://arxiv.org/abs/2508.15487, begin with the weights of an
+autoregressive model, and keep its shift: the row of position i - 1 scores position i, as before.
 
-Different here: the rate follows the clock and not the steps, so that a run ends when it was planned
-to end, however busy the machine is. Hence two runs are alike in kind, not to the bit.
+Different here: most canvases are masked as decoding by blocks meets them (`canvas_masks.py`). The
+rate follows the clock and not the steps, so that a run ends when it was planned to end, however
+busy the machine is. Hence two runs are alike in kind, not to the bit.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from adec.practice.tasks import problems
 from tools.train.canvas_data import MaskedBatch, fill_up, mask_rows, masked_chunk
 from tools.train.llama_model import SHAPES, Llama
 from tools.train.model_files import export, from_hugging_face_names
-from tools.train.tokenizer import MASK, encode
+from tools.train.tokenizer import MASK, VOCABULARY, encode
 from tools.train.trainer import keep_memory
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 RATE = 6e-4
 SHIFT = 1  # how far before a position the row lies that scores it
-RISE_MINUTES = 0.5
-SAVE_MINUTES = 8.0
+RISE_MINUTES = 1.5
+SAVE_MINUTES = 6.0
 WATCHED = 80  # held-out problems that are scored at every save
 
 
@@ -75,15 +75,17 @@ class CanvasTrainer:
         self.at = Progress()
         self._chunk = {} if chunk_size is None else {"size": chunk_size}
         self._batches: list[MaskedBatch] = []
+        self._halves = device != "cpu" or bfloat16_is_faster()
 
     def begin_with(self, folder: Path) -> None:
-        """Take the weights of a causal model of this shape.
+        """Take the weights of a model of this shape.
 
-        The embedding of the mask is the mean of all others.
+        One that knows no mask, a causal one, gets the mean of all embeddings for it.
         """
         state = from_hugging_face_names(load_file(folder / "model.safetensors"), SHAPES["canvas"])
         embedding = state["embedding.weight"]
-        state["embedding.weight"] = torch.cat((embedding, embedding.mean(0, keepdim=True)))
+        if len(embedding) == VOCABULARY:
+            state["embedding.weight"] = torch.cat((embedding, embedding.mean(0, keepdim=True)))
         self.model.load_state_dict(state)
 
     def step(self) -> float:
@@ -94,7 +96,7 @@ class CanvasTrainer:
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for group in self.optimizer.param_groups:
-            group["lr"] = RATE * factor(self.at.minutes, self.minutes)
+            group["lr"] = RATE * factor(self.at.minutes, self.minutes, RISE_MINUTES)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.at.step += 1
@@ -156,7 +158,7 @@ class CanvasTrainer:
         return {key: round(sum(hits) / len(hits), 4) for key, hits in sorted(right.items())}
 
     def _logits(self, batch: MaskedBatch) -> Tensor:
-        with torch.autocast(self.device, dtype=torch.bfloat16):
+        with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self._halves):
             rows = batch.rows.to(self.device) - SHIFT
             return cast(Tensor, self.model(batch.tokens.to(self.device), rows)).float()
 
@@ -175,6 +177,20 @@ def factor(minutes: float, whole: float, rise: float = RISE_MINUTES) -> float:
     return min(1.0, (minutes + 0.01) / rise) * 0.5 * (1 + math.cos(math.pi * share))
 
 
+def bfloat16_is_faster(size: int = 512) -> bool:
+    """Whether this CPU multiplies in bfloat16; without the instructions it is far slower."""
+
+    def best(kind: torch.dtype) -> float:
+        a, times = torch.ones(size, size, dtype=kind), []
+        for _ in range(3):
+            began = time.perf_counter()
+            torch.mm(a, a)
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    return best(torch.bfloat16) < best(torch.float32)
+
+
 def canvas_tokenizer() -> Tokenizer:
     """The tokenizer of the pair with the mask token as its last."""
     from tokenizers import Tokenizer
@@ -185,11 +201,13 @@ def canvas_tokenizer() -> Tokenizer:
 
 
 def train_canvas(
-    out: Path, *, seed: int, minutes: float, resume: bool, threads: int, device: str
-) -> tuple[Path, Path]:
+    out: Path, *, seed: int, minutes: float, resume: bool, threads: int, device: str,
+    begin: Path | None = None,
+) -> tuple[Path, Path]:  # fmt: skip
     """Train until `minutes` have passed, with checkpoints in `<out>/canvas.pt`; exports the model.
 
-    Returns the folder and the GGUF file.
+    `begin`: the folder whose weights it begins with; None: the large model's. Returns the folder
+    and the GGUF file.
     """
     keep_memory()
     torch.set_num_threads(threads)
@@ -199,7 +217,7 @@ def train_canvas(
     if resume and saved.exists():
         trainer.restore(torch.load(saved, map_location=device, weights_only=True))
     else:
-        trainer.begin_with(practice.large_folder())
+        trainer.begin_with(begin or practice.large_folder())
     mean, last = math.nan, trainer.at.minutes
     while not trainer.done:
         loss = trainer.step()

@@ -8,6 +8,7 @@ long costs nothing from then on; one that turns out to be too short grows by a b
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 
 from msgspec.structs import replace
 
@@ -44,12 +45,31 @@ class CanvasAnswer:
         """Where the block at work begins."""
         return self.start + (self._stands - self.start) // self._block * self._block
 
+    @property
+    def block_end(self) -> int:
+        """Where the block at work ends."""
+        return min(self.first + self._block, len(self.canvas))
+
+    @property
+    def share_filled(self) -> float:
+        """The share of the canvas that stands, 0 to 1."""
+        return 1 - len(self.masked()) / max(1, len(self.canvas) - self.start)
+
+    def masked(self) -> set[int]:
+        """All masked positions, of any block."""
+        return {at for at in range(self.start, len(self.canvas)) if self.canvas[at] == self._mask}
+
+    def fork(self) -> CanvasAnswer:
+        """A copy that can be filled on trial."""
+        twin = copy(self)
+        twin.canvas, twin._filled = self.canvas.copy(), self._filled.copy()
+        return twin
+
     def open_places(self) -> list[int]:
         """The masked positions of the block at work, at least one; the canvas grows if it must."""
         if self._stands >= len(self.canvas):
             self.canvas += [self._mask] * min(self._block, self._context - len(self.canvas))
-        end = min(self.first + self._block, len(self.canvas))
-        return [at for at in range(self._stands, end) if self.canvas[at] == self._mask]
+        return [at for at in range(self._stands, self.block_end) if self.canvas[at] == self._mask]
 
     def fill(self, tokens: Mapping[int, Token]) -> tuple[tuple[Token, ...], CanvasRecord]:
         """Let tokens stand at open positions.

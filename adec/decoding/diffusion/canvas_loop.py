@@ -1,17 +1,17 @@
 """The loop of every strategy on a canvas: forward, propose, decide which positions stand, repeat.
 
-A rule decides; a cache says which positions are computed anew. Both are independent of each other.
-The caches are those of Fast-dLLM (see `fast_dllm.py`): after one forward of the whole canvas for
-each block, "dual" computes the block alone, "prefix" the block and all that follows it.
+A rule decides; a cache says which positions are computed anew (`canvas_cache.py`). Both are
+independent of each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from adec.decoding.diffusion.canvas_answer import CanvasAnswer
+from adec.decoding.diffusion.canvas_cache import fresh_cache
 from adec.decoding.diffusion.unmasking import Proposals, UnmaskingRule
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Limits, Prompt
@@ -24,14 +24,11 @@ from adec.signals import Scores
 
 
 @dataclass(frozen=True, slots=True)
-class CanvasSettings:
-    """What every strategy on a canvas has."""
+class CanvasSize:
+    """How long a canvas is, and which part of it is filled first."""
 
     canvas: int = setting(128, "positions for the answer to begin with; more as needed", least=1)
     block: int = setting(32, "positions that are filled before those to the right of them", least=1)
-    cache: Literal["none", "prefix", "dual"] = setting(
-        "none", "what is not computed anew within a block: prefix, or dual: all but the block"
-    )
 
     def __post_init__(self) -> None:
         if self.canvas % self.block:
@@ -41,17 +38,42 @@ class CanvasSettings:
             )
 
 
-def check_canvas(settings: CanvasSettings, models: Mapping[Role, ModelHeader]) -> None:
-    """Raise UsageError or PairError where a model cannot hold such a canvas."""
+@dataclass(frozen=True, slots=True)
+class CanvasSettings(CanvasSize):
+    """What every strategy on a canvas has that approximates."""
+
+    cache: Literal["none", "prefix", "dual", "prompt", "delayed", "greedy"] = setting(
+        "none",
+        "what is not computed anew. prefix: what precedes the block; dual: all but the block; "
+        "prompt: the prompt; delayed: also what was filled two forwards ago; greedy: also most "
+        "masks",
+    )
+    refresh: int = setting(
+        8, "delayed and greedy: every so many forwards all is computed anew", least=1
+    )
+    window: int = setting(
+        6, "greedy: masks that are computed, beside what was filled last", least=1
+    )
+
+
+def check_size(settings: CanvasSize, models: Mapping[Role, ModelHeader]) -> None:
+    """Raise UsageError where the model cannot hold such a canvas."""
     header = models["large"]
     limit, name = header.info.context_limit, header.info.path.name
     if settings.canvas >= limit:
         raise UsageError(
             f"a canvas of {settings.canvas:,} positions; {name} holds {limit:,}, prompt included"
         )
+
+
+def check_canvas(settings: CanvasSettings, models: Mapping[Role, ModelHeader]) -> None:
+    """As `check_size`; raise PairError where it cannot reuse what the settings ask for."""
+    check_size(settings, models)
+    header = models["large"]
     if settings.cache != "none" and header.canvas is not None and not header.canvas.reuses:
         raise PairError(
-            f"{name} cannot reuse keys and values: llama.cpp keeps none for diffusion models",
+            f"{header.info.path.name} cannot reuse keys and values: "
+            "llama.cpp keeps none for diffusion models",
             hint="take cache=none, or the model's folder",
         )
 
@@ -89,44 +111,43 @@ class CanvasStrategy:
             prompt, limits, mask=engine.mask, context=engine.context,
             length=settings.canvas, block=settings.block,
         )  # fmt: skip
-        step, block = 0, -1
+        cache = fresh_cache(settings.cache, refresh=settings.refresh, window=settings.window)
+        step = 0
         before: dict[int, int] = {}
+        filled: set[int] = set()
         while not answer.done:
             meter.start()
-            places = answer.open_places()
-            whole = settings.cache == "none" or block != answer.first
-            block = answer.first
-            scores = meter.canvas(
-                engine, self._model, answer.canvas, places,
-                None if whole else self._refresh(answer),
+            places, refresh = cache.plan(answer, answer.open_places(), filled)
+            inside = len(places)
+            if self._rule.sees_canvas:
+                computed = answer.masked() if refresh is None else answer.masked() & {*refresh}
+                places = [*places, *sorted(computed - {*places})]
+            scores = meter.canvas(engine, self._model, answer.canvas, places, refresh)
+            proposals = Proposals(
+                scores, places, limits.sampler, step, before, inside=inside, end=limits.end,
+                done=answer.share_filled,
             )  # fmt: skip
-            proposals = Proposals(scores, places, limits.sampler, step, before)
             chosen = self._rule.choose(proposals)
             if not chosen:
                 raise EngineError(f"{self.name} filled no position")
-            made = {places[i]: self._describe(scores, proposals, i, limits) for i in chosen}
+            made = {places[i]: describe(self._model, scores, proposals, i, limits) for i in chosen}
             reached, record = answer.fill(made)
             yield meter.step("fill", reached, detail=record)
-            step, before = step + 1, dict(zip(places, proposals.tokens, strict=True))
+            step, before, filled = step + 1, proposals.by_place(), set(made)
 
-    def _refresh(self, answer: CanvasAnswer) -> Sequence[int]:
-        """The positions to compute anew in a forward that is not a block's first."""
-        end = len(answer.canvas)
-        if self._settings.cache == "dual":
-            end = min(end, answer.first + self._settings.block)
-        return range(answer.first, end)
 
-    def _describe(self, scores: Scores, proposals: Proposals, i: int, limits: Limits) -> Token:
-        token = proposals.tokens[i]
-        if not limits.signals:
-            return Token(token, self._model)
-        return Token(
-            token,
-            self._model,
-            entropy=scores.entropy(i),
-            margin=scores.margin(i),
-            probability=scores.probability(i, token),
-        )
+def describe(model: Role, scores: Scores, proposals: Proposals, i: int, limits: Limits) -> Token:
+    """The proposal at open position i as a token, with its signals if somebody reads them."""
+    token = proposals.tokens[i]
+    if not limits.signals:
+        return Token(token, model)
+    return Token(
+        token,
+        model,
+        entropy=scores.entropy(i),
+        margin=scores.margin(i),
+        probability=scores.probability(i, token),
+    )
 
 
 def canvas_engine(engines: Engines) -> CanvasEngine:

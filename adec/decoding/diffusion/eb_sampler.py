@@ -32,6 +32,8 @@ class EntropySettings(CanvasSettings):
 class EntropyBound:
     """The longest run of positions, by rising entropy, that keeps to the bound."""
 
+    sees_canvas = False
+
     def __init__(self, bound: float) -> None:
         self._bound = bound
 

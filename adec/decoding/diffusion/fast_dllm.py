@@ -8,7 +8,7 @@ distribution have the same mode. A threshold of 0.9 therefore covers up to nine 
 
 What is different here: `factor` is the rule of the theorem. The released code lets the last
 remaining position stand in any case (two masks are always filled together), which is not in the
-paper. The caches are settings of every strategy on a canvas (`canvas_loop.py`); they keep keys
+paper. The caches are settings of every strategy on a canvas (`canvas_cache.py`); they keep keys
 after their rotation, since no position ever moves.
 """
 
@@ -40,6 +40,8 @@ class ThresholdSettings(CanvasSettings):
 class SureTokens:
     """All positions that are sure enough, and at least the surest."""
 
+    sees_canvas = False
+
     def __init__(self, probability: float) -> None:
         self._probability = probability
 
@@ -52,6 +54,8 @@ class SureTokens:
 
 class Factor:
     """The largest n for which the k-th likeliest is above 1 - f/(k + 1) for all k up to n."""
+
+    sees_canvas = False
 
     def __init__(self, factor: float) -> None:
         self._factor = factor

@@ -38,6 +38,8 @@ class StepsSettings(CanvasSettings):
 class Quota:
     """The `tokens` positions that come first in an order."""
 
+    sees_canvas = False
+
     def __init__(self, tokens: int, order: str, seed: int = 0) -> None:
         self._tokens = tokens
         self._order = order

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import cached_property
 from types import MappingProxyType
 from typing import Protocol
@@ -29,12 +29,24 @@ class Proposals:
         sampler: Sampler,
         step: int = 0,
         before: Mapping[int, int] = MappingProxyType({}),
+        *,
+        inside: int | None = None,
+        end: Set[int] = frozenset(),
+        done: float = 0.0,
     ) -> None:
-        """`scores`: a row a place. `step`: forwards before this one in the answer. `before`: what
-        the forward before proposed, by place."""
+        """`scores`: a row a place. `step`: forwards before this one in the answer; 0 begins another
+        answer. `before`: what the forward before proposed, by place.
+
+        `inside`: the first so many places are those of the block at work; None: all. The others
+        are there if the rule `sees_canvas`. `end`: tokens that end an answer. `done`: the share of
+        the canvas that stands.
+        """
         self.places = places
         self.step = step
         self.before = before
+        self.inside = len(places) if inside is None else inside
+        self.end = end
+        self.done = done
         self._logits: NDArray[np.float32] = np.stack([scores.row(i) for i in range(len(scores))])
         self._best = self._logits.argmax(axis=1)
         if sampler.greedy:
@@ -45,6 +57,10 @@ class Proposals:
     def __len__(self) -> int:
         return len(self.places)
 
+    def by_place(self) -> dict[int, int]:
+        """The proposed tokens by position."""
+        return dict(zip(self.places, self.tokens, strict=True))
+
     def confidence(self, i: int) -> float:
         """The probability of the proposed token."""
         return float(self._confidences[i])
@@ -52,6 +68,15 @@ class Proposals:
     def margin(self, i: int) -> float:
         """How much likelier the likeliest token is than the second."""
         return float(self._margins[i])
+
+    def gap(self, i: int) -> float:
+        """By how much the greatest logit exceeds the second."""
+        return float(self._gaps[i])
+
+    def law(self, i: int) -> NDArray[np.float32]:
+        """The model's distribution, over the vocabulary."""
+        row: NDArray[np.float32] = self._weights[i] / self._totals[i]
+        return row
 
     def entropy(self, i: int) -> float:
         """In nats."""
@@ -87,6 +112,11 @@ class Proposals:
         return margins
 
     @cached_property
+    def _gaps(self) -> NDArray[np.float32]:
+        gaps: NDArray[np.float32] = -np.partition(self._shifted, -2, axis=1)[:, -2]
+        return gaps
+
+    @cached_property
     def _entropies(self) -> NDArray[np.float32]:
         # a token at -inf adds nothing, but 0 * -inf is not a number
         finite = np.maximum(self._shifted, np.float32(-1e30))
@@ -96,7 +126,16 @@ class Proposals:
 
 
 class UnmaskingRule(Protocol):
-    """Decides which proposals stand."""
+    """Decides which proposals stand.
+
+    One object serves many answers, one after the other: what it remembers of an answer is dropped
+    when `Proposals.step` is 0.
+    """
+
+    @property
+    def sees_canvas(self) -> bool:
+        """Whether it wants the proposals of all masks, beside those of the block at work."""
+        ...
 
     def choose(self, proposals: Proposals) -> Sequence[int]:
         """Indices of open positions, at least one."""

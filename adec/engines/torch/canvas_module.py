@@ -102,9 +102,10 @@ class CanvasModule(nn.Module):
     def forward(self, ids: Tensor, places: Tensor, rows: Tensor, kept: KeptStates) -> Tensor:
         """Logits of the computed positions at `rows`, shape (rows, vocabulary), in float32.
 
-        `ids` and `places` (their positions) have shape (computed,); `rows` are indices into them.
+        `ids` have shape (canvases, computed), `places` (their positions) shape (computed,); `rows`
+        are indices into all of `ids`, one canvas after the other.
         """
-        x = self.embed_tokens(ids[None])
+        x = self.embed_tokens(ids)
         turned = self.rotary(x, places[None])
         for layer in self.layers:
             x = layer(
@@ -114,7 +115,7 @@ class CanvasModule(nn.Module):
                 past_key_values=kept,
                 position_embeddings=turned,
             )
-        return cast(Tensor, self.head(self.norm(x[0, rows])).float())
+        return cast(Tensor, self.head(self.norm(x.flatten(0, 1)[rows])).float())
 
 
 def load_canvas(folder: Path, device: torch.device, dtype: torch.dtype | None) -> CanvasModule:

@@ -75,12 +75,30 @@ class TorchCanvas(CanvasModel):
                             device=self._device,
                             dtype=torch.long,
                         )
-                logits = self._module(ids, places, wanted.long(), kept)
+                logits = self._module(ids[None], places, wanted.long(), kept)
                 # a copy on the CPU, which the caller may write to
                 result: NDArray[np.float32] = logits.cpu().numpy().copy()
                 return result
         except Exception as error:
             raise engine_error(f"{self.info.name} failed", error) from error
+
+    def _batch_rows(
+        self, canvases: Sequence[Sequence[int]], rows: Sequence[Sequence[int]]
+    ) -> list[NDArray[np.float32]]:
+        size = len(canvases[0])
+        if self.threads is not None and torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
+        try:
+            with torch.inference_mode():
+                ids = torch.tensor([list(canvas) for canvas in canvases], device=self._device)
+                places = torch.arange(size, device=self._device)
+                flat = [at * size + row for at, asked in enumerate(rows) for row in asked]
+                wanted = torch.tensor(flat, device=self._device, dtype=torch.long)
+                logits = self._module(ids, places, wanted, KeptStates()).cpu().numpy()
+        except Exception as error:
+            raise engine_error(f"{self.info.name} failed", error) from error
+        ends = np.cumsum([len(asked) for asked in rows])[:-1]
+        return [np.array(part) for part in np.split(logits, ends)]
 
     def _drop(self) -> None:
         self._kept.clear()

@@ -7,19 +7,30 @@ import math
 import numpy as np
 import pytest
 
+from adec.decoding.diffusion.ccd import Agreeing, Averaged
 from adec.decoding.diffusion.eb_sampler import EntropyBound
 from adec.decoding.diffusion.fast_dllm import Factor, SureTokens
+from adec.decoding.diffusion.localleap import Neighbours
+from adec.decoding.diffusion.prophet import EarlyCommit
 from adec.decoding.diffusion.reference_steps import Quota
-from adec.decoding.diffusion.unmasking import Proposals
+from adec.decoding.diffusion.unmasking import Proposals, UnmaskingRule
 from adec.sampling import Sampler
 from adec.signals import ArrayScores
 
 
-def proposals(*rows: tuple[float, ...], step: int = 0) -> Proposals:
+def proposals(
+    *rows: tuple[float, ...],
+    step: int = 0,
+    inside: int | None = None,
+    end: int | None = None,
+    done: float = 0.0,
+) -> Proposals:
     """Positions 10, 11, … with these distributions, each with its likeliest token."""
     with np.errstate(divide="ignore"):
         scores = ArrayScores(np.log(np.array(rows, dtype=np.float32)))
-    return Proposals(scores, range(10, 10 + len(rows)), Sampler(), step)
+    ends = frozenset() if end is None else frozenset({end})
+    places = range(10, 10 + len(rows))
+    return Proposals(scores, places, Sampler(), step, inside=inside, end=ends, done=done)
 
 
 def sure(*values: float) -> Proposals:
@@ -74,14 +85,80 @@ def test_a_random_order_changes_from_step_to_step() -> None:
     assert len({tuple(order) for order in steps}) > 4
 
 
+def test_beside_an_anchor_less_suffices() -> None:
+    rule = Neighbours(0.9, 0.75, 2)
+    assert rule.choose(sure(0.8, 0.8, 0.95, 0.7, 0.8, 0.8)) == [0, 1, 2, 4]
+    # without an anchor the lower threshold counts for nothing
+    assert rule.choose(sure(0.8, 0.85, 0.8)) == [1]
+    # distances are positions of the canvas, whatever stands between
+    with np.errstate(divide="ignore"):
+        rows = ArrayScores(np.log(np.array([(0.95, 0.05), (0.8, 0.2)], dtype=np.float32)))
+    assert rule.choose(Proposals(rows, [3, 5], Sampler())) == [0, 1]
+    assert rule.choose(Proposals(rows, [3, 6], Sampler())) == [0]
+
+
+def test_all_that_is_left_stands_once_the_gaps_are_great() -> None:
+    rule = EarlyCommit((7.5, 5.0, 2.5), 0)
+    wide = tuple((1 - 1 / (1 + math.exp(g)), 1 / (1 + math.exp(g)), 0.0) for g in (6, 5, 4))
+    assert rule.choose(proposals(*wide, done=0.2)) == [0]
+    assert list(rule.choose(proposals(*wide, done=0.4))) == [0, 1, 2]
+    assert list(rule.choose(proposals(*wide[1:], done=0.4))) == [0]  # a mean of 4.5
+    assert list(rule.choose(proposals(*wide[1:], done=0.7))) == [0, 1]
+    # what lies behind the end that is proposed does not count
+    ended = proposals((1e-5, 1 - 1e-5, 0.0), (0.5, 0.3, 0.2), end=1, done=0.4)
+    assert list(rule.choose(ended)) == [0, 1]
+    # until then only positions of the block at work are filled
+    assert rule.choose(proposals((0.5, 0.4, 0.1), (0.9, 0.1, 0.0), inside=1)) == [0]
+    last = EarlyCommit((7.5, 5.0, 2.5), 1)
+    assert list(last.choose(proposals((0.5, 0.5, 0.0), wide[0], done=0.4))) == [0, 1]
+
+
+def test_an_average_over_steps_must_be_sure() -> None:
+    rule = Averaged(2, 2, 0.2, dynamic=True)
+    assert rule.choose(sure(0.99, 0.98, 0.6)) == [0]  # nothing was there before
+    assert rule.choose(proposals(*[(v, 1 - v, 0.0) for v in (0.99, 0.98, 0.6)], step=1)) == [0, 1]
+    # the second one changed its mind, so that its average is unsure
+    moved = proposals((0.99, 0.01, 0.0), (0.02, 0.98, 0.0), (0.6, 0.4, 0.0), step=2)
+    assert rule.choose(moved) == [0]
+    # another answer remembers nothing
+    assert rule.choose(sure(0.99, 0.98, 0.6)) == [0]
+    single = Averaged(2, 2, 0.2, dynamic=False)
+    for step in range(3):
+        rows = [(v, 1 - v, 0.0) for v in (0.9, 0.99, 0.6)]
+        assert single.choose(proposals(*rows, step=step)) == [1]
+
+
+def test_the_released_form_compares_ranks_and_tokens_of_two_steps() -> None:
+    rule = Agreeing(4, dynamic=True)
+    rows = [(v, 1 - v, 0.0) for v in (0.99, 0.97, 0.95, 0.9, 0.85, 0.8)]
+    for step in range(5):  # plain steps at first
+        assert rule.choose(proposals(*rows, step=step)) == [0]
+    # the best position was not among those ranked behind the last one filled: it alone stands
+    assert rule.choose(proposals(*rows, step=5)) == [0]
+    later = Agreeing(4, dynamic=True)
+    for step in range(5):
+        later.choose(proposals(*rows, step=step))
+    # position 10 stands now; the two behind it agree, the fourth has another token
+    with np.errstate(divide="ignore"):
+        left = [rows[1], rows[2], (0.1, 0.9, 0.0)]
+        scores = ArrayScores(np.log(np.array(left, dtype=np.float32)))
+    assert later.choose(Proposals(scores, [11, 12, 13], Sampler(), 5)) == [0, 1]
+
+
 @pytest.mark.parametrize(
-    "rule", [SureTokens(0.9), Factor(1.0), EntropyBound(0.1), Quota(2, "margin")]
-)
-def test_every_rule_chooses_distinct_positions(rule: SureTokens) -> None:
+    "rule",
+    [
+        SureTokens(0.9), Factor(1.0), EntropyBound(0.1), Quota(2, "margin"),
+        Neighbours(0.9, 0.5, 2), EarlyCommit((2.0, 1.0, 0.5), 0), Averaged(4, 2, 0.3, dynamic=True),
+        Averaged(4, 3, 0.3, dynamic=False), Agreeing(4, dynamic=True), Agreeing(4, dynamic=False),
+    ],
+)  # fmt: skip
+def test_every_rule_chooses_distinct_positions(rule: UnmaskingRule) -> None:
     rng = np.random.default_rng(0)
-    for _ in range(50):
+    for step in range(50):
         rows = rng.dirichlet([0.2] * 5, size=rng.integers(1, 9))
-        found = rule.choose(proposals(*map(tuple, rows)))
+        done = float(rng.random())
+        found = rule.choose(proposals(*map(tuple, rows), step=step % 11, done=done))
         assert 1 <= len(set(found)) == len(found) <= len(rows)
         assert all(0 <= i < len(rows) for i in found)
 
