@@ -1,6 +1,7 @@
 """Displays show a run from its events and from nothing else.
 
 live            text and a panel, on a terminal
+canvas_view     what of a canvas is filled, in that panel
 streams         the text alone, JSON, JSON lines
 status          one line on stderr
 summary_line    the closing lines on stderr

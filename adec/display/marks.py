@@ -56,6 +56,17 @@ OTHERS = (
 )
 """Written by any other source, such as a third model or an early layer."""
 
+WAVES = (
+    Mark("filled", "", "cyan"),
+    Mark("filled", "underline", "green"),
+    Mark("filled", "bold", "yellow"),
+    Mark("filled", "italic", "magenta"),
+    Mark("filled", "bold underline", "blue"),
+)
+"""Filled on a canvas: steps take turns, so that what one of them filled shows."""
+MASKED = Mark("masked", "dim")
+"""A position of a canvas that is still masked."""
+
 LEGEND = (SMALL, CONFIRMED, FOUND, LARGE, CORRECTED, BONUS, CHOSEN, *OTHERS)
 
 

@@ -11,6 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
+from adec.display.canvas_view import CanvasView
 from adec.display.marks import (
     CHOSEN,
     LARGE,
@@ -33,7 +34,7 @@ from adec.display.wording import (
     threads_changed,
     times_plain,
 )
-from adec.events.records import Attempt, Pause, Start, Step, TreeRecord
+from adec.events.records import Attempt, CanvasRecord, Pause, Start, Step, TreeRecord
 from adec.events.tally import Tally
 
 _FULL_HEIGHT = 12
@@ -61,13 +62,17 @@ class PanelState:
         """The best whole answer so far."""
         self.threads = ""
         """The latest change of the number of threads, in words."""
+        self.canvas = CanvasView()
         self._has_signal = False
         self._reader = ""
 
-    def add(self, step: Step, seconds: float) -> None:
-        """Take in a step, `seconds` after the start of the run."""
+    def add(self, step: Step, seconds: float) -> list[Mark]:
+        """Take in a step, `seconds` after the start of the run; the marks of its tokens."""
         self.tally.add(step, seconds)
-        self.marks.update(map(mark_of, step.tokens))
+        marks = [*map(mark_of, step.tokens)]
+        self.marks.update(marks)
+        if isinstance(step.detail, CanvasRecord):
+            marks = self.canvas.add(step)
         if step.reason:
             self.reason = step.reason
             preparing = step.kind == "prompt"
@@ -97,6 +102,7 @@ class PanelState:
             self.points.append((step.signal.value, step.signal.threshold))
         elif not self._has_signal:
             self.points.extend((t.entropy, None) for t in step.tokens if t.entropy is not None)
+        return marks
 
     def rows(self, console: Console, width: int, height: int) -> list[str]:
         """The rows to draw, with escape sequences. Small terminals get fewer."""
@@ -110,7 +116,7 @@ class PanelState:
     def _panel(self, width: int, height: int) -> RenderableType:
         if height >= _FULL_HEIGHT and width >= 20:
             inner = width - 4
-            rows = [
+            rows = self._canvas_rows(inner) or [
                 self._signal_row(inner),
                 self._figures_row(inner),
                 *(self._draft_rows(inner) if self.tally.drafted else []),
@@ -129,7 +135,25 @@ class PanelState:
         rows = [self._legend_row(width), self._figures_row(width), self._signal_row(width)]
         if self.tally.tokens == 0:
             rows[1], rows[2] = rows[2], rows[1]
+        if self.canvas.begun:
+            figures = _crop(_fit(self.canvas.figures(), width), width)
+            rows = [figures, self.canvas.rows(width)[0], self.canvas.legend()]
         return Group(*rows[: max(1, min(3, height // 2))])
+
+    def _canvas_rows(self, width: int) -> list[Text]:
+        """On a diffusion model: what is filled behind the text, and how much; else nothing."""
+        if not self.canvas.begun:
+            return []
+        tally = self.tally
+        speed = [f"{tally.tokens_per_second:.1f} tok/s", count(tally.tokens, "token")]
+        if not self.start.yardstick and tally.saved_seconds is not None:
+            speed.append(saved(tally.saved_seconds))
+        return [
+            *self.canvas.rows(width),
+            _crop(_fit(self.canvas.figures(), width), width),
+            _crop(_fit(speed, width), width),
+            self.canvas.legend(),
+        ]
 
     @property
     def _has_news(self) -> bool:

@@ -76,12 +76,13 @@ class Picture:
 
     def add(self, step: Step) -> None:
         """Take note of a step."""
-        runs = [(mark_of(token), sanitise(token.text)) for token in step.tokens if token.text]
+        texts = [sanitise(token.text) for token in step.tokens]
         with self._notes:
-            self._runs += runs
-            self._changed = True
+            marks = [*map(mark_of, step.tokens)]
             if self._state is not None:
-                self._state.add(step, self._clock() - self._begun)
+                marks = self._state.add(step, self._clock() - self._begun)
+            self._runs += [(mark, text) for mark, text in zip(marks, texts, strict=True) if text]
+            self._changed = True
 
     def refresh(self) -> None:
         """Redraw the panel in the next frame, whatever is on the screen."""
@@ -118,7 +119,8 @@ class Picture:
         now, state = self._clock(), self._state
         if state is None or not self._changed or now - self._panel_at < PANEL_SECONDS:
             return False
-        if state.tally.tokens == 0 and now - self._begun < PATIENCE_SECONDS:
+        waits = state.tally.tokens == 0 and not state.canvas.begun
+        if waits and now - self._begun < PATIENCE_SECONDS:
             return False
         self._rows = state.rows(self._console, *self._size)
         self._panel_at, self._changed = now, False

@@ -175,6 +175,10 @@ class CanvasRecord(Struct, frozen=True, omit_defaults=True, gc=False):
     """Positions of the canvas that are still masked."""
     length: Count = 0
     """Positions of the canvas, without the prompt."""
+    reused: Count = 0
+    """Positions, prompt included, whose keys and values the forward reused."""
+    nats: float | None = None
+    """Entropy of the positions that were scored and not filled, added up."""
 
 
 class ThreadChange(Struct, frozen=True, omit_defaults=True, gc=False):

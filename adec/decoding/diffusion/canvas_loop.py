@@ -6,9 +6,11 @@ independent of each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from msgspec.structs import replace
 
 from adec.decoding.diffusion.canvas_answer import CanvasAnswer
 from adec.decoding.diffusion.canvas_cache import fresh_cache
@@ -131,9 +133,18 @@ class CanvasStrategy:
             if not chosen:
                 raise EngineError(f"{self.name} filled no position")
             made = {places[i]: describe(self._model, scores, proposals, i, limits) for i in chosen}
+            reused = 0 if refresh is None else len(answer.canvas) - len(refresh)
+            nats = _nats_left(proposals, chosen) if limits.signals else None
             reached, record = answer.fill(made)
+            record = replace(record, reused=reused, nats=nats)
             yield meter.step("fill", reached, detail=record)
             step, before, filled = step + 1, proposals.by_place(), set(made)
+
+
+def _nats_left(proposals: Proposals, chosen: Sequence[int]) -> float:
+    """The entropies of the positions in the block at work that are not filled, added up."""
+    filled = {*chosen}
+    return sum(proposals.entropy(i) for i in range(proposals.inside) if i not in filled)
 
 
 def describe(model: Role, scores: Scores, proposals: Proposals, i: int, limits: Limits) -> Token:

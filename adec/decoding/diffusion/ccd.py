@@ -78,9 +78,9 @@ class Averaged:
     def _mean_entropy(self, place: int) -> float:
         """In nats, of the average over the steps that remember the position."""
         laws = [past[place] for past in self._past if place in past]
-        mean = np.mean(laws, axis=0, dtype=np.float64)
-        mean = mean[mean > 0]
-        return max(0.0, -float(mean @ np.log(mean)))
+        mean: NDArray[np.float64] = np.stack(laws).mean(axis=0, dtype=np.float64)
+        likely = mean[mean > 0]
+        return max(0.0, -float(likely @ np.log(likely)))
 
 
 class Agreeing:
