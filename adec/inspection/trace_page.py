@@ -21,7 +21,7 @@ from adec.display.sanitise import one_line, sanitise
 from adec.display.wording import count, many
 from adec.errors import TraceError
 from adec.events.hostile_json import dumps, to_plain
-from adec.events.records import Event, Pause, Step, TreeRecord
+from adec.events.records import CanvasRecord, Event, Pause, Step, TreeRecord
 from adec.inspection.drafts import check_tree
 from adec.inspection.pauses import pause_data
 from adec.inspection.survey import Survey
@@ -44,6 +44,9 @@ class Page:
         self._sources: dict[str, int] = {}
         self._nodes = 0
         self._left_out = 0
+        self._fills: list[dict[str, Any]] = []
+        self._filled = 0
+        self._left_out_fills = 0
         self.trouble: TraceError | None = None
 
     def read(self, events: Iterable[Event]) -> None:
@@ -62,6 +65,8 @@ class Page:
             self.trouble = error
 
     def _add(self, step: Step) -> None:
+        if isinstance(step.detail, CanvasRecord):
+            self._add_fill(step.detail)
         room = MOST_TOKENS - len(self._tokens)
         self._left_out += max(0, len(step.tokens) - room)
         if room <= 0:
@@ -97,6 +102,28 @@ class Page:
                 ]
             )
 
+    def _add_fill(self, record: CanvasRecord) -> None:
+        """What a step filled, for the animation."""
+        room = MOST_TOKENS - self._filled
+        self._left_out_fills += len(record.filled[room:])
+        filled = [token for token in record.filled[:room] if token.position is not None]
+        self._filled += len(filled)
+        if room <= 0:
+            return
+        self._fills.append(
+            {
+                "number": self._survey.steps,
+                "length": min(record.length, MOST_TOKENS),
+                "masked": record.masked,
+                "reused": record.reused,
+                "nats": _rounded(record.nats),
+                "filled": [
+                    [token.position, sanitise(token.text[:_TEXT]), _rounded(token.probability)]
+                    for token in filled
+                ],
+            }
+        )
+
     def _tree(self, record: TreeRecord) -> dict[str, Any] | None:
         try:
             tree = check_tree(record)
@@ -129,6 +156,7 @@ class Page:
             "sources": list(self._sources),
             "steps": self._steps,
             "tokens": self._tokens,
+            "fills": self._fills,
         }
         start = self._survey.start
         environment = Environment(
@@ -154,6 +182,11 @@ class Page:
             notices.append(
                 f"The page holds the first {many(MOST_TOKENS)} tokens; "
                 f"{count(self._left_out, 'more token')} count in the figures only."
+            )
+        if self._left_out_fills:
+            notices.append(
+                f"The animation ends after {count(self._filled, 'filled position')}; "
+                f"{count(self._left_out_fills, 'more position')} were filled later."
             )
         if self._nodes > MOST_NODES:
             notices.append("Later trees are left out: the page would be too large.")

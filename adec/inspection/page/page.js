@@ -183,6 +183,72 @@
     }
   }
 
+  // The canvas: the slider says after how many steps; every state is drawn from the records anew.
+  function fillCanvas() {
+    const fills = data.fills || [];
+    if (fills.length === 0) return;
+    const [PLACE, WORD, CHANCE] = [0, 1, 2];
+    const WAVES = 5;
+    const PAUSE_MS = 250;
+    const box = document.getElementById("filling");
+    const slider = document.getElementById("slider");
+    const play = document.getElementById("play");
+    let timer = null;
+    document.getElementById("canvas").hidden = false;
+    slider.max = String(fills.length);
+
+    function show(count) {
+      const last = fills[Math.max(0, count - 1)];
+      const words = new Map();
+      fills.slice(0, count).forEach((fill, at) => {
+        for (const entry of fill.filled) words.set(entry[PLACE], { entry, at });
+      });
+      const all = document.createDocumentFragment();
+      const length = count === 0 ? fills[0].length : last.length;
+      for (let place = 0; place < length; place++) {
+        const found = words.get(place);
+        const span = make("span", found ? `wave${found.at % WAVES}` : "mask", found ? found.entry[WORD] || "\u2423" : "·");
+        if (found && found.at === count - 1) span.classList.add("fresh");
+        if (found) span.title = `position ${place + 1}, step ${fills[found.at].number}, probability ${digits(found.entry[CHANCE])}`;
+        all.append(span);
+      }
+      box.replaceChildren(all);
+      const facts = [`${count} of ${fills.length} steps`];
+      if (count > 0) {
+        facts.push(`${last.filled.length} filled`, `${last.masked} of ${last.length} masked`);
+        if (known(last.nats)) facts.push(`${digits(last.nats)} nats left in the block`);
+        if (last.reused) facts.push(`${last.reused} positions reused`);
+      }
+      document.getElementById("moment").textContent = facts.join(" · ");
+    }
+
+    function stop() {
+      clearInterval(timer);
+      timer = null;
+      play.textContent = "play";
+    }
+
+    function advance() {
+      if (Number(slider.value) >= fills.length) return stop();
+      slider.value = String(Number(slider.value) + 1);
+      show(Number(slider.value));
+    }
+
+    play.addEventListener("click", () => {
+      if (timer !== null) return stop();
+      if (Number(slider.value) >= fills.length) slider.value = "0";
+      show(Number(slider.value));
+      play.textContent = "pause";
+      timer = setInterval(advance, PAUSE_MS);
+    });
+    slider.addEventListener("input", () => {
+      stop();
+      show(Number(slider.value));
+    });
+    slider.value = slider.max;
+    show(fills.length);
+  }
+
   const pointedAt = (event) => {
     const span = event.target.closest("[data-token]");
     if (span) choose(Number(span.dataset.token));
@@ -194,6 +260,7 @@
   chart.addEventListener("click", onChart);
   document.addEventListener("keydown", (event) => {
     const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (event.target.id === "slider") return;
     if (move === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
     choose(chosen + move);
     if (chosen >= 0) spans[chosen].scrollIntoView({ block: "nearest" });
@@ -203,4 +270,5 @@
   fillText();
   fillChart();
   fillTrees();
+  fillCanvas();
 })();
