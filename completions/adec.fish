@@ -27,7 +27,7 @@ complete -c adec -n '__fish_seen_subcommand_from bench' -l set -x -a 'plain.mode
 complete -c adec -n '__fish_seen_subcommand_from bench' -l exactness -x -a 'rounding bitwise' -d 'bitwise: exact strategies run only forwards that were measured to give the very bits of plain decoding. Default: rounding, which drafts as far as it pays.'
 complete -c adec -n '__fish_seen_subcommand_from bench' -l peers -x -d 'auto: those that are there; none; or names with commas between.'
 complete -c adec -n '__fish_seen_subcommand_from bench' -l peer-path -r -F -d 'Where llama.cpp'\''s programs lie, besides the PATH. May be repeated.'
-complete -c adec -n '__fish_seen_subcommand_from bench' -l task -r -F -d 'practice, a family of it, dependence, or a file of prompts. May be repeated.'
+complete -c adec -n '__fish_seen_subcommand_from bench' -l task -r -F -d 'practice, a family of it, dependence, parallelbench, or a file of prompts. May be repeated.'
 complete -c adec -n '__fish_seen_subcommand_from bench' -l prompts -x -d 'Prompts of each task at most. Default: 50; all of a file.'
 complete -c adec -n '__fish_seen_subcommand_from bench' -l runs -x -d 'Times that each row answers a prompt.'
 complete -c adec -n '__fish_seen_subcommand_from bench' -l jobs -x -d 'Processes that share the work; with --ray, on each machine.'

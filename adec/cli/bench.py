@@ -59,7 +59,8 @@ def bench(
         tasks(
             "--task",
             metavar="FILE",
-            help="practice, a family of it, dependence, or a file of prompts. May be repeated.",
+            help="practice, a family of it, dependence, parallelbench, or a file of prompts. "
+            "May be repeated.",
         ),
     ] = None,
     prompts: Annotated[

@@ -47,19 +47,22 @@ def tasks(seed: int, kinds: Sequence[str]) -> Iterator[Task]:
     index = 0
     while True:
         for kind in kinds:
-            yield _task(index, kind, rng)
+            yield list_task(index, kind, rng)
             index += 1
 
 
-def _task(index: int, kind: str, rng: Random) -> Task:
+def list_task(
+    index: int, kind: str, rng: Random, items: Sequence[str] = ITEMS, group: str = GROUP
+) -> Task:
+    """One task, with a list of some of these items."""
     size = rng.choice(SIZES)
-    *words, new = rng.sample(ITEMS, size + 1)
+    *words, new = rng.sample(items, size + 1)
     place = rng.randrange(size)
     text = " ".join(words)
     prompt = PROMPTS[kind].format(list=text, new=new, place=place + 1)
     match, answer = _expected(kind, words, new, place)
     nats = total_correlation(kind, size)
-    return Task(index, prompt, GROUP, kind, match, answer, new, dependence_nats=nats)
+    return Task(index, prompt, group, kind, match, answer, new, dependence_nats=nats)
 
 
 def _expected(kind: str, words: list[str], new: str, place: int) -> tuple[Match, str]:
@@ -88,10 +91,10 @@ def total_correlation(kind: str, size: int) -> float:
     if kind == "shuffle" and size > 6:
         # closed form; the original order, which is wrong, changes it by less than 1/size!
         return size * log(size) - lgamma(size + 1)
-    return _correlation(_answers(kind, size))
+    return _correlation(right_answers(kind, size))
 
 
-def _answers(kind: str, size: int) -> list[tuple[int, ...]]:
+def right_answers(kind: str, size: int) -> list[tuple[int, ...]]:
     """All right answers, the words as numbers and the new one as -1."""
     words = tuple(range(size))
     if kind == "shuffle":

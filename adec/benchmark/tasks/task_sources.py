@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from adec.benchmark.tasks import dependence
+from adec.benchmark.tasks import dependence, parallelbench
 from adec.benchmark.tasks.task import Task
 from adec.benchmark.tasks.task_files import read_tasks
 from adec.errors import UsageError
@@ -43,6 +43,7 @@ def _generated(seed: int) -> dict[str, Callable[[], Iterator[Task]]]:
         "practice": practice(list(FAMILIES)),
         **{_word(family): practice([family]) for family in FAMILIES},
         "dependence": lists(list(dependence.PROMPTS)),
+        "parallelbench": lambda: parallelbench.tasks(seed, list(dependence.PROMPTS)),
         **{_word(kind): lists([kind]) for kind in dependence.PROMPTS},
     }
 
