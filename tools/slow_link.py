@@ -4,12 +4,17 @@
 
 prints the address that stands for 127.0.0.1:8080 and relays until Ctrl-C. `--delay` is the time
 there and back in milliseconds, half of it each way. Bytes keep their order and their distances, so
-a stream is late and not slower. What the relay itself adds is some 0.1 ms.
+a stream is late and not slower. What the relay itself adds is some 0.1 ms. `kill -USR1` cuts the
+link: nothing comes through, and no connection breaks; once more mends it.
+
+What it does not show is the round trip in which a connection is opened: a relay on this machine
+opens it at once. Clients that keep their connections, as adec does, pay it once.
 """
 
 from __future__ import annotations
 
 import queue
+import signal
 import socket
 import threading
 from contextlib import suppress
@@ -31,6 +36,8 @@ class SlowLink:
         self._target, self._delay = (host, port), delay_ms / 2000
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
+        self._flows = threading.Event()
+        self._flows.set()
         self.port: int = self._listening.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
 
@@ -39,10 +46,24 @@ class SlowLink:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.mend()
         for one in (self._listening, *self._open):
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether nothing comes through."""
+        return not self._flows.is_set()
+
+    def cut(self) -> None:
+        """Hold all bytes back; connections stay, as behind a cable that was pulled out."""
+        self._flows.clear()
+
+    def mend(self) -> None:
+        """Let through what was held back, and what follows."""
+        self._flows.set()
 
     def _accept(self) -> None:
         while True:
@@ -61,7 +82,7 @@ class SlowLink:
                     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 line: queue.Queue[tuple[float, bytes]] = queue.Queue(HELD)
                 threading.Thread(target=self._take, args=(source, line), daemon=True).start()
-                threading.Thread(target=_give, args=(sink, line), daemon=True).start()
+                threading.Thread(target=_give, args=(sink, line, self._flows), daemon=True).start()
 
     def _take(self, source: socket.socket, line: queue.Queue[tuple[float, bytes]]) -> None:
         piece = b"-"
@@ -73,11 +94,14 @@ class SlowLink:
             line.put((monotonic() + self._delay, piece))
 
 
-def _give(sink: socket.socket, line: queue.Queue[tuple[float, bytes]]) -> None:
+def _give(
+    sink: socket.socket, line: queue.Queue[tuple[float, bytes]], flows: threading.Event
+) -> None:
     broken = False
     while True:
         due, piece = line.get()
         sleep(max(0.0, due - monotonic()))
+        flows.wait()
         if not piece:
             with suppress(OSError):
                 sink.shutdown(socket.SHUT_WR)
@@ -99,8 +123,12 @@ def main() -> int:
     if not host or not port.isdigit() or not 0 <= given.delay <= 10_000:
         raise UsageError("a target is HOST:PORT, a delay 0 to 10000 ms")
     with SlowLink(host, int(port), given.delay) as link:
+        signal.signal(
+            signal.SIGUSR1, lambda number, frame: link.mend() if link.is_cut else link.cut()
+        )
         print(link.address, flush=True)
-        threading.Event().wait()
+        while True:
+            signal.pause()
     return 0
 
 

@@ -6,7 +6,7 @@ better half on twice as many, and so on until the records or the time run out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 
@@ -168,12 +168,20 @@ class Chooser:
         *,
         allow: Callable[[float], Callable[[], bool]],
         tick: Callable[[float], None] = lambda share: None,
+        exact: Mapping[str, Sequence[Point]] | None = None,
+        serves: Callable[[Point], bool] = lambda point: True,
     ) -> None:
-        """`allow`: from a share of the time for simulations to whether it has passed since."""
+        """`allow`: from a share of the time for simulations to whether it has passed since.
+
+        `exact`: variants of exact methods; None: those of `grids`. `serves`: whether the models can
+        run a method with these settings.
+        """
         self._simulator = simulator
         self._allow = allow
         self._tick = tick
         self._done = 0.0
+        self._variants = exact or (EXACT_PAIR if simulator.pair else EXACT_SINGLE)
+        self._serves = serves
 
     def choose(
         self,
@@ -207,8 +215,8 @@ class Chooser:
         """The best variant of each exact method: the adaptive one first, the others by forecast."""
         pair = self._simulator.pair
         found: list[tuple[float, Point]] = []
-        for name, variants in (EXACT_PAIR if pair else EXACT_SINGLE).items():
-            if name in able:
+        for name, variants in self._variants.items():
+            if name in able and all(map(self._serves, variants)):
                 times = [(self._simulated_ms(point), place) for place, point in enumerate(variants)]
                 shortlist.tried[name] = len(variants)
                 ms, place = min(times)
@@ -217,7 +225,9 @@ class Chooser:
                 found.append((ms, variants[place]))
         for name, grid in EXACT_GRIDS.items() if pair else ():
             if name in able:
-                points = grid(self._simulator.records)
+                points = [p for p in grid(self._simulator.records) if self._serves(p)]
+                if not points:
+                    continue
                 best = min(self._survey(points), key=lambda c: c.ms_per_token)
                 shortlist.tried[f"{name} accept=exact"] = len(points)
                 found.append((self._simulated_ms(best.point), best.point))
@@ -235,11 +245,15 @@ class Chooser:
         for name, family in FAMILIES.items():
             if name not in able:
                 continue
-            points = family.grid(self._simulator.records)
+            points = [p for p in family.grid(self._simulator.records) if self._serves(p)]
+            if not points:
+                continue
             shortlist.tried[name] = len(points)
             chosen = [candidate.point for candidate in promising(self._survey(points), keep)]
+            known: list[Point] = []
             if family.published:
                 known = [p for p in points if set(family.published) <= set(p.settings)]
+            if known:
                 chosen.append(safe_and_fast(self._survey(known), keep).point)
             lists.append(
                 [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -25,12 +26,14 @@ from adec.calibration.printout import (
     check_pictures,
     legend,
     plot,
+    price_table,
     sentence,
     table,
     write_pictures,
 )
 from adec.calibration.prompts import PromptSet, built_in, read_prompts
 from adec.calibration.result import Result
+from adec.calibration.served.served_stages import ServedCalibration
 from adec.calibration.stages import Calibration, Wishes
 from adec.calibration.to_profile import Named, profile_text
 from adec.calibration.trial import Metric, Runner
@@ -38,11 +41,15 @@ from adec.display.progress import Progress
 from adec.display.terminal import size_of
 from adec.engines.base import EngineName, ModelHeader, OpenOptions
 from adec.engines.pair import Engines
-from adec.errors import PairError, UsageError
+from adec.engines.remote import REMOTE_NAME, is_remote
+from adec.engines.remote.remote_header import RemoteHeader
+from adec.errors import PairError, ProfileError, UsageError
 from adec.events.hostile_json import JsonReader
 from adec.interrupts import Interrupts
 from adec.machine import busy, file_fingerprint, this_machine
 from adec.places import kept_folder, user_profiles
+from adec.profiles.read import read_profile
+from adec.profiles.schema import Prices
 from adec.profiles.write import check_writable, write_profile
 from adec.spreading.processes import ProcessCrew
 from adec.spreading.ray_cluster import RayCrew
@@ -104,6 +111,9 @@ def run_calibration(
     _check(request.wishes)
     placed = place(_plan(request), options, origin)
     ready, options = placed.plan, placed.options
+    served = ready.models["large"].info.format == REMOTE_NAME
+    if served:
+        _check_served(request)
     if options.rpc and (request.ray is not None or request.jobs > 1):
         raise UsageError(
             "RPC servers serve one process, and here several would share the work",
@@ -117,7 +127,8 @@ def run_calibration(
     wishes = dataclasses.replace(request.wishes, metric=metric)
     told = [*ready.remarks, *placed.remarks, *prompts.remarks]
     # threads matter to what is computed here
-    headers = [h for role, h in ready.models.items() if not (options.rpc and role == "large")]
+    away = bool(options.rpc) or served
+    headers = [h for role, h in ready.models.items() if not (away and role == "large")]
     machine = this_machine(ready.models["large"].info.format)
     warning = busy(machine)
     if warning is not None:
@@ -152,9 +163,17 @@ def run_calibration(
                 helpers = _helpers(request, ready, wishes, session.engines, journal, told)
                 if helpers is not None:
                     stack.callback(helpers.close)
-                result = Calibration(
-                    runner, prompts, wishes, machine, journal, progress, helpers=helpers
-                ).run()
+                parts = runner, prompts, wishes, machine, journal, progress
+                if served:
+                    result = ServedCalibration(
+                        *parts,
+                        place=ready.models["large"].info.path.name,
+                        prices=_prices(path, ready),
+                        budget=options.budget_tokens,
+                        say=say,
+                    ).run()
+                else:
+                    result = Calibration(*parts, helpers=helpers).run()
     except KeyboardInterrupt:
         journal.close()
         say("interrupted; what was measured is kept, and the same command goes on from there")
@@ -194,6 +213,28 @@ def _helpers(
     return Helpers(crew, desk, len(engines["large"].vocabulary), journal, tell)
 
 
+def _check_served(request: Request) -> None:
+    """Raise UsageError for what a calibration with a server does not do."""
+    if request.ray is not None or request.jobs > 1:
+        raise UsageError(
+            "a calibration with a server is not spread: the bill is kept in one place",
+            hint="leave --jobs and --ray out",
+        )
+    if request.wishes.metric == "perplexity" or request.metric == "perplexity":
+        raise UsageError(
+            "--metric perplexity has the large model read every answer, which a server charges for",
+            hint="take agreement or answer",
+        )
+
+
+def _prices(path: Path, ready: Plan) -> Prices | None:
+    """Those of the profile that is written anew, else of the one that fits these models."""
+    try:
+        return read_profile(path).prices
+    except ProfileError:
+        return None if ready.profile is None else ready.profile.prices
+
+
 def _check(wishes: Wishes) -> None:
     if not 0 < wishes.keep <= 1:
         raise UsageError(f"--keep {wishes.keep} is not above 0 and at most 1", hint="1 means exact")
@@ -206,6 +247,11 @@ def _plan(request: Request) -> Plan:
     if request.small is None:
         return plan(Choice(pair=DEFAULT_PAIR, strategy="plain", engine=request.engine))
     if request.large is None:
+        if is_remote(request.small):
+            raise UsageError(
+                f"{request.small} alone leaves nothing to calibrate: only plain runs there",
+                hint="give a small model before it: adec calibrate SMALL ADDRESS",
+            )
         return plan(Choice(model=request.small, strategy="plain", engine=request.engine))
     ready = plan(
         Choice(small=request.small, large=request.large, strategy="plain", engine=request.engine)
@@ -225,9 +271,9 @@ def _destination(request: Request, ready: Plan) -> tuple[str, Path]:
         path = Path(wanted).expanduser()
         return path.stem, path
     if wanted is None:
-        wanted = DEFAULT_PAIR if request.small is None else _stem(ready.models["large"].info.path)
+        wanted = DEFAULT_PAIR if request.small is None else _stem(ready.models["large"])
         if "small" in ready.models and request.small is not None:
-            wanted = f"{_stem(ready.models['small'].info.path)}+{wanted}"
+            wanted = f"{_stem(ready.models['small'])}+{wanted}"
     if not wanted or wanted.startswith(".") or any(c in wanted for c in "/\\\0\n"):
         raise UsageError(
             f"{wanted!r} is no name for a profile", hint="a word, or a path that ends in .toml"
@@ -235,7 +281,10 @@ def _destination(request: Request, ready: Plan) -> tuple[str, Path]:
     return wanted, user_profiles() / f"{wanted}.toml"
 
 
-def _stem(path: Path) -> str:
+def _stem(header: ModelHeader) -> str:
+    if header.info.format == REMOTE_NAME:
+        return re.sub(r"[^\w.-]+", "-", header.info.name).lstrip(".") or "server"
+    path = header.info.path
     return path.stem if path.suffix == ".gguf" else path.name
 
 
@@ -246,8 +295,22 @@ def _prompts(request: Request) -> PromptSet:
 
 
 def _journal_path(ready: Plan) -> Path:
-    names = [str(h.info.path.resolve()) for h in ready.models.values()]
+    names = [_where(header) for header in ready.models.values()]
     return kept_folder("calibration") / f"{key_of(names)}.jsonl"
+
+
+def _where(header: ModelHeader) -> str:
+    """A file, or what the server at an address answers by."""
+    if isinstance(header, RemoteHeader):
+        return header.called
+    return str(header.info.path.resolve())
+
+
+def _print_of(header: ModelHeader) -> str:
+    """What tells a model from another at the same place."""
+    if isinstance(header, RemoteHeader):
+        return repr((_where(header), header.info.bytes, header.abilities.dialect))
+    return file_fingerprint(header.info.path)
 
 
 def _key(request: Request, ready: Plan, options: OpenOptions, prompts: PromptSet) -> str:
@@ -256,9 +319,10 @@ def _key(request: Request, ready: Plan, options: OpenOptions, prompts: PromptSet
     machine = dataclasses.replace(this_machine(ready.models["large"].info.format), load=None)
     return key_of(
         [
-            *(file_fingerprint(header.info.path) for header in headers),
+            *map(_print_of, headers),
             repr(machine),
-            repr(options),
+            # another budget goes on with what was bought
+            repr(dataclasses.replace(options, budget_tokens=None)),
             str(request.seed),
             str(request.wishes.max_tokens),
             # right answers are judged while it is measured
@@ -290,10 +354,8 @@ def _named(request: Request, ready: Plan, name: str, prompts: PromptSet) -> Name
     return Named(
         name,
         portable=request.portable,
-        large=str(ready.models["large"].info.path.resolve()),
-        small=None
-        if "small" not in ready.models
-        else str(ready.models["small"].info.path.resolve()),
+        large=_where(ready.models["large"]),
+        small=None if "small" not in ready.models else _where(ready.models["small"]),
         prompts=prompts.source,
         seed=request.seed,
     )
@@ -310,6 +372,7 @@ def _show(result: Result, request: Request, name: str, path: Path, say: Say) -> 
         "",
         legend(columns),
         "",
+        *([] if result.server is None else [price_table(result), ""]),
         sentence(result, shown),
     ]
     sys.stdout.write("\n".join(out) + "\n")

@@ -111,7 +111,7 @@ class Measurements:
         kept = self._journal.get(f"answer {name}", _ANSWER)
         if kept is None:
             run = self.runner.run(PLAIN, prompt)
-            kept = Answer(run.tokens, run.text, run.ms, run.right)
+            kept = Answer(run.tokens, run.text, run.ms, run.right, first_ms=run.first_ms)
             self._journal.put(f"answer {name}", kept)
         return kept
 
@@ -131,6 +131,10 @@ class Measurements:
             kept = self.runner.run(point, prompt)
             self._journal.put(name, kept)
         return kept
+
+    def has(self, point: Point, index: int) -> bool:
+        """Whether the trial of a point on a prompt to fit on is measured."""
+        return f"run {index} {point.label}" in self._journal
 
     def knows(self, index: int, points: Iterable[Point], metric: Metric) -> bool:
         """Whether all is measured that the proof asks of a held-out prompt."""

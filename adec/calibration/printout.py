@@ -84,6 +84,29 @@ def table(result: Result, columns: int | None = None) -> str:
     return "\n".join(lines)
 
 
+def price_table(result: Result) -> str:
+    """What an answer of each point bought of the server."""
+    server = result.server
+    assert server is not None
+    head = (
+        "bought for an answer",
+        "requests",
+        "read",
+        "written",
+        *(["cost"] if server.prices else []),
+        "",
+    )
+    rows: list[tuple[str, ...]] = [head]
+    for m in sorted(result.measured, key=_by_speed):
+        if m.bought is None:
+            continue
+        requests, read, written = m.bought
+        cost = server.cost(m)
+        money = () if server.prices is None else (f"{cost or 0:.2g} {server.prices.currency}",)
+        rows.append((m.point.label, f"{requests:.1f}", f"{read:.0f}", f"{written:.1f}", *money, ""))
+    return "\n".join(_lines(rows))
+
+
 def legend(columns: int) -> str:
     """What the columns of the table mean."""
     return textwrap.fill(LEGEND, max(40, min(columns, WIDEST)))

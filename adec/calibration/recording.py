@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
+from adec.engines.protocols import ReadsAhead
 from adec.events.hostile_json import Count
 from adec.signals import Scores
 
@@ -41,6 +42,8 @@ class Answer:
     right: bool | None = None
     worker: str = ""
     """Who gave it, where that was not this process: its time is none of this machine."""
+    first_ms: float = 0.0
+    """What the prompt took, where `ms` holds it: of a server, the whole first request."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,15 @@ def record(engines: Engines, prompt: Sequence[int], answer: Sequence[int]) -> Re
 
 
 def score(engine: Engine, prompt: Sequence[int], answer: Sequence[int]) -> Scores:
-    """One row for each token of the answer, in one batch after the prompt."""
+    """One row for each token of the answer, in one batch after the prompt.
+
+    Of a server none is bought twice: rows that came with the answer are taken as they are.
+    """
+    if isinstance(engine, ReadsAhead):
+        known = engine.known_rows([*prompt, *answer[:-1]], len(answer))
+        if known is not None:
+            return known
+        engine.expect(len(answer))
     kept = len(prompt) - 1
     engine.rewind(0)
     if kept:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from adec.answering.purchases import MILLION
 from adec.calibration.agreement import Agreement
 from adec.calibration.cost_tables import CostTable
 from adec.calibration.grids import ADAPTIVE
 from adec.calibration.pause_thresholds import Learned
 from adec.calibration.proof import Tested
 from adec.calibration.trial import PLAIN, Measured, Metric, ms_per_token, without_outliers
+from adec.engines.remote.bill import Bill
 from adec.events.records import Role
 from adec.machine import Machine
+from adec.profiles.schema import Prices
 
 ADAPTS = 1.1
 """Factor by which another exact strategy must beat the adaptive one to be recommended."""
@@ -21,6 +24,26 @@ PAYS = 1.02
 errors."""
 SCATTERED = 0.1
 """Standard error of a speed, as a share of it, from which times are too scattered to choose by."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """The server that the large model is behind, and what the calibration bought of it."""
+
+    place: str
+    request_ms: float
+    """Until the first token of an answer."""
+    token_ms: float
+    """Between tokens of an answer that is read as it arrives."""
+    bill: Bill
+    prices: Prices | None = None
+
+    def cost(self, measured: Measured) -> float | None:
+        """Money of an answer in the mean; None where no prices are known."""
+        bought = measured.bought
+        if self.prices is None or bought is None:
+            return None
+        return (self.prices.read * bought[1] + self.prices.written * bought[2]) / MILLION
 
 
 @dataclass
@@ -45,6 +68,8 @@ class Result:
     """Thresholds of the chosen point as percentiles of the entropies they are held against."""
     remarks: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    server: Server | None = None
+    """Where the large model is behind one; then `tables` has no times of it."""
 
     @property
     def plain(self) -> Measured:
@@ -101,7 +126,18 @@ class Result:
         proved = self.proved
         if proved is None:
             return None
-        return proved.point if faster(proved.point, self.exact) else None
+        return proved.point if self._is_worth_more(proved.point, self.exact) else None
+
+    def _is_worth_more(self, first: Measured, second: Measured) -> bool:
+        """Whether the first is to be preferred: by time, or by time and money alike where both are
+        known. Half the price is worth as much as half the time."""
+        costs = None if self.server is None else (self.server.cost(first), self.server.cost(second))
+        if costs is None or costs[0] is None or costs[1] is None:
+            return faster(first, second)
+        before, after = (
+            m.ms_per_token * cost for m, cost in ((second, costs[1]), (first, costs[0]))
+        )
+        return after * PAYS < before
 
     @property
     def recommended(self) -> Measured:

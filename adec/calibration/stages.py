@@ -6,7 +6,7 @@ Each item is in the journal as soon as it is measured.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
@@ -17,7 +17,7 @@ from adec.calibration.agreement import (
     set_break_even,
     threshold_percentiles,
 )
-from adec.calibration.choose import Chooser, Kept, Shortlist
+from adec.calibration.choose import MOST_POINTS, Chooser, Kept, Shortlist
 from adec.calibration.cost_tables import CostTable, TableData, data_of, measure_costs, tables_from
 from adec.calibration.held_out import (
     CLOCKED,
@@ -29,7 +29,7 @@ from adec.calibration.held_out import (
 )
 from adec.calibration.helpers import Helpers
 from adec.calibration.journal import Journal, Measurements
-from adec.calibration.pause_thresholds import learn_thresholds
+from adec.calibration.pause_thresholds import Learned, learn_thresholds
 from adec.calibration.prompts import PromptSet
 from adec.calibration.recording import Answer, Record
 from adec.calibration.result import Result
@@ -61,7 +61,7 @@ ENOUGH_PROMPTS = 20
 OVERTIME = 1.2
 """The proof's time, as a multiple of its plan, after which it stops: the machine became slower."""
 
-_COSTS: JsonReader[TableData] = JsonReader(TableData)
+COSTS_READER: JsonReader[TableData] = JsonReader(TableData)
 _POINTS: JsonReader[Kept] = JsonReader(Kept)
 _PROOF: JsonReader[tuple[int, list[Point]]] = JsonReader(tuple[int, list[Point]])
 
@@ -91,6 +91,9 @@ class Watcher(Protocol):
 
 class Calibration:
     """One calibration on loaded engines."""
+
+    most_points: int = MOST_POINTS
+    """Points that are run for real at most."""
 
     def __init__(
         self,
@@ -128,20 +131,12 @@ class Calibration:
         """
         tables = self._costs()
         answers, records, run_seconds = self._answers()
+        tables |= self._costs_from(answers)
         self._measure_exactness(answers[0])
         agreement = agreement_of(records, pair="small" in self._engines)
         curves = _curves(tables, agreement)
-        self._runner.plan = dataclasses.replace(self._runner.plan, curves=curves)
-        self._progress.stage("thresholds of adadec")
-        thresholds, remarks = learn_thresholds(
-            self._engines,
-            self._prompts.fit,
-            self._runner.encode,
-            self._journal,
-            late=self._over(PAUSES),
-            tick=self._progress.tick,
-        )
-        self._remarks += remarks
+        self._take_curves(curves)
+        thresholds = self._pauses()
         prompts = [self._runner.encode(prompt) for prompt in self._prompts.fit[: len(records)]]
         simulator = Simulator(
             self._engines, tables, curves, prompts, records, max_tokens=self._wishes.max_tokens
@@ -185,7 +180,7 @@ class Calibration:
             if number % 50 == 0:
                 self._progress.tick(0.0)
 
-    def _over(self, share: float) -> Callable[[], bool]:
+    def _late(self, share: float) -> Callable[[], bool]:
         """Whether that share of the time has passed since now.
 
         A stage that was held up takes nothing from the next.
@@ -193,15 +188,49 @@ class Calibration:
         until = self._clock() + share * self._wishes.seconds
         return lambda: self._clock() > until
 
+    def _over(self, share: float) -> Callable[[], bool]:
+        """Whether a stage has used up its share of what it may use, which is time."""
+        return self._late(share)
+
+    def _exact_variants(self) -> Mapping[str, Sequence[Point]] | None:
+        """The variants of exact methods to choose from; None: those of `grids`."""
+        return None
+
+    def _serves(self, point: Point) -> bool:
+        """Whether these models can run a method with these settings."""
+        return True
+
     def _costs(self) -> dict[Role, CostTable]:
         self._progress.stage("forward times")
-        known = self._journal.get("costs", _COSTS)
+        known = self._journal.get("costs", COSTS_READER)
         if known is not None and "large" in known:
             return tables_from(known)
         seconds = min(COST_SECONDS, COSTS * self._wishes.seconds)
         tables = measure_costs(self._engines, seconds=seconds, tick=self._progress.tick)
         self._journal.put("costs", data_of(tables))
         return tables
+
+    def _costs_from(self, answers: Sequence[Answer]) -> dict[Role, CostTable]:
+        """Tables that answers tell and forwards do not."""
+        return {}
+
+    def _take_curves(self, curves: Curves) -> None:
+        """Hand strategies the forward times, as a profile will."""
+        self._runner.plan = dataclasses.replace(self._runner.plan, curves=curves)
+
+    def _pauses(self) -> dict[Role, Learned]:
+        """AdaDec's thresholds."""
+        self._progress.stage("thresholds of adadec")
+        thresholds, remarks = learn_thresholds(
+            self._engines,
+            self._prompts.fit,
+            self._runner.encode,
+            self._journal,
+            late=self._over(PAUSES),
+            tick=self._progress.tick,
+        )
+        self._remarks += remarks
+        return thresholds
 
     def _answers(self) -> tuple[list[Answer], list[Record], float]:
         """The large model's answers to the prompts to fit on, what both models say of them, and the
@@ -219,7 +248,7 @@ class Calibration:
                 named = [(f"fit {i}", p) for i, p in enumerate(self._prompts.fit) if i >= index]
                 self._helpers.answer(named, recorded=True, over=over, tick=self._progress.tick)
                 helped -= self._clock()
-            known = self._helpers is not None and f"answer fit {index}" in self._journal
+            known = f"answer fit {index}" in self._journal
             if index >= LEAST_ANSWERS and not known and over():
                 self._remarks.append(
                     f"the time allowed for {index} of {len(self._prompts.fit)} answers to fit on"
@@ -253,15 +282,17 @@ class Calibration:
         room = TRYOUTS * self._wishes.seconds
         chooser = Chooser(
             simulator,
-            allow=lambda share: self._over(SIMULATION * share),
+            allow=lambda share: self._late(SIMULATION * share),
             tick=self._progress.tick,
+            exact=self._exact_variants(),
+            serves=self._serves,
         )
         shortlist = chooser.choose(
             remaining(self._runner.plan.models),
             Measured(PLAIN, True),
             keep=self._wishes.keep,
             metric=self._wishes.metric,
-            most=int(room / max(1e-6, ENOUGH_PROMPTS * run_seconds)),
+            most=min(self.most_points, int(room / max(1e-6, ENOUGH_PROMPTS * run_seconds))),
         )
         # times went into it: a resumed calibration goes on with the same points
         self._journal.put("points", shortlist.kept)
@@ -326,6 +357,10 @@ class Calibration:
             self._remarks.append(f"{proof.asked} of {len(held_out)} held-out prompts were asked")
         return proof
 
+    def _most_held_out(self, measured: Sequence[Measured]) -> int:
+        """Prompts that the proof may ask."""
+        return len(self._prompts.held_out)
+
     def _proof_plan(
         self,
         measured: Sequence[Measured],
@@ -344,7 +379,7 @@ class Calibration:
             measured,
             level,
             self._wishes.confidence,
-            held_out=len(self._prompts.held_out),
+            held_out=self._most_held_out(measured),
             useful=useful,
             seconds=seconds,
             run_seconds=run_seconds,

@@ -16,9 +16,10 @@ from adec.calibration.cost_tables import CostTable, largest_useful
 from adec.calibration.grids import ADAPTIVE, FAMILIES
 from adec.calibration.pause_thresholds import Learned
 from adec.calibration.proof import Tested
-from adec.calibration.result import Result
+from adec.calibration.result import Result, Server
 from adec.calibration.trial import MEANING, Measured, front
 from adec.engines.base import ModelHeader
+from adec.engines.remote import REMOTE_NAME
 from adec.events.records import Role
 from adec.machine import file_fingerprint
 from adec.profiles.schema import SCHEMA
@@ -58,7 +59,9 @@ def profile_text(result: Result, named: Named, models: Mapping[Role, ModelHeader
         table("budget", _budget(result)),
         *_settings(result),
         *pause_tables(result.thresholds),
-        *([table("machine", _machine(result)), *_costs(result)] if timed else []),
+        *([table("machine", _machine(result))] if timed else []),
+        *(_costs(result) if timed and result.server is None else []),
+        *([] if result.server is None else [table("prices", _prices(result.server))]),
         *_signals(result),
         *_front(result, timed=timed),
         table("history", _history(result, named)),
@@ -91,7 +94,10 @@ def _pair(named: Named, models: Mapping[Role, ModelHeader]) -> Iterable[Line]:
     fingerprint = models["large"].vocabulary.fingerprint
     yield "vocabulary", fingerprint, "another one is refused: token ids would mean other words"
     for role in ("large", "small"):
-        if (header := models.get(role)) is not None and header.info.format != "table":
+        header = models.get(role)
+        if header is not None and header.info.format == REMOTE_NAME:
+            yield f"{role}_bytes", header.info.bytes or None, "as its server says"
+        elif header is not None and header.info.format != "table":
             file = file_fingerprint(header.info.path)
             yield f"{role}_fingerprint", file, "of size, beginning and end of the file"
             yield f"{role}_quantisation", header.info.quantisation, ""
@@ -229,6 +235,14 @@ def _machine(result: Result) -> Iterable[Line]:
     yield "rpc", machine.rpc, "ran the large model's layers; a run takes them, --rpc off does not"
 
 
+def _prices(server: Server) -> Iterable[Line]:
+    if server.prices is None:
+        return
+    yield "read", server.prices.read, "of a million tokens, as they stood in this profile before"
+    yield "written", server.prices.written, ""
+    yield "currency", server.prices.currency or None, ""
+
+
 def _costs(result: Result) -> Iterable[str]:
     context = result.agreement.context
     large = result.tables["large"]
@@ -338,10 +352,25 @@ def _front(result: Result, *, timed: bool) -> Iterable[str]:
                 *([("tokens_per_second_spread", m.spread, "")] if timed else ()),
                 ("large_fed", m.large_fed, "tokens it read for each one written"),
                 ("prompts", len(m.runs), ""),
+                *_bought(result, m),
                 ("on_front", m in edge, ""),
             ],
             listed=True,
         )
+
+
+def _bought(result: Result, m: Measured) -> Iterable[Line]:
+    if result.server is None or m.bought is None:
+        return
+    requests, read, written = m.bought
+    yield "requests", round(requests, 2), "of the server for an answer; likewise:"
+    yield "tokens_read", round(read, 1), ""
+    yield "tokens_written", round(written, 1), ""
+    yield (
+        "cost",
+        result.server.cost(m),
+        result.server.prices.currency if result.server.prices else "",
+    )
 
 
 def _history(result: Result, named: Named) -> Iterable[Line]:
@@ -354,3 +383,10 @@ def _history(result: Result, named: Named) -> Iterable[Line]:
     yield "prompts", named.prompts, ""
     yield "tried", tried, "settings of each family that were simulated; the promising ones were run"
     yield "remarks", remarks, ""
+    if result.server is not None:
+        bill = result.server.bill
+        yield "request_ms", result.server.request_ms, "until the server's first token"
+        yield "token_ms", result.server.token_ms, "until each further one"
+        yield "requests", bill.requests, "made of the server for this calibration"
+        yield "tokens_read", bill.read, ""
+        yield "tokens_written", bill.written + bill.unseen, ""

@@ -66,6 +66,19 @@ class Point(msgspec.Struct, frozen=True, array_like=True):
 PLAIN = Point("plain")
 
 
+class Bought(msgspec.Struct, frozen=True, array_like=True):
+    """What an answer was charged for by a server."""
+
+    requests: Count = 0
+    read: Count = 0
+    written: Count = 0
+    """Tokens; those that were perhaps written behind a request that was ended are among them."""
+
+    @property
+    def tokens(self) -> int:
+        return self.read + self.written
+
+
 @dataclass(frozen=True)
 class Trial:
     """One answer of a point."""
@@ -73,7 +86,8 @@ class Trial:
     tokens: tuple[Count, ...]
     text: str
     ms: float
-    """Decoding time, without the prompt and the first token, which the prompt's forward gives."""
+    """Decoding time, without the prompt and the first token, which the prompt's forward gives. Of a
+    server it is all that the answer took: another strategy may ask first where plain has begun."""
     own_ms: float
     large_tokens: Count
     large_fed: Count
@@ -81,6 +95,10 @@ class Trial:
     right: bool | None = None
     worker: str = ""
     """Who ran it, where that was not this process: its times are none of this machine."""
+    first_ms: float = 0.0
+    """What the prompt took, where `ms` holds it."""
+    bought: Bought | None = None
+    """What it cost, where the large model is behind a server."""
 
     @property
     def decoded(self) -> int:
@@ -128,7 +146,10 @@ class Runner:
                 summary = event.summary
         if summary["finish"] == "interrupted":
             raise KeyboardInterrupt
-        parts = ("draft_ms", "verify_ms", "catch_up_ms", "write_ms", "rewind_ms", "own_ms")
+        bought = _bought(summary.get("bought"))
+        parts = ["draft_ms", "verify_ms", "catch_up_ms", "write_ms", "rewind_ms", "own_ms"]
+        if bought is not None:
+            parts.append("prompt_ms")
         written = "".join(text)
         return Trial(
             tokens=tuple(tokens),
@@ -139,7 +160,16 @@ class Runner:
             large_fed=summary["large_fed"],
             large_forwards=summary["large_forwards"],
             right=None if prompt.right is None else prompt.right(written),
+            first_ms=0.0 if bought is None else summary["prompt_ms"],
+            bought=bought,
         )
+
+
+def _bought(summary: Mapping[str, Any] | None) -> Bought | None:
+    if summary is None:
+        return None
+    written = summary["tokens_written"] + summary.get("tokens_unseen", 0)
+    return Bought(summary["requests"], summary["tokens_read"], written)
 
 
 def loss_of(
@@ -249,6 +279,19 @@ class Measured:
     def large_fed(self) -> float:
         """Tokens that the large model read while decoding, for each token written."""
         return sum(run.large_fed for run in self.runs) / max(1, self._tokens)
+
+    @property
+    def bought(self) -> tuple[float, float, float] | None:
+        """Requests, tokens read and tokens written of an answer in the mean; None where nothing is
+        bought."""
+        bought = [run.bought for run in self.runs if run.bought is not None]
+        if not bought:
+            return None
+        return (
+            fmean(b.requests for b in bought),
+            fmean(b.read for b in bought),
+            fmean(b.written for b in bought),
+        )
 
     @property
     def _tokens(self) -> int:

@@ -51,7 +51,9 @@ class Tryouts:
         """Run every point until `over`; the number of prompts."""
         going = list(points)
         for index in range(len(self._answers)):
-            if index >= LEAST_ANSWERS and over():
+            # what an earlier run measured costs nothing
+            known = all(self._measurements.has(measured.point, index) for measured in going)
+            if index >= LEAST_ANSWERS and not known and over():
                 return index
             if index == GIVEN_UP_AT:
                 going = worth_more(going, self._level)
@@ -71,7 +73,7 @@ class Tryouts:
         for family, choose in product(FAMILIES, (safer, halfway)):
             known = [m for m in measured if m.point.strategy == family and not m.exact]
             point = choose(known, self._level)
-            if point is None or over():
+            if point is None or (over() and not self._measurements.has(point, 0)):
                 continue
             fresh, again = Measured(point, False), Measured(PLAIN, True)
             count = max(len(m.runs) for m in known)

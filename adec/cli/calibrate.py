@@ -22,7 +22,12 @@ def calibrate(
         ),
     ] = None,
     large: Annotated[
-        str | None, typer.Argument(metavar="LARGE", help="The large model.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="LARGE",
+            help="The large model; http://HOST:PORT/v1#MODEL asks a server.",
+            show_default=False,
+        ),
     ] = None,
     prompts: Annotated[
         Path | None,
@@ -170,26 +175,19 @@ def calibrate(
     Examples:
       adec calibrate
       adec calibrate small.gguf large.gguf --prompts mine.txt --keep 0.97 -o mine
+      adec calibrate small.gguf http://192.168.1.7:8080/v1 --budget-tokens 200000
       adec calibrate --check mine
       adec calibrate large.gguf --fit drop --leave-out 1/4 --prompts mine.txt -o draft.gguf
     """
     # numpy and all that needs it wait until something is measured: help answers at once
     from adec.calibration.command import Request, run_calibration, run_check
     from adec.calibration.stages import Wishes
-    from adec.engines.remote import is_remote
-    from adec.errors import UsageError
     from adec.sampling import fresh_seed
 
     options = machine.open_options()
     say = (lambda line: None) if quiet else report
     if check is not None:
         return run_check(check, options, quiet=quiet, origin=machine.rpc_origin)
-    for name in (small, large):
-        if name is not None and is_remote(name):
-            raise UsageError(
-                f"{name} is a server: calibrate measures models on this machine",
-                hint="set thresholds by hand, such as --set ead.up=0.2",
-            )
     if fit is None and leave_out is not None:
         raise UsageError("--leave-out has no effect without --fit drop")
     if fit == "drop":
@@ -199,6 +197,8 @@ def calibrate(
             raise UsageError(
                 "--fit drop is for one model", hint="adec calibrate MODEL --fit drop -o FILE.gguf"
             )
+        if is_remote(small):
+            raise UsageError(f"{small} is a server: no layers of it can be left out here")
         drop = DropRequest(
             small, leave_out or "1/8", output, prompts, fresh_seed() if seed == -1 else seed,
             seconds_of(time_limit), max_tokens, quiet,

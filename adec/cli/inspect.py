@@ -96,7 +96,8 @@ def inspect(
         "--replay": replay,
     }
     chosen = [name for name, wanted in views.items() if wanted]
-    _check(thing, chosen, json=json, speed=speed, devices=devices, forget=forget)
+    typed_rpc = rpc is not None and shared.MachineOptions(rpc=rpc).rpc_origin is None
+    _check(thing, chosen, json=json, speed=speed, devices=devices, forget=forget, rpc=typed_rpc)
     screen = _Screen(color)
     if thing == "remembered":
         from adec.inspection.remembered_report import forget_remembered, inspect_remembered
@@ -129,6 +130,7 @@ def _check(
     speed: float | None,
     devices: bool,
     forget: bool,
+    rpc: bool,
 ) -> None:
     """Raise UsageError for flags that do not apply, or not together."""
     from adec.inspection.recognise import Trace
@@ -147,6 +149,11 @@ def _check(
         raise UsageError("--forget has no effect here", hint="adec inspect remembered --forget")
     if devices and thing != "env":
         raise UsageError("--devices has no effect here", hint="adec inspect env --devices")
+    if rpc and thing != "env":
+        raise UsageError(
+            "--rpc has no effect here: only env asks servers who they are",
+            hint="adec inspect env --rpc HOST:PORT",
+        )
 
 
 def _report(

@@ -255,6 +255,11 @@ class ReadsAhead(Protocol):
         """Say how many tokens the caller is likely to append one by one, each the likeliest."""
         ...
 
+    def known_rows(self, sequence: Sequence[int], rows: int) -> Scores | None:
+        """The rows after the last `rows` prefixes of a sequence, the longest last, where all of
+        them are here already; None where one would have to be asked for."""
+        ...
+
 
 PROTOCOLS: Mapping[Capability, type] = MappingProxyType(
     {

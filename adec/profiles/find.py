@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from adec.engines.base import ModelHeader
+from adec.engines.remote.remote_header import RemoteHeader
 from adec.errors import AdecError, ProfileError
 from adec.events.records import Role
 from adec.machine import file_fingerprint
@@ -16,17 +17,25 @@ from adec.profiles.schema import Profile
 
 
 def fitting_profile(models: Mapping[Role, ModelHeader]) -> Profile | None:
-    """The user's own profile that was made for exactly these model files; None if there is none."""
+    """The user's own profile that was made for exactly these model files, or for such a small one
+    and the model at that address; None if there is none."""
     folder = user_profiles()
-    if not folder.is_dir() or models["large"].info.format in ("table", "remote"):
+    if not folder.is_dir() or models["large"].info.format == "table":
         return None
-    wanted = {role: file_fingerprint(header.info.path) for role, header in models.items()}
+    large = models["large"]
+    address = large.called if isinstance(large, RemoteHeader) else None
+    wanted = {
+        role: file_fingerprint(header.info.path)
+        for role, header in models.items()
+        if not isinstance(header, RemoteHeader)
+    }
     for path in sorted(folder.glob("*.toml")):
         try:
             profile = read_profile(path)
         except AdecError:
             continue  # a broken profile of other models is no reason to stop
-        if {r: made.fingerprint for r, made in profile.made.items() if made.fingerprint} == wanted:
+        made = {role: made.fingerprint for role, made in profile.made.items() if made.fingerprint}
+        if made == wanted and (address is None or profile.models.get("large") == address):
             return profile
     return None
 

@@ -30,7 +30,7 @@ from adec.decoding.pair.clock.cost_curve import CostCurve, Curves
 from adec.decoding.registry import METHODS
 from adec.decoding.settings import per_writer
 from adec.engines.base import ModelHeader
-from adec.engines.remote import is_remote
+from adec.engines.remote import REMOTE_NAME, is_remote
 from adec.errors import ProfileError
 from adec.events.records import Role
 from adec.machine import file_fingerprint, this_machine
@@ -204,13 +204,17 @@ class Profile:
         found = []
         for role, header in models.items():
             made = self.made.get(role)
-            if made is None or header.info.format in ("table", "remote"):
+            if made is None or header.info.format == "table":
                 continue
-            here = Made(
-                None if made.fingerprint is None else file_fingerprint(header.info.path),
-                header.info.quantisation,
-                header.info.bytes,
-            )
+            if header.info.format == REMOTE_NAME:
+                # few servers say anything that would tell their model from another of its name
+                here = Made(made.fingerprint, made.quantisation, header.info.bytes or made.bytes)
+            else:
+                here = Made(
+                    None if made.fingerprint is None else file_fingerprint(header.info.path),
+                    header.info.quantisation,
+                    header.info.bytes,
+                )
             found += [
                 f"pair.{role}_{name} is {before}, the file's is {getattr(here, name)}"
                 for name in Made.__struct_fields__

@@ -62,6 +62,29 @@ def random_tree(rng: random.Random, size: int, vocabulary: int, leaves: int = 6)
     return tree
 
 
+class EngineMachine(RuleBasedStateMachine):
+    """Operations on one engine, which is closed afterwards."""
+
+    engine: Engine
+
+    def teardown(self) -> None:
+        if hasattr(self, "engine"):
+            self.engine.close()
+
+
+def run_machine(machine: type[EngineMachine], *, examples: int, steps: int) -> None:
+    """Try sequences of operations; engines are slow, and that is no failure."""
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
 class EngineContract:
     """Set `tolerance`, and implement `engine` as a fixture that yields a fresh, empty engine."""
 
@@ -296,7 +319,7 @@ class EngineContract:
     def test_any_sequence_of_operations(self, fresh: Callable[[], Engine]) -> None:
         contract = self
 
-        class Machine(RuleBasedStateMachine):
+        class Machine(EngineMachine):
             @initialize()
             def start(self) -> None:
                 self.engine = fresh()
@@ -345,16 +368,4 @@ class EngineContract:
                         other = [*self.tokens[:place], self.tokens[place] ^ 1]
                         assert self.engine.common(other) == place
 
-            def teardown(self) -> None:
-                if hasattr(self, "engine"):
-                    self.engine.close()
-
-        run_state_machine_as_test(
-            Machine,
-            settings=settings(
-                max_examples=self.examples,
-                stateful_step_count=self.steps,
-                deadline=None,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        run_machine(Machine, examples=self.examples, steps=self.steps)

@@ -8,21 +8,19 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from adec.engines.protocols import LayerEngine
 from adec.errors import EngineError
 from adec.tree import ROOT, TokenTree
-from tests.engines.contract import assert_rows_equal, log_probabilities, random_tree
+from tests.engines.contract import (
+    EngineMachine,
+    assert_rows_equal,
+    log_probabilities,
+    random_tree,
+    run_machine,
+)
 
 Fresh = Callable[[], LayerEngine]
 
@@ -167,7 +165,9 @@ class LayerContract:
     def test_any_order_of_operations(self, fresh: Fresh) -> None:
         contract = self
 
-        class Machine(RuleBasedStateMachine):
+        class Machine(EngineMachine):
+            engine: LayerEngine
+
             @initialize()
             def start(self) -> None:
                 self.engine = fresh()
@@ -236,16 +236,4 @@ class LayerContract:
                     assert lengths == sorted(lengths, reverse=True)
                     assert lengths[-1] == self.finished
 
-            def teardown(self) -> None:
-                if hasattr(self, "engine"):
-                    self.engine.close()
-
-        run_state_machine_as_test(
-            Machine,
-            settings=settings(
-                max_examples=self.examples,
-                stateful_step_count=self.steps,
-                deadline=None,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        run_machine(Machine, examples=self.examples, steps=self.steps)

@@ -52,6 +52,24 @@ def test_bytes_come_through_a_slow_link_whole_and_late(
     assert max(waited) > delay / 2000 * 0.5 or not delay
 
 
+def test_a_cut_link_holds_bytes_back_and_breaks_nothing() -> None:
+    with (
+        listening(echo) as target,
+        SlowLink(target.host, target.port, 0) as link,
+        socket.create_connection(("127.0.0.1", link.port), 20) as connection,
+    ):
+        connection.sendall(b"before")
+        assert read(connection, 6) == b"before"
+        link.cut()
+        connection.sendall(b"during")
+        connection.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+        link.mend()
+        connection.settimeout(20)
+        assert read(connection, 6) == b"during"
+
+
 def test_a_slow_link_to_nowhere_hangs_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

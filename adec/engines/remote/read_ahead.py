@@ -70,6 +70,11 @@ class ReadAhead:
             self._take(reply)
         return self._rows[index] if index < len(self._rows) else None
 
+    def known_row(self, length: int) -> LikeliestRow | None:
+        """The row after `length` tokens, if it was told already."""
+        index = length - len(self.base)
+        return self._rows[index] if 0 <= index < len(self._rows) else None
+
     def close(self) -> None:
         """End the request. What the server may have written meanwhile is counted as unseen."""
         if not self.over:

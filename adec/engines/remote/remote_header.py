@@ -40,6 +40,12 @@ class RemoteHeader(ModelHeader):
     tokenizer: Tokenizer | None = None
     """None: that of the model here."""
 
+    @property
+    def called(self) -> str:
+        """The whole address, with the model's name."""
+        model = self.abilities.model
+        return f"{self.address.base}#{model}" if model else self.address.base
+
 
 def read_remote_header(name: str, beside: ModelHeader | None = None) -> RemoteHeader:
     """Ask the server at an address what it is; `beside` is the small model.

@@ -88,8 +88,17 @@ class ServerEngine(SequenceEngine):
         self._expected = max(1, tokens)
 
     def settle(self) -> None:
-        """End the request that is under way, so that the bill is complete."""
-        self._drop_ahead()
+        """End the request that is under way, so that the bill is complete. What it told stays."""
+        if self._ahead is not None:
+            self._ahead.close()
+
+    def known_rows(self, sequence: Sequence[int], rows: int) -> LikeliestScores | None:
+        """See `ReadsAhead`."""
+        ahead, last = self._ahead, len(sequence)
+        if ahead is None or not ahead.covers(list(sequence)):
+            return None
+        found = [ahead.known_row(length) for length in range(last - rows + 1, last + 1)]
+        return None if None in found else LikeliestScores(found, self.info.vocabulary)
 
     def _append(self, tokens: Sequence[int], rows: int) -> LikeliestScores:
         return self._rows_after([*self._held, *tokens], rows)
