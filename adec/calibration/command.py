@@ -111,7 +111,8 @@ def run_calibration(
     _check(request.wishes)
     placed = place(_plan(request), options, origin)
     ready, options = placed.plan, placed.options
-    served = ready.models["large"].info.format == REMOTE_NAME
+    far = ready.models["large"]
+    served = isinstance(far, RemoteHeader)
     if served:
         _check_served(request)
     if options.rpc and (request.ray is not None or request.jobs > 1):
@@ -164,10 +165,10 @@ def run_calibration(
                 if helpers is not None:
                     stack.callback(helpers.close)
                 parts = runner, prompts, wishes, machine, journal, progress
-                if served:
+                if isinstance(far, RemoteHeader):
                     result = ServedCalibration(
                         *parts,
-                        place=ready.models["large"].info.path.name,
+                        place=far.address.place,
                         prices=_prices(path, ready),
                         budget=options.budget_tokens,
                         say=say,

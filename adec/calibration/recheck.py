@@ -13,6 +13,7 @@ from adec.answering.plan import plan
 from adec.answering.session import open_session
 from adec.calibration.cost_tables import measure_costs
 from adec.engines.base import OpenOptions
+from adec.engines.remote import is_remote
 from adec.errors import CheckFailed, UsageError
 from adec.machine import busy, this_machine
 from adec.profiles.find import find_profile
@@ -52,6 +53,11 @@ def check_profile(
     """Measure again. Raises CheckFailed when the models are others; ProfileError, UsageError,
     EngineError."""
     profile = find_profile(name)
+    if is_remote(profile.models.get("large", "")):
+        raise UsageError(
+            f"profile {profile.name} is of a server, whose forward times are not measured",
+            hint="calibrate anew to see what it takes today",
+        )
     if profile.costs is None or profile.costs.curves is None:
         raise UsageError(
             f"profile {profile.name} has no measured times", hint="adec calibrate measures them"

@@ -9,6 +9,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,9 @@ from adec.errors import UsageError
 from adec.profiles.find import find_profile
 from adec.profiles.read import read_profile
 from adec.profiles.schema import MeasuredOn
+from tests import laws
 from tests.cli.command import call, start
+from tests.engines.fake_server import KEY, FakeServer
 
 Pair = tuple[Path, Path]
 FEW = ("--threads", 1, "--batch-threads", 1, "--ctx", 160, "-n", 6, "--time-limit", "4s")
@@ -217,7 +220,9 @@ def test_a_portable_profile_holds_nothing_of_this_machine(
         (["--prompts", "/dev/null"], 2, "is empty"),
         (["--ctx", "9999999"], 1, "context"),
         (["/no/such.gguf"], 1, "does not exist"),
-        (["/no/such.gguf", "http://127.0.0.1:9/v1"], 2, "is a server"),
+        (["/no/such.gguf", "http://127.0.0.1:9/v1"], 1, "does not exist"),
+        (["http://127.0.0.1:9/v1"], 2, "alone leaves nothing to calibrate"),
+        (["http://127.0.0.1:9/v1", "/no/such.gguf"], 2, "must lie on this machine"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_leaves_nothing(
@@ -332,3 +337,62 @@ def test_times(text: str, seconds: float) -> None:
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(UsageError, match="--time-limit"):
         seconds_of(text)
+
+
+class TestWithAServer:
+    """The large model is one behind an address, spoken to by text."""
+
+    @pytest.fixture
+    def server(self) -> Iterator[FakeServer]:
+        with FakeServer(laws.law(8, 4), 8, "openai") as found:
+            yield found
+
+    def test_it_says_what_it_asks_and_writes_a_profile_that_runs(
+        self, tiny_pair: Pair, asked: Path, capsys: Any, home: Path, server: FakeServer,
+        monkeypatch: Any,
+    ) -> None:  # fmt: skip
+        server.key = KEY
+        monkeypatch.setenv("ADEC_API_KEY", KEY)
+        words = "calibrate", tiny_pair[0], server.url, "--prompts", asked, *FEW, "-o", "srv"
+        done = call(capsys, *words)
+        assert done.code == 0, done.err
+        assert "will be asked at most some" in done.err and "bought for an answer" in done.out
+        path = home / "profiles" / "srv.toml"
+        assert KEY not in done.out + done.err + path.read_text()
+        profile = find_profile("srv")
+        assert profile.models["large"] == f"{server.url}#fake" and profile.settings["ead"]
+        path.write_text(path.read_text() + "[prices]\nread = 1.0\nwritten = 2.0\n")
+        run = "run", "--threads", 1, "-n", 5, "--json", "--strategy", "ead"
+        by_files = "--small", tiny_pair[0], "--large", server.url
+        for arguments in ((*run, "--pair", "srv", "abc"), (*run, *by_files, "abc")):
+            found = json.loads(call(capsys, *arguments).out)
+            assert found["profile"] == "srv"
+            assert found["settings"]["up"] == profile.settings["ead"]["up"]
+        shown = call(capsys, "inspect", "srv")
+        assert shown.code == 0 and "Traceback" not in shown.err
+        # prices stay, and are reckoned with
+        again = call(capsys, *words)
+        assert again.code == 0 and "cost" in again.out and find_profile("srv").prices is not None
+        checked = call(capsys, "calibrate", "--check", "srv")
+        assert checked.code == 2 and "forward times" in checked.err
+
+    @pytest.mark.parametrize(
+        ("more", "code", "said"),
+        [
+            (("--jobs", 2), 2, "is not spread"),
+            (("--ray", "local"), 2, "is not spread"),
+            (("--metric", "perplexity"), 2, "a server charges for"),
+            (("--budget-tokens", 30), 2, "--budget-tokens 30 is too little"),
+            (("--rpc", "127.0.0.1:1"), 2, "GGUF"),
+        ],
+    )
+    def test_what_it_does_not_do_is_refused_before_it_asks(
+        self, more: tuple[object, ...], code: int, said: str, tiny_pair: Pair, asked: Path,
+        capsys: Any, home: Path, server: FakeServer,
+    ) -> None:  # fmt: skip
+        words = "calibrate", tiny_pair[0], server.url, "--prompts", asked, *FEW, *more
+        done = call(capsys, *words)
+        assert done.code == code and said in done.err, done.err
+        assert not list(home.rglob("*.toml"))
+        # the server was asked what it can, and no prompt
+        assert all("question" not in str(body["prompt"]) for body in server.requests)
