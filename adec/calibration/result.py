@@ -93,6 +93,9 @@ class Result:
         others = [m for m in exact if len(m.runs) == longest]
         best = max(others, key=lambda m: m.tokens_per_second, default=self.plain)
         careful = next((m for m in others if m.point.strategy == ADAPTIVE), self.plain)
+        if self.server is not None:
+            # a plain answer is one request, and no other strategy is sure to ask for less
+            careful = self.plain
         if faster(best, self.plain):
             near = ADAPTS * careful.tokens_per_second >= best.tokens_per_second
             return careful if near and faster(careful, self.plain) else best

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from adec.calibration.served.allowance import Allowance, check_budget, wanted
 from adec.calibration.served.served_stages import ServedCalibration
 from adec.calibration.stages import Wishes
 from adec.calibration.to_profile import Named, profile_text
-from adec.calibration.trial import Bought, Measured, Point, Runner, Trial
+from adec.calibration.trial import PLAIN, Bought, Measured, Point, Runner, Trial
 from adec.engines.pair import Engines
 from adec.engines.remote.bill import Bill
 from adec.engines.table import TableEngine
@@ -239,6 +240,16 @@ def test_the_profile_says_what_is_known_and_no_more(shop: Shop, tmp_path: Path) 
     assert profile.other_models(models) == []
     shown = price_table(result).splitlines()
     assert len(shown) == 1 + len(result.measured) and "USD" in shown[1]
+
+
+def test_where_times_are_scattered_a_server_is_asked_once_an_answer(shop: Shop) -> None:
+    result = shop.calibration(wishes=replace(WISHES, keep=1.0)).run()
+    plain, other = (bought(name, 2.0, read=9, written=9) for name in ("plain", "speculate"))
+    plain.runs = [replace(r, ms=r.ms * (0.2 + 1.6 * (i % 2))) for i, r in enumerate(plain.runs)]
+    plain.point, result.measured = PLAIN, [plain, other]
+    assert result.scattered and result.recommended is result.plain
+    result.server = None
+    assert result.recommended.point.strategy == "speculate"
 
 
 def bought(name: str, ms: float, *, read: int, written: int) -> Measured:
