@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import socket
+import ssl
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from adec.engines.base import ModelHeader
@@ -46,6 +48,10 @@ class FakeServer:
         """Answer the next requests for completions with these."""
         self.breaks: list[int] = []
         """Break the next streams after so many events."""
+        self.retry_after: str | None = None
+        """Told with a state that is no success."""
+        self.watch: Callable[[int], None] = lambda number: None
+        """Called before each event of a stream; may break it."""
         self.key: str | None = None
         self.requests: list[dict[str, Any]] = []
         """Bodies of requests for completions."""
@@ -65,6 +71,12 @@ class FakeServer:
         self._server.shutdown()
         self._thread.join()
         self.close()
+
+    def encrypt(self, certificate: Path, key: Path) -> None:
+        """Speak TLS from now on."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
     def close(self) -> None:
         """Free the port; enough for a server that was never entered."""
@@ -299,6 +311,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(self, state: int, data: Any) -> None:
         raw = json.dumps(data).encode()
         self.send_response(state)
+        if self.server.fake.retry_after is not None:
+            self.send_header("retry-after", self.server.fake.retry_after)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(raw)))
         self.end_headers()
@@ -323,6 +337,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
         for number, event in enumerate(events):
+            fake.watch(number)
             if number == breaks:
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)
