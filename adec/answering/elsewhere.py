@@ -13,6 +13,7 @@ from adec.decoding.settings import build
 from adec.engines.base import EngineName
 from adec.engines.opening import engine_of, read_header
 from adec.engines.pair import check_pair
+from adec.engines.remote import REMOTE_NAME
 from adec.errors import ModelFileError, PairError, UsageError
 from adec.events.records import Role
 from adec.machine import file_fingerprint
@@ -66,6 +67,11 @@ class PlanThere:
 def carried(plan: Plan) -> PlanThere:
     """What another machine needs to know of a plan. Raises UsageError for models on no disk."""
     for header in plan.models.values():
+        if header.info.format == REMOTE_NAME:
+            raise UsageError(
+                f"{header.info.name} is behind a server, whose key and bill stay on this machine",
+                hint="leave --ray out",
+            )
         if not header.info.path.exists():
             raise UsageError(
                 f"{header.info.name} lies on no disk, so workers cannot open it",

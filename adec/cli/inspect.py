@@ -152,7 +152,7 @@ def _check(
     if rpc and thing != "env":
         raise UsageError(
             "--rpc has no effect here: only env asks servers who they are",
-            hint="adec inspect env --rpc HOST:PORT",
+            hint="try: adec inspect env --rpc HOST:PORT",
         )
 
 

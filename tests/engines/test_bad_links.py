@@ -6,15 +6,19 @@ from __future__ import annotations
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from adec.engines.remote import remote_header
+from adec.engines.remote.abilities import probe
+from adec.engines.remote.address import parse_address
 from adec.engines.remote.http_client import HttpClient
 from adec.engines.remote.server_engine import ServerEngine
+from adec.engines.vocabulary import Vocabulary
 from tests import laws
 from tests.cli.command import Outcome, call
 from tests.engines.fake_server import FakeServer
@@ -146,3 +150,29 @@ def test_http_where_https_is_spoken_is_one_line(server: FakeServer, capsys: Any)
     outcome = run(capsys, server.url.replace("http://", "https://"))
     assert_failed_in_one_line(outcome, "connection")
     assert outcome.out == "" and server.requests == []
+
+
+def test_a_server_is_not_asked_for_ids_that_another_vocabulary_lacks(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """llama-cpp-python's server would end with the first of them."""
+    pieces = tuple(f"t{number} ".encode() for number in range(50_000))
+    vocabulary = Vocabulary("gpt2", pieces)
+    asked: list[int] = []
+
+    def theirs(known: int, other: str) -> Callable[..., str]:
+        def detokenize(client: Any, abilities: Any, ids: Sequence[int]) -> str:
+            asked.extend(ids)
+            assert max(ids) < known
+            return "".join(other + pieces[token].decode() for token in ids)
+
+        return detokenize
+
+    client = HttpClient(parse_address(server.url), None)
+    abilities = probe(client)
+    monkeypatch.setattr(remote_header, "detokenize", theirs(256, "x"))
+    assert "other texts" in str(remote_header._unlike(client, abilities, vocabulary))
+    asked.clear()
+    monkeypatch.setattr(remote_header, "detokenize", theirs(50_000, ""))
+    assert remote_header._unlike(client, abilities, vocabulary) is None
+    assert asked == sorted(asked) and len(set(asked)) == len(asked) >= 64 and max(asked) > 40_000

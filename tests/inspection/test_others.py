@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from adec.display.trace_file import LONGEST_SECONDS, replay, seconds
 from adec.engines.opening import read_header
 from adec.events.records import Event, Forward, Step
 from adec.practice import large_gguf
+from tests.cli.command import call
 from tests.display.fakes import events_of
 from tests.inspection.traces import look, visible, write_trace
 
@@ -209,3 +211,11 @@ def test_a_budget_that_was_not_proved_is_no_promise(tmp_path: Path) -> None:
     path.write_text(CALIBRATED.replace("proved = true", "proved = false"))
     out = look(path).out
     assert "nothing is proved: that ead keeps 97 % of the agreement was tried on 123" in out
+
+
+def test_servers_are_asked_who_they_are_by_env_only(capsys: Any, monkeypatch: Any) -> None:
+    outcome = call(capsys, "inspect", "practice:small", "--rpc", "127.0.0.1:1")
+    assert outcome.code == 2 and "--rpc has no effect here" in outcome.err
+    # a default for runs is no mistake of somebody who inspects
+    monkeypatch.setenv("ADEC_RPC", "127.0.0.1:1")
+    assert call(capsys, "inspect", "practice:small").code == 0

@@ -7,7 +7,7 @@ where both number tokens alike, otherwise by text. Alone, pieces are numbered as
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,8 +24,14 @@ from adec.errors import UsageError
 
 CONTEXT = 8192
 """Tokens, where neither the server nor the model here says how many."""
-COMPARED = 64
-"""Tokens whose texts are compared."""
+COMPARED = 16
+"""Tokens whose texts are compared at a time."""
+FIRST, FURTHER = 256, 4
+"""Ids below which the first are taken, and how many times as far the next ones may reach.
+
+Ids that a server's vocabulary lacks end the process of llama-cpp-python's server. Another
+vocabulary differs among its first ids already, so that no higher ones are asked for.
+"""
 _NO_TREE = "a server takes one continuation at a time"
 
 
@@ -136,26 +142,31 @@ def _unlike(client: HttpClient, abilities: Abilities, vocabulary: Vocabulary) ->
     size = len(vocabulary)
     if abilities.vocabulary is not None and abs(abilities.vocabulary - size) > PADDING:
         return f"it has {abilities.vocabulary:,} tokens, the small model {size:,}"
-    ids = _compared(vocabulary)
-    theirs = detokenize(client, abilities, ids)
-    if theirs is None:
-        return "it does not tell the texts of its tokens"
-    ours = b"".join(vocabulary.pieces[token] for token in ids).decode("utf-8", "replace")
-    if theirs.split() != ours.split() and "".join(theirs.split()) != "".join(ours.split()):
-        return "its ids stand for other texts than the small model's"
+    for ids in _compared(vocabulary):
+        theirs = detokenize(client, abilities, ids)
+        if theirs is None:
+            return "it does not tell the texts of its tokens"
+        ours = b"".join(vocabulary.pieces[token] for token in ids).decode("utf-8", "replace")
+        if theirs.split() != ours.split() and "".join(theirs.split()) != "".join(ours.split()):
+            return "its ids stand for other texts than the small model's"
     return None
 
 
-def _compared(vocabulary: Vocabulary) -> list[int]:
-    """Ids spread over the vocabulary, of whole characters."""
+def _compared(vocabulary: Vocabulary) -> Iterator[list[int]]:
+    """Ids of whole characters, the lowest ones first, then some that reach further."""
     silent = vocabulary.control | vocabulary.end
     usable = [
         token
         for token, piece in enumerate(vocabulary.pieces)
         if token not in silent and piece and _is_text(piece)
     ]
-    step = max(1, len(usable) // COMPARED)
-    return usable[::step][:COMPARED]
+    low, high = 0, FIRST
+    while low < len(vocabulary):
+        found = [token for token in usable if low <= token < high]
+        step = max(1, len(found) // COMPARED)
+        if found:
+            yield found[::step][:COMPARED]
+        low, high = high, FURTHER * high
 
 
 def _is_text(piece: bytes) -> bool:
