@@ -25,6 +25,7 @@ from adec.errors import ContextError, UsageError
 from adec.events.records import End, Event, Guarantee, Start, Step
 from adec.events.tally import Finish, Tally
 from adec.judging.verifiers import Rating
+from adec.parts.kept_parts import need_part
 from adec.sampling import Sampler
 
 
@@ -76,7 +77,10 @@ class Session:
             lines = "a line" if found.spoilt == 1 else f"{found.spoilt} lines"
             self._trouble = f"{lines} of {remembered.path} ignored: not what adec wrote"
         earlier = None if found is None else found.answers
-        self._aids = Aids(curves, lambda: self._exchange, earlier)
+        large = engines["large"].info
+        self._aids = Aids(
+            curves, lambda: self._exchange, earlier, lambda kind: need_part(kind, large)
+        )
         self._strategies: dict[tuple[str, Any, frozenset[str]], Strategy] = {}
         self._watch = MachineWatch(engines)
         self._bitwise = BitwisePlan(engines["large"])
@@ -161,7 +165,12 @@ class Session:
         elif not self.plan.method.yardstick:
             self._bitwise.taint()
         yield self._start(question, engines, prompt, rendered)
-        tally = Tally(strategy.name, self._guarantee(question), plain_ms=self._plain_ms)
+        tally = Tally(
+            strategy.name,
+            self._guarantee(question),
+            plain_ms=self._plain_ms,
+            layers=engines["large"].info.layers,
+        )
         exactness = ExactnessWatch(engines["large"], len(prompt), limits.chunk)
         stream = TextStream(tokenizing.vocabulary, question.stop)
         self._exchange = self._exchange_on(question)
@@ -176,6 +185,8 @@ class Session:
                 for step in stream.add(self._watch.mark(raw)):
                     last = _count(tally, step, began, last)
                     yield step
+                if raw.lost:
+                    stopped = "lost"
                 if stream.stopped or (interrupted() and not self.plan.method.whole_answers):
                     stopped = "stop" if stream.stopped else "interrupted"
                     break
@@ -341,6 +352,7 @@ def describe_model(engine: Engine) -> dict[str, Any]:
         "path": str(info.path),
         "format": info.format,
         "parameters": info.parameters,
+        "layers": info.layers,
         "quantisation": info.quantisation,
         "vocabulary": engine.vocabulary.fingerprint,
         **({"servers": len(info.servers)} if info.servers else {}),

@@ -78,6 +78,25 @@ def calibrate(
         ),
     ] = 0,
     max_tokens: shared.MaxTokens = 256,
+    fit: Annotated[
+        Literal["drop", "exits", "sec"] | None,
+        typer.Option(
+            "--fit",
+            help="Fit something else than thresholds. drop: search the blocks that one model can "
+            "best do without, and write it without them. exits, sec: learn a part of it from its "
+            "own answers, for the strategy of that name.",
+            show_default=False,
+            rich_help_panel=FITTING,
+        ),
+    ] = None,
+    form: Annotated[
+        Literal["linear", "feedforward", "mamba"],
+        typer.Option(
+            "--form",
+            help="With --fit exits or sec: the form of the classifiers that it learns.",
+            rich_help_panel=FITTING,
+        ),
+    ] = "linear",
     jobs: Annotated[
         int,
         typer.Option(
@@ -96,16 +115,6 @@ def calibrate(
             metavar="ADDRESS",
             help="Let a Ray cluster do that, HOST:PORT; local starts one here. All that is timed "
             "runs on this machine.",
-            rich_help_panel=FITTING,
-        ),
-    ] = None,
-    fit: Annotated[
-        Literal["drop"] | None,
-        typer.Option(
-            "--fit",
-            help="Fit something else than thresholds. drop: search the blocks that one model can "
-            "best do without, and write it without them.",
-            show_default=False,
             rich_help_panel=FITTING,
         ),
     ] = None,
@@ -178,6 +187,7 @@ def calibrate(
       adec calibrate small.gguf http://192.168.1.7:8080/v1 --budget-tokens 200000
       adec calibrate --check mine
       adec calibrate large.gguf --fit drop --leave-out 1/4 --prompts mine.txt -o draft.gguf
+      adec calibrate practice:large-torch --fit exits
     """
     # numpy and all that needs it wait until something is measured: help answers at once
     from adec.calibration.command import Request, run_calibration, run_check
@@ -206,6 +216,28 @@ def calibrate(
             seconds_of(time_limit), max_tokens, quiet,
         )  # fmt: skip
         return run_drop(drop, options, say)
+    if fit is not None:
+        from adec.calibration.fit_part import FitRequest, run_fit
+
+        if small is None or large is not None:
+            raise UsageError(
+                f"--fit {fit} learns for one model", hint=f"adec calibrate MODEL --fit {fit}"
+            )
+        return run_fit(
+            FitRequest(
+                fit,
+                small,
+                prompts,
+                fresh_seed() if seed == -1 else seed,
+                seconds_of(time_limit),
+                max_tokens,
+                keep,
+                form,
+                quiet,
+            ),
+            options,
+            say,
+        )
     request = Request(
         small=small,
         large=large,

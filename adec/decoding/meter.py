@@ -26,6 +26,7 @@ class Meter:
     def start(self) -> None:
         """Begin a new step."""
         self._forwards: list[Forward] = []
+        self._climbed_ms = 0.0
         self._began = perf_counter()
 
     @contextmanager
@@ -119,6 +120,33 @@ class Meter:
         layers = engine.info.layers - depth
         ms = self._ms(began, None)
         self._forwards.append(Forward(model, "verify", drafts + len(tokens), ms, layers))
+        return scores
+
+    def climb(self, engine: LayerEngine, tokens: Sequence[int], depth: int) -> None:
+        """Run layers up to `depth`: those of new `tokens`, or of unfinished ones where there is
+        none. The time counts once the tokens `leave`."""
+        began = perf_counter()
+        if tokens:
+            engine.lower(tokens, depth)
+        else:
+            engine.deepen(depth)
+        self._climbed_ms += self._ms(began, None)
+
+    def leave(self, engine: LayerEngine, model: Role, depth: int) -> Scores:
+        """The row of the newest token at `depth`, where it writes; layers above pass it by.
+
+        One forward with the layers that it climbed.
+        """
+        began = perf_counter()
+        scores = engine.scores_at(depth)
+        # rows on an accelerator are computed when they are asked for
+        scores.argmax(0)
+        whole = depth == engine.info.layers
+        if not whole:
+            engine.propagate()
+        ms = self._climbed_ms + self._ms(began, None)
+        self._climbed_ms = 0.0
+        self._forwards.append(Forward(model, "write", 1, ms, None if whole else depth))
         return scores
 
     def canvas(

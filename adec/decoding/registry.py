@@ -18,7 +18,14 @@ from adec.decoding.diffusion import (
     reference_steps,
 )
 from adec.decoding.diffusion.canvas_loop import check_canvas, check_size
-from adec.decoding.layers import dynamic_exit, layerskip, unified_skip
+from adec.decoding.layers import (
+    dynamic_exit,
+    layerskip,
+    learned_exits,
+    sorted_depth,
+    stop_exit,
+    unified_skip,
+)
 from adec.decoding.pair import (
     adaedl,
     aded,
@@ -43,6 +50,7 @@ from adec.engines.canvas_model import NO_SEQUENCE
 from adec.engines.pair import Engines
 from adec.errors import PairError, UsageError
 from adec.events.records import Role
+from adec.parts.kept_parts import need_part
 
 Needs = Mapping[Role, frozenset[Capability]]
 """Models by role, each with what its engine must be capable of."""
@@ -75,6 +83,8 @@ class Method:
     """The setting for how many candidates it compares; a beam search beside it gets as many."""
     best_of_n: tuple[str, ...] = ()
     """Settings that make best-of-N of it: one round of answers, as many as its budget allows."""
+    parts: Callable[[Any], tuple[str, ...]] = lambda settings: ()
+    """Kinds of parts that must have been learned for the large model, with these settings."""
     check: Callable[[Any, Mapping[Role, ModelHeader]], None] = lambda settings, models: None
     """Raises UsageError or PairError where these settings ask too much of these models."""
     default_row: Literal["never", "one model", "pair", "always"] = "never"
@@ -239,6 +249,29 @@ METHODS: dict[str, Method] = {
             {"large": _LAYERS},
         ),
         Method(
+            "sorted",
+            "a nested model of fewer layers, or for each token as many as it needs to be sure",
+            sorted_depth.SortedSettings,
+            sorted_depth.build,
+            {"large": _LAYERS},
+        ),
+        Method(
+            "exits",
+            "a token leaves at the layer where a learned classifier is sure of it",
+            learned_exits.ExitSettings,
+            learned_exits.build,
+            {"large": _LAYERS},
+            parts=learned_exits.parts,
+        ),
+        Method(
+            "sec",
+            "likewise, and an answer that seems lost is given up before it is finished",
+            stop_exit.SecSettings,
+            stop_exit.build,
+            {"large": _LAYERS},
+            parts=stop_exit.parts,
+        ),
+        Method(
             "adadec",
             "pauses where the model is unsure, and looks ahead before it writes",
             AdaDecSettings,
@@ -349,7 +382,8 @@ def check_method(method: Method, models: Mapping[Role, ModelHeader], settings: A
     """Check that these models can serve the method. Headers suffice; nothing is loaded.
 
     With `settings`, also what these need beyond the method itself.
-    Raises UsageError when a model is missing, PairError when one of them cannot do what it must.
+    Raises UsageError when a model or a part of it is missing, PairError when one of them cannot do
+    what it must.
     """
     if any(role not in models for role in method.needs):
         raise UsageError(
@@ -367,6 +401,8 @@ def check_method(method: Method, models: Mapping[Role, ModelHeader], settings: A
             )
     if settings is not None:
         method.check(settings, models)
+        for kind in method.parts(settings):
+            need_part(kind, models["large"].info)
 
 
 def shortcoming(model: ModelHeader, needed: frozenset[Capability]) -> str | None:

@@ -13,6 +13,7 @@ from adec.engines.pair import Engines
 from adec.errors import UsageError
 from adec.events.records import Guarantee, Role, Step
 from adec.judging.verifiers import Rating
+from adec.parts.part import Part
 from adec.sampling import Sampler
 
 
@@ -66,6 +67,10 @@ class Exchange:
     probability that is the rest's share of the mean length so far, drawn by the sampler's seed."""
 
 
+def _no_part(kind: str) -> Part:
+    raise UsageError(f"there is no part {kind!r} here")
+
+
 @dataclass(frozen=True, slots=True)
 class Aids:
     """What a session hands to a strategy when it builds it, beside engines and settings."""
@@ -78,6 +83,9 @@ class Aids:
     earlier: Sequence[Sequence[int]] | None = None
     """Ids of earlier answers, oldest first, to find repetitions in; None: the user did not agree to
     that, so no answer may serve a later one."""
+    part: Callable[[str], Part] = _no_part
+    """The part of a kind that was learned for the large model. Raises UsageError where there is
+    none, ModelFileError where it is damaged."""
 
 
 def engine_for(engines: Engines, role: Role, setting: str) -> Engine:

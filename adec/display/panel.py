@@ -34,8 +34,16 @@ from adec.display.wording import (
     threads_changed,
     times_plain,
 )
-from adec.events.records import Attempt, CanvasRecord, Pause, Start, Step, TreeRecord
-from adec.events.tally import Tally
+from adec.events.records import (
+    Attempt,
+    CanvasRecord,
+    DepthRecord,
+    Pause,
+    Start,
+    Step,
+    TreeRecord,
+)
+from adec.events.tally import Tally, layers_named
 
 _FULL_HEIGHT = 12
 """Terminals with this many rows get the panel with its frame."""
@@ -49,7 +57,12 @@ class PanelState:
 
     def __init__(self, start: Start) -> None:
         self.start = start
-        self.tally = Tally(start.strategy, start.guarantee, plain_ms=start.plain_ms_per_token)
+        self.tally = Tally(
+            start.strategy,
+            start.guarantee,
+            plain_ms=start.plain_ms_per_token,
+            layers=layers_named(start),
+        )
         self.points: deque[Column] = deque(maxlen=_LONGEST)
         self.marks: set[Mark] = {SMALL, LARGE} if "small" in start.models else {LARGE}
         self.reason: str | None = None
@@ -57,6 +70,9 @@ class PanelState:
         self.tree: TreeRecord | None = None
         self._recent: deque[tuple[int, float]] = deque(maxlen=_RECENT)
         """Tokens and milliseconds of the latest steps."""
+        self.depths: deque[Column] = deque(maxlen=_LONGEST)
+        """Layers that each token ran through, where a method leaves early."""
+        self.layers = 1
         self.pause: Pause | None = None
         self.best: Attempt | None = None
         """The best whole answer so far."""
@@ -85,6 +101,10 @@ class PanelState:
         detail = step.detail
         if isinstance(detail, Pause):
             self.pause = detail
+        elif isinstance(detail, DepthRecord):
+            # half of a column is half of the layers, whatever the deepest token was
+            self.depths.append((detail.depth, detail.of / 2))
+            self.layers = detail.of
         elif isinstance(detail, Attempt):
             self.reason = _attempt_words(detail)
             self.best = detail if detail.best else self.best
@@ -120,6 +140,7 @@ class PanelState:
                 self._signal_row(inner),
                 self._figures_row(inner),
                 *(self._draft_rows(inner) if self.tally.drafted else []),
+                *([self._depth_row(inner)] if self.depths else []),
                 *([self._last_row(inner)] if self._has_news else []),
                 *([_crop(one_line(self.threads), inner)] if self.threads else []),
                 self._legend_row(inner),
@@ -247,6 +268,22 @@ class PanelState:
         split = ", ".join(f"{name} {percent(ms / whole)}" for name, ms in shares.items())
         parts = [f"{tally.tokens_per_large_forward or 0:.2f} tokens a large forward", split]
         return [tree, _crop(_fit([self._pays(), *parts], width), width)]
+
+    def _depth_row(self, width: int) -> Text:
+        """A bar for each of the latest tokens: half height is half of the layers."""
+        depth = round(self.depths[-1][0])
+        share = self.tally.layers_share
+        words = f" layer {depth} of {self.layers}"
+        if share is not None:
+            words += f"{SEPARATOR}{percent(share)} of all ran"
+        exits = [at for at, _ in self.tally.exits.most_common(3) if at < self.layers][:2]
+        if exits and width >= _FULL_HEIGHT * 5:
+            words += f"{SEPARATOR}most leave at {' and '.join(map(str, sorted(exits)))}"
+        head = "depth "
+        columns = width - len(head) - len(words)
+        if columns < 4:
+            return _crop(f"depth{words}", width)
+        return Text.assemble(head, sparkline(self.depths, columns), words, no_wrap=True)
 
     def _pays(self) -> str:
         """Whether drafting pays now."""

@@ -26,6 +26,7 @@ _FINISH = {
     "context": "stopped, the context is full",
     "stop": "stopped at a stop string",
     "interrupted": "interrupted",
+    "lost": "given up, it was probably going wrong",
 }
 
 
@@ -55,6 +56,9 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     lines = [SEPARATOR.join(line)]
     if tokens and (_integer(summary, "small_forwards") or _integer(summary, "drafted")):
         lines.append(_sharing_line(summary, tokens))
+    exits = _exits_line(summary)
+    if exits:
+        lines.append(exits)
     attempts, best = _integer(summary, "attempts"), _number(summary, "best_score")
     if attempts:
         rounds = count(_integer(summary, "rounds"), "round")
@@ -74,6 +78,19 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
             lines[-1] += f"{SEPARATOR}{each:.1f} ms a pause, adec's own work {part} of its forwards"
     lines += [line for line in (_bought_line(summary), _machine_line(summary)) if line]
     return lines
+
+
+def _exits_line(summary: Mapping[str, Any]) -> str:
+    """At which layers tokens were written, and how many layers ran for that."""
+    exits = summary.get("exits_by_layer")
+    if not isinstance(exits, dict) or not exits:
+        return ""
+    ran, whole = _integer(summary, "layers_computed"), _integer(summary, "layers_of")
+    parts = [f"{percent(ran / whole)} of the layers ran"] if 0 < ran <= whole else []
+    often = sorted(((_integer(exits, depth), str(depth)) for depth in exits), reverse=True)
+    shown = ", ".join(f"{one_line(depth)[:8]} wrote {many}" for many, depth in often[:MOST_SOURCES])
+    more = f" and {len(often) - MOST_SOURCES} others" if len(often) > MOST_SOURCES else ""
+    return SEPARATOR.join([*parts, f"layer {shown}{more}"])
 
 
 def _bought_line(summary: Mapping[str, Any]) -> str:

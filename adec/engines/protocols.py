@@ -51,6 +51,13 @@ class LayerEngine(Engine, Protocol):
         """
         ...
 
+    def deepen(self, depth: int) -> None:
+        """Bring all unfinished tokens up to `depth`; those that are there already stay.
+
+        With the depth of the model it finishes them, as `finish` does without a row.
+        """
+        ...
+
     def scores_at(self, depth: int, *, rows: int = 1) -> Scores:
         """Scores of the last `rows` tokens' states after `depth` layers, through norm and head.
 

@@ -16,6 +16,7 @@ from adec.events.records import (
     SCHEMA,
     Attempt,
     CanvasRecord,
+    DepthRecord,
     End,
     Event,
     Failure,
@@ -37,6 +38,7 @@ class _StepLine(StepFields, frozen=True):
     pause: Pause | None = None
     attempt: Attempt | None = None
     canvas: CanvasRecord | None = None
+    depth: DepthRecord | None = None
 
 
 class _Schema(Struct):
@@ -129,12 +131,14 @@ def _read(line: bytes) -> Event:
     event = _EVENTS.read(line)
     if not isinstance(event, _StepLine):
         return event
-    *shared, tree, pause, attempt, canvas = astuple(event)
-    if tree is pause is attempt is canvas:  # None: most steps
+    *shared, tree, pause, attempt, canvas, depth = astuple(event)
+    if tree is pause is attempt is canvas is depth:  # None: most steps
         return Step(*shared)
-    found = [detail for detail in (tree, pause, attempt, canvas) if detail is not None]
+    found = [detail for detail in (tree, pause, attempt, canvas, depth) if detail is not None]
     if len(found) > 1:
-        raise ValueError("a step has only one of `tree`, `pause`, `attempt` and `canvas`")
+        raise ValueError("a step has only one of `tree`, `pause`, `attempt`, `canvas`, `depth`")
+    if depth is not None and not 1 <= depth.depth <= depth.of:
+        raise ValueError(f"{depth.depth}, of {depth.of} layers - at `$.depth.depth`")
     if pause is not None and pause.winner >= len(pause.candidates):
         many = len(pause.candidates)
         raise ValueError(f"{pause.winner}, of {many} candidates - at `$.pause.winner`")
@@ -143,5 +147,5 @@ def _read(line: bytes) -> Event:
 
 def _to_line(step: Step) -> _StepLine:
     *shared, detail = astuple(step)
-    kinds = (TreeRecord, Pause, Attempt, CanvasRecord)
+    kinds = (TreeRecord, Pause, Attempt, CanvasRecord, DepthRecord)
     return _StepLine(*shared, *(detail if isinstance(detail, kind) else None for kind in kinds))

@@ -181,6 +181,16 @@ class CanvasRecord(Struct, frozen=True, omit_defaults=True, gc=False):
     """Entropy of the positions that were scored and not filled, added up."""
 
 
+class DepthRecord(Struct, frozen=True, omit_defaults=True, gc=False):
+    """How many layers the step's token ran through before it was written."""
+
+    depth: Count
+    of: Count
+    """Layers of the model."""
+    sure: float | None = None
+    """How sure the exit was at which it left, 0 to 1, where it asked."""
+
+
 class ThreadChange(Struct, frozen=True, omit_defaults=True, gc=False):
     """A model runs on another number of threads from now on."""
 
@@ -210,14 +220,16 @@ class StepFields(Struct, frozen=True, omit_defaults=True, gc=False, tag_field="t
     strategy decides with."""
     threads: tuple[ThreadChange, ...] = ()
     """Changes of the number of threads since the step before."""
+    lost: bool = False
+    """Whether the answer is given up here, because it is probably going wrong."""
 
 
 class Step(StepFields, frozen=True):
     """One decision of a strategy and the tokens that it committed."""
 
-    detail: TreeRecord | Pause | Attempt | CanvasRecord | None = None
-    """What one family records beside that. In JSON its key is "tree", "pause", "attempt" or
-    "canvas"."""
+    detail: TreeRecord | Pause | Attempt | CanvasRecord | DepthRecord | None = None
+    """What one family records beside that. In JSON its key is "tree", "pause", "attempt", "canvas"
+    or "depth"."""
 
     def with_text(self, text: str) -> Step:
         """A copy in which the only token has this text."""

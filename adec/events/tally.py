@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
-from adec.events.records import Attempt, CanvasRecord, Purpose, Role, Step
+from adec.events.records import Attempt, CanvasRecord, DepthRecord, Purpose, Role, Start, Step
 
-Finish = Literal["end", "length", "context", "stop", "interrupted"]
+Finish = Literal["end", "length", "context", "stop", "interrupted", "lost"]
 """end: an end token. length: --max-tokens. context: the context is full. stop: a stop string.
-interrupted: Ctrl-C."""
+interrupted: Ctrl-C. lost: given up, because it was probably going wrong."""
 
 
 ENOUGH = 3
@@ -27,9 +27,17 @@ PLENTY = 10_000
 memory."""
 
 
+MOST_LAYERS = 4096
+
 MOST_NAMES = 64
 """Sources, and roles, that are told apart; a trace may come from anybody, and further ones are
 counted as "other"."""
+
+
+def layers_named(start: Start) -> int | None:
+    """Layers of the large model, as the header of a run names them; None where it does not."""
+    layers = start.models.get("large", {}).get("layers")
+    return layers if type(layers) is int and 1 <= layers <= MOST_LAYERS else None
 
 
 class Tally:
@@ -47,6 +55,9 @@ class Tally:
       the likeliest. *looked_ahead*: tokens fed for that. *pause_ms*: forwards of these steps,
       *pause_own_ms*: what adec itself added.
     - *attempts*: whole answers that were scored, in *rounds*, the best with *best_score*.
+    - *layers_computed*: layers of the large model that ran in decoding, a token and layer each, of
+      *layers_of* that it would have run alone; None where its layers are not known.
+      *exits_by_layer*: tokens by the layer that wrote them, where a method leaves early.
     - *plain_ms_per_token*: what one token of the large model alone costs. *plain_ms_from* says how
       that is known: "measured" (median of its one-token forwards in this run, on a canvas of
       all), "curve" (the
@@ -57,7 +68,15 @@ class Tally:
     - *saved_seconds* compares decoding with it, and is None while it is unknown.
     """
 
-    def __init__(self, strategy: str, guarantee: str, *, plain_ms: float | None = None) -> None:
+    def __init__(
+        self,
+        strategy: str,
+        guarantee: str,
+        *,
+        plain_ms: float | None = None,
+        layers: int | None = None,
+    ) -> None:
+        """`layers`: of the large model, where that is known."""
         self.strategy = strategy
         self.guarantee = guarantee
         self.tokens = 0
@@ -80,6 +99,9 @@ class Tally:
         self.prompt_fed: Counter[Role] = Counter()
         self.forwards: Counter[Role] = Counter()
         self.ms: dict[Purpose, float] = dict.fromkeys(get_args(Purpose), 0.0)
+        self._layers = layers
+        self.layers_computed = 0
+        self.exits: Counter[int] = Counter()
         self._profile_plain_ms = plain_ms
         self._curve_ms: float | None = None
         self._on_canvas = False
@@ -107,6 +129,8 @@ class Tally:
             self.rounds = max(self.rounds, step.detail.round)
             self.best_score = step.detail.score if step.detail.best else self.best_score
         self._on_canvas = self._on_canvas or isinstance(step.detail, CanvasRecord)
+        if isinstance(step.detail, DepthRecord):
+            _count_depth(self.exits, step.detail.depth)
         self.drafted += step.drafted
         self.accepted += step.accepted
         self.own_ms += step.own_ms
@@ -120,6 +144,9 @@ class Tally:
             if forward.purpose == "prompt":
                 _count(self.prompt_fed, forward.model, forward.tokens)
                 continue
+            if forward.model == "large" and self._layers is not None:
+                ran = self._layers if forward.layers is None else forward.layers
+                self.layers_computed += forward.tokens * min(ran, self._layers)
             if forward.purpose == "draft" and forward.layers is not None:
                 continue  # the forward that runs the other layers counts these tokens
             _count(self.fed, forward.model, forward.tokens)
@@ -192,6 +219,19 @@ class Tally:
         forwards = self.forwards["large"]
         return self._decoded / forwards if forwards else None
 
+    @property
+    def layers_of(self) -> int | None:
+        """Layers that the large model alone would have run for the tokens decoded so far.
+
+        The prompt's last forward gives the first token. None where its layers are not known.
+        """
+        return None if self._layers is None else self._layers * self._decoded
+
+    @property
+    def layers_share(self) -> float | None:
+        """Share of those layers that ran, drafts and rejected tokens included; None: not known."""
+        return self.layers_computed / self.layers_of if self.layers_of else None
+
     def share(self, source: str) -> float:
         """Share of the tokens that a source wrote, 0 to 1."""
         return self.tokens_by_source[source] / self.tokens if self.tokens else 0.0
@@ -255,6 +295,9 @@ class Tally:
             "saved_seconds": self.saved_seconds,
             "speedup": self.speedup,
             "tokens_per_large_forward": self.tokens_per_large_forward,
+            "layers_computed": None if self._layers is None else self.layers_computed,
+            "layers_of": self.layers_of,
+            "exits_by_layer": {str(depth): self.exits[depth] for depth in sorted(self.exits)},
         }
 
 
@@ -262,6 +305,12 @@ def _count(counter: Counter[str], name: str, more: int = 1) -> None:
     if name not in counter and (len(counter) >= MOST_NAMES or len(name) > MOST_NAMES):
         name = "other"
     counter[name] += more
+
+
+def _count_depth(exits: Counter[int], depth: int) -> None:
+    """Count a depth; beyond `MOST_NAMES` of them, as only a trace of somebody's may have, none."""
+    if depth in exits or len(exits) < MOST_NAMES * 4:
+        exits[depth] += 1
 
 
 def _median(ordered: Sequence[float]) -> float:

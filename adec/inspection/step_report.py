@@ -8,7 +8,7 @@ from adec.display.marks import mark_of
 from adec.display.wording import count, many, milliseconds, number
 from adec.errors import UsageError
 from adec.events.codec import to_json
-from adec.events.records import CanvasRecord, Event, Step, TreeRecord
+from adec.events.records import CanvasRecord, DepthRecord, Event, Step, TreeRecord
 from adec.inspection.drafts import CheckedTree, check_tree, runner_up, shown
 from adec.inspection.pauses import step_blocks
 from adec.inspection.sheet import Block, Facts, Lines, Report, Table
@@ -52,6 +52,10 @@ def _blocks(step: Step, number_: int, place: int, before: str) -> Iterator[Block
         rows.append(("signal", held))
     if step.drafted or step.accepted:
         rows.append(("drafts", f"{many(step.drafted)}, of which {many(step.accepted)} stand"))
+    if isinstance(step.detail, DepthRecord):
+        left = step.detail
+        sure = "" if left.sure is None else f", {number(left.sure, 3)} sure"
+        rows.append(("depth", f"layer {many(left.depth)} of {many(left.of)}{sure}"))
     rows.append(("own time", milliseconds(step.own_ms)))
     yield Facts(f"Step {many(number_)}", rows)
     if step.forwards:

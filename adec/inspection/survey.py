@@ -22,7 +22,7 @@ from adec.events.records import (
     Step,
     TreeRecord,
 )
-from adec.events.tally import Tally
+from adec.events.tally import Tally, layers_named
 from adec.inspection.drafts import CheckedTree, Doubts, check_tree, compact
 from adec.inspection.pauses import attempt_data, pause_data
 
@@ -92,7 +92,12 @@ class Survey:
         """Take in an event."""
         if isinstance(event, Start):
             self.start = event
-            self.tally = Tally(event.strategy, event.guarantee, plain_ms=event.plain_ms_per_token)
+            self.tally = Tally(
+                event.strategy,
+                event.guarantee,
+                plain_ms=event.plain_ms_per_token,
+                layers=layers_named(event),
+            )
         elif isinstance(event, Step):
             self.steps += 1
             self._step(event)

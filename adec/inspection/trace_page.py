@@ -21,7 +21,7 @@ from adec.display.sanitise import one_line, sanitise
 from adec.display.wording import count, many
 from adec.errors import TraceError
 from adec.events.hostile_json import dumps, to_plain
-from adec.events.records import CanvasRecord, Event, Pause, Step, TreeRecord
+from adec.events.records import CanvasRecord, DepthRecord, Event, Pause, Step, TreeRecord
 from adec.inspection.drafts import check_tree
 from adec.inspection.pauses import pause_data
 from adec.inspection.survey import Survey
@@ -84,6 +84,7 @@ class Page:
                 "threshold": None if signal is None else _rounded(signal.threshold),
                 "tree": self._tree(step.detail) if isinstance(step.detail, TreeRecord) else None,
                 "pause": _pause(step.detail) if isinstance(step.detail, Pause) else None,
+                "depth": _depth(step.detail) if isinstance(step.detail, DepthRecord) else None,
             }
         )
         for token in step.tokens[:room]:
@@ -222,3 +223,8 @@ def _rounded(value: float | None) -> float | None:
     if value is None or not math.isfinite(value):
         return value
     return float(f"{value:.{_SIGNIFICANT}g}")
+
+
+def _depth(record: DepthRecord) -> list[float | None]:
+    """Layers that ran, layers of the model, and how sure the exit was."""
+    return [record.depth, record.of, _rounded(record.sure)]

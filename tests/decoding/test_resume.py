@@ -13,6 +13,7 @@ from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
 from adec.sampling import Sampler
 from tests.decoding.layers.layered import LayeredTable
+from tests.decoding.layers.test_early_exit import random_part
 from tests.laws import law, pair, prompt_of
 
 # their draws also depend on how far they drafted, and so on the clock
@@ -35,7 +36,9 @@ class Talk:
         if "layers" in method.needs["large"]:
             self.large = LayeredTable(seed)
         self.strategy = method.build(
-            Engines(small=small, large=self.large), method.settings(), Aids({}, lambda: exchange)
+            Engines(small=small, large=self.large),
+            method.settings(),
+            Aids({}, lambda: exchange, part=lambda kind: random_part("linear", seed, kind=kind)),
         )
         self.resume = resume
 

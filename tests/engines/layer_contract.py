@@ -91,6 +91,31 @@ class LayerContract:
         expected = log_probabilities(one.scores_at(1, rows=2))
         assert_rows_equal(log_probabilities(engine.scores_at(1, rows=2)), expected, self.tolerance)
 
+    def test_a_token_climbs_from_exit_to_exit(self, fresh: Fresh) -> None:
+        engine = fresh()
+        layers = engine.info.layers
+        engine.forward([1, 2, 3], rows=0)
+        engine.lower([4], 1)
+        for depth in range(1, layers + 1):
+            engine.deepen(depth)
+            engine.deepen(1)  # below what is reached, nothing happens
+            one = fresh()
+            one.forward([1, 2, 3], rows=0)
+            one.lower([4], depth)
+            states = engine.states_at(depth)
+            assert states.dtype == np.float32 and states.shape[0] == 1
+            assert np.abs(states - one.states_at(depth)).max() < self.tolerance
+            lengths = [engine.layer_length(i) for i in range(layers)]
+            assert lengths == [4 if i < depth else 3 for i in range(layers)]
+        expected = self.rows(fresh, [1, 2, 3, 4], 1)
+        found = log_probabilities(engine.scores_at(layers))
+        assert_rows_equal(found, expected, self.tolerance)
+        for wrong in (lambda: engine.deepen(0), lambda: engine.deepen(layers + 1)):
+            with pytest.raises(EngineError):
+                wrong()
+        with pytest.raises(EngineError):
+            engine.states_at(layers, rows=9)
+
     def test_a_propagated_token_is_one_that_the_upper_layers_left_out(self, fresh: Fresh) -> None:
         layers = fresh().info.layers
         for depth in range(1, layers):

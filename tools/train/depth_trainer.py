@@ -288,7 +288,7 @@ def train_depth(
     keep_memory()
     torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
-    trainer = DepthTrainer(_tokenizer(), seed=seed, minutes=minutes, device=device, rate=rate)
+    trainer = DepthTrainer(depth_tokenizer(), seed=seed, minutes=minutes, device=device, rate=rate)
     saved = out / "depth.pt"
     if resume and saved.exists():
         trainer.restore(torch.load(saved, map_location=device, weights_only=True))
@@ -310,7 +310,8 @@ def train_depth(
     return export(trainer.state(), out / "models")
 
 
-def _tokenizer() -> Tokenizer:
+def depth_tokenizer() -> Tokenizer:
+    """The tokenizer of the large model, which the depth model keeps."""
     from tokenizers import Tokenizer
 
     return Tokenizer.from_file(str(practice.large_folder() / "tokenizer.json"))

@@ -59,6 +59,18 @@ class TorchLayerEngine(TorchEngine):
             self._recover(start)
             raise
 
+    def deepen(self, depth: int) -> None:
+        """See `LayerEngine.deepen`."""
+        self._check_usable()
+        self._check_no_tree()
+        self._check_depth(depth)
+        try:
+            with self._inference(self.length - self._have[depth]):
+                self._climb(depth)
+        except BaseException:
+            self._recover(self.length)
+            raise
+
     def scores_at(self, depth: int, *, rows: int = 1) -> Scores:
         """See `LayerEngine.scores_at`."""
         self._check_usable()

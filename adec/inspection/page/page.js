@@ -35,6 +35,8 @@
     tokens.forEach((token, index) => {
       const span = make("span", data.marks[token[MARK]], token[TEXT] || "·");
       if (!token[TEXT]) span.classList.add("empty");
+      const depth = steps[token[STEP]].depth;
+      if (depth) span.classList.add("deep", `deep${Math.min(9, Math.floor((10 * (depth[0] - 1)) / depth[1]))}`);
       span.dataset.token = index;
       spans.push(span);
       all.append(span);
@@ -43,6 +45,9 @@
     const used = new Set(tokens.map((token) => token[MARK]));
     const legend = document.getElementById("legend");
     for (const mark of [...used].sort((one, other) => one - other)) legend.append(make("span", data.marks[mark], data.labels[mark]));
+    if (tokens.some((token) => steps[token[STEP]].depth)) {
+      legend.append(make("span", "deep deep0", "left at a low layer"), make("span", "deep deep9", "ran through all"));
+    }
   }
 
   // The chart: two paths of bars, the threshold, a cursor.
@@ -97,6 +102,10 @@
       ["step", `${step.number} (${step.kind})`],
     ];
     if (step.value !== null) facts.push(["rule looked at", `${digits(step.value)}, threshold ${digits(step.threshold)}`]);
+    if (step.depth) {
+      const sure = step.depth[2] === null ? "" : `, ${digits(step.depth[2])} sure`;
+      facts.push(["depth", `layer ${step.depth[0]} of ${step.depth[1]}${sure}`]);
+    }
     if (step.reason !== null) facts.push(["reason", step.reason]);
     if (step.drafted) facts.push(["drafts", `${step.drafted}, of which ${step.accepted} stand`]);
     (step.pause ? step.pause.candidates : []).forEach((candidate, place) =>

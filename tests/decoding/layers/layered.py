@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import numpy as np
+
 from adec.engines.protocols import Vectors
 from adec.engines.table import Law, TableEngine
 from adec.errors import EngineError
@@ -40,6 +42,14 @@ class LayeredTable(TableEngine):
         self._held.extend(tokens)
         self._depths.extend([depth] * len(tokens))
 
+    def deepen(self, depth: int) -> None:
+        if not 1 <= depth <= LAYERS:
+            raise EngineError(f"no depth of {depth}")
+        self._depths = [max(reached, depth) for reached in self._depths]
+
+    def states_at(self, depth: int, *, rows: int = 1) -> Vectors:
+        return np.stack([self.scores_at(depth, rows=rows).row(row) for row in range(rows)])
+
     def scores_at(self, depth: int, *, rows: int = 1) -> Scores:
         newest = self._depths[len(self._depths) - rows :]
         if any(reached < depth for reached in newest):
@@ -52,9 +62,6 @@ class LayeredTable(TableEngine):
         finally:
             self._law = whole
 
-    def states_at(self, depth: int, *, rows: int = 1) -> Vectors:
-        raise EngineError("this table has no states")
-
     def finish(self, *, rows: int = 1) -> Scores:
         missing = sum(depth < LAYERS for depth in self._depths)
         if rows > missing:
@@ -63,7 +70,7 @@ class LayeredTable(TableEngine):
         return self.scores_at(LAYERS, rows=rows)
 
     def propagate(self) -> None:
-        raise EngineError("this table propagates nothing")
+        self._depths = [LAYERS] * len(self._depths)
 
     def leave_out(self, layers: Collection[int]) -> None:
         self._left_out = len(set(layers))

@@ -1,0 +1,1 @@
+"""How parts are learned: arrays in, arrays out. torch is imported when something is learned."""

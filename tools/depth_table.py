@@ -1,0 +1,151 @@
+"""Share of layers, accuracy and time of the strategies that run a model at several depths.
+
+    python -m tools.depth_table practice:depth-torch -n 25 --strategies plain,del,sorted:depth=9
+
+All strategies answer a problem before the next one begins, greedily, in one process. A strategy is
+NAME or NAME:SETTING=VALUE+…; the first one is what the others are compared with. Time is that of
+this process on the processor, so that a busy machine matters less; the prompt counts. The default
+rows set a learned rule beside a fixed depth and random depths.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from time import process_time
+from typing import Any
+
+from adec.decoding import settings
+from adec.decoding.registry import check_method, find_method
+from adec.decoding.strategy import Aids, Limits, Prompt, Strategy
+from adec.engines.base import Engine, OpenOptions
+from adec.engines.opening import open_engine, read_header
+from adec.engines.pair import Engines
+from adec.errors import AdecError
+from adec.events.tally import Tally
+from adec.models.names import locate
+from adec.parts.kept_parts import need_part
+from adec.practice.tasks import FAMILIES, Problem
+from tools.evaluate import LONGEST_REPLY, SEED, held_out
+from tools.train.tokenizer import ASSISTANT_ID, END_ID, USER_ID
+
+ROWS = (
+    "plain,layerskip,del,sorted,sorted:threshold=0.7,sorted:depth=9,sorted:control=fixed+depth=9,"
+    "sorted:control=random+depth=9,skip:speedup=1.33"
+)
+
+
+@dataclass
+class Row:
+    """One strategy on all problems."""
+
+    name: str
+    strategy: Strategy
+    layers: int
+    """Of the model."""
+    ran: int = 0
+    """Layers that ran, a token and layer each."""
+    whole: int = 0
+    """Layers that the whole model would have run."""
+    exits: Counter[str] = field(default_factory=Counter)
+    right: list[bool] = field(default_factory=list)
+    same: list[bool] = field(default_factory=list)
+    ms: list[float] = field(default_factory=list)
+    """Of the processor, a token."""
+
+    def figures(self) -> dict[str, Any]:
+        """Everything as plain data."""
+        return {
+            "strategy": self.name,
+            "right": sum(self.right),
+            "same": sum(self.same),
+            "asked": len(self.right),
+            "layers_share": self.ran / self.whole if self.whole else None,
+            "cpu_ms_per_token": median(self.ms),
+            "exits": dict(self.exits),
+        }
+
+
+def open_rows(engine: Engine, names: Sequence[str]) -> list[Row]:
+    """The strategies on one engine. Raises AdecError."""
+    rows = []
+    for words in names:
+        name, _, rest = words.partition(":")
+        method = find_method(name)
+        values = dict(word.split("=", 1) for word in rest.split("+") if word)
+        made = settings.build(method.settings, name, ("--strategies", values))
+        check_method(method, {"large": read_header(engine.info.path)}, made)
+        aids = Aids(part=lambda kind: need_part(kind, engine.info))
+        strategy = method.build(Engines(large=engine), made, aids)
+        rows.append(Row(words, strategy, engine.info.layers))
+    return rows
+
+
+def answer_all(engine: Engine, rows: Sequence[Row], asked: Sequence[Problem]) -> None:
+    """Every strategy answers every problem."""
+    limits = Limits(LONGEST_REPLY, frozenset({END_ID}), signals=False)
+    for number, problem in enumerate(asked, 1):
+        ids = engine.tokenizer.encode(problem.prompt, special=False)
+        prompt = Prompt((USER_ID, *ids, ASSISTANT_ID))
+        first: list[int] = []
+        for row in rows:
+            tokens: list[int] = []
+            tally = Tally(row.name, "", layers=row.layers)
+            began = process_time()
+            for step in row.strategy.generate(prompt, limits):
+                tally.add(step, 0.0)
+                tokens += [token.id for token in step.tokens]
+            row.ms.append(1000 * (process_time() - began) / max(1, len(tokens)))
+            row.ran += tally.layers_computed
+            row.whole += tally.layers_of or 0
+            row.exits.update(tally.summary(0.0)["exits_by_layer"])
+            first = tokens if row is rows[0] else first
+            pieces = [engine.vocabulary.pieces[token] for token in tokens if token != END_ID]
+            row.right.append(problem.check(b"".join(pieces).decode("utf-8", "replace")))
+            row.same.append(tokens == first)
+        if number % 20 == 0:
+            print(f"{number} of {len(asked)}", file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tools.depth_table", description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("-n", type=int, default=25, help="problems a family (default 25)")
+    parser.add_argument("--strategies", default=ROWS, help=f"default: {ROWS}")
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="write the figures there, too")
+    options = parser.parse_args()
+    asked = held_out(options.n, tuple(FAMILIES), options.seed)
+    try:
+        header = read_header(locate(options.model))
+        choice = OpenOptions(context=512, threads=options.threads)
+        with closing(open_engine(header, choice)) as engine:
+            rows = open_rows(engine, options.strategies.split(","))
+            answer_all(engine, rows, asked)
+    except AdecError as error:
+        sys.exit(str(error))
+    found = [row.figures() for row in rows]
+    print("| strategy | layers | right | as the first | CPU ms a token |")
+    print("| --- | --- | --- | --- | --- |")
+    for one in found:
+        share = one["layers_share"]
+        layers = "" if share is None else f"{100 * share:.1f} %"
+        print(
+            f"| `{one['strategy']}` | {layers} | {one['right']}/{one['asked']} |"
+            f" {one['same']}/{one['asked']} | {one['cpu_ms_per_token']:.2f} |"
+        )
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
