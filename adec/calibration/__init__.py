@@ -3,6 +3,7 @@
 In the order in which a calibration uses them:
 
     command           `adec calibrate` behind its options
+    served            the stages with a server as the large model: what is bought, and what is not
     recheck           `adec calibrate --check`: the forward times of a profile, measured again
     stages            the stages of a calibration, and how they share the time
     journal           what was measured so far, so that an interrupted calibration goes on

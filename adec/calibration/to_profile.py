@@ -387,6 +387,10 @@ def _history(result: Result, named: Named) -> Iterable[Line]:
         bill = result.server.bill
         yield "request_ms", result.server.request_ms, "until the server's first token"
         yield "token_ms", result.server.token_ms, "until each further one"
-        yield "requests", bill.requests, "made of the server for this calibration"
+        yield (
+            "requests",
+            bill.requests,
+            "of the server, in the last run of this calibration",
+        )
         yield "tokens_read", bill.read, ""
         yield "tokens_written", bill.written + bill.unseen, ""
