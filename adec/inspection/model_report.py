@@ -116,7 +116,9 @@ def serves(method: Method, header: ModelHeader) -> dict[str, Any]:
 
 def strategies_table(strategies: Sequence[dict[str, Any]]) -> Table:
     """Strategies, whether they can be served, and what they do or why not."""
-    rows = [(row["name"], row["serves"], row["why"]) for row in strategies]
+    # what fits comes first: of a diffusion model that is the end of a long list
+    fitting = sorted(strategies, key=lambda row: bool(row["serves"] == "no"))
+    rows = [(row["name"], row["serves"], row["why"]) for row in fitting]
     return Table("Strategies", ("name", "serves", "what it does, or why not"), rows)
 
 
@@ -184,7 +186,7 @@ def _canvas_facts(canvas: dict[str, Any] | None) -> list[tuple[str, str]]:
     row = "the row before it" if canvas["shift"] else "its own row"
     kept = "reused where a setting says so" if canvas["reuses"] else "computed anew every time"
     return [
-        ("writes", f"a canvas in any order; each position is scored by {row}"),
+        ("writes", f"a diffusion model: a canvas in any order, each position scored by {row}"),
         ("mask", str(canvas["mask"])),
         ("keys and values", kept),
     ]
