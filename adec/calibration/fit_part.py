@@ -13,20 +13,34 @@ from adec.answering.choice import Choice
 from adec.answering.plan import plan
 from adec.answering.prompt import encode_prompt
 from adec.calibration.fit_exits import fit_exits
+from adec.calibration.fit_filter import fit_filter
 from adec.calibration.fit_sec import fit_sec
 from adec.calibration.fitting import FittedPart, Fitting
 from adec.calibration.prompts import PromptSet, built_in, read_prompts
 from adec.decoding.registry import shortcoming
 from adec.display.progress import Progress
-from adec.engines.base import OpenOptions
+from adec.engines.base import Capability, OpenOptions
 from adec.engines.opening import open_engines
 from adec.engines.protocols import LayerEngine
 from adec.errors import PairError, UsageError
 from adec.interrupts import Interrupts
 from adec.parts.kept_parts import keep_part, model_fingerprint, part_path
 
-FITS: dict[str, Callable[[Fitting], FittedPart]] = {"exits": fit_exits, "sec": fit_sec}
+FITS: dict[str, Callable[[Fitting], FittedPart]] = {
+    "exits": fit_exits,
+    "sec": fit_sec,
+    "filter": fit_filter,
+}
 INTERRUPTED = 130
+_LAYERS: frozenset[Capability] = frozenset({"layers", "rewind"})
+_CANVAS: frozenset[Capability] = frozenset({"canvas"})
+_LAYERED = "give a Hugging Face folder of a Llama, Qwen, Mistral, Phi or SmolLM model"
+NEEDS: dict[str, tuple[frozenset[Capability], str, str]] = {
+    "exits": (_LAYERS, "plain", _LAYERED),
+    "sec": (_LAYERS, "plain", _LAYERED),
+    "filter": (_CANVAS, "steps", "give a diffusion model: LLaDA, Dream or practice:canvas"),
+}
+"""What a model must be capable of, the strategy that writes its answers, and a hint."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +62,14 @@ def run_fit(request: FitRequest, options: OpenOptions, say: Callable[[str], None
     """The whole command; the exit code. Raises AdecError."""
     if not 0 < request.keep <= 1:
         raise UsageError(f"--keep {request.keep} is not above 0 and at most 1")
-    ready = plan(Choice(model=request.model, strategy="plain"))
-    header = ready.models["large"]
-    why = shortcoming(header, frozenset({"layers", "rewind"}))
+    needed, strategy, hint = NEEDS[request.kind]
+    header = plan(Choice(model=request.model)).models["large"]
+    why = shortcoming(header, needed)
     if why is not None:
         raise PairError(
-            f"no {request.kind} can be learned for {header.info.name}: {why}",
-            hint="give a Hugging Face folder of a Llama, Qwen, Mistral, Phi or SmolLM model",
+            f"no {request.kind} can be learned for {header.info.name}: {why}", hint=hint
         )
+    ready = plan(Choice(model=request.model, strategy=strategy))
     prompts = _prompts(request)
     fingerprint = model_fingerprint(header.info) or ""
     for remark in (*ready.remarks, *prompts.remarks):

@@ -13,6 +13,7 @@ from adec.decoding.diffusion import (
     eb_sampler,
     fast_dllm,
     freedave,
+    learn2pd,
     localleap,
     prophet,
     reference_steps,
@@ -327,6 +328,15 @@ METHODS: dict[str, Method] = {
             _CANVAS,
             check=check_size,
             default_row="always",
+        ),
+        Method(
+            "learn2pd",
+            "a diffusion model fills what a learned filter takes for final",
+            learn2pd.Learn2pdSettings,
+            learn2pd.build,
+            _CANVAS,
+            check=check_canvas,
+            parts=learn2pd.parts,
         ),
         Method(
             "localleap",

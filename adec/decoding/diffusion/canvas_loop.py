@@ -127,7 +127,7 @@ class CanvasStrategy:
             scores = meter.canvas(engine, self._model, answer.canvas, places, refresh)
             proposals = Proposals(
                 scores, places, limits.sampler, step, before, inside=inside, end=limits.end,
-                done=answer.share_filled,
+                block=range(answer.first, answer.first + settings.block), done=answer.share_filled,
             )  # fmt: skip
             chosen = self._rule.choose(proposals)
             if not chosen:

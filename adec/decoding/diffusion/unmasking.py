@@ -31,6 +31,7 @@ class Proposals:
         before: Mapping[int, int] = MappingProxyType({}),
         *,
         inside: int | None = None,
+        block: range = range(0),
         end: Set[int] = frozenset(),
         done: float = 0.0,
     ) -> None:
@@ -38,12 +39,14 @@ class Proposals:
         answer. `before`: what the forward before proposed, by place.
 
         `inside`: the first so many places are those of the block at work; None: all. The others
-        are there if the rule `sees_canvas`. `end`: tokens that end an answer. `done`: the share of
+        are there if the rule `sees_canvas`. `block`: all positions of the block at work, those that
+        stand included. `end`: tokens that end an answer. `done`: the share of
         the canvas that stands.
         """
         self.places = places
         self.step = step
         self.before = before
+        self.block = block
         self.inside = len(places) if inside is None else inside
         self.end = end
         self.done = done
