@@ -31,7 +31,7 @@ BASELINE = 0.9
 
 
 @dataclass
-class Row:
+class RuleRow:
     """What a rule did on held-out prompts."""
 
     tokens: int = 0
@@ -152,11 +152,11 @@ def _worth(part: Part, rows: Rows, probability: float) -> tuple[float, float]:
 def _try_out(
     fitting: Fitting, engine: CanvasEngine, rules: Sequence[UnmaskingRule],
     clock: Callable[[], float] = monotonic,
-) -> list[Row]:  # fmt: skip
+) -> list[RuleRow]:  # fmt: skip
     """Held-out prompts, each answered by every rule before the next one; the first is exact."""
     began, seconds = clock(), (1 - RECORDED - LEARNED) * fitting.seconds
     limits = Limits(fitting.max_tokens, fitting.end, signals=False)
-    rows = [Row() for _ in rules]
+    rows = [RuleRow() for _ in rules]
     for number, prompt in enumerate(fitting.prompts.held_out[:TESTED], 1):
         ids = fitting.encode(prompt.text)
         if len(ids) + SIZE.canvas > engine.context:
