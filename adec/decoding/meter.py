@@ -29,6 +29,11 @@ class Meter:
         self._climbed_ms = 0.0
         self._began = perf_counter()
 
+    @property
+    def ms(self) -> float:
+        """Milliseconds since the step began."""
+        return 1000 * (perf_counter() - self._began)
+
     @contextmanager
     def away(self) -> Iterator[None]:
         """Leave out the time inside: a model reads its prompt in steps of its own, say."""
@@ -201,7 +206,6 @@ class Meter:
 
     def step(self, kind: Kind, tokens: tuple[Token, ...] = (), **parts: Any) -> Step:
         """The step that ends here; `parts` are further fields of `Step`."""
-        forwards = tuple(self._forwards)
-        total = 1000 * (perf_counter() - self._began)
+        forwards, total = tuple(self._forwards), self.ms
         own = max(0.0, total - sum(forward.ms for forward in forwards))
         return Step(kind, tokens, forwards, own, **parts)

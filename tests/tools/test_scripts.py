@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from adec.benchmark.tasks.task_files import read_tasks
-from tools import busy_machine, look_ahead, pause_cost, strategies_page, sweep, visible_examples
+from tools import (
+    busy_machine,
+    look_ahead,
+    own_time,
+    pause_cost,
+    strategies_page,
+    sweep,
+    visible_examples,
+)
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(
@@ -46,6 +54,18 @@ def test_look_ahead_has_a_cell_for_every_size(capsys) -> None:
 def test_a_pause_is_held_against_its_bare_forwards(capsys) -> None:
     pause_cost.main(["--candidates", "2", "--ahead", "1", "--pauses", "2", "--threads", "1"])
     assert "\n| 2 | 1 | " in capsys.readouterr().out
+
+
+def test_own_time_has_a_row_a_strategy_and_spreads_its_prompts(tmp_path, capsys) -> None:
+    task = tmp_path / "task.txt"
+    task.write_text("".join(f"{n} + 1 =\n" for n in range(10)))
+    assert list(own_time.prompts(task, 3)) == ["0 + 1 =", "3 + 1 =", "6 + 1 ="]
+    assert len(list(own_time.prompts(task, 30))) == 10
+    command = ["--task", str(task), "-n", "2", "--tokens", "6", "--strategies", "lookup"]
+    own_time.main(command)
+    heads, _, plain, lookup = capsys.readouterr().out.splitlines()[2:]
+    assert heads.startswith("| strategy | own µs a token |")
+    assert plain.startswith("| plain | ") and lookup.startswith("| lookup | ")
 
 
 def test_a_wrong_argument_is_one_line_and_an_exit_code() -> None:

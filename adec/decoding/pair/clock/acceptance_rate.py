@@ -36,14 +36,17 @@ GUESS = 0.9
 correct it."""
 
 
+_NONE = (0.0, 0.0)
+
+
 class Rates:
     """Acceptance of one drafter's nodes under one verifier."""
 
     def __init__(self, trust: float = 1.0) -> None:
         """`trust`: share of the drafter's probability that is the prior of a bin."""
         self._trust = trust
-        self._bins: dict[tuple[int, int], list[float]] = {}
-        self._cells: dict[tuple[int, int, int], list[float]] = {}
+        self._bins: dict[int, list[float]] = {}
+        self._cells: dict[int, list[float]] = {}
         self._depths: dict[int, list[float]] = {}
 
     def observe(self, chance: float, depth: int, rank: int, accepted: bool) -> None:
@@ -94,10 +97,11 @@ class Rates:
     def accepted(self, chance: float, depth: int, rank: int = 0) -> float:
         """The chance that such a node is accepted, given that its parent is."""
         bin_, cell = _keys(chance, depth, rank)
-        hits, trials = self._bins.get(bin_, (0.0, 0.0))
+        hits, trials = self._bins.get(bin_, _NONE)
         coarse = (hits + PRIOR * chance * self._trust) / (trials + PRIOR)
-        hits, trials = self._cells.get(cell, (0.0, 0.0))
-        return min(1.0, (hits + PRIOR * coarse) / (trials + PRIOR))
+        hits, trials = self._cells.get(cell, _NONE)
+        rate = (hits + PRIOR * coarse) / (trials + PRIOR)
+        return rate if rate < 1.0 else 1.0
 
     def at_depth(self, depth: int, guess: float = GUESS) -> float:
         """The chance that the first draft at `depth` is accepted, given that those before it are.
@@ -117,10 +121,10 @@ class Rates:
                 counts[1] = trials
 
 
-def _keys(chance: float, depth: int, rank: int) -> tuple[tuple[int, int], tuple[int, int, int]]:
-    later = min(rank, 1)
-    bin_ = bisect_right(EDGES, chance)
-    return (bin_, later), (bin_, later, bisect_right(DEPTHS, depth))
+def _keys(chance: float, depth: int, rank: int) -> tuple[int, int]:
+    """Numbers of the bin, and of the bin at this class of depths."""
+    bin_ = 2 * bisect_right(EDGES, chance) + (rank > 0)
+    return bin_, 8 * bin_ + bisect_right(DEPTHS, depth)
 
 
 def _count(counts: list[float], accepted: bool) -> None:

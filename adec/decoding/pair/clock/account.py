@@ -38,6 +38,11 @@ class Account:
         self.balance_ms = min(0.0, self.balance_ms)
         self._watched = None
 
+    @property
+    def is_watching(self) -> bool:
+        """Whether a proposal is followed."""
+        return self._watched is not None
+
     def is_overdrawn(self, run_ms: float) -> bool:
         """Whether it has lost more than its share of `run_ms`, the answer's time so far."""
         return self.balance_ms < -LOSABLE * run_ms

@@ -90,10 +90,15 @@ class Backoff:
             self._wait_longer()
             self._forget()
 
-    def pause_if_idle(self, rounds: int) -> None:
-        """Pause a drafter that was not used for `rounds`, since asking it takes time that shows."""
-        if self.state == "drafting" and self._idle >= rounds:
-            self._wait_longer()
+    def pause_unused(self, rounds: int, *, longer: bool) -> None:
+        """Pause a drafter that is asked in vain, for `rounds` at least.
+
+        `longer`: each time for longer than the time before.
+        """
+        if self.state == "drafting":
+            if longer:
+                self._wait_longer()
+            self._wait = max(self._wait, rounds)
             self._pause()
 
     def resume_if_convinced(self, streak: int) -> None:

@@ -32,6 +32,16 @@ TRUST = 0.8
 counted: what it offers is seen to be right or wrong before any of it is tried."""
 HOPELESS, OFFERS = 0.9, 4
 """A drafter is hopeless if none of at least OFFERS offers promised this speed (1 is plain's)."""
+ASK_MS = 0.2
+"""What asking a drafter takes, until it was measured."""
+SHOWS, SHOWS_HOPELESS = 0.01, 0.003
+"""Share of a plain round that asking must take to matter, and where the drafter is hopeless."""
+IN_VAIN, WON = 0.2, 1.0
+"""Plain rounds by which asking a drafter may cost more than it wins before it is paused; and what
+is remembered at most of what it won."""
+ASKING = 0.003
+"""Share of an answer's time that asking in vain may take, so that 0.2 plain rounds are followed by
+a pause of 67."""
 WORTH_STARTING = 1.1
 """Speed, as a multiple of plain's, that a forecast must promise to start the small model."""
 UNREAD_GUESS = 0.75
@@ -85,6 +95,10 @@ class CandidateDrafter:
         react too slowly when a text stops being predictable; this limit reacts at once."""
         self.offer: Proposal | None = None
         """What a drafter without a model has for this round, and a little more, to learn from."""
+        self.ask_ms = ASK_MS
+        """Running mean of what asking it takes, and teaching it where a pause would save that."""
+        self._asked_ms = 0.0  # the same in this round
+        self._balance_ms = 0.0  # what it won lately, less what asking it took
         self._promises: list[float] = []
         self.started = not drafter.runs_a_model
         """Whether it has read the prompt."""
@@ -98,9 +112,43 @@ class CandidateDrafter:
         self.backoff.new_answer()
         self.reach = max(self.reach, FIRST_REACH)
         self.rest = self._in_vain = 0
+        self._asked_ms = self._balance_ms = 0.0
         self.forget_promises()
         self.account.new_answer()
         self.started = not self.drafter.runs_a_model
+
+    def note_asking(self, ms: float) -> None:
+        """It took `ms` to ask it for a proposal, or to teach it what a pause would leave out."""
+        self._asked_ms += ms
+
+    def sit_out(self, plain_ms: float) -> None:
+        """Take in a round in which this drafter was not used; a plain one takes `plain_ms`."""
+        backoff = self.backoff
+        before = backoff.state
+        backoff.sat_out()
+        if backoff.state == "paused":
+            self.forget_promises()
+            return
+        if backoff.state == "probing" != before:
+            # times of a slow moment must not shut it out for ever: nothing renews them meanwhile
+            self.drafter.forget_times()
+        if self._asked_ms:
+            # an interruption is no cost of asking
+            asked_ms = min(self._asked_ms, 2 * self.ask_ms)
+            self.ask_ms += 0.2 * (asked_ms - self.ask_ms)
+            self._balance_ms -= asked_ms
+            self._asked_ms = 0.0
+            self._pause_if_in_vain(plain_ms)
+
+    def _pause_if_in_vain(self, plain_ms: float) -> None:
+        hopeless, lost_ms = self.is_hopeless, -self._balance_ms
+        if self.ask_ms <= (SHOWS_HOPELESS if hopeless else SHOWS) * plain_ms:
+            return
+        if hopeless or lost_ms > IN_VAIN * plain_ms:
+            wait = round(max(0.0, lost_ms) / (ASKING * plain_ms))
+            self.backoff.pause_unused(wait, longer=hopeless)
+            self._balance_ms = 0.0
+            self.forget_promises()
 
     def note_promise(self, speed: float) -> None:
         """Its offer of this round promised `speed`, as a multiple of plain's."""
@@ -151,7 +199,10 @@ class CandidateDrafter:
             if forward.model == "small" and forward.purpose == "catch_up"
         )
         ms = step.ms() + step.own_ms - once
-        self.account.book(len(step.tokens) * plain_ms - ms, plain_ms)
+        won_ms = len(step.tokens) * plain_ms - ms
+        self.account.book(won_ms, plain_ms)
+        self._asked_ms = 0.0
+        self._balance_ms = min(WON * plain_ms, self._balance_ms + max(0.0, won_ms))
         if self.backoff.record(len(step.tokens), ms, plain_ms, once):
             self.rates.soften()
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from adec.decoding.answer import unread_of_prompt
-from adec.decoding.pair.clock.backoff import WAIT
-from adec.decoding.pair.clock.candidate import LONGEST, CandidateDrafter, StartForecast
+from adec.decoding.pair.clock.candidate import (
+    LONGEST,
+    SHOWS_HOPELESS,
+    CandidateDrafter,
+    StartForecast,
+)
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.clock.pause_wording import PauseWording
 from adec.decoding.pair.clock.round_costs import RoundCosts
@@ -15,7 +18,7 @@ from adec.decoding.pair.clock.timed_growth import ObservedGrowth, TimedGrowth
 from adec.decoding.pair.clock.trial_sizes import TrialSizes
 from adec.decoding.pair.draft_verify import DraftChooser, Turn
 from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal, empty
-from adec.decoding.pair.drafters.growth import Growth
+from adec.decoding.pair.drafters.growth import Growth, Room
 from adec.decoding.strategy import Limits
 from adec.events.records import Step
 
@@ -30,11 +33,8 @@ LATER = 0.05
 SURE = 1.1
 """Speed, as a multiple of plain's, that an offer must promise: picking the best of several
 estimates biases it upwards."""
-SHOWS, SHOWS_HOPELESS = 0.02, 0.003
-"""Overhead limits, as shares of a plain round. Above SHOWS, drafters that were idle for a while are
-paused; above SHOWS_HOPELESS, those whose offers never came near to paying."""
 RESTING = 8
-"""Rounds in a row in which paused drafters are not even asked, where asking shows."""
+"""Rounds in a row in which nothing is considered while all drafters are paused."""
 RECONSIDER = 16
 """Rounds after which starting the small model is considered again."""
 
@@ -160,20 +160,31 @@ class ClockChooser(DraftChooser):
         )
 
     def rest(self) -> int:
-        # a small model that was not started is thought of again every few rounds
-        waits = self._small is not None and not self._small.started
-        if waits or self.costs.own_ms <= SHOWS_HOPELESS * (self.plain_ms or 0.0):
+        if self.costs.own_ms <= SHOWS_HOPELESS * (self.plain_ms or 0.0):
             return 0
+        rounds = RESTING
+        if self._small is not None and not self._small.started and self.costs.curve is not None:
+            # it is thought of again every few rounds
+            rounds = min(rounds, -self._rounds % RECONSIDER)
         self._used = self._trials = None
+        self._resume_convinced()
+        if not self._all_wait():
+            return 0
+        self._rounds += rounds
+        return rounds
+
+    def _resume_convinced(self) -> None:
         for candidate in self.candidates:
             candidate.backoff.resume_if_convinced(candidate.drafter.streak)
-        return RESTING if all(c.backoff.state == "paused" for c in self.candidates) else 0
+
+    def _all_wait(self) -> bool:
+        """Whether no drafter would be asked now."""
+        return all(c.backoff.state == "paused" or not c.started for c in self.candidates)
 
     def propose(self, turn: Turn) -> Proposal:
-        self._used, self._trials = None, None
-        for candidate in self.candidates:
-            candidate.backoff.resume_if_convinced(candidate.drafter.streak)
-        if all(c.backoff.state == "paused" or not c.started for c in self.candidates):
+        self._used = self._trials = None
+        self._resume_convinced()
+        if self._all_wait():
             return empty()
         curve = self.costs.curve
         if curve is None or self.costs.plain_is_due or not turn.has_room:
@@ -185,7 +196,11 @@ class ClockChooser(DraftChooser):
         best, best_rate = None, 1 / plain_ms
         best_proposal = empty()
         for candidate in self.candidates:
+            if candidate.backoff.state == "paused" or not candidate.started:
+                continue
+            began = turn.meter.ms
             bid = self._bid(candidate, turn)
+            candidate.note_asking(turn.meter.ms - began)
             if bid is None:
                 continue
             rate, proposal = bid
@@ -234,47 +249,41 @@ class ClockChooser(DraftChooser):
         return self.costs.times.filled(size)
 
     def learn(self, outcome: Outcome) -> None:
+        meter, plain_ms = outcome.meter, self.plain_ms
         if self._used is not None:
             self._used.learn_judged(outcome, in_order=self._in_order)
         for candidate in self.candidates:
+            drafter = candidate.drafter
             if candidate is not self._used:
                 candidate.learn_untried(outcome)
-            if (plain_ms := self.plain_ms) is not None:
+            if candidate.account.is_watching and plain_ms is not None:
                 candidate.account.follow(outcome.sequence[outcome.base :], plain_ms)
             candidate.offer = None
-            active = candidate.backoff.state != "paused" or candidate.drafter.needs_every_round
-            if candidate.started and active:
-                candidate.drafter.learn(outcome)
-
-    def account(self, step: Step) -> None:
-        if any(forward.purpose == "prompt" for forward in step.forwards):
-            # what a draft adds to the reading of a prompt is neither a forward of its size nor a
-            # round
-            return
-        plain, stalled = self._used is None, self.costs.is_stalled(step)
-        self.costs.record(step, plain=plain, explored=self._trials is not None and not plain)
-        own_share = self.costs.own_ms / max(self.plain_ms or 0.0, 1e-6)
-        for candidate in self.candidates:
-            backoff = candidate.backoff
-            if candidate is self._used:
-                candidate.forget_promises()
-                if (curve := self.costs.times.curve) is not None and not stalled:
-                    candidate.judge_round(step, self.costs.plain_round_ms(curve, 1))
-                continue
             if not candidate.started:
                 continue
-            before = backoff.state
-            backoff.sat_out()
-            if candidate.is_hopeless and own_share > SHOWS_HOPELESS:
-                backoff.pause_if_idle(1)
-            elif own_share > SHOWS:
-                backoff.pause_if_idle(WAIT)
-            if backoff.state == "paused":
+            if drafter.needs_every_round:
+                drafter.learn(outcome)
+            elif candidate.backoff.state != "paused":
+                began = meter.ms
+                drafter.learn(outcome)
+                candidate.note_asking(meter.ms - began)
+
+    def account(self, step: Step) -> None:
+        for forward in step.forwards:
+            if forward.purpose == "prompt":
+                # what a draft adds to the reading of a prompt is neither a forward of its size nor
+                # a round
+                return
+        costs, plain = self.costs, self._used is None
+        steady = costs.record(step, plain=plain, explored=self._trials is not None and not plain)
+        plain_ms = max(self.plain_ms or 0.0, 1e-6)
+        for candidate in self.candidates:
+            if candidate is self._used:
                 candidate.forget_promises()
-            if backoff.state == "probing" != before:
-                # times of a slow moment must not shut it out for ever: nothing renews them
-                # meanwhile
-                candidate.drafter.forget_times()
+                if steady and (curve := costs.times.curve) is not None:
+                    candidate.judge_round(step, costs.plain_round_ms(curve, 1))
+            elif candidate.started:
+                candidate.sit_out(plain_ms)
         self.reason = self._wording.update(self.candidates) or self._refusal
         self._refusal = None
 
@@ -285,7 +294,7 @@ class ClockChooser(DraftChooser):
         when it is known what it risks; a model's drafts have been paid for by then.
         """
         times = self.costs.times
-        may_hope = self.costs.may_explore or not candidate.drafter.runs_a_model
+        may_hope = not candidate.drafter.runs_a_model or self.costs.may_explore
         curve = times.hopeful if may_hope else times.curve
         assert curve is not None
         return curve
@@ -295,26 +304,24 @@ class ClockChooser(DraftChooser):
 
         None if it has nothing to offer now.
         """
-        drafter, state = candidate.drafter, candidate.backoff.state
-        if state == "paused" or not candidate.started:
-            return None
-        curve = self._curve(candidate)
+        drafter, curve = candidate.drafter, self._curve(candidate)
         if drafter.runs_a_model:
-            if candidate.rest and state == "drafting":
+            if candidate.rest and candidate.backoff.state == "drafting":
                 candidate.rest -= 1
                 return None
             behind = drafter.unread(turn.sequence)
             rate = candidate.forecast_rate(curve, behind=behind, unread=turn.unread, room=turn.room)
             return rate, empty()
         growth = self._timed_growth(candidate, turn)
-        observed = ObservedGrowth(growth, OBSERVED)
-        candidate.offer = drafter.propose(turn.sequence, observed, turn.meter)
-        rate, proposal = growth.best_rate, candidate.offer.first(growth.best())
-        if len(candidate.offer):
-            candidate.note_promise(
-                growth.best_draft_rate * self.costs.plain_round_ms(curve, turn.unread)
-            )
-        return (rate, proposal) if len(proposal) else None
+        offer = drafter.propose(turn.sequence, ObservedGrowth(growth, OBSERVED), turn.meter)
+        if not len(offer):
+            return None
+        candidate.offer = offer
+        candidate.note_promise(
+            growth.best_draft_rate * self.costs.plain_round_ms(curve, turn.unread)
+        )
+        best = growth.best()
+        return (growth.rate(best), offer.first(best)) if best else None
 
     def _growth(self, candidate: CandidateDrafter, turn: Turn) -> Growth:
         """How far the small model may go: a few nodes as a probe, else as far as it pays."""
@@ -324,11 +331,12 @@ class ClockChooser(DraftChooser):
 
     def _timed_growth(self, candidate: CandidateDrafter, turn: Turn) -> TimedGrowth:
         room = turn.room
+        depth = min(room.depth, 2 + int(2 * candidate.reach))
         return TimedGrowth(
             self._curve(candidate),
             unread=turn.unread,
             own_ms=candidate.own_ms,
-            room=replace(room, depth=min(room.depth, 2 + int(2 * candidate.reach))),
+            room=Room(room.nodes, room.leaves, depth),
             rates=candidate.rates,
             most=self._longest,
             trials=self._trials,

@@ -64,6 +64,7 @@ class CostCurve:
         self._sizes = sorted(points)
         self._ms = [float(points[n]) for n in self._sizes]
         self._known: dict[int, tuple[float, int]] = {}
+        self._ahead: dict[tuple[int, int], float] = {}
 
     @property
     def points(self) -> dict[int, float]:
@@ -76,7 +77,20 @@ class CostCurve:
 
     def ms(self, size: int) -> float:
         """Cost of a forward of `size` tokens, filled up where that is cheaper; 0 for no tokens."""
-        return self._best(size)[0]
+        return (self._known.get(size) or self._best(size))[0]
+
+    def least_more(self, size: int, ahead: int) -> float:
+        """Milliseconds that a further token adds at least, on average over up to `ahead` of them.
+
+        Between two corners the curve is a line, so the least lies at a corner or at the end.
+        """
+        key = size, ahead
+        if key not in self._ahead:
+            now, last = self.ms(size), size + ahead
+            start, stop = bisect_right(self._sizes, size), bisect_left(self._sizes, last)
+            sizes = [*self._sizes[start:stop], last]
+            self._ahead[key] = min((self.ms(other) - now) / (other - size) for other in sizes)
+        return self._ahead[key]
 
     def filled(self, size: int) -> int:
         """How many tokens to feed instead of `size`: more where a fuller forward is cheaper."""
@@ -166,7 +180,8 @@ class LearnedCurve:
         self._measured = measured
         self._seen: dict[int, deque[float]] = {}
         self._curve: CostCurve | None = None
-        self._newer = 0
+        self._medians: dict[int, float] = {}
+        self._newer, self._moved = 0, False  # since the curve was drawn
 
     def record(self, size: int, ms: float) -> None:
         """Learn that a forward of `size` tokens took `ms`."""
@@ -176,14 +191,20 @@ class LearnedCurve:
             ms *= size
         seen = self._seen.setdefault(size, deque(maxlen=WINDOW))
         seen.append(ms)
+        # an interruption only adds, so of two times the lower one counts
+        now = median_low(seen)
+        # the third forward of a size is one that is believed
+        self._moved = self._moved or now != self._medians.get(size) or len(seen) <= SURELY
+        self._medians[size] = now
         self._newer += 1
         # drawing a curve takes tens of microseconds: once a size is well known it can wait
-        if len(seen) < WINDOW or self._newer >= REDRAWN:
+        if self._moved and (len(seen) < WINDOW or self._newer >= REDRAWN):
             self._curve = None
 
     def forget(self) -> None:
         """Drop the run's own times, and keep what was measured beforehand."""
         self._seen.clear()
+        self._medians.clear()
         self._curve = None
 
     def count(self, size: int) -> int:
@@ -193,7 +214,8 @@ class LearnedCurve:
     @property
     def plain_ms(self) -> float | None:
         """A forward of one token, as known now."""
-        return None if self.curve is None else self.curve.ms(1)
+        curve = self.curve
+        return None if curve is None else curve.ms(1)
 
     def filled(self, size: int) -> int:
         """See `CostCurve.filled`; `size` while no curve is known."""
@@ -212,9 +234,11 @@ class LearnedCurve:
     @property
     def curve(self) -> CostCurve | None:
         """The curve as known now; None before anything was measured."""
-        if self._curve is None and (self._seen or self._measured is not None):
-            # an interruption only adds, so of two times the lower one counts
-            points = {size: median_low(values) for size, values in self._seen.items()}
+        curve = self._curve
+        if curve is not None:
+            return curve
+        if self._seen or self._measured is not None:
+            points = dict(self._medians)
             if self._measured is not None:
                 # sizes that both know say how fast the machine is today
                 before = self._measured.points
@@ -226,7 +250,7 @@ class LearnedCurve:
             bounds = upper_bounds(points)
             self.hopeful = CostCurve(points)
             self._curve = CostCurve({**points, **bounds}) if bounds else self.hopeful
-            self._newer = 0
+            self._newer, self._moved = 0, False
         return self._curve
 
     def _plausible(self, points: Mapping[int, float]) -> dict[int, float]:

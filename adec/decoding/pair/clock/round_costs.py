@@ -75,8 +75,10 @@ class RoundCosts:
     @property
     def may_explore(self) -> bool:
         """Whether a forward of an unknown size may be tried to find out what it costs."""
-        allowed_ms = GRACE * (self.times.plain_ms or 0.0) + FINDING_OUT * self._run_ms
-        return self.times.is_sparse and self._lost_ms <= allowed_ms
+        times = self.times
+        if not times.is_sparse:
+            return False
+        return self._lost_ms <= GRACE * (times.plain_ms or 0.0) + FINDING_OUT * self._run_ms
 
     @property
     def plain_is_due(self) -> bool:
@@ -140,13 +142,13 @@ class RoundCosts:
             return False
         if step.own_ms > max(STALLED_MS, STALLED * curve.ms(1)):
             return True
-        return any(
-            forward.model == "large" and forward.ms > STALLED * curve.ms(forward.tokens) > 0
-            for forward in step.forwards
-        )
+        for forward in step.forwards:
+            if forward.model == "large" and forward.ms > STALLED * curve.ms(forward.tokens) > 0:
+                return True
+        return False
 
-    def record(self, step: Step, *, plain: bool, explored: bool = False) -> None:
-        """Learn from a round.
+    def record(self, step: Step, *, plain: bool, explored: bool = False) -> bool:
+        """Learn from a round. Returns whether it went on without standing still.
 
         `plain`: nothing was drafted in it. `explored`: it was drafted to find out what it costs.
         """
@@ -154,7 +156,7 @@ class RoundCosts:
         if self.is_stalled(step):
             # where it is the machine that has become slow, the curve follows
             self._learn_times(step)
-            return
+            return False
         ms = step.ms() + step.own_ms
         self._run_ms += ms
         self.answer_ms += ms
@@ -165,6 +167,7 @@ class RoundCosts:
         self._learn_times(step)
         if plain:
             self.own_ms += 0.2 * (step.own_ms - self.own_ms)
+        return True
 
     def _learn_times(self, step: Step) -> None:
         for forward in step.forwards:

@@ -53,18 +53,30 @@ class TimedGrowth(Growth):
         self._trials = trials
 
     def admits(self, value: float, draft_ms: float = 0.0) -> bool:
-        if self.nodes >= self.most:
+        nodes, tokens = self.nodes, self.tokens
+        if nodes >= self.most or self._cannot_pay(value, draft_ms):
             return False
-        now = self._score(self.tokens, self._ms(self.nodes))
-        tokens, spent, chance = self.tokens, 0.0, value
+        now = self._score(tokens, self._ms(nodes))
+        spent, chance = 0.0, value
         decay = min(STEADY, value / self._last) if self._last > 0 else 0.0
-        for more in range(1, min(AHEAD, self.most - self.nodes) + 1):
+        for more in range(1, min(AHEAD, self.most - nodes) + 1):
             tokens += chance
             spent += draft_ms
-            if self._score(tokens, self._ms(self.nodes + more) + spent) > now:
+            if self._score(tokens, self._ms(nodes + more) + spent) > now:
                 return True
             chance *= decay
         return False
+
+    def _cannot_pay(self, value: float, draft_ms: float) -> bool:
+        """Whether not even nodes that are all as good as the next one would raise the score.
+
+        Most offers of an unpredictable text end here, so it is one comparison: what a node brings
+        against the least that one adds.
+        """
+        added_ms = draft_ms + self._curve.least_more(self._unread + self.nodes, AHEAD)
+        if self._worth_ms is not None:
+            return value * self._worth_ms <= added_ms
+        return value * self._ms(self.nodes) <= self.tokens * added_ms
 
     def spend(self, draft_ms: float) -> None:
         self._spent += draft_ms
@@ -77,18 +89,21 @@ class TimedGrowth(Growth):
 
     def best(self) -> int:
         # a step that was climbed towards in vain leaves a tail that does not pay
-        nodes = range(self.nodes + 1)
-        return max(nodes, key=lambda n: self._score(self._expected[n], self._final_ms(n)))
+        expected, best = self._expected, 0
+        best_score = self._score(1.0, self._ms(0))
+        for nodes in range(1, self.nodes + 1):
+            score = self._score(expected[nodes], self._final_ms(nodes))
+            if score > best_score:
+                best, best_score = nodes, score
+        return best
 
-    @property
-    def best_rate(self) -> float:
-        """Tokens per millisecond at the best number of nodes."""
-        best = self.best()
-        return self._expected[best] / self._final_ms(best)
+    def rate(self, nodes: int) -> float:
+        """Tokens per millisecond of the first `nodes` nodes."""
+        return self._expected[nodes] / self._final_ms(nodes)
 
     @property
     def best_draft_rate(self) -> float:
-        """As `best_rate`, but with at least one node, and whether it may be tried or not."""
+        """The best rate with at least one node, whether that may be tried or not."""
         return max(self._expected[n] / self._ms(n) for n in range(1, self.nodes + 1))
 
     def _score(self, tokens: float, ms: float) -> float:
@@ -117,6 +132,10 @@ class ObservedGrowth(Growth):
 
     def admits(self, value: float, draft_ms: float = 0.0) -> bool:
         return super().admits(value) or self._growth.admits(value, draft_ms)
+
+    def deepens(self, value: float) -> bool:
+        # a plain round commits one token: what stands deeper could not be compared with anything
+        return self._growth.admits(value)
 
     def spend(self, draft_ms: float) -> None:
         self._growth.spend(draft_ms)

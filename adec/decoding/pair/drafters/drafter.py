@@ -43,6 +43,8 @@ class Proposal:
     def first(self, nodes: int) -> Proposal:
         """The first `nodes` nodes. Not for a tree that was sampled in order."""
         tree = self.tree
+        if nodes == len(tree):
+            return self
         part = TokenTree(tree.tokens[:nodes], tree.parents[:nodes], tree.probabilities[:nodes])
         return replace(self, tree=part, sources=self.sources[:nodes], chances=self.chances[:nodes])
 

@@ -36,6 +36,10 @@ class Growth:
         """Whether to find one more node, accepted with chance `value`, at a cost of `draft_ms`."""
         return self.nodes < self.most
 
+    def deepens(self, value: float) -> bool:
+        """Whether to look for nodes below one that is accepted with chance `value`."""
+        return self.nodes < self.most
+
     def spend(self, draft_ms: float) -> None:
         """Count time that was spent on finding nodes."""
 

@@ -102,7 +102,7 @@ def best_first(
         node = grown.add(parent, token, chance, first)
         parents.add(parent)
         growth.add(value)
-        if token not in end:
+        if token not in end and growth.deepens(value):
             expand_later(node, value)
     grown.cut(growth.best())
     return grown

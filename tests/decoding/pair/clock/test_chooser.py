@@ -7,7 +7,7 @@ import random
 import pytest
 
 from adec.decoding.pair.accept import FollowTarget
-from adec.decoding.pair.clock.candidate import CandidateDrafter
+from adec.decoding.pair.clock.candidate import ASKING, HOPELESS, CandidateDrafter
 from adec.decoding.pair.clock.chooser import LATER, RESTING, ClockChooser
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.clock.round_costs import RoundCosts
@@ -314,7 +314,7 @@ def test_paused_drafters_are_not_asked_where_asking_shows() -> None:
         pass
     assert chooser.rest() == 0
     candidate = chooser.candidates[0]
-    candidate.backoff.pause_if_idle(0)
+    candidate.backoff.pause_unused(20, longer=True)
     assert candidate.backoff.state == "paused"
     chooser.costs.own_ms = 0.0
     assert chooser.rest() == 0
@@ -323,3 +323,94 @@ def test_paused_drafters_are_not_asked_where_asking_shows() -> None:
     # what repeats is taken up at the end of such a rest
     candidate.drafter.streak = 100
     assert chooser.rest() == 0 and candidate.backoff.state == "drafting"
+
+
+def asked(ms: float, *, rounds: int, plain_ms: float = 10.0, won_ms: float = 0.0) -> list[int]:
+    """Rounds in which a drafter is asked that takes `ms` to ask.
+
+    Every fourth round is its own, and wins `won_ms`.
+    """
+    candidate = CandidateDrafter(Suffix())
+    found = []
+    for number in range(rounds):
+        if candidate.backoff.state != "paused":
+            found.append(number)
+            candidate.note_asking(ms)
+            candidate.note_promise(1.0)
+            if won_ms and number % 4 == 3:
+                token = Token(0, "suffix", "accepted")
+                forward = Forward("large", "verify", 2, 2 * plain_ms - won_ms)
+                candidate.forget_promises()
+                candidate.judge_round(Step("wake", (token, token), (forward,)), plain_ms)
+                continue
+        candidate.sit_out(plain_ms)
+    return found
+
+
+def test_asking_in_vain_takes_a_small_share_of_the_answer() -> None:
+    for ms in (0.2, 0.5, 2.0):
+        rounds = asked(ms, rounds=2000)
+        assert 0 < ms * len(rounds) <= 1.5 * ASKING * 10.0 * 2000
+        # what asking takes is seen at once, and a long answer is not given up
+        assert rounds[-1] > 1000
+
+
+def test_asking_is_free_where_it_does_not_show_and_where_it_pays() -> None:
+    assert len(asked(0.05, rounds=300)) == 300
+    assert len(asked(0.5, rounds=300, won_ms=8.0)) == 300
+    assert len(asked(0.5, rounds=300, won_ms=0.5)) < 100
+
+
+def test_an_interruption_is_no_cost_of_asking() -> None:
+    candidate = CandidateDrafter(Suffix())
+    for ms in (0.05, 0.05, 300.0, 0.05, 0.05):
+        candidate.note_asking(ms)
+        candidate.sit_out(10.0)
+    assert candidate.backoff.state == "drafting"
+
+
+def test_a_hopeless_drafter_is_paused_for_longer_each_time() -> None:
+    candidate, waits, waited = CandidateDrafter(Suffix()), [], 0
+    for _ in range(400):
+        if candidate.backoff.state == "paused":
+            waited += 1
+        elif waited:
+            waits.append(waited)
+            waited = 0
+        if candidate.backoff.state != "paused":
+            candidate.note_asking(0.1)
+            candidate.note_promise(HOPELESS - 0.1)
+        candidate.sit_out(10.0)
+    assert len(waits) >= 2 and waits == sorted(waits) and waits[-1] > waits[0]
+
+
+class Slow(Suffix):
+    """Takes a fifth of a millisecond to ask, on the clock of the forwards."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock = clock
+        self.asked = 0
+
+    def propose(self, sequence, growth, meter):
+        self.asked += 1
+        self.clock.now += 0.0002
+        return super().propose(sequence, growth, meter)
+
+
+def test_a_text_without_repeats_is_asked_about_seldom_and_one_with_repeats_always() -> None:
+    for text, size, cost in ((law(64, 1), 64, cpu(5.0, 2.0)), (Repeats(20), 12, cpu(5.0, 0.5))):
+        clock = Clock()
+        large = TimedTable(text, clock, cost, size=size, context=700)
+        drafter = Slow(clock)
+        curve = CostCurve({n: cost(n) for n in (1, 2, 4, 8, 16, 32, 64)})
+        chooser = ClockChooser([drafter], RoundCosts(large, curve))
+        strategy = DraftVerify("x", None, large, chooser, FollowTarget())
+        with clock.installed():
+            steps = list(strategy.generate(prompt_of(list(range(12)) * 2), Limits(400)))
+        rounds = [step for step in steps if step.tokens]
+        if size == 64:
+            own = sum(step.own_ms for step in rounds) / sum(step.ms() for step in rounds)
+            assert own <= 2 * ASKING and drafter.asked < 0.2 * len(rounds)
+        else:
+            assert len(rounds) < 40 and drafter.asked > 0.7 * len(rounds)

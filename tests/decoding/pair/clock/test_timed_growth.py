@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from adec.decoding.pair.clock.acceptance_rate import Rates
 from adec.decoding.pair.clock.cost_curve import CostCurve
-from adec.decoding.pair.clock.timed_growth import TimedGrowth
+from adec.decoding.pair.clock.timed_growth import AHEAD, STEADY, ObservedGrowth, TimedGrowth
 from adec.decoding.pair.drafters.growth import Growth, Room
 from adec.decoding.pair.drafters.shapes import best_first
 
@@ -80,3 +83,70 @@ def test_room_is_never_exceeded() -> None:
         assert max(grown.tree.depths()) < 3
     grown = best_first(Growth(9, Room(9, 8, 9), Rates()), successors, frozenset({0}))
     assert not any(grown.tree.tokens[p] == 0 for p in grown.tree.parents if p >= 0)
+
+
+CURVES = st.dictionaries(st.integers(1, 64), st.floats(0.1, 50.0), min_size=1, max_size=9)
+
+
+def rising(points):
+    """The points as a curve that never falls, as more tokens take longer."""
+    return CostCurve(dict(zip(sorted(points), sorted(points.values()), strict=True)))
+
+
+@given(CURVES, st.integers(0, 40))
+def test_no_further_token_is_cheaper_than_the_least_that_one_adds(points, size) -> None:
+    curve = rising(points)
+    least = curve.least_more(size, AHEAD)
+    for more in range(1, AHEAD + 1):
+        assert (curve.ms(size + more) - curve.ms(size)) / more >= least - 1e-9
+
+
+@given(
+    CURVES,
+    st.lists(st.floats(0.01, 1.0), max_size=8),
+    st.floats(0.0, 1.0),
+    st.floats(0.0, 3.0),
+    st.none() | st.floats(0.1, 30.0),
+)
+def test_what_is_refused_at_once_would_be_refused_after_a_look_at_every_size(
+    points, before, value, draft_ms, worth_ms
+) -> None:
+    curve = rising(points)
+    growth = TimedGrowth(
+        curve, unread=1, own_ms=0.2, room=ROOM, rates=Rates(), most=64, worth_ms=worth_ms
+    )
+    for node in before:
+        growth.add(node)
+
+    def score(tokens: float, nodes: int, spent: float) -> float:
+        ms = 0.2 + curve.ms(1 + nodes) + spent
+        return tokens / ms if worth_ms is None else tokens * worth_ms - ms
+
+    nodes, tokens, chance = len(before), 1 + sum(before), value
+    now = score(tokens, nodes, 0.0)
+    decay = min(STEADY, value / (before[-1] if before else 1.0))
+    gains = []
+    for more in range(1, AHEAD + 1):
+        tokens += chance
+        chance *= decay
+        gains.append(score(tokens, nodes + more, more * draft_ms) - now)
+    if max(gains) > 1e-9:
+        assert growth.admits(value, draft_ms)
+    if max(gains) < -1e-9:
+        assert not growth.admits(value, draft_ms)
+
+
+def test_an_offer_that_cannot_pay_is_not_looked_up_below_its_first_nodes() -> None:
+    """What stands deeper could be compared with nothing: a plain round commits one token."""
+    looked_up = []
+
+    def successors(tree, node):
+        looked_up.append(node)
+        return [(token, 0.3 - 0.1 * token) for token in range(3)]
+
+    for points, deeper in (({1: 10.0, 64: 640.0}, False), ({1: 10.0, 64: 11.0}, True)):
+        looked_up.clear()
+        inner = timed(points)
+        grown = best_first(ObservedGrowth(inner, 4), successors, frozenset())
+        assert (len(looked_up) > 1) == deeper
+        assert len(grown.tree) >= 3
