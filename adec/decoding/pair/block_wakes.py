@@ -23,7 +23,8 @@ from dataclasses import dataclass, field
 from adec.decoding.answer import AnswerState, begin_prompt, read_prompt, read_prompt_but_last
 from adec.decoding.pair.accept import picks, tree_record
 from adec.decoding.pair.bild import roll_back
-from adec.decoding.pair.clock.wake_clock import RECONSIDERED, Block, WakeClock
+from adec.decoding.pair.clock.start_forecast import StartDecision
+from adec.decoding.pair.clock.wake_clock import Block, WakeClock
 from adec.decoding.pair.drafters.drafter import Accepted
 from adec.decoding.strategy import Limits, Prompt
 from adec.engines.base import Engine
@@ -120,9 +121,7 @@ class BlockEadLoop:
         self._answer = AnswerState(prompt, limits, large.context)
         self._meter = limits.meter()
         self._started = eager
-        self._ask_at = 0  # tokens of the answer at which starting is considered next
-        self._refusal: str | None = None  # why the small model is not started, if not yet said
-        self._explained = False
+        self._starting = StartDecision()
         self._doubt: Scores | None = None  # the small model's row of the token that it doubts
 
     def run(self) -> Iterator[Step]:
@@ -165,13 +164,10 @@ class BlockEadLoop:
         """Whether the small model may draft: it has read the prompt, or that will be won back."""
         answer, clock = self._answer, self._clock
         written = len(answer.sequence) - len(self._prompt)
-        if clock.drafts and not self._started and written >= self._ask_at:
-            self._ask_at = written + RECONSIDERED
+        if clock.drafts and not self._started and not self._starting.waits(written):
             read = len(answer.sequence) - self._small.length
             forecast = clock.forecast(read=read, written=written, left=answer.room)
-            self._started = forecast is not None and forecast.pays
-            if forecast is not None and not self._explained:
-                self._refusal, self._explained = forecast.refusal(), True
+            self._started = forecast is not None and self._starting.weigh(forecast, written)
         return clock.drafts and self._started
 
     def _read_prompt(self, engine: Engine, model: Role) -> Iterator[Step]:
@@ -308,7 +304,7 @@ class BlockEadLoop:
         answer.settle(meter, self._large, "large")
         for draft in drafts:
             tree.add(len(tree) - 1, draft.id, draft.probability)
-        refusal, self._refusal = self._refusal, None
+        refusal = self._starting.take_refusal()
         return meter.step(
             kind,
             tuple(written),

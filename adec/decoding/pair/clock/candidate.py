@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from adec.decoding.pair.clock.acceptance_rate import GUESS, Rates, expected_tokens
 from adec.decoding.pair.clock.account import Account
 from adec.decoding.pair.clock.backoff import Backoff
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.clock.round_costs import RoundCosts
+from adec.decoding.pair.clock.start_forecast import StartForecast
 from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal
 from adec.decoding.pair.drafters.growth import Room
 from adec.events.records import Step
@@ -42,8 +41,6 @@ is remembered at most of what it won."""
 ASKING = 0.003
 """Share of an answer's time that asking in vain may take, so that 0.2 plain rounds are followed by
 a pause of 67."""
-WORTH_STARTING = 1.1
-"""Speed, as a multiple of plain's, that a forecast must promise to start the small model."""
 UNREAD_GUESS = 0.75
 """Acceptance that a small model is taken to have before it has read anything: a first draft is
 cheap to try, but reading a prompt may cost more than short answers win back. Pairs are published
@@ -54,30 +51,6 @@ is longer already is taken to go on for as long as it is: what is lost by starti
 no more than what was to be won so far."""
 LONGEST_REST = 16
 """Rounds at most for which a small model that had nothing to propose is not run again."""
-
-
-@dataclass(frozen=True)
-class StartForecast:
-    """What is to be expected of a small model that has not read the prompt yet."""
-
-    drafter: str
-    speed: float
-    """As a multiple of the speed without it."""
-    won_ms: float
-    """What it wins in the rest of the answer."""
-    reading_ms: float
-    """What it takes to read the prompt."""
-
-    @property
-    def pays(self) -> bool:
-        """Whether the small model is likely to win back what reading takes."""
-        return self.speed >= WORTH_STARTING and self.won_ms > self.reading_ms
-
-    def refusal(self) -> str | None:
-        """In words, why it is not started; None where it is."""
-        if self.pays:
-            return None
-        return f"{self.drafter} drafts are not tried: forecast {self.speed:.2f} of plain speed"
 
 
 class CandidateDrafter:
@@ -241,7 +214,7 @@ class CandidateDrafter:
         are faster.
         """
         drafter = self.drafter
-        drafter.assume(costs.large, curve)
+        drafter.assume(costs.large, curve, costs.times.slowness)
         room = Room(nodes=longest, leaves=1, depth=longest)
         plain_ms = costs.plain_round_ms(curve, 1)
         pace_ms = min(plain_ms, costs.pace_ms)
@@ -249,4 +222,5 @@ class CandidateDrafter:
             curve, behind=1, unread=1, room=room, guess=UNREAD_GUESS
         )
         won_ms = (1 - 1 / speed) * pace_ms * min(left, max(written, SHORT))
-        return StartForecast(drafter.name, speed, won_ms, drafter.draft_ms(read))
+        reading_ms, noise = drafter.draft_ms(read), costs.times.noise
+        return StartForecast(drafter.name, speed, won_ms, reading_ms, noise)

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from adec.decoding.answer import unread_of_prompt
-from adec.decoding.pair.clock.candidate import (
-    LONGEST,
-    SHOWS_HOPELESS,
-    CandidateDrafter,
-    StartForecast,
-)
+from adec.decoding.pair.clock.candidate import LONGEST, SHOWS_HOPELESS, CandidateDrafter
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.clock.pause_wording import PauseWording
 from adec.decoding.pair.clock.round_costs import RoundCosts
+from adec.decoding.pair.clock.start_forecast import StartDecision, StartForecast
 from adec.decoding.pair.clock.timed_growth import ObservedGrowth, TimedGrowth
 from adec.decoding.pair.clock.trial_sizes import TrialSizes
 from adec.decoding.pair.draft_verify import DraftChooser, Turn
@@ -35,8 +31,6 @@ SURE = 1.1
 estimates biases it upwards."""
 RESTING = 8
 """Rounds in a row in which nothing is considered while all drafters are paused."""
-RECONSIDER = 16
-"""Rounds after which starting the small model is considered again."""
 
 
 class ClockChooser(DraftChooser):
@@ -72,9 +66,8 @@ class ClockChooser(DraftChooser):
         self._early_nodes = 0  # at most, in a first draft beside the prompt
         self._used: CandidateDrafter | None = None
         self._trials: TrialSizes | None = None  # sizes that may be tried in this round
-        self._rounds = 0
-        self._refusal: str | None = None  # why the small model was not started, if not yet said
-        self._explained = False  # once an answer is enough
+        self._starting = StartDecision()
+        self._written = 0  # tokens of the answer before this round
         self._wording = PauseWording()
 
     @property
@@ -97,7 +90,7 @@ class ClockChooser(DraftChooser):
         small, curve = self._small, self.costs.curve
         if not self._early or small is None or curve is None:
             return False
-        small.drafter.assume(self.costs.large, curve)
+        small.drafter.assume(self.costs.large, curve, self.costs.times.slowness)
         draft_ms = small.drafter.draft_ms
         read = unread_of_prompt(self.costs.large, prompt, limits)
         start_ms = draft_ms(small.drafter.unread_of_prompt(prompt, limits))
@@ -113,7 +106,7 @@ class ClockChooser(DraftChooser):
     def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
         self._used = None
         self._take(prompt, limits)
-        self._rounds, self._explained = 0, False
+        self._starting.new_answer()
         early = self._early_nodes > 0
         for candidate in self.candidates:
             candidate.new_answer()
@@ -126,25 +119,20 @@ class ClockChooser(DraftChooser):
         self._prompt_size, self._limits = len(prompt), limits
 
     def before_round(self, sequence: Sequence[int], left: int) -> Iterator[Step]:
-        small = self._small
-        if small is None or small.started or self.costs.curve is None:
+        small, self._written = self._small, len(sequence) - self._prompt_size
+        if small is None or small.started or self._starting.waits(self._written):
             return
-        if self._rounds % RECONSIDER == 0:
-            forecast = self._forecast(sequence, left)
-            if forecast is not None:
-                if not self._explained:
-                    self._refusal = forecast.refusal()
-                    self._explained = True
-                if forecast.pays:
-                    small.started = True
-                    yield from small.drafter.start(sequence, self._limits)
-        self._rounds += 1
+        forecast = self._forecast(sequence, left)
+        if forecast is not None and self._starting.weigh(forecast, self._written):
+            small.started = True
+            yield from small.drafter.start(sequence, self._limits)
 
     def _forecast(self, sequence: Sequence[int], left: int) -> StartForecast | None:
         """What starting the small model promises; None while that cannot be said.
 
         It would read what it lacks of `sequence`, and `left` tokens may still be written.
         """
+        self.costs.times.refresh()
         small, curve = self._small, self.costs.curve
         if small is None or curve is None:
             return None
@@ -164,14 +152,11 @@ class ClockChooser(DraftChooser):
             return 0
         rounds = RESTING
         if self._small is not None and not self._small.started and self.costs.curve is not None:
-            # it is thought of again every few rounds
-            rounds = min(rounds, -self._rounds % RECONSIDER)
+            # it is thought of again every few tokens
+            rounds = min(rounds, self._starting.waits(self._written))
         self._used = self._trials = None
         self._resume_convinced()
-        if not self._all_wait():
-            return 0
-        self._rounds += rounds
-        return rounds
+        return rounds if self._all_wait() else 0
 
     def _resume_convinced(self) -> None:
         for candidate in self.candidates:
@@ -284,8 +269,7 @@ class ClockChooser(DraftChooser):
                     candidate.judge_round(step, costs.plain_round_ms(curve, 1))
             elif candidate.started:
                 candidate.sit_out(plain_ms)
-        self.reason = self._wording.update(self.candidates) or self._refusal
-        self._refusal = None
+        self.reason = self._wording.update(self.candidates) or self._starting.take_refusal()
 
     def _curve(self, candidate: CandidateDrafter) -> CostCurve:
         """The curve that a candidate drafts by.

@@ -47,6 +47,10 @@ IMPLAUSIBLE = 1.5
 """Until then, a forward that took more than this share of what its tokens take one by one was
 interrupted: its process was stopped, say. It tells nothing about its size."""
 
+UNSEEN = 1.0
+"""How far off the time of a forward may be that this run has not seen SURELY times: the machine may
+be slower today, and two forwards may have been slow by chance."""
+
 REDRAWN = 16
 """Forwards of well-known sizes after which the curve is drawn again."""
 
@@ -201,11 +205,21 @@ class LearnedCurve:
         if self._moved and (len(seen) < WINDOW or self._newer >= REDRAWN):
             self._curve = None
 
+    def refresh(self) -> None:
+        """Have the curve drawn anew, for a decision that must not rest on an old one."""
+        if self._moved:
+            self._curve = None
+
     def forget(self) -> None:
         """Drop the run's own times, and keep what was measured beforehand."""
         self._seen.clear()
         self._medians.clear()
         self._curve = None
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether this run has seen a forward."""
+        return bool(self._seen)
 
     def count(self, size: int) -> int:
         """Forwards of this size seen lately."""
@@ -216,6 +230,21 @@ class LearnedCurve:
         """A forward of one token, as known now."""
         curve = self.curve
         return None if curve is None else curve.ms(1)
+
+    @property
+    def slowness(self) -> float:
+        """How many times as long as measured beforehand one token takes now, as far as known."""
+        before = None if self._measured is None else self._measured.points.get(1)
+        return self._medians[1] / before if before and 1 in self._medians else 1.0
+
+    @property
+    def noise(self) -> float:
+        """How far off the time of one token may be, as a share of it: half of what the latest
+        forwards span."""
+        seen = self._seen.get(1, ())
+        if len(seen) < SURELY:
+            return UNSEEN
+        return (max(seen) - min(seen)) / (2 * max(self._medians[1], 1e-6))
 
     def filled(self, size: int) -> int:
         """See `CostCurve.filled`; `size` while no curve is known."""

@@ -6,10 +6,11 @@ from collections.abc import Collection, Sequence
 
 from adec.decoding.pair.clock.acceptance_rate import Rates
 from adec.decoding.pair.clock.backoff import Backoff
-from adec.decoding.pair.clock.candidate import SHORT, StartForecast
+from adec.decoding.pair.clock.candidate import SHORT
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.clock.kept_curve import KeptTimes
 from adec.decoding.pair.clock.round_costs import RoundCosts
+from adec.decoding.pair.clock.start_forecast import StartForecast
 from adec.engines.base import Engine
 from adec.events.records import Step
 
@@ -23,8 +24,6 @@ EXPLORED = 16
 RECENT = 0.02
 """Weight of the newest draft in the mean chance that a draft stands: one doubt among fifty drafts
 must not end all waiting."""
-RECONSIDERED = 16
-"""Tokens after which starting the small model is considered again."""
 
 
 class Block:
@@ -155,6 +154,7 @@ class WakeClock:
 
         `written`: tokens of the answer so far. None while forward times are unknown.
         """
+        self.costs.times.refresh()
         curve = self._known_curve
         if curve is None:
             return None
@@ -162,7 +162,8 @@ class WakeClock:
         token_ms = hoped_ms(curve, draft_ms=draft_ms, steady=self._lasting, most=AHEAD)
         plain_ms = curve.ms(1)
         won_ms = (plain_ms - token_ms) * min(left, max(written, SHORT))
-        return StartForecast("small", plain_ms / token_ms, won_ms, self._small_ms(read, curve))
+        speed, reading_ms = plain_ms / token_ms, self._small_ms(read, curve)
+        return StartForecast("small", speed, won_ms, reading_ms, self.costs.times.noise)
 
     def block(self, unread: int, most: int) -> Block | None:
         """A new block; None while forward times are unknown, or where drafting does not pay."""
@@ -196,7 +197,9 @@ class WakeClock:
 
     def _small_ms(self, count: int, curve: CostCurve) -> float:
         if self._small.curve is not None:
-            return self._small.curve.ms(count)
+            # what slows the large model down slows the small one, too
+            slowness = 1.0 if self._small.is_fresh else self.costs.times.slowness
+            return slowness * self._small.curve.ms(count)
         ours, theirs = self._sizes
         return curve.ms(count) * (ours / theirs if ours and theirs else 0.1)
 

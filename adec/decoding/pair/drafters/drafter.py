@@ -121,8 +121,13 @@ class Drafter(ABC):
         """Expected milliseconds of a forward of `count` tokens of its model; 0 while unknown."""
         return 0.0
 
-    def assume(self, large: Engine, curve: CostCurve) -> None:  # noqa: B027 - none by default
-        """Guess its model's forward times from the large model's, until some were seen."""
+    def assume(  # noqa: B027 - none by default
+        self, large: Engine, curve: CostCurve, slowness: float
+    ) -> None:
+        """Guess its model's forward times from the large model's, until some were seen.
+
+        `slowness`: how many times as long as measured beforehand the large model takes today.
+        """
 
     def forget_times(self) -> None:  # noqa: B027 - a drafter without a model has none
         """Forget what its forwards took; called when they are too old to decide anything."""

@@ -98,6 +98,7 @@ class SmallModel(Drafter):
         self.times = LearnedCurve(curve)
         self._stop = stop
         self._assumed: CostCurve | None = None
+        self._slowness = 1.0
         self._path: list[int] = []  # draft tokens in the cache, behind the whole sequence
 
     def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
@@ -118,9 +119,12 @@ class SmallModel(Drafter):
 
     def draft_ms(self, count: int = 1) -> float:
         curve = self.times.curve or self._assumed
-        return 0.0 if curve is None else curve.ms(count)
+        slowness = 1.0 if self.times.is_fresh else self._slowness
+        return 0.0 if curve is None else slowness * curve.ms(count)
 
-    def assume(self, large: Engine, curve: CostCurve) -> None:
+    def assume(self, large: Engine, curve: CostCurve, slowness: float) -> None:
+        # what slows the large model down slows this one, too; an assumed curve is scaled already
+        self._slowness = 1.0 if self.times.curve is None else slowness
         if self.times.curve is None:
             ours, theirs = self.engine.info.bytes, large.info.bytes
             self._assumed = curve.scaled(ours / theirs if ours and theirs else SHARE)
