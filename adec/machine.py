@@ -40,6 +40,8 @@ class Machine:
     """Processes that wanted to run just before measuring; None where the system does not say."""
     rpc: str | None = None
     """RPC servers that run the large model's layers; None: this machine does."""
+    dtype: str | None = None
+    """The number format that the large model computed in; None where its file alone decides."""
 
 
 def this_machine(model_format: str) -> Machine:

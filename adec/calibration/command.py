@@ -155,6 +155,7 @@ def run_calibration(
                 rpc=placed.named,
             )
             with open_session(ready, options) as session, ExitStack() as stack:
+                machine = dataclasses.replace(machine, dtype=session.engines["large"].dtype)
                 runner = Runner(
                     ready,
                     session.engines,

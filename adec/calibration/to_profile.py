@@ -232,6 +232,7 @@ def _machine(result: Result) -> Iterable[Line]:
     yield "adec", machine.adec, ""
     yield "backend", machine.backend, "another version makes the times stale"
     yield "load", machine.load, "of the machine just before measuring"
+    yield "dtype", machine.dtype, "the number format that the large model computed in"
     yield "rpc", machine.rpc, "ran the large model's layers; a run takes them, --rpc off does not"
 
 

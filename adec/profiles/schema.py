@@ -59,6 +59,8 @@ class MeasuredOn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Processes that wanted to run just before it was measured."""
     rpc: str | None = None
     """RPC servers that ran the large model's layers, as HOST:PORT,HOST:PORT; a run takes them."""
+    dtype: str | None = None
+    """The number format that the large model computed in; None where its file alone decides."""
 
 
 class CostColumn(msgspec.Struct, frozen=True):

@@ -19,10 +19,18 @@ _SCHEMA = 3
 
 
 def kept_curve(engine: Engine) -> CostCurve | None:
-    """The curve kept for this model on this machine; None if there is none or it is unreadable."""
+    """The curve kept for this model on this machine; None if there is none or it is unreadable.
+
+    Where none is kept for this number of threads, one of an older version counts, which knew none.
+    """
+    older = _key(engine, threads=False)
+    return _read(_key(engine)) or _read(older)
+
+
+def _read(key: str) -> CostCurve | None:
     folder = kept_folder("cost")
     try:
-        with (folder / f"{_key(engine)}.json").open("rb") as file:
+        with (folder / f"{key}.json").open("rb") as file:
             data = json.loads(file.read(FILE_BYTES))
         if data["schema"] != _SCHEMA:
             return None
@@ -57,14 +65,16 @@ class KeptTimes(LearnedCurve):
             curve = kept_curve(engine)
         super().__init__(curve)
         self._engine = engine
+        self._threads = engine.threads
         self._kept = dict(self.points)
 
     def keep(self) -> None:
         """Keep what was learnt, if it is new: other sizes, or forwards that were clearly faster.
 
-        The fastest counts, since other work on the machine only adds.
+        The fastest counts, since other work on the machine only adds. Times on another number of
+        threads than those of the beginning are mixed with these, and are not kept.
         """
-        if not self._keeps:
+        if not self._keeps or self._engine.threads != self._threads:
             return
         points, kept = self.points, self._kept
         if any(ms < QUIETER * kept.get(size, float("inf")) for size, ms in points.items()):
@@ -72,8 +82,9 @@ class KeptTimes(LearnedCurve):
             keep_curve(self._engine, CostCurve(self._kept))
 
 
-def _key(engine: Engine) -> str:
+def _key(engine: Engine, *, threads: bool = True) -> str:
     """What a curve depends on, as far as known: the model, its number format, the machine, the
-    cores we may use."""
+    cores we may use, and the `threads` that it runs on."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return model_key(engine, str(cores), *filter(None, [engine.dtype]))
+    more = [f"{engine.threads} threads"] if threads and engine.threads is not None else []
+    return model_key(engine, str(cores), *filter(None, [engine.dtype]), *more)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adec.decoding.pair.clock.cost_curve import GRID, CostCurve, LearnedCurve, upper_bounds
-from adec.decoding.pair.clock.kept_curve import keep_curve, kept_curve
+from adec.decoding.pair.clock.kept_curve import KeptTimes, keep_curve, kept_curve
 from adec.decoding.pair.clock.round_costs import FINDING_OUT, GRACE, READING, RoundCosts
 from adec.engines.table import TableEngine
 from adec.events.records import Forward, Step, Token
@@ -98,6 +98,28 @@ def test_a_curve_is_kept_and_what_is_no_curve_is_not_read(tmp_path, monkeypatch)
     ):
         path.write_bytes(wrong)
         assert kept_curve(engine) is None
+
+
+def test_a_curve_is_kept_by_threads_and_one_of_before_that_still_counts(
+    tmp_path, monkeypatch
+) -> None:
+    engine = TableEngine(lambda prefix: [0.5, 0.5], size=2)
+    engine.info = replace(engine.info, format="gguf")
+    kept_by(engine, tmp_path, monkeypatch)  # as older versions did, which knew no threads
+    engine.threads = 2
+    times = KeptTimes(engine)
+    assert times.points == {1: 10.0, 4: 12.5}
+    times.record(1, 5.0)
+    engine.threads = 1
+    times.keep()  # times of two counts are mixed: they are kept for neither
+    assert len(list((tmp_path / "cost").iterdir())) == 1
+    engine.threads = 2
+    times.keep()
+    kept = kept_curve(engine)
+    assert kept is not None and kept.points[1] == 5.0
+    engine.threads = 1
+    kept = kept_curve(engine)
+    assert kept is not None and kept.points == {1: 10.0, 4: 12.5}
 
 
 POINTS = st.dictionaries(st.integers(1, 64), st.floats(0.1, 1e4), min_size=1).map(
