@@ -33,14 +33,12 @@ HOPELESS, OFFERS = 0.9, 4
 """A drafter is hopeless if none of at least OFFERS offers promised this speed (1 is plain's)."""
 ASK_MS = 0.2
 """What asking a drafter takes, until it was measured."""
-SHOWS, SHOWS_HOPELESS = 0.01, 0.003
-"""Share of a plain round that asking must take to matter, and where the drafter is hopeless."""
 IN_VAIN, WON = 0.2, 1.0
 """Plain rounds by which asking a drafter may cost more than it wins before it is paused; and what
 is remembered at most of what it won."""
 ASKING = 0.003
-"""Share of an answer's time that asking in vain may take, so that 0.2 plain rounds are followed by
-a pause of 67."""
+"""Share of an answer's time that asking a drafter in vain may take, so that 0.2 plain rounds are
+followed by a pause of 67. One that takes less than this of each round is never paused for it."""
 UNREAD_GUESS = 0.75
 """Acceptance that a small model is taken to have before it has read anything: a first draft is
 cheap to try, but reading a prompt may cost more than short answers win back. Pairs are published
@@ -115,7 +113,7 @@ class CandidateDrafter:
 
     def _pause_if_in_vain(self, plain_ms: float) -> None:
         hopeless, lost_ms = self.is_hopeless, -self._balance_ms
-        if self.ask_ms <= (SHOWS_HOPELESS if hopeless else SHOWS) * plain_ms:
+        if self.ask_ms <= ASKING * plain_ms:
             return
         if hopeless or lost_ms > IN_VAIN * plain_ms:
             wait = round(max(0.0, lost_ms) / (ASKING * plain_ms))

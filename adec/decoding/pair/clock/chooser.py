@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from adec.decoding.answer import unread_of_prompt
-from adec.decoding.pair.clock.candidate import LONGEST, SHOWS_HOPELESS, CandidateDrafter
+from adec.decoding.pair.clock.candidate import ASKING, LONGEST, CandidateDrafter
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.clock.pause_wording import PauseWording
 from adec.decoding.pair.clock.round_costs import RoundCosts
@@ -148,7 +148,7 @@ class ClockChooser(DraftChooser):
         )
 
     def rest(self) -> int:
-        if self.costs.own_ms <= SHOWS_HOPELESS * (self.plain_ms or 0.0):
+        if self.costs.own_ms <= ASKING * (self.plain_ms or 0.0):
             return 0
         rounds = RESTING
         if self._small is not None and not self._small.started and self.costs.curve is not None:

@@ -263,24 +263,24 @@ class LearnedCurve:
     @property
     def curve(self) -> CostCurve | None:
         """The curve as known now; None before anything was measured."""
-        curve = self._curve
-        if curve is not None:
-            return curve
-        if self._seen or self._measured is not None:
-            points = dict(self._medians)
-            if self._measured is not None:
-                # sizes that both know say how fast the machine is today
-                before = self._measured.points
-                shared = [ms / before[size] for size, ms in points.items() if before.get(size)]
-                speed = median(shared) if shared else 1.0
-                for size, ms in self._measured.points.items():
-                    points.setdefault(size, speed * ms)
-            points = self._plausible(points)
-            bounds = upper_bounds(points)
-            self.hopeful = CostCurve(points)
-            self._curve = CostCurve({**points, **bounds}) if bounds else self.hopeful
+        if self._curve is None and (self._seen or self._measured is not None):
+            self._curve = self._draw()
             self._newer, self._moved = 0, False
         return self._curve
+
+    def _draw(self) -> CostCurve:
+        points = dict(self._medians)
+        if self._measured is not None:
+            # sizes that both know say how fast the machine is today
+            before = self._measured.points
+            shared = [ms / before[size] for size, ms in points.items() if before.get(size)]
+            speed = median(shared) if shared else 1.0
+            for size, ms in before.items():
+                points.setdefault(size, speed * ms)
+        points = self._plausible(points)
+        bounds = upper_bounds(points)
+        self.hopeful = CostCurve(points)
+        return CostCurve({**points, **bounds}) if bounds else self.hopeful
 
     def _plausible(self, points: Mapping[int, float]) -> dict[int, float]:
         """The points without those of forwards that were interrupted."""

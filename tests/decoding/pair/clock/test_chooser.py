@@ -356,14 +356,14 @@ def test_asking_in_vain_takes_a_small_share_of_the_answer() -> None:
 
 
 def test_asking_is_free_where_it_does_not_show_and_where_it_pays() -> None:
-    assert len(asked(0.05, rounds=300)) == 300
+    assert len(asked(0.02, rounds=300)) == 300
     assert len(asked(0.5, rounds=300, won_ms=8.0)) == 300
     assert len(asked(0.5, rounds=300, won_ms=0.5)) < 100
 
 
 def test_an_interruption_is_no_cost_of_asking() -> None:
     candidate = CandidateDrafter(Suffix())
-    for ms in (0.05, 0.05, 300.0, 0.05, 0.05):
+    for ms in (0.02, 0.02, 300.0, 0.02, 0.02):
         candidate.note_asking(ms)
         candidate.sit_out(10.0)
     assert candidate.backoff.state == "drafting"
