@@ -47,9 +47,10 @@ IMPLAUSIBLE = 1.5
 """Until then, a forward that took more than this share of what its tokens take one by one was
 interrupted: its process was stopped, say. It tells nothing about its size."""
 
+BEFOREHAND = 0.15
+"""How far off times that were measured beforehand may be for each other, as shares."""
 UNSEEN = 1.0
-"""How far off the time of a forward may be that this run has not seen SURELY times: the machine may
-be slower today, and two forwards may have been slow by chance."""
+"""The same of a forward that this run has seen, but less than SURELY times: slow by chance?"""
 
 REDRAWN = 16
 """Forwards of well-known sizes after which the curve is drawn again."""
@@ -243,7 +244,7 @@ class LearnedCurve:
         forwards span."""
         seen = self._seen.get(1, ())
         if len(seen) < SURELY:
-            return UNSEEN
+            return BEFOREHAND if self._measured is not None and not seen else UNSEEN
         return (max(seen) - min(seen)) / (2 * max(self._medians[1], 1e-6))
 
     def filled(self, size: int) -> int:

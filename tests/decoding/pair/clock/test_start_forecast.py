@@ -5,7 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adec.decoding.pair.clock.cost_curve import SURELY, UNSEEN, WINDOW, CostCurve, LearnedCurve
+from adec.decoding.pair.clock.cost_curve import (
+    BEFOREHAND,
+    SURELY,
+    UNSEEN,
+    WINDOW,
+    CostCurve,
+    LearnedCurve,
+)
 from adec.decoding.pair.clock.start_forecast import (
     CONFIRMED,
     RECONSIDERED,
@@ -53,7 +60,11 @@ def test_a_certain_forecast_starts_at_once_and_a_refusal_is_said_once_an_answer(
 
 def test_noise_is_what_the_latest_forwards_scatter() -> None:
     times = LearnedCurve(CostCurve({1: 10.0}))
+    assert times.noise == BEFOREHAND
+    assert LearnedCurve().noise == UNSEEN
+    times.record(1, 30.0)
     assert times.noise == UNSEEN
+    times.forget()
     for _ in range(SURELY):
         times.record(1, 10.0)
     assert times.noise == 0.0
