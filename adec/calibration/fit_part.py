@@ -19,7 +19,7 @@ from adec.calibration.fitting import FittedPart, Fitting
 from adec.calibration.prompts import PromptSet, built_in, read_prompts
 from adec.decoding.registry import shortcoming
 from adec.display.progress import Progress
-from adec.engines.base import Capability, OpenOptions
+from adec.engines.base import Capability, EngineName, OpenOptions
 from adec.engines.opening import open_engines
 from adec.engines.protocols import LayerEngine
 from adec.errors import PairError, UsageError
@@ -56,6 +56,8 @@ class FitRequest:
     keep: float
     form: str
     quiet: bool
+    engine: EngineName | None = None
+    """What runs the model; None: what its format asks for."""
 
 
 def run_fit(request: FitRequest, options: OpenOptions, say: Callable[[str], None]) -> int:
@@ -63,13 +65,13 @@ def run_fit(request: FitRequest, options: OpenOptions, say: Callable[[str], None
     if not 0 < request.keep <= 1:
         raise UsageError(f"--keep {request.keep} is not above 0 and at most 1")
     needed, strategy, hint = NEEDS[request.kind]
-    header = plan(Choice(model=request.model)).models["large"]
+    header = plan(Choice(model=request.model, engine=request.engine)).models["large"]
     why = shortcoming(header, needed)
     if why is not None:
         raise PairError(
             f"no {request.kind} can be learned for {header.info.name}: {why}", hint=hint
         )
-    ready = plan(Choice(model=request.model, strategy=strategy))
+    ready = plan(Choice(model=request.model, strategy=strategy, engine=request.engine))
     prompts = _prompts(request)
     fingerprint = model_fingerprint(header.info) or ""
     for remark in (*ready.remarks, *prompts.remarks):

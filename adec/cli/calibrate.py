@@ -235,6 +235,7 @@ def calibrate(
                 keep,
                 form,
                 quiet,
+                machine.engine,
             ),
             options,
             say,

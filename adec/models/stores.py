@@ -93,9 +93,11 @@ def built_in() -> list[Found]:
         "small": practice.small_gguf(),
         "large": practice.large_gguf(),
         "canvas": practice.canvas_gguf(),
+        "depth": practice.depth_gguf(),
         "small-torch": practice.small_folder(),
         "large-torch": practice.large_folder(),
         "canvas-torch": practice.canvas_folder(),
+        "depth-torch": practice.depth_folder(),
     }
     return [Found(PRACTICE + key, path, "adec") for key, path in paths.items()]
 

@@ -8,6 +8,8 @@ __all__ = [
     "MODELS",
     "canvas_folder",
     "canvas_gguf",
+    "depth_folder",
+    "depth_gguf",
     "large_folder",
     "large_gguf",
     "small_folder",
@@ -35,6 +37,16 @@ def canvas_gguf() -> Path:
 def canvas_folder() -> Path:
     """The canvas model for torch."""
     return MODELS / "canvas"
+
+
+def depth_gguf() -> Path:
+    """The model with early exits for llama.cpp."""
+    return MODELS / "practice-depth.gguf"
+
+
+def depth_folder() -> Path:
+    """The model with early exits for torch."""
+    return MODELS / "depth"
 
 
 def small_folder() -> Path:

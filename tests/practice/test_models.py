@@ -10,16 +10,28 @@ from pathlib import Path
 
 import pytest
 
-from adec.practice import MODELS, large_folder, large_gguf, small_folder, small_gguf
+from adec.practice import (
+    MODELS,
+    depth_folder,
+    depth_gguf,
+    large_folder,
+    large_gguf,
+    small_folder,
+    small_gguf,
+)
 from adec.practice.tasks import problems
 
 pytestmark = pytest.mark.skipif(not large_gguf().exists(), reason="no trained models here")
-PAIRS = [(small_folder(), small_gguf()), (large_folder(), large_gguf())]
+PAIRS = [
+    (small_folder(), small_gguf()),
+    (large_folder(), large_gguf()),
+    (depth_folder(), depth_gguf()),
+]
 
 
 def test_all_files_together_stay_small() -> None:
     files = [path for path in MODELS.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) <= 40 * 2**20
+    assert sum(path.stat().st_size for path in files) <= 64 * 2**20
     assert (MODELS / "README.md").exists()
 
 
@@ -34,7 +46,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
-@pytest.mark.parametrize(("folder", "gguf"), PAIRS, ids=["small", "large"])
+@pytest.mark.parametrize(("folder", "gguf"), PAIRS, ids=["small", "large", "depth"])
 def test_both_formats_write_the_same_tokens(folder: Path, gguf: Path) -> None:
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
@@ -60,7 +72,7 @@ def test_both_formats_write_the_same_tokens(folder: Path, gguf: Path) -> None:
         assert reply == written
 
 
-@pytest.mark.parametrize(("folder", "gguf"), PAIRS, ids=["small", "large"])
+@pytest.mark.parametrize(("folder", "gguf"), PAIRS, ids=["small", "large", "depth"])
 def test_the_gguf_says_what_the_folder_says(folder: Path, gguf: Path) -> None:
     reader = pytest.importorskip("gguf").GGUFReader(gguf)
     config = json.loads((folder / "config.json").read_text())

@@ -293,7 +293,9 @@ def train_depth(
     if resume and saved.exists():
         trainer.restore(torch.load(saved, map_location=device, weights_only=True))
     else:
-        trainer.begin_with(practice.large_folder())
+        trainer.begin_with(
+            practice.depth_folder() if practice.depth_folder().is_dir() else practice.large_folder()
+        )
     mean, last = math.nan, trainer.at.minutes
     while not trainer.done:
         loss = trainer.step()
