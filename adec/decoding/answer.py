@@ -33,6 +33,11 @@ class AnswerState:
         self._last = min(self._start + limits.max_tokens, context)
 
     @property
+    def written(self) -> int:
+        """Tokens of the answer so far."""
+        return len(self.sequence) - self._start
+
+    @property
     def room(self) -> int:
         """Tokens that may still be committed, as far as the limit and the context go."""
         return self._last - len(self.sequence)

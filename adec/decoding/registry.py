@@ -25,6 +25,7 @@ from adec.decoding.layers import (
     learned_exits,
     sorted_depth,
     stop_exit,
+    swift,
     unified_skip,
 )
 from adec.decoding.pair import (
@@ -240,6 +241,13 @@ METHODS: dict[str, Method] = {
             "the same, with exit layer and draft length chosen anew in every round",
             dynamic_exit.DelSettings,
             dynamic_exit.build,
+            {"large": _LAYERS},
+        ),
+        Method(
+            "swift",
+            "a model drafts with some of its layers left out, and finds out which while it writes",
+            swift.SwiftSettings,
+            swift.build,
             {"large": _LAYERS},
         ),
         Method(

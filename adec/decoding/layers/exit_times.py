@@ -40,6 +40,12 @@ class ExitTimes:
                 times = self._layer_ms.setdefault(forward.tokens, [])
                 _keep(times, forward, forward.layers)
 
+    def add_batch(self, tokens: int, ms: float, layers: int) -> None:
+        """Take in a forward of several tokens through so many layers."""
+        times = self._layer_ms.setdefault(tokens, [])
+        times.append(max(ms / layers, 1e-6))
+        del times[:-_KEPT]
+
     def draft_ms(self, depth: int) -> float:
         """One token through `depth` layers, norm and head."""
         if depth in self._drafts:

@@ -18,10 +18,11 @@ the whole model draws there.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from adec.decoding.answer import AnswerState, read_prompt
+from adec.decoding.meter import Meter
 from adec.decoding.pair.accept import follow_the_target, picks, tree_record
 from adec.decoding.strategy import Limits, Prompt
 from adec.engines.protocols import LayerEngine
@@ -109,6 +110,7 @@ class SelfDraft:
         while not answer.done:
             meter.start()
             base, newest = len(answer.sequence), answer.sequence[-1]
+            self._prepare(meter, answer, limits)
             chosen = rule.choose()
             length = min(chosen.length, answer.room - 1, engine.context - base)
             # 1. draft
@@ -116,19 +118,18 @@ class SelfDraft:
             rows: list[Scores] = []
             while len(drafts) < length:
                 fed = [drafts[-1] if drafts else newest]
-                row = meter.lower(engine, "large", fed, chosen.depth)
+                row = self._draft(meter, fed, chosen)
                 drafts.append(limits.sampler.pick(row, 0, base + len(drafts)))
                 rows.append(row)
                 if drafts[-1] in limits.end or not rule.goes_on(row, drafts[-1]):
                     break
             # 2. verify
-            last = drafts[-1] if drafts else newest
-            scores = meter.finish(engine, "large", [last], len(drafts), chosen.depth)
+            scores = self._verify(meter, [newest, *drafts], chosen)
             # 3. accept
             tree = TokenTree.chain(drafts)
             accepted = follow_the_target(tree, picks(scores, base, limits), limits.end)
             stands = len(accepted.path)
-            source = f"layer:{chosen.depth}"
+            source = self._source(chosen)
             written: list[Token] = [
                 answer.describe(row, 0, token, source, "accepted")
                 for row, token in zip(rows[:stands], drafts[:stands], strict=True)
@@ -152,3 +153,21 @@ class SelfDraft:
             )
             rule.account(step)
             yield step
+
+    # ---- what another way of drafting with one model does otherwise
+
+    def _prepare(self, meter: Meter, answer: AnswerState, limits: Limits) -> None:
+        """Before a round; the engine has read all but the newest token."""
+        return
+
+    def _draft(self, meter: Meter, fed: Sequence[int], chosen: Exit) -> Scores:
+        """Feed a token to what drafts; the row after it."""
+        return meter.lower(self._engine, "large", fed, chosen.depth)
+
+    def _verify(self, meter: Meter, tokens: Sequence[int], chosen: Exit) -> Scores:
+        """The whole model's rows of the newest token and the drafts after it."""
+        return meter.finish(self._engine, "large", tokens[-1:], len(tokens) - 1, chosen.depth)
+
+    def _source(self, chosen: Exit) -> str:
+        """Who wrote a draft."""
+        return f"layer:{chosen.depth}"
