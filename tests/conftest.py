@@ -7,11 +7,16 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # so it is in the background of a shell without job control, and what the tests start would be
     # deaf to Ctrl-C, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# no test measures seconds: an example may take as long as a busy machine needs
+settings.register_profile("adec", deadline=None)
+settings.load_profile("adec")
 
 
 @pytest.fixture(autouse=True)
