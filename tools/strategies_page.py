@@ -19,7 +19,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from adec.decoding.registry import METHODS, Method, Needs
+from adec.decoding.method import Method, Needs
+from adec.decoding.registry import METHODS
 from adec.decoding.strategy import Aids, Strategy
 from adec.engines.base import Capability, Engine
 from adec.engines.pair import Engines

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from adec.decoding import settings as setting_values
-from adec.decoding.registry import Method, default_method
+from adec.decoding.method import Method
+from adec.decoding.registry import default_method
 from adec.engines.base import EngineName, ModelHeader
 from adec.errors import UsageError
 from adec.events.records import Role

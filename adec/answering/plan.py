@@ -10,8 +10,9 @@ from typing import Any
 
 from adec.answering.choice import Choice, choose_strategy, is_proved
 from adec.decoding import settings as setting_values
+from adec.decoding.method import Method
 from adec.decoding.pair.clock.cost_curve import Curves
-from adec.decoding.registry import METHODS, Method, check_method, find_method, shortcoming
+from adec.decoding.registry import METHODS, check_method, find_method, shortcoming
 from adec.engines.base import EngineName, ModelHeader
 from adec.engines.opening import read_distant_header, read_header
 from adec.engines.pair import Engines, check_pair

@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from adec.decoding.registry import METHODS, Method, shortcoming
+from adec.decoding.method import Method
+from adec.decoding.registry import METHODS, shortcoming
 from adec.display.wording import many, short, size
 from adec.engines.base import ModelHeader
 from adec.errors import UsageError

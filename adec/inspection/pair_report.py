@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from adec.decoding.registry import METHODS, Method, check_method
+from adec.decoding.method import Method
+from adec.decoding.registry import METHODS, check_method
 from adec.display.wording import many, number, share, short, size
 from adec.engines.base import ModelHeader
 from adec.engines.pair import check_pair, differences
