@@ -9,7 +9,7 @@ from functools import cache
 from hypothesis import strategies as st
 
 from adec.engines.table import TableEngine
-from adec.engines.vocabulary import Vocabulary
+from adec.engines.vocabularies.vocabulary import Vocabulary
 from adec.errors import EngineError
 
 LETTERS = tuple(bytes([byte]) for byte in "ab é".encode())

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from adec.cli.failures import exit_code_of, leave
-from adec.display.svg import svg_of
+from adec.display.screen.svg import svg_of
 from adec.errors import UsageError
 from adec.events.codec import read_trace
 

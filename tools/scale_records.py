@@ -20,7 +20,7 @@ from adec.answering.prompt import encode_prompt
 from adec.answering.session import Question, open_session
 from adec.benchmark.tasks.task import Task
 from adec.benchmark.tasks.task_sources import find_source
-from adec.calibration.recording import record
+from adec.calibration.replay.recording import record
 from adec.cli.failures import exit_code_of, leave
 from adec.engines.base import OpenOptions
 from adec.events.records import Step

@@ -7,9 +7,9 @@ from time import perf_counter
 
 from adec.display.wording import count
 from adec.engines.base import Engine
-from adec.engines.bitwise import BitwiseEngine
-from adec.engines.invariance import Invariance, measure_invariance, reach_of
-from adec.engines.kept_invariance import keep_invariance, kept_invariance
+from adec.engines.exactness.bitwise import BitwiseEngine
+from adec.engines.exactness.invariance import Invariance, measure_invariance, reach_of
+from adec.engines.exactness.kept_invariance import keep_invariance, kept_invariance
 
 
 class BitwisePlan:

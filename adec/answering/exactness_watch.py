@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from adec.engines.base import Engine
-from adec.engines.invariance import ONE_THREAD_CELLS
-from adec.engines.kept_invariance import kept_invariance
+from adec.engines.exactness.invariance import ONE_THREAD_CELLS
+from adec.engines.exactness.kept_invariance import kept_invariance
 from adec.events.records import Step, TreeRecord
 
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from adec.engines.base import Engine
-from adec.engines.vocabulary import Vocabulary
+from adec.engines.vocabularies.vocabulary import Vocabulary
 from adec.errors import UsageError
 
 TEMPLATE_BYTES = 512 * 1024

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from adec.engines.vocabulary import Vocabulary
+from adec.engines.vocabularies.vocabulary import Vocabulary
 from adec.errors import UsageError
 from adec.events.records import CanvasRecord, Pause, Step, Token, TreeRecord
 

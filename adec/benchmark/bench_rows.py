@@ -22,8 +22,8 @@ from adec.benchmark.runner import Bench, BenchSettings
 from adec.benchmark.samples import PLAIN, RowHeader
 from adec.decoding.registry import METHODS, remaining
 from adec.engines.base import Engine, OpenOptions
-from adec.engines.invariance import reach_of
-from adec.engines.kept_invariance import kept_invariance
+from adec.engines.exactness.invariance import reach_of
+from adec.engines.exactness.kept_invariance import kept_invariance
 from adec.errors import PairError, UsageError
 from adec.machine import usable_cores
 

@@ -15,8 +15,8 @@ from adec.benchmark.decoders import BenchDecoder, Interrupted, Reply
 from adec.benchmark.samples import PLAIN, BenchAnswer, Difference, PromptResult
 from adec.benchmark.tasks.task import Task
 from adec.engines.base import Engine
-from adec.engines.invariance import logit_gap, measure_invariance, reach_of
-from adec.engines.kept_invariance import keep_invariance, kept_invariance
+from adec.engines.exactness.invariance import logit_gap, measure_invariance, reach_of
+from adec.engines.exactness.kept_invariance import keep_invariance, kept_invariance
 from adec.engines.pair import Engines
 from adec.errors import AdecError, UsageError
 from adec.machine import load_average

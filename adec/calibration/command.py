@@ -38,7 +38,7 @@ from adec.calibration.stages import Calibration, Wishes
 from adec.calibration.to_profile import Named, profile_text
 from adec.calibration.trial import Metric, Runner
 from adec.display.progress import Progress
-from adec.display.terminal import size_of
+from adec.display.screen.terminal import size_of
 from adec.engines.base import EngineName, ModelHeader, OpenOptions
 from adec.engines.pair import Engines
 from adec.engines.remote import REMOTE_NAME, is_remote

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from adec.calibration.grids import FAMILIES, rule
 from adec.calibration.journal import Measurements
 from adec.calibration.prompts import KnownPrompt
 from adec.calibration.proof import Tested, is_binary, prompts_needed, prove
+from adec.calibration.replay.grids import FAMILIES, rule
 from adec.calibration.trial import PLAIN, Measured, Metric, Point, Trial
 
 TESTED = 3

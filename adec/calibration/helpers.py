@@ -17,10 +17,10 @@ import msgspec
 
 from adec.answering.elsewhere import PlanThere
 from adec.answering.session import Session, open_session
-from adec.calibration.grids import is_timed
 from adec.calibration.journal import Journal, Measurements
 from adec.calibration.prompts import KnownPrompt
-from adec.calibration.recording import Answer, Record, record
+from adec.calibration.replay.grids import is_timed
+from adec.calibration.replay.recording import Answer, Record, record
 from adec.calibration.trial import PLAIN, Metric, Point, Runner, Trial, loss_of
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.engines.base import OpenOptions

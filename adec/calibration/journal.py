@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from adec.calibration.prompts import KnownPrompt
-from adec.calibration.recording import Answer, Record, record
+from adec.calibration.replay.recording import Answer, Record, record
 from adec.calibration.trial import PLAIN, Metric, Point, Runner, Trial, loss_of
 from adec.errors import UsageError
 from adec.events.hostile_json import JsonReader

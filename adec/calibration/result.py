@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass, field
 
 from adec.answering.purchases import MILLION
-from adec.calibration.agreement import Agreement
 from adec.calibration.cost_tables import CostTable
-from adec.calibration.grids import ADAPTIVE
-from adec.calibration.pause_thresholds import Learned
 from adec.calibration.proof import Tested
+from adec.calibration.replay.agreement import Agreement
+from adec.calibration.replay.grids import ADAPTIVE
+from adec.calibration.replay.pause_thresholds import Learned
 from adec.calibration.trial import PLAIN, Measured, Metric, ms_per_token, without_outliers
 from adec.engines.remote.bill import Bill
 from adec.events.records import Role

@@ -11,13 +11,6 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
 
-from adec.calibration.agreement import (
-    Agreement,
-    agreement_of,
-    set_break_even,
-    threshold_percentiles,
-)
-from adec.calibration.choose import MOST_POINTS, Chooser, Kept, Shortlist
 from adec.calibration.cost_tables import CostTable, TableData, data_of, measure_costs, tables_from
 from adec.calibration.held_out import (
     CLOCKED,
@@ -29,17 +22,24 @@ from adec.calibration.held_out import (
 )
 from adec.calibration.helpers import Helpers
 from adec.calibration.journal import Journal, Measurements
-from adec.calibration.pause_thresholds import Learned, learn_thresholds
 from adec.calibration.prompts import PromptSet
-from adec.calibration.recording import Answer, Record
+from adec.calibration.replay.agreement import (
+    Agreement,
+    agreement_of,
+    set_break_even,
+    threshold_percentiles,
+)
+from adec.calibration.replay.choose import MOST_POINTS, Chooser, Kept, Shortlist
+from adec.calibration.replay.pause_thresholds import Learned, learn_thresholds
+from adec.calibration.replay.recording import Answer, Record
+from adec.calibration.replay.simulate import Simulator, forecast
 from adec.calibration.result import Result
-from adec.calibration.simulate import Simulator, forecast
 from adec.calibration.trial import PLAIN, Measured, Metric, Point, Runner
 from adec.calibration.tryouts import LEAST_ANSWERS, Tryouts
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import remaining
-from adec.engines.invariance import measure_invariance
-from adec.engines.kept_invariance import keep_invariance, kept_invariance
+from adec.engines.exactness.invariance import measure_invariance
+from adec.engines.exactness.kept_invariance import keep_invariance, kept_invariance
 from adec.errors import UsageError
 from adec.events.hostile_json import JsonReader
 from adec.events.records import Role

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from adec.calibration.agreement import Logistic
 from adec.calibration.cost_tables import CostTable, largest_useful
-from adec.calibration.grids import ADAPTIVE, FAMILIES
-from adec.calibration.pause_thresholds import Learned
 from adec.calibration.proof import Tested
+from adec.calibration.replay.agreement import Logistic
+from adec.calibration.replay.grids import ADAPTIVE, FAMILIES
+from adec.calibration.replay.pause_thresholds import Learned
 from adec.calibration.result import Result, Server
 from adec.calibration.trial import MEANING, Measured, front
 from adec.engines.base import ModelHeader

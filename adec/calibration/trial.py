@@ -20,7 +20,7 @@ from adec.answering.prompt import encode_prompt
 from adec.answering.session import Question, Session
 from adec.calibration.cost_tables import OUTLIER
 from adec.calibration.prompts import KnownPrompt
-from adec.calibration.recording import Answer, own_nats, score
+from adec.calibration.replay.recording import Answer, own_nats, score
 from adec.decoding.registry import find_method
 from adec.decoding.settings import build
 from adec.engines.base import Engine

@@ -12,11 +12,11 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import product
 
-from adec.calibration.grids import ADAPTIVE, FAMILIES
 from adec.calibration.held_out import expected_losses
 from adec.calibration.journal import Measurements
 from adec.calibration.prompts import KnownPrompt
-from adec.calibration.recording import Answer
+from adec.calibration.replay.grids import ADAPTIVE, FAMILIES
+from adec.calibration.replay.recording import Answer
 from adec.calibration.trial import PLAIN, Measured, Point, front
 
 LEAST_ANSWERS = 4

@@ -55,8 +55,8 @@ class Outputs:
     def _table(self, report: BenchReport) -> None:
         from adec.benchmark.text_report import show
         from adec.display.display_choice import colour_wanted, is_terminal
+        from adec.display.screen.terminal import size_of
         from adec.display.streams import knows_unicode
-        from adec.display.terminal import size_of
 
         out = sys.stdout
         width = max(40, size_of(out)[0]) if is_terminal(out) else 100

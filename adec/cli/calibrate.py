@@ -218,7 +218,7 @@ def calibrate(
         )  # fmt: skip
         return run_drop(drop, options, say)
     if fit is not None:
-        from adec.calibration.fit_part import FitRequest, run_fit
+        from adec.calibration.fit.fit_part import FitRequest, run_fit
 
         if small is None or large is not None:
             raise UsageError(

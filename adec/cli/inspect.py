@@ -19,8 +19,8 @@ from adec.errors import TraceError, UsageError
 if TYPE_CHECKING:
     from adec.events.records import Event
     from adec.inspection.recognise import Thing, Trace
-    from adec.inspection.rows import Rows
     from adec.inspection.sheet import Block, Report
+    from adec.inspection.traces.rows import Rows
 
 traces = functools.partial(typer.Option, rich_help_panel="Traces")
 PIPE_COLUMNS = 100
@@ -109,7 +109,7 @@ def inspect(
         screen.print(found, json=json)
         return 0
     if step is not None:
-        from adec.inspection.step_report import inspect_step
+        from adec.inspection.traces.step_report import inspect_step
 
         screen.print(inspect_step(_events(thing), step), json=json)
         return 0
@@ -198,7 +198,7 @@ def _report(
 
 
 def _show_trace(trace: Trace, screen: _Screen, *, json: bool) -> int:
-    from adec.inspection.trace_report import look_through, report_trace
+    from adec.inspection.traces.trace_report import look_through, report_trace
 
     events = _events(trace)
     if not json:
@@ -213,7 +213,7 @@ def _show_trace(trace: Trace, screen: _Screen, *, json: bool) -> int:
 
 
 def _write_page(trace: Trace, path: Path) -> int:
-    from adec.inspection.trace_page import Page
+    from adec.inspection.traces.trace_page import Page
 
     page = Page()
     page.read(_events(trace))
@@ -225,7 +225,7 @@ def _write_page(trace: Trace, path: Path) -> int:
 
 
 def _write_picture(trace: Trace, path: Path) -> int:
-    from adec.display.svg import svg_of
+    from adec.display.screen.svg import svg_of
 
     _write_whole(path, svg_of(_events(trace), title=f"adec run {path.stem}"))
     return 0
@@ -260,7 +260,7 @@ class _Screen:
 
     def __init__(self, wish: ColourWish) -> None:
         from adec.display.display_choice import colour_wanted, is_terminal
-        from adec.display.terminal import size_of
+        from adec.display.screen.terminal import size_of
 
         self._terminal = is_terminal(sys.stdout)
         self._colour = colour_wanted(wish, sys.stdout, os.environ)
@@ -289,7 +289,7 @@ class _Screen:
 
     def rows(self) -> Rows:
         """For the text of a trace. A pipe gets letters instead of escape sequences."""
-        from adec.inspection.rows import Rows
+        from adec.inspection.traces.rows import Rows
 
         smart = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
         escapes = self._colour or (self._terminal and smart)

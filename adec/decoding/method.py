@@ -1,4 +1,4 @@
-"""A strategy before it has engines: its name, what its models must be able to do, how it is built."""
+"""A strategy before it has engines: what it needs of its models, and how it is built."""
 
 from __future__ import annotations
 

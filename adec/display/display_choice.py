@@ -60,7 +60,7 @@ def choose_display(
         displays.append(JsonDisplay(stdout))
     elif out and smart and not flags.plain and knows_unicode(stdout):
         # rich is imported only where something is drawn
-        from adec.display.live import LiveDisplay
+        from adec.display.screen.live import LiveDisplay
 
         colour = colour_wanted(flags.colour, stdout, environment)
         displays.append(LiveDisplay(stdout, colour=colour))

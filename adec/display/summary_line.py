@@ -8,8 +8,8 @@ from typing import Any, TextIO
 
 from adec.display import Quiet
 from adec.display.sanitise import one_line
+from adec.display.screen.terminal import size_of
 from adec.display.streams import write
-from adec.display.terminal import size_of
 from adec.display.wording import (
     SEPARATOR,
     count,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
-from adec.engines.vocabulary import Tokenizer, Vocabulary
+from adec.engines.vocabularies.vocabulary import Tokenizer, Vocabulary
 from adec.events.records import ThreadChange
 from adec.signals import Scores
 from adec.tree import TokenTree

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from adec.engines.base import CanvasFacts, Capability, ModelHeader
 from adec.engines.sequence import SequenceEngine
-from adec.engines.vocabulary import Tokenizer
+from adec.engines.vocabularies.vocabulary import Tokenizer
 from adec.errors import EngineError
 from adec.signals import ArrayScores, Scores
 from adec.tree import TokenTree

@@ -13,7 +13,7 @@ from adec.engines.pair import Engines, differences, translation
 from adec.engines.remote import REMOTE, REMOTE_NAME
 from adec.engines.torch import FOLDER
 from adec.engines.torch.from_gguf import GGUF_ON_TORCH
-from adec.engines.translated import TranslatedEngine
+from adec.engines.vocabularies.translated import TranslatedEngine
 from adec.errors import ModelFileError
 from adec.events.records import Role
 
@@ -82,8 +82,8 @@ def devices() -> list[str]:
 def open_engines(models: Mapping[Role, ModelHeader], options: OpenOptions) -> Engines:
     """Load a model for each role; when one fails, those before it are freed.
 
-    Next to "large" the others read and score its ids: see `adec.engines.translated`. One of another
-    vocabulary keeps its own: see `adec.engines.retokenise`.
+    Next to "large" the others read and score its ids: see `adec.engines.vocabularies.translated`.
+    One of another vocabulary keeps its own: see `adec.engines.vocabularies.retokenise`.
     """
     if min(header.info.parameters for header in models.values()) >= SPIN_BRIEFLY:
         # read once, when a backend loads its OpenMP

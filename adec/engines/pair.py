@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from adec.engines.base import Engine, ModelHeader
-from adec.engines.vocabulary import Vocabulary
+from adec.engines.vocabularies.vocabulary import Vocabulary
 from adec.errors import PairError
 from adec.events.records import Role
 

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from adec.engines.base import ModelHeader
-from adec.engines.vocabulary import Tokenizer
+from adec.engines.vocabularies.vocabulary import Tokenizer
 from adec.errors import EngineError
 from adec.events.records import ThreadChange
 from adec.signals import Scores

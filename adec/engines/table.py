@@ -9,7 +9,7 @@ import numpy as np
 
 from adec.engines.base import Capability, ModelHeader, ModelInfo, OpenOptions
 from adec.engines.sequence import SequenceEngine
-from adec.engines.vocabulary import Vocabulary
+from adec.engines.vocabularies.vocabulary import Vocabulary
 from adec.errors import EngineError
 from adec.signals import ArrayScores, Scores
 from adec.tree import ROOT, TokenTree

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from adec.engines.base import CanvasFacts, ModelHeader, ModelInfo
 from adec.engines.canvas_model import CANVAS, MISSING, CanvasModel
 from adec.engines.table import LetterTokenizer
-from adec.engines.vocabulary import Vocabulary
+from adec.engines.vocabularies.vocabulary import Vocabulary
 
 CanvasLaw = Callable[[tuple[int, ...], int], Sequence[float]]
 """Maps a canvas and a position in it to the probabilities of the token there."""

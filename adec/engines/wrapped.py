@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from adec.engines.base import Capability, Engine, ModelInfo
-from adec.engines.vocabulary import Tokenizer, Vocabulary
+from adec.engines.vocabularies.vocabulary import Tokenizer, Vocabulary
 from adec.events.records import ThreadChange
 from adec.signals import Scores
 from adec.tree import TokenTree

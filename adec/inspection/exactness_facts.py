@@ -7,8 +7,8 @@ from typing import Any
 
 from adec.display.wording import count, many
 from adec.engines.base import ModelHeader
-from adec.engines.invariance import QUANTILES, Reach
-from adec.engines.kept_invariance import KeptInvariance, kept_entries
+from adec.engines.exactness.invariance import QUANTILES, Reach
+from adec.engines.exactness.kept_invariance import KeptInvariance, kept_entries
 
 _NAMES = ("median", "9 of 10", "99 of 100", "most")
 

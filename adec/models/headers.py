@@ -17,7 +17,7 @@ from adec.engines.llama.gguf_vocabulary import TOKENS
 from adec.engines.llama.gguf_vocabulary import read_vocabulary as read_gguf_vocabulary
 from adec.engines.torch.folder_header import read_folder_header
 from adec.engines.torch.folder_vocabulary import read_vocabulary as read_folder_vocabulary
-from adec.engines.vocabulary import Vocabulary
+from adec.engines.vocabularies.vocabulary import Vocabulary
 from adec.errors import AdecError, ModelFileError
 
 _KEPT = 6

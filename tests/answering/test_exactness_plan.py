@@ -8,8 +8,8 @@ import pytest
 
 from adec.answering.exactness_plan import shortfall
 from adec.answering.session import Question, Session
-from adec.engines.invariance import Invariance, Reach
-from adec.engines.kept_invariance import kept_entries, kept_invariance
+from adec.engines.exactness.invariance import Invariance, Reach
+from adec.engines.exactness.kept_invariance import kept_entries, kept_invariance
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
 from adec.events.records import End

@@ -6,7 +6,7 @@ import pytest
 
 from adec.answering import exactness_watch
 from adec.answering.exactness_watch import ExactnessWatch
-from adec.engines.invariance import Invariance, Reach
+from adec.engines.exactness.invariance import Invariance, Reach
 from adec.events.records import Forward, Step, TreeRecord
 from tests.laws import pair
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from adec.answering.prompt import encode_prompt, printable, render_chat
 from adec.engines.table import TableEngine
-from adec.engines.vocabulary import Vocabulary
+from adec.engines.vocabularies.vocabulary import Vocabulary
 from adec.errors import UsageError
 
 CHAT = (

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adec.answering.text import TextStream
-from adec.engines.vocabulary import Vocabulary
+from adec.engines.vocabularies.vocabulary import Vocabulary
 from adec.errors import UsageError
 from adec.events.records import Step, Token, TreeRecord
 

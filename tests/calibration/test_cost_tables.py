@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from adec.calibration.agreement import logistic_of, percentile_of
 from adec.calibration.cost_tables import (
     LARGE_SIZES,
     LEAST,
@@ -19,6 +18,7 @@ from adec.calibration.cost_tables import (
     measure_costs,
     tables_from,
 )
+from adec.calibration.replay.agreement import logistic_of, percentile_of
 from adec.calibration.trial import front
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.events.hostile_json import JsonReader

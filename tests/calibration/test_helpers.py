@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from adec.calibration.grids import CLOCK, is_timed
 from adec.calibration.held_out import CLOCKED
 from adec.calibration.helpers import Asked, Helpers, Told
 from adec.calibration.journal import Journal
-from adec.calibration.recording import Answer
+from adec.calibration.replay.grids import CLOCK, is_timed
+from adec.calibration.replay.recording import Answer
 from adec.calibration.stages import Wishes
 from adec.calibration.trial import PLAIN, Point, Runner, Trial
 from adec.calibration.tryouts import LEAST_ANSWERS

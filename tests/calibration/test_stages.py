@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from adec.calibration.grids import FAMILIES
 from adec.calibration.held_out import PROVED_FAMILIES
 from adec.calibration.journal import Journal
 from adec.calibration.proof import binomial_tail
+from adec.calibration.replay.grids import FAMILIES
 from adec.calibration.stages import Wishes
 from adec.calibration.trial import Point, Runner, disagreement, loss_of
 from adec.calibration.tryouts import GIVEN_UP_AT

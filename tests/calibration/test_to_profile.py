@@ -13,8 +13,8 @@ import pytest
 
 from adec.answering.choice import Choice, Chosen, choose_strategy, is_proved
 from adec.answering.session import Question, Session
-from adec.calibration.grids import FAMILIES
 from adec.calibration.printout import chart, plot, sentence, table
+from adec.calibration.replay.grids import FAMILIES
 from adec.calibration.stages import Wishes
 from adec.calibration.to_profile import Named, profile_text
 from adec.calibration.trial import PLAIN, Measured, Point, Trial

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from adec.calibration.grids import FAMILIES
+from adec.calibration.replay.grids import FAMILIES
 from adec.cli.calibrate import seconds_of
 from adec.errors import UsageError
 from adec.profiles.find import find_profile

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from adec.display.panel import PanelState
+from adec.display.screen.panel import PanelState
 from adec.display.summary_line import summary_lines
 from adec.events.records import DepthRecord, Forward, Start, Step, Token
 from adec.events.tally import Tally, layers_named

@@ -13,10 +13,10 @@ from rich.console import Console
 
 from adec.answering.text import TextStream
 from adec.display.marks import CHOSEN, mark_of
-from adec.display.panel import PanelState
-from adec.display.picture import Picture
+from adec.display.screen.panel import PanelState
+from adec.display.screen.picture import Picture
 from adec.display.summary_line import summary_lines
-from adec.engines.vocabulary import Vocabulary
+from adec.engines.vocabularies.vocabulary import Vocabulary
 from adec.events.records import Attempt, Candidate, Forward, Pause, Signal, Step, Token
 from adec.events.tally import Tally
 from tests.display.fakes import START

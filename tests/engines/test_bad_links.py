@@ -18,7 +18,7 @@ from adec.engines.remote.abilities import probe
 from adec.engines.remote.address import parse_address
 from adec.engines.remote.http_client import HttpClient
 from adec.engines.remote.server_engine import ServerEngine
-from adec.engines.vocabulary import Vocabulary
+from adec.engines.vocabularies.vocabulary import Vocabulary
 from tests import laws
 from tests.cli.command import Outcome, call
 from tests.engines.fake_server import FakeServer

@@ -20,7 +20,7 @@ from adec.engines.torch.folder_vocabulary import (
     FolderTokenizer,
     looks_like_control,
 )
-from adec.engines.vocabulary import byte_to_unicode
+from adec.engines.vocabularies.vocabulary import byte_to_unicode
 from adec.errors import ModelFileError
 from tests.engines.stand_ins import STAND_INS
 from tests.engines.tiny_folder import CHAT_TEMPLATE, CONTROL, write_tokenizer

@@ -22,7 +22,7 @@ from adec.engines.torch.format_choice import (
     format_times,
     measure_formats,
 )
-from adec.engines.vocabulary import Vocabulary
+from adec.engines.vocabularies.vocabulary import Vocabulary
 
 INFO = ModelInfo("m", Path("m"), "safetensors", "llama", 30, 10**8, 50, 64, 2 * 10**8, "BF16")
 HEADER = ModelHeader(INFO, Vocabulary("gpt2", (b"a",)), frozenset())

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from adec.engines.llama.gguf_header import read_gguf_header
 from adec.engines.llama.gguf_reader import MAX_ELEMENTS, read_gguf
-from adec.engines.vocabulary import byte_to_unicode, from_byte_level
+from adec.engines.vocabularies.vocabulary import byte_to_unicode, from_byte_level
 from adec.errors import ModelFileError
 from tests.engines.stand_ins import STAND_INS
 from tests.engines.tiny_gguf import (

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from adec.answering.text import text_of
 from adec.engines.base import ModelHeader, OpenOptions
-from adec.engines.bitwise import BitwiseEngine
-from adec.engines.invariance import Invariance, Reach
+from adec.engines.exactness.bitwise import BitwiseEngine
+from adec.engines.exactness.invariance import Invariance, Reach
 from adec.engines.llama.branches import likeliest_first
 from adec.engines.llama.gguf_header import read_gguf_header
 from adec.errors import EngineError

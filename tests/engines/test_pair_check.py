@@ -9,7 +9,7 @@ import pytest
 
 from adec.engines.base import ModelHeader, ModelInfo
 from adec.engines.pair import check_pair, differences
-from adec.engines.vocabulary import Vocabulary
+from adec.engines.vocabularies.vocabulary import Vocabulary
 from adec.errors import PairError
 
 BASE = Vocabulary(

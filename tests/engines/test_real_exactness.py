@@ -14,8 +14,8 @@ import pytest
 from adec.decoding.registry import METHODS
 from adec.decoding.strategy import Aids, Limits, Prompt
 from adec.engines.base import Engine, OpenOptions
-from adec.engines.bitwise import BitwiseEngine
-from adec.engines.invariance import Invariance, measure_invariance
+from adec.engines.exactness.bitwise import BitwiseEngine
+from adec.engines.exactness.invariance import Invariance, measure_invariance
 from adec.engines.opening import open_engine, read_header
 from adec.engines.pair import Engines
 from adec.tree import ROOT, TokenTree

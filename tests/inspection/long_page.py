@@ -22,7 +22,7 @@ from adec.engines.pair import Engines
 from adec.engines.table import Law, TableEngine
 from adec.events.codec import encode_line, read_trace
 from adec.events.records import Event
-from adec.inspection.trace_page import Page
+from adec.inspection.traces.trace_page import Page
 from tests.benchmark.rows import plan_of
 from tests.inspection.browser import Browser, browser
 from tests.laws import blend, law

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from adec.events.records import CanvasRecord, End, Event, Forward, Step, Token
-from adec.inspection import trace_page
-from adec.inspection.trace_page import Page
+from adec.inspection.traces import trace_page
+from adec.inspection.traces.trace_page import Page
 from tests.display.fakes import START
 from tests.inspection.browser import browser, executable
 from tests.inspection.test_page import EVIL, page_of

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adec.engines.base import OpenOptions
-from adec.engines.invariance import Invariance, Reach
-from adec.engines.kept_invariance import keep_invariance
+from adec.engines.exactness.invariance import Invariance, Reach
+from adec.engines.exactness.kept_invariance import keep_invariance
 from adec.engines.opening import open_engine, read_header
 from adec.inspection.anatomy import dissect, group_of
 from adec.inspection.model_report import inspect_model

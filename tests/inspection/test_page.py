@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from adec.events.codec import encode_line
 from adec.events.records import End, Event, Signal, Start, Step, Token, TreeRecord
-from adec.inspection.trace_page import MOST_TOKENS, Page, block_of
+from adec.inspection.traces.trace_page import MOST_TOKENS, Page, block_of
 from tests.display.fakes import START, events_of
 from tests.events.test_codec import plain, step
 from tests.inspection.browser import browser, executable

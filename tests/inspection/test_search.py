@@ -16,7 +16,7 @@ from adec.events.records import (
     Step,
     Token,
 )
-from adec.inspection.trace_page import Page
+from adec.inspection.traces.trace_page import Page
 from tests.display.fakes import START
 from tests.inspection.test_page import EVIL, page_of
 from tests.inspection.traces import look, visible, write_trace

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from adec.events.codec import encode_line
 from adec.events.records import End, Event, Failure, Start, Step, Token, TreeRecord
 from adec.events.tally import Tally
-from adec.inspection.drafts import CheckedTree, check_tree, runner_up
-from adec.inspection.rows import LETTERS, Rows
-from adec.inspection.step_report import draw
-from adec.inspection.survey import Survey
-from adec.inspection.trace_report import look_through
+from adec.inspection.traces.drafts import CheckedTree, check_tree, runner_up
+from adec.inspection.traces.rows import LETTERS, Rows
+from adec.inspection.traces.step_report import draw
+from adec.inspection.traces.survey import Survey
+from adec.inspection.traces.trace_report import look_through
 from tests.display.fakes import START, events_of
 from tests.events.test_codec import event, pieces, step
 from tests.inspection.traces import look, visible, write_trace

@@ -18,9 +18,9 @@ from typing import Any
 
 from adec.calibration.cost_tables import Cell, CostTable, data_of, measure_costs, tables_from
 from adec.calibration.held_out import TESTED
-from adec.calibration.pause_thresholds import Learned
 from adec.calibration.prompts import PromptSet
-from adec.calibration.recording import Answer
+from adec.calibration.replay.pause_thresholds import Learned
+from adec.calibration.replay.recording import Answer
 from adec.calibration.result import Result, Server
 from adec.calibration.served.allowance import (
     FIT_MOST,

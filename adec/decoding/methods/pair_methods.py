@@ -5,20 +5,17 @@ from __future__ import annotations
 from adec.decoding.method import ALONE, PAIR, REWIND, TREE, Method
 from adec.decoding.pair import (
     adaedl,
-    aded,
     bild,
     cascade,
     dyspec,
     ead,
     fly,
-    lookup,
-    recycling,
     slem,
     smartspec,
     speculate,
-    suffix,
     tli,
 )
+from adec.decoding.pair.model_free import aded, lookup, recycling, suffix
 
 PAIR_METHODS = (
     Method(

@@ -21,7 +21,7 @@ from adec.decoding.pair.wiring import one_drafter
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids
 from adec.engines.pair import Engines
-from adec.engines.retokenise import Retokeniser
+from adec.engines.vocabularies.retokenise import Retokeniser
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from adec.decoding.pair.clock.round_costs import RoundCosts
 from adec.decoding.pair.draft_verify import DraftVerify
 from adec.decoding.pair.drafters.by_text import small_drafter
 from adec.decoding.pair.drafters.drafter import Drafter
-from adec.decoding.pair.recycling import Recycling
-from adec.decoding.pair.suffix import Suffix
+from adec.decoding.pair.model_free.recycling import Recycling
+from adec.decoding.pair.model_free.suffix import Suffix
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids
 from adec.engines.pair import Engines

@@ -35,8 +35,8 @@ from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids, Limits
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
-from adec.engines.retokenise import Retokeniser
-from adec.engines.vocabulary import Vocabulary
+from adec.engines.vocabularies.retokenise import Retokeniser
+from adec.engines.vocabularies.vocabulary import Vocabulary
 from adec.errors import PairError
 from adec.sampling import Sampler
 from adec.signals import Row

@@ -14,7 +14,7 @@ from adec.engines.llama.gguf_checks import DIFFUSION, check_model, refuse_other_
 from adec.engines.llama.gguf_split import read_model
 from adec.engines.llama.gguf_values import GgufFile
 from adec.engines.llama.gguf_vocabulary import TOKENS, read_vocabulary
-from adec.engines.vocabulary import Vocabulary
+from adec.engines.vocabularies.vocabulary import Vocabulary
 
 # llm_arch_is_recurrent and llm_arch_is_hybrid of llama.cpp's llama-arch.cpp
 _RECURRENT = frozenset(["mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"])

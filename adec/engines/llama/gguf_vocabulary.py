@@ -6,7 +6,12 @@ import re
 from typing import cast
 
 from adec.engines.llama.gguf_values import STRING, GgufFile, shown
-from adec.engines.vocabulary import SHOWN_NAMES, Vocabulary, end_tokens, from_byte_level
+from adec.engines.vocabularies.vocabulary import (
+    SHOWN_NAMES,
+    Vocabulary,
+    end_tokens,
+    from_byte_level,
+)
 
 TOKENS = "tokenizer.ggml.tokens"
 _PREFIX = "tokenizer.ggml."

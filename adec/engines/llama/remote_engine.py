@@ -13,7 +13,7 @@ from adec.engines.llama.llama_engine import LlamaEngine
 from adec.engines.llama.rpc_addresses import parse_servers
 from adec.engines.llama.rpc_devices import add_servers, check_support
 from adec.engines.llama.rpc_probe import probe_all
-from adec.engines.vocabulary import Tokenizer, Vocabulary
+from adec.engines.vocabularies.vocabulary import Tokenizer, Vocabulary
 from adec.errors import EngineError
 from adec.events.records import ThreadChange
 from adec.signals import Scores

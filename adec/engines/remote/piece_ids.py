@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from adec.engines.base import LoadedModel
 from adec.engines.protocols import Piece
 from adec.engines.remote.likeliest_scores import LikeliestRow
-from adec.engines.retokenise import exact_ids
+from adec.engines.vocabularies.retokenise import exact_ids
 from adec.errors import EngineError
 
 MOST_IDS = 4096

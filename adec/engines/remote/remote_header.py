@@ -19,7 +19,7 @@ from adec.engines.remote.address import RemoteAddress, parse_address
 from adec.engines.remote.api_key import read_key
 from adec.engines.remote.http_client import HttpClient
 from adec.engines.remote.text_vocabulary import MOST, text_vocabulary
-from adec.engines.vocabulary import Tokenizer, Vocabulary
+from adec.engines.vocabularies.vocabulary import Tokenizer, Vocabulary
 from adec.errors import UsageError
 
 CONTEXT = 8192

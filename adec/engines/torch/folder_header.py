@@ -13,7 +13,7 @@ from adec.engines.canvas_model import CANVAS, MISSING
 from adec.engines.torch.canvas_folder import canvas_facts, canvas_shape, is_canvas
 from adec.engines.torch.folder_files import TensorEntry, read_json, read_tensors
 from adec.engines.torch.folder_vocabulary import CONFIG_LIMIT, TOKENS_LIMIT, read_vocabulary
-from adec.engines.vocabulary import Vocabulary
+from adec.engines.vocabularies.vocabulary import Vocabulary
 from adec.errors import ModelFileError
 
 LAYERS_LIMIT = 4096

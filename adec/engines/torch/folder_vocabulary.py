@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from adec.engines.torch.folder_files import parse_json, read_bounded, read_json
-from adec.engines.vocabulary import SHOWN_NAMES, Vocabulary, end_tokens, from_byte_level
+from adec.engines.vocabularies.vocabulary import (
+    SHOWN_NAMES,
+    Vocabulary,
+    end_tokens,
+    from_byte_level,
+)
 from adec.errors import EngineError, ModelFileError
 
 TOKENIZER_LIMIT = 64 << 20

@@ -21,7 +21,7 @@ from adec.engines.torch.format_choice import FORMATS, MEASURED_FROM, FormatTimes
 from adec.engines.torch.format_probe import FormatProbe, layer_shapes
 from adec.engines.torch.tensor_scores import TensorScores
 from adec.engines.torch.torch_weights import Loader, Weights, engine_error
-from adec.engines.vocabulary import Tokenizer
+from adec.engines.vocabularies.vocabulary import Tokenizer
 from adec.errors import EngineError
 from adec.machine import others_running
 from adec.signals import ArrayScores, Scores

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from adec.calibration.filter_records import filter_rows
+from adec.calibration.fit.filter_records import filter_rows
 from adec.decoding.diffusion.canvas_loop import CanvasSize
 from adec.decoding.diffusion.learn2pd import (
     Filtered,

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adec.decoding.pair.ead import EadSettings
-from adec.decoding.pair.lookup import LookupSettings
-from adec.decoding.pair.recycling import RecyclingSettings
+from adec.decoding.pair.model_free.lookup import LookupSettings
+from adec.decoding.pair.model_free.recycling import RecyclingSettings
 from adec.decoding.plain import Plain
 from adec.decoding.registry import METHODS, find_method
 from adec.decoding.strategy import Aids, Limits
-from adec.engines.bitwise import BitwiseEngine
-from adec.engines.invariance import Invariance, measure_invariance
+from adec.engines.exactness.bitwise import BitwiseEngine
+from adec.engines.exactness.invariance import Invariance, measure_invariance
 from adec.engines.pair import Engines
 from adec.events.records import Guarantee
 from tests.decoding.clock import LARGE, SMALL, Clock, TimedTable

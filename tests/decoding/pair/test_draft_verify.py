@@ -7,17 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adec.decoding.pair.adaedl import AdaEdlSettings
-from adec.decoding.pair.aded import AdedSettings
 from adec.decoding.pair.bild import BildSettings
 from adec.decoding.pair.cascade import CascadeSettings
 from adec.decoding.pair.clock.cost_curve import GRID, CostCurve
 from adec.decoding.pair.dyspec import DySpecSettings
 from adec.decoding.pair.fly import FlySettings
-from adec.decoding.pair.lookup import LookupSettings
-from adec.decoding.pair.recycling import RecyclingSettings
+from adec.decoding.pair.model_free.aded import AdedSettings
+from adec.decoding.pair.model_free.lookup import LookupSettings
+from adec.decoding.pair.model_free.recycling import RecyclingSettings
+from adec.decoding.pair.model_free.suffix import SuffixSettings
 from adec.decoding.pair.smartspec import SmartSpecSettings
 from adec.decoding.pair.speculate import SpeculateSettings
-from adec.decoding.pair.suffix import SuffixSettings
 from adec.decoding.plain import Plain
 from adec.decoding.registry import find_method
 from adec.decoding.strategy import Aids, Limits

@@ -13,7 +13,7 @@ from adec.decoding.plain import Plain
 from adec.decoding.registry import find_method
 from adec.decoding.strategy import Aids, Limits
 from adec.engines.pair import Engines
-from adec.engines.vocabulary import Vocabulary
+from adec.engines.vocabularies.vocabulary import Vocabulary
 from adec.sampling import Sampler
 from tests.laws import prompt_of
 from tests.vocabularies import speaker, vocabularies

@@ -19,7 +19,7 @@ from adec.decoding.pair.tli import TliSettings, build, intersection
 from adec.decoding.plain import Plain
 from adec.decoding.strategy import Aids, Limits
 from adec.engines.pair import Engines
-from adec.engines.vocabulary import Vocabulary
+from adec.engines.vocabularies.vocabulary import Vocabulary
 from adec.errors import PairError
 from adec.sampling import Sampler
 from tests.decoding.chi_square import assert_samples_the_law

@@ -13,7 +13,7 @@ from adec.decoding.pair.drafters.small_model import SmallModel
 from adec.decoding.strategy import Aids, Limits
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
-from adec.engines.retokenise import Retokeniser
+from adec.engines.vocabularies.retokenise import Retokeniser
 from adec.events.records import Step
 from adec.sampling import Sampler
 from adec.tree import ROOT, TokenTree

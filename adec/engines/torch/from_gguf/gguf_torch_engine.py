@@ -12,7 +12,7 @@ from adec.engines.torch.from_gguf.gguf_weights import load_gguf
 from adec.engines.torch.from_gguf.torch_layout import read_layout
 from adec.engines.torch.layer_engine import TorchLayerEngine
 from adec.engines.torch.torch_weights import Loader
-from adec.engines.vocabulary import Tokenizer
+from adec.engines.vocabularies.vocabulary import Tokenizer
 
 _COARSE = re.compile(r"I?Q[1-8]|TQ|MXFP|BF16")
 """Types from which bfloat16 takes nothing that matters: its own, and those of eight bits or fewer.

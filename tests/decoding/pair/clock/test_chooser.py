@@ -14,10 +14,10 @@ from adec.decoding.pair.clock.round_costs import RoundCosts
 from adec.decoding.pair.draft_verify import DraftChooser, DraftVerify, Turn
 from adec.decoding.pair.drafters.drafter import Outcome, Proposal, empty
 from adec.decoding.pair.drafters.small_model import SmallModel
-from adec.decoding.pair.lookup import LookupSettings
+from adec.decoding.pair.model_free.lookup import LookupSettings
+from adec.decoding.pair.model_free.suffix import Suffix
 from adec.decoding.pair.smartspec import GoodputChooser, SmartSpecSettings
 from adec.decoding.pair.speculate import SpeculateSettings
-from adec.decoding.pair.suffix import Suffix
 from adec.decoding.plain import Plain
 from adec.decoding.registry import find_method
 from adec.decoding.strategy import Aids, Limits

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adec.decoding.meter import Meter
-from adec.decoding.pair.aded import MOST, REINFORCE, TriGrams, TriGramSearch
 from adec.decoding.pair.clock.acceptance_rate import Rates
 from adec.decoding.pair.drafters.drafter import Accepted, Outcome, empty
 from adec.decoding.pair.drafters.draws import HEAD, SeededChance, law_of
@@ -16,7 +15,8 @@ from adec.decoding.pair.drafters.growth import Growth, Room
 from adec.decoding.pair.drafters.ngram import NgramMatching
 from adec.decoding.pair.drafters.small_model import SmallModel
 from adec.decoding.pair.dyspec import SampledTree
-from adec.decoding.pair.recycling import KEPT, Recycling
+from adec.decoding.pair.model_free.aded import MOST, REINFORCE, TriGrams, TriGramSearch
+from adec.decoding.pair.model_free.recycling import KEPT, Recycling
 from adec.decoding.strategy import Limits
 from adec.engines.table import TableEngine
 from adec.sampling import Sampler

@@ -1,0 +1,106 @@
+"""`adec calibrate MODEL --fit KIND`: learns a part of one model from its own answers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from adec.answering.choice import Choice
+from adec.answering.plan import plan
+from adec.answering.prompt import encode_prompt
+from adec.calibration.fit.fit_exits import fit_exits
+from adec.calibration.fit.fit_filter import fit_filter
+from adec.calibration.fit.fit_sec import fit_sec
+from adec.calibration.fit.fitting import FittedPart, Fitting
+from adec.calibration.prompts import PromptSet, built_in, read_prompts
+from adec.decoding.registry import shortcoming
+from adec.display.progress import Progress
+from adec.engines.base import Capability, EngineName, OpenOptions
+from adec.engines.opening import open_engines
+from adec.engines.protocols import LayerEngine
+from adec.errors import PairError, UsageError
+from adec.interrupts import Interrupts
+from adec.parts.kept_parts import keep_part, model_fingerprint, part_path
+
+FITS: dict[str, Callable[[Fitting], FittedPart]] = {
+    "exits": fit_exits,
+    "sec": fit_sec,
+    "filter": fit_filter,
+}
+INTERRUPTED = 130
+_LAYERS: frozenset[Capability] = frozenset({"layers", "rewind"})
+_CANVAS: frozenset[Capability] = frozenset({"canvas"})
+_LAYERED = "give a Hugging Face folder of a Llama, Qwen, Mistral, Phi or SmolLM model"
+NEEDS: dict[str, tuple[frozenset[Capability], str, str]] = {
+    "exits": (_LAYERS, "plain", _LAYERED),
+    "sec": (_LAYERS, "plain", _LAYERED),
+    "filter": (_CANVAS, "steps", "give a diffusion model: LLaDA, Dream or practice:canvas"),
+}
+"""What a model must be capable of, the strategy that writes its answers, and a hint."""
+
+
+@dataclass(frozen=True)
+class FitRequest:
+    """What a person typed."""
+
+    kind: str
+    model: str
+    prompts: Path | None
+    seed: int
+    seconds: float
+    max_tokens: int
+    keep: float
+    form: str
+    quiet: bool
+    engine: EngineName | None = None
+    """What runs the model; None: what its format asks for."""
+
+
+def run_fit(request: FitRequest, options: OpenOptions, say: Callable[[str], None]) -> int:
+    """The whole command; the exit code. Raises AdecError."""
+    if not 0 < request.keep <= 1:
+        raise UsageError(f"--keep {request.keep} is not above 0 and at most 1")
+    needed, strategy, hint = NEEDS[request.kind]
+    header = plan(Choice(model=request.model, engine=request.engine)).models["large"]
+    why = shortcoming(header, needed)
+    if why is not None:
+        raise PairError(
+            f"no {request.kind} can be learned for {header.info.name}: {why}", hint=hint
+        )
+    ready = plan(Choice(model=request.model, strategy=strategy, engine=request.engine))
+    prompts = _prompts(request)
+    fingerprint = model_fingerprint(header.info) or ""
+    for remark in (*ready.remarks, *prompts.remarks):
+        say(remark)
+    try:
+        with (
+            Interrupts() as interrupts,
+            Progress(sys.stderr, quiet=request.quiet) as bars,
+            closing(open_engines(ready.models, options)) as engines,
+        ):
+            engine = cast(LayerEngine, engines["large"])
+            fitting = Fitting(
+                engine, prompts, fingerprint, request.seed, request.seconds, request.max_tokens,
+                request.keep, request.form, encode=lambda text: encode_prompt(engine, text)[0],
+                stage=lambda name: bars.stage(name, total=1.0),
+                update=bars.update, interrupted=lambda: interrupts.asked,
+            )  # fmt: skip
+            measured = FITS[request.kind](fitting)
+    except KeyboardInterrupt:
+        say("interrupted; no part was written")
+        return INTERRUPTED
+    path = keep_part(measured.part)
+    sys.stdout.write("\n".join(measured.lines) + "\n")
+    say(f"the part is {path}")
+    assert path == part_path(request.kind, fingerprint)
+    return 0
+
+
+def _prompts(request: FitRequest) -> PromptSet:
+    if request.prompts is None:
+        return built_in(request.seed)
+    return read_prompts(request.prompts, request.seed, answers=False)

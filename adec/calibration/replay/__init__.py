@@ -1,0 +1,1 @@
+"""What a run would have done: records of answers, and strategies replayed on them."""

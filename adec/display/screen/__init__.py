@@ -1,0 +1,1 @@
+"""The live display: what a terminal shows while an answer is written."""

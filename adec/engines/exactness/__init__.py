@@ -1,0 +1,1 @@
+"""How exact forwards of several tokens are: measured, kept, and held to."""

@@ -1,0 +1,1 @@
+"""The tokens of a model, and ids of one vocabulary as those of another."""
