@@ -11,6 +11,7 @@ import typer
 
 from adec.cli import options as shared
 from adec.cli.failures import INTERRUPTED, report
+from adec.cli.option_groups import grouped
 from adec.display import ColourWish
 from adec.errors import CheckFailed
 from adec.interrupts import Interrupts
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 tasks = functools.partial(typer.Option, rich_help_panel="Tasks and runs")
 
 
-@shared.grouped
+@grouped
 def bench(
     pair: shared.Pair = None,
     small: shared.Small = None,

@@ -9,11 +9,12 @@ import typer
 
 from adec.cli import options as shared
 from adec.cli.failures import report
+from adec.cli.option_groups import grouped
 
 FITTING = "What is asked"
 
 
-@shared.grouped
+@grouped
 def calibrate(
     small: Annotated[
         str | None,

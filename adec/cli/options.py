@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import os
-import re
-from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from adec.cli.escapes import unescape
 
 if TYPE_CHECKING:
     from adec.engines.base import OpenOptions
@@ -339,70 +338,6 @@ class MachineOptions:
         return None if setting is None or str(setting.value) != self.rpc else setting.origin
 
 
-_ESCAPE = re.compile(r"""\\(?:x([0-9A-Fa-f]{1,2})|([nrt'"\\]))""")
-_ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
-
-
-def unescape(text: str) -> str:
-    r"""A text with the escapes of llama.cpp read: \n \r \t \' \" \\ and \xHH, a byte of UTF-8.
-
-    A backslash before anything else stays.
-    """
-
-    def read(found: re.Match[str]) -> str:
-        if found[1]:
-            return (
-                chr(int(found[1], 16))
-                if int(found[1], 16) < 128
-                else chr(0xDC00 + int(found[1], 16))
-            )
-        return _ESCAPED.get(found[2], found[2])
-
-    # a byte that is no character of its own is half a surrogate until it meets the rest
-    return _ESCAPE.sub(read, text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
 GREEDY = SamplingOptions()
 SEEDED = SamplingOptions(seed=0)
 ANY_MACHINE = MachineOptions()
-
-
-def grouped(function: Callable[..., int]) -> Callable[..., int]:
-    """Let a command take option groups, such as `machine: MachineOptions = ANY_MACHINE`.
-
-    typer sees each field of the group as an option of its own, with the default that it has in the
-    parameter's default. The command receives the group.
-    """
-    hints = get_type_hints(function, include_extras=True)
-    groups: dict[str, type[Any]] = {}
-    parameters: list[inspect.Parameter] = []
-    for parameter in inspect.signature(function).parameters.values():
-        kind = hints[parameter.name]
-        if not (isinstance(kind, type) and is_dataclass(kind)):
-            parameters.append(parameter.replace(annotation=kind))
-            continue
-        groups[parameter.name] = kind
-        options = get_type_hints(kind, include_extras=True)
-        parameters += [
-            parameter.replace(
-                name=field.name,
-                annotation=options[field.name],
-                default=getattr(parameter.default, field.name),
-            )
-            for field in fields(kind)
-        ]
-    signature = inspect.Signature(parameters, return_annotation=int)
-
-    @functools.wraps(function)
-    def command(*given: Any, **named: Any) -> int:
-        values = signature.bind(*given, **named)
-        values.apply_defaults()
-        arguments = values.arguments
-        for name, kind in groups.items():
-            arguments[name] = kind(
-                **{field.name: arguments.pop(field.name) for field in fields(kind)}
-            )
-        return function(**arguments)
-
-    vars(command)["__signature__"] = signature
-    return command

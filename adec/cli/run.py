@@ -13,6 +13,7 @@ import typer
 from adec.cli import options as shared
 from adec.cli.answer_output import show_answer, show_failure
 from adec.cli.failures import report
+from adec.cli.option_groups import grouped
 from adec.display import ColourWish
 from adec.errors import AdecError, UsageError
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from adec.judging.verifiers import Rating
 
 
-@shared.grouped
+@grouped
 def run(
     prompt: Annotated[
         str | None,

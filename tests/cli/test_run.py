@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from adec.cli import options
+from adec.cli import escapes
 from adec.cli import run as run_module
 from adec.display.summary_line import summary_lines
 from adec.errors import AdecError
@@ -173,7 +173,7 @@ def test_escapes_are_read_where_asked_for(tiny_pair: Pair, capsys: Any) -> None:
     typed = r"a\tb\nc\\n \x41\xc3\xbc \d ü"
     assert prompt(typed) == typed
     assert prompt("-e", typed) == "a\tb\nc\\n Aü \\d ü"
-    assert options.unescape(r"\xff\"\'") == "\ufffd\"'"
+    assert escapes.unescape(r"\xff\"\'") == "\ufffd\"'"
     assert options.SamplingOptions(stop=[r"\n"], escape=True).stops == ("\n",)
     assert options.SamplingOptions(stop=[r"\n"]).stops == (r"\n",)
 
