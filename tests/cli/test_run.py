@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from adec.cli import escapes
+from adec.cli import escapes, options
 from adec.cli import run as run_module
 from adec.display.summary_line import summary_lines
 from adec.errors import AdecError
