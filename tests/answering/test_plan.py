@@ -55,8 +55,8 @@ def planned(monkeypatch: pytest.MonkeyPatch, role: str) -> Plan:
     """The default on the built-in pair, of which the model of `role` cannot be rewound."""
     stuck = {"small": small_gguf(), "large": large_gguf()}[role]
 
-    def read(path):
-        header = read_header(path)
+    def read(path, engine=None):
+        header = read_header(path, engine)
         if path != stuck:
             return header
         missing = {"rewind": "its layers are recurrent", "tree": "its layers are recurrent"}

@@ -142,6 +142,7 @@ TAB = Token(0, "\t", entropy=0.5, text="\t")
 @settings(max_examples=25, deadline=None)
 @given(st.lists(step, max_size=4))
 @example([Step("write", (TAB, TAB))])
+@example([Step("prompt", reason="\t")])
 def test_any_steps_make_a_page(steps: list[Step]) -> None:
     html, parts = page_of([START, *steps])
     assert len(parts.scripts) == 2 and visible(html)

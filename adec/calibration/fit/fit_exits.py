@@ -14,8 +14,8 @@ from adec.decoding.layers.early_exit import EarlyExit, exit_depths
 from adec.decoding.layers.exit_classifiers import Classifiers, classifiers_of
 from adec.decoding.layers.learned_exits import KIND, LearnedExits
 from adec.decoding.plain import Plain
+from adec.engines.torch.torch_fit.exit_fit import Form, fit_classifiers
 from adec.errors import UsageError
-from adec.parts.fit.exit_fit import Form, fit_classifiers
 from adec.parts.part import Fact, Part
 
 MOST_EXITS = 16

@@ -19,8 +19,8 @@ from adec.decoding.diffusion.reference_steps import Quota
 from adec.decoding.diffusion.unmasking import UnmaskingRule
 from adec.decoding.strategy import Limits, Prompt
 from adec.engines.protocols import CanvasEngine
+from adec.engines.torch.torch_fit.filter_fit import Rows, fit_unmasking_filter
 from adec.errors import UsageError
-from adec.parts.fit.filter_fit import Rows, fit_unmasking_filter
 from adec.parts.part import Fact, Part
 
 SIZE = CanvasSize(64, 32)

@@ -20,8 +20,8 @@ from adec.decoding.layers.early_exit import EarlyExit
 from adec.decoding.layers.exit_classifiers import classifiers_of
 from adec.decoding.layers.stop_exit import EXIT, KIND, STOP, StopOrExit
 from adec.decoding.plain import Plain
+from adec.engines.torch.torch_fit.exit_fit import Form, fit_classifiers
 from adec.errors import UsageError
-from adec.parts.fit.exit_fit import Form, fit_classifiers
 from adec.parts.part import Fact, Part
 
 LOST = 0.05

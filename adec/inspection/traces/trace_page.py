@@ -201,8 +201,10 @@ def block_of(data: Any) -> str:
 
 
 def _visible(value: Any) -> Any:
-    """Text with control characters made visible, newlines as such; markup as it is."""
-    return sanitise(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    """Text with control characters made visible, newlines as such, tabs as spaces; markup stays."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return sanitise(value).replace("\t", " ")
 
 
 def _pause(pause: Pause) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from adec.decoding.diffusion.learn2pd import (
 from adec.decoding.diffusion.unmasking import Proposals
 from adec.decoding.strategy import Limits
 from adec.engines.table_canvas import TableCanvas
+from adec.engines.torch.torch_fit.filter_fit import fit_unmasking_filter
 from adec.errors import ModelFileError, UsageError
-from adec.parts.fit.filter_fit import fit_unmasking_filter
 from adec.parts.part import Part
 from adec.sampling import Sampler
 from adec.signals import ArrayScores

@@ -242,7 +242,7 @@ def test_classifiers_decide_where_tokens_leave(form: str) -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_what_is_learned_is_what_decides(form: Any) -> None:
     torch = pytest.importorskip("torch")
-    from adec.parts.fit import exit_fit
+    from adec.engines.torch.torch_fit import exit_fit
 
     rng = np.random.default_rng(1)
     states = [normed(rng.normal(size=(n, 2, WIDTH)).astype(np.float32)) for n in (5, 3)]

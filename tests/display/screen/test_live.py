@@ -19,7 +19,7 @@ from adec.display.screen.live import LiveDisplay
 from tests.display.fakes import START, events_of, steps_of
 from tests.display.terminal import Screen, terminal
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 PROGRAM = """
 import sys, time

@@ -106,6 +106,8 @@ class SmallModel(Drafter):
         self._path = []
         if self._stop is not None:
             self._stop.start()
+        if len(prompt) > self.engine.context:
+            return  # nothing can be drafted behind it, see `propose`
         for step in read_prompt_but_last(self.engine, "small", prompt, limits):
             for forward in step.forwards:
                 self.times.record(forward.tokens, forward.ms)

@@ -100,3 +100,10 @@ class Drafting(RuleBasedStateMachine):
 
 TestDrafting = Drafting.TestCase
 TestDrafting.settings = settings(max_examples=120, stateful_step_count=15, deadline=None)
+
+
+def test_a_prompt_beyond_its_context_is_not_read() -> None:
+    drafter = SmallModel(TableEngine(LAW, size=SIZE, context=4))
+    prompt = [1, 2, 3, 4, 5]
+    assert not list(drafter.start(prompt, Limits(9)))
+    assert drafter.engine.length == 0

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from adec.parts.part import Array
+import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +23,7 @@ CHECK = 100
 """Epochs between looks at the rows that were held back."""
 PATIENCE = 5
 
-Rows = tuple[Array, Array, Array]
+Rows = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 """Confidences, labels (one where a proposal is final) and weights (one where it counts), all of
 shape (rows, block)."""
 
@@ -34,7 +35,7 @@ def fit_unmasking_filter(
     seconds: float,
     seed: int = 0,
     tick: Callable[[float], None] = lambda share: None,
-) -> tuple[dict[str, Array], float]:
+) -> tuple[dict[str, NDArray[np.float32]], float]:
     """The filter's arrays, and its loss on `held`, in nats a position."""
     import torch
     from torch.nn import functional as F
@@ -72,7 +73,7 @@ def fit_unmasking_filter(
     return kept, best
 
 
-def _arrays(net: torch.nn.Sequential) -> dict[str, Array]:
+def _arrays(net: torch.nn.Sequential) -> dict[str, NDArray[np.float32]]:
     state = {name: value.detach().numpy().copy() for name, value in net.state_dict().items()}
     return {
         "inner": state["0.weight"], "inner_bias": state["0.bias"],

@@ -11,8 +11,7 @@ from time import monotonic
 from typing import Any, Literal
 
 import numpy as np
-
-from adec.parts.part import Array
+from numpy.typing import NDArray
 
 Form = Literal["linear", "feedforward", "mamba"]
 HIDDEN = {"feedforward": 32, "mamba": 16}
@@ -25,14 +24,14 @@ DECAY = 0.1
 
 
 def fit_classifiers(
-    states: Sequence[Array],
+    states: Sequence[NDArray[np.float32]],
     labels: Sequence[np.ndarray[Any, Any]],
     form: Form,
     *,
     seconds: float,
     seed: int = 0,
     tick: Callable[[float], None] = lambda share: None,
-) -> tuple[dict[str, Array], float]:
+) -> tuple[dict[str, NDArray[np.float32]], float]:
     """Classifiers of one form, and their mean loss in nats at the end.
 
     `states`: of each answer (tokens, exits, width), as `normed`; `labels`: (tokens, exits), one
