@@ -26,7 +26,12 @@ from tools.train.canvas_data import (  # noqa: E402
     results_in,
 )
 from tools.train.canvas_masks import as_decoded  # noqa: E402
-from tools.train.canvas_trainer import CanvasTrainer, canvas_tokenizer, factor  # noqa: E402
+from tools.train.canvas_trainer import (  # noqa: E402
+    RISE_MINUTES,
+    CanvasTrainer,
+    canvas_tokenizer,
+)
+from tools.train.clocked_trainer import factor  # noqa: E402
 from tools.train.llama_model import SHAPES, Llama, Shape  # noqa: E402
 
 
@@ -107,7 +112,7 @@ def test_what_must_be_calculated_is_found(tokenizer: object) -> None:
 
 
 def test_the_rate_rises_and_falls_by_the_clock() -> None:
-    rates = [factor(minute / 10, 20.0) for minute in range(201)]
+    rates = [factor(minute / 10, 20.0, RISE_MINUTES) for minute in range(201)]
     assert rates[0] < 0.1 and max(rates) > 0.95 and rates[-1] == pytest.approx(0)
     assert all(a >= b for a, b in pairwise(rates[15:]))
 

@@ -14,9 +14,7 @@ the replies. The rate follows the clock, as that of the canvas model does.
 
 from __future__ import annotations
 
-import json
 import math
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,10 +30,9 @@ from torch import Tensor
 from adec import practice
 from adec.practice.tasks import problems
 from tools.train import tokenizer as tokens
-from tools.train.canvas_trainer import Progress, factor, save_checkpoint
-from tools.train.llama_model import SHAPES, Llama
-from tools.train.model_files import export, from_hugging_face_names
-from tools.train.trainer import keep_memory
+from tools.train.clocked_trainer import ClockedTrainer, train_by_the_clock
+from tools.train.llama_model import SHAPES
+from tools.train.model_files import from_hugging_face_names
 from tools.train.training_data import FIRST, LAST, LATE, Batch, chunk, rectangles
 
 if TYPE_CHECKING:
@@ -89,24 +86,20 @@ class Curriculum:
         return {layer: weight / whole for layer, weight in weights.items()}
 
 
-class DepthTrainer:
-    """The model in training; `state` and `restore` carry it from one run to the next."""
+class DepthTrainer(ClockedTrainer):
+    """The depth model in training."""
+
+    name = "depth"
+    rise_minutes = RISE_MINUTES
+    save_minutes = SAVE_MINUTES
 
     def __init__(
         self, tokenizer: Tokenizer, *, seed: int, minutes: float, device: str = "cpu",
         chunk_size: int = CHUNK, rate: float = RATE,
     ) -> None:  # fmt: skip
-        self.tokenizer, self.seed, self.minutes, self.device = tokenizer, seed, minutes, device
-        self.chunk_size, self.rate = chunk_size, rate
-        torch.manual_seed(seed)
-        shape = SHAPES["depth"]
-        self.model = Llama(shape).to(device)
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01
-        )
-        self.curriculum = Curriculum(shape.layers)
-        self.at = Progress()
-        self._batches: list[Batch] = []
+        super().__init__(tokenizer, seed=seed, minutes=minutes, rate=rate, device=device)
+        self.chunk_size = chunk_size
+        self.curriculum = Curriculum(SHAPES[self.name].layers)
 
     def begin_with(self, folder: Path) -> None:
         """Take the weights of a large model, cut in two, or those of a depth model as they are."""
@@ -117,22 +110,6 @@ class DepthTrainer:
         else:
             whole = from_hugging_face_names(stored, SHAPES["large"])
             self.model.load_state_dict(cut_blocks(whole, SHAPES["large"].layers))
-
-    def step(self) -> float:
-        """One update; returns the loss, in nats a token."""
-        began = time.monotonic()
-        batch = self._next()
-        loss = self.loss(batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * factor(self.at.minutes, self.minutes, RISE_MINUTES)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.at.step += 1
-        self.at.tokens += batch.tokens.numel()
-        self.add_minutes((time.monotonic() - began) / 60)
-        return float(loss.detach())
 
     def loss(self, batch: Batch) -> Tensor:
         """The weighted mean over the exits of this step, each a mean over the reply's tokens."""
@@ -153,34 +130,6 @@ class DepthTrainer:
                     each = (1 - TAUGHT) * each - TAUGHT * (taught * logs).sum(-1)
                 total = total + weight * (each * shares).sum()
         return total
-
-    def add_minutes(self, minutes: float) -> None:
-        """Let the clock go on, as for what is done between steps."""
-        self.at.minutes += minutes
-        self.at.total_minutes += minutes
-
-    @property
-    def done(self) -> bool:
-        """Whether the rate has fallen to zero."""
-        return self.at.minutes >= self.minutes
-
-    def state(self) -> dict[str, Any]:
-        """Everything that a checkpoint holds."""
-        return {
-            "name": "depth", "seed": self.seed, "at": vars(self.at).copy(),
-            "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
-            "tokenizer": self.tokenizer.to_str(),
-        }  # fmt: skip
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a checkpoint. One whose rate had fallen to zero rises again."""
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.at = Progress(**state["at"])
-        self.seed = state["seed"]
-        if self.done:
-            self.at.minutes = 0.0
-        self._batches = []
 
     @torch.no_grad()
     def watch(self, count: int = WATCHED) -> dict[str, Any]:
@@ -235,23 +184,11 @@ class DepthTrainer:
                 states[layer] = x.flatten(0, 1)[rows]
         return states
 
-    def _autocast(self) -> torch.autocast:
-        slow = self.device == "cpu" and not torch.backends.cpu.get_cpu_capability().startswith(
-            "AVX512"
-        )
-        return torch.autocast(self.device, dtype=torch.bfloat16, enabled=not slow)
-
-    def _next(self) -> Batch:
-        while self.at.batch >= len(self._batches):
-            if self._batches:
-                self.at.chunk, self.at.batch = self.at.chunk + 1, 0
-            stage = STAGES[self.at.chunk % len(STAGES)]
-            self._batches = chunk(
-                self.tokenizer, self.seed, self.at.chunk, size=self.chunk_size, stage=stage,
-                tokens=TOKENS,
-            )  # fmt: skip
-        self.at.batch += 1
-        return self._batches[self.at.batch - 1]
+    def _chunk_of(self, number: int) -> list[Batch]:
+        return chunk(
+            self.tokenizer, self.seed, number, size=self.chunk_size,
+            stage=STAGES[number % len(STAGES)], tokens=TOKENS,
+        )  # fmt: skip
 
 
 def cut_blocks(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
@@ -285,31 +222,10 @@ def train_depth(
     Without a checkpoint to resume from it begins with the built-in depth model if there is one, and
     with the large model else. Returns the folder and the GGUF file.
     """
-    keep_memory()
-    torch.set_num_threads(threads)
-    out.mkdir(parents=True, exist_ok=True)
     trainer = DepthTrainer(depth_tokenizer(), seed=seed, minutes=minutes, device=device, rate=rate)
-    saved = out / "depth.pt"
-    if resume and saved.exists():
-        trainer.restore(torch.load(saved, map_location=device, weights_only=True))
-    else:
-        trainer.begin_with(
-            practice.depth_folder() if practice.depth_folder().is_dir() else practice.large_folder()
-        )
-    mean, last = math.nan, trainer.at.minutes
-    while not trainer.done:
-        loss = trainer.step()
-        mean = loss if math.isnan(mean) else 0.98 * mean + 0.02 * loss
-        if trainer.at.minutes - last >= SAVE_MINUTES or trainer.done:
-            last, now = trainer.at.minutes, time.monotonic()
-            save_checkpoint(trainer.state(), saved)
-            line = {**vars(trainer.at), "mean_loss": round(mean, 4), "watch": trainer.watch()}
-            text = json.dumps(line)
-            print(text, flush=True)
-            with (out / "depth.jsonl").open("a", encoding="utf-8") as log:
-                log.write(text + "\n")
-            trainer.add_minutes((time.monotonic() - now) / 60)
-    return export(trainer.state(), out / "models")
+    landed = practice.depth_folder()
+    begin = landed if landed.is_dir() else practice.large_folder()
+    return train_by_the_clock(trainer, out, begin, resume=resume, threads=threads)
 
 
 def depth_tokenizer() -> Tokenizer:
