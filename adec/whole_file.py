@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and files that are read up to a bound."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TextIO
+
+from adec.errors import ModelFileError
 
 
 @contextmanager
@@ -64,3 +66,18 @@ def _replacing(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
         with suppress(OSError):
             fresh.unlink()
         raise
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """The bytes of a file of at most `limit` bytes. Raises ModelFileError."""
+    try:
+        # a pipe or a device could be read without end
+        if not path.is_file():
+            raise ModelFileError(f"{path} is not a file")
+        with path.open("rb") as file:
+            raw = file.read(limit + 1)
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"cannot read {path}: {error}") from error
+    if len(raw) > limit:
+        raise ModelFileError(f"{path} is larger than {limit >> 20} MiB")
+    return raw

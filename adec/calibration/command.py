@@ -142,6 +142,7 @@ def run_calibration(
         say(f"going on where an earlier calibration stopped: {journal.resumed:,} measurements kept")
     try:
         with (
+            journal,
             Interrupts() as interrupts,
             Progress(sys.stderr, quiet=request.quiet) as bars,
         ):
@@ -177,12 +178,8 @@ def run_calibration(
                 else:
                     result = Calibration(*parts, helpers=helpers).run()
     except KeyboardInterrupt:
-        journal.close()
         say("interrupted; what was measured is kept, and the same command goes on from there")
         return INTERRUPTED
-    except BaseException:
-        journal.close()
-        raise
     if warning is not None:
         result.remarks.append(warning)
     result.remarks += told[said:]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import msgspec
 
@@ -78,6 +78,13 @@ class Journal:
         self._items[name] = msgspec.json.encode(item)
         self._file.write(_line(name, self._items[name]))
         self._file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Whatever ended the work, what was measured stays; `remove` says that all is done."""
+        self.close()
 
     def close(self) -> None:
         """Leave the journal for the next calibration."""

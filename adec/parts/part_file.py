@@ -19,7 +19,7 @@ from safetensors.numpy import load, save
 
 from adec.errors import ModelFileError
 from adec.parts.part import KIND, Fact, Part
-from adec.whole_file import write_whole
+from adec.whole_file import read_bounded, write_whole
 
 LIMIT = 64 << 20
 """Bytes of a file."""
@@ -60,16 +60,7 @@ def write_part(part: Part, path: Path) -> None:
 
 def read_part(path: Path) -> Part:
     """The part in a file, its arrays as float32 and finite. Raises ModelFileError."""
-    try:
-        # a pipe or a device could be read without end
-        if not path.is_file():
-            raise ModelFileError(f"{path} is not a file")
-        with path.open("rb") as file:
-            raw = file.read(LIMIT + 1)
-    except (OSError, ValueError) as error:
-        raise ModelFileError(f"cannot read {path}: {error}") from error
-    if len(raw) > LIMIT:
-        raise ModelFileError(f"{path} is larger than {LIMIT >> 20} MiB, too much for a part")
+    raw = read_bounded(path, LIMIT)
     described = _described(raw, path)
     try:
         arrays = load(raw)

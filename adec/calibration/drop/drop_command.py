@@ -82,6 +82,7 @@ def run_drop(request: DropRequest, options: OpenOptions, say: Say) -> int:
         say(f"going on where an earlier search stopped: {journal.resumed:,} measurements kept")
     try:
         with (
+            journal,
             Interrupts() as interrupts,
             Progress(sys.stderr, quiet=request.quiet) as bars,
         ):
@@ -98,12 +99,8 @@ def run_drop(request: DropRequest, options: OpenOptions, say: Say) -> int:
             bars.stage("writing", total=1.0)
             write_without(path, to, found, tick)
     except KeyboardInterrupt:
-        journal.close()
         say("interrupted; what was measured is kept, and the same command goes on from there")
         return INTERRUPTED
-    except BaseException:
-        journal.close()
-        raise
     journal.remove()
     sys.stdout.write(f"{text}\n\n{LEGEND}\n")
     before, after = path.stat().st_size, to.stat().st_size

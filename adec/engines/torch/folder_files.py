@@ -13,6 +13,7 @@ from typing import Any
 
 from adec.engines.stand_in import refuse_stand_in
 from adec.errors import ModelFileError
+from adec.whole_file import read_bounded
 
 HEADER_LIMIT = 32 << 20
 """The format allows 100 MB, which would take more than a gigabyte when parsed."""
@@ -30,21 +31,6 @@ BITS = {
 def read_json(path: Path, limit: int) -> dict[str, Any]:
     """The object in a JSON file of at most `limit` bytes. Raises ModelFileError."""
     return parse_json(read_bounded(path, limit), path)
-
-
-def read_bounded(path: Path, limit: int) -> bytes:
-    """The bytes of a file of at most `limit` bytes. Raises ModelFileError."""
-    try:
-        # a pipe or a device could be read without end
-        if not path.is_file():
-            raise ModelFileError(f"{path} is not a file")
-        with path.open("rb") as file:
-            raw = file.read(limit + 1)
-    except (OSError, ValueError) as error:
-        raise ModelFileError(f"cannot read {path}: {error}") from error
-    if len(raw) > limit:
-        raise ModelFileError(f"{path} is larger than {limit >> 20} MiB")
-    return raw
 
 
 def parse_json(raw: bytes, path: Path) -> dict[str, Any]:

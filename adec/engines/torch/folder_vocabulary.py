@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from adec.engines.torch.folder_files import parse_json, read_bounded, read_json
+from adec.engines.torch.folder_files import parse_json, read_json
 from adec.engines.vocabularies.vocabulary import (
     SHOWN_NAMES,
     Vocabulary,
@@ -16,6 +16,7 @@ from adec.engines.vocabularies.vocabulary import (
     from_byte_level,
 )
 from adec.errors import EngineError, ModelFileError
+from adec.whole_file import read_bounded
 
 TOKENIZER_LIMIT = 64 << 20
 CONFIG_LIMIT = 16 << 20
