@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from adec.engines.base import ModelHeader
-from adec.engines.llama.gguf_header import header_of
-from adec.engines.llama.gguf_split import read_model
-from adec.engines.llama.gguf_values import Array, GgufFile
-from adec.engines.llama.gguf_vocabulary import TOKENS
+from adec.engines.llama.gguf.gguf_header import header_of
+from adec.engines.llama.gguf.gguf_split import read_model
+from adec.engines.llama.gguf.gguf_values import Array, GgufFile
+from adec.engines.llama.gguf.gguf_vocabulary import TOKENS
 from adec.engines.torch.folder_files import read_json, read_tensors
 from adec.engines.torch.folder_header import read_folder_header
 from adec.engines.torch.folder_vocabulary import CONFIG_LIMIT

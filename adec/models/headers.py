@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 
 from adec.engines.base import ModelHeader
-from adec.engines.llama.gguf_header import header_of
-from adec.engines.llama.gguf_reader import KnownStrings
-from adec.engines.llama.gguf_split import read_model
-from adec.engines.llama.gguf_values import GgufFile, Tensor
-from adec.engines.llama.gguf_vocabulary import TOKENS
-from adec.engines.llama.gguf_vocabulary import read_vocabulary as read_gguf_vocabulary
+from adec.engines.llama.gguf.gguf_header import header_of
+from adec.engines.llama.gguf.gguf_reader import KnownStrings
+from adec.engines.llama.gguf.gguf_split import read_model
+from adec.engines.llama.gguf.gguf_values import GgufFile, Tensor
+from adec.engines.llama.gguf.gguf_vocabulary import TOKENS
+from adec.engines.llama.gguf.gguf_vocabulary import read_vocabulary as read_gguf_vocabulary
 from adec.engines.torch.folder_header import read_folder_header
 from adec.engines.torch.folder_vocabulary import read_vocabulary as read_folder_vocabulary
 from adec.engines.vocabularies.vocabulary import Vocabulary

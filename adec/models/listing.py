@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from adec import __version__
-from adec.engines.llama.gguf_split import part_paths
+from adec.engines.llama.gguf.gguf_split import part_paths
 from adec.engines.pair import PADDING, differences
 from adec.errors import AdecError
 from adec.models.headers import Card, ManyHeaders, Tokens

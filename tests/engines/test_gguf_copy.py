@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from adec.engines.base import OpenOptions
-from adec.engines.llama import gguf_copy
-from adec.engines.llama.gguf_copy import LEFT_OUT, write_without
-from adec.engines.llama.gguf_reader import read_gguf
+from adec.engines.llama.gguf import gguf_copy
+from adec.engines.llama.gguf.gguf_copy import LEFT_OUT, write_without
+from adec.engines.llama.gguf.gguf_reader import read_gguf
 from adec.engines.opening import open_engine, read_header
 from adec.errors import ModelFileError
 from tests.engines.contract import assert_rows_equal, log_probabilities

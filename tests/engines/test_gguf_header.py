@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adec.engines.llama.gguf_header import read_gguf_header
-from adec.engines.llama.gguf_reader import MAX_ELEMENTS, read_gguf
+from adec.engines.llama.gguf.gguf_header import read_gguf_header
+from adec.engines.llama.gguf.gguf_reader import MAX_ELEMENTS, read_gguf
 from adec.engines.vocabularies.vocabulary import byte_to_unicode, from_byte_level
 from adec.errors import ModelFileError
 from tests.engines.stand_ins import STAND_INS

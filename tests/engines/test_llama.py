@@ -18,7 +18,7 @@ from adec.engines.base import ModelHeader, OpenOptions
 from adec.engines.exactness.bitwise import BitwiseEngine
 from adec.engines.exactness.invariance import Invariance, Reach
 from adec.engines.llama.branches import likeliest_first
-from adec.engines.llama.gguf_header import read_gguf_header
+from adec.engines.llama.gguf.gguf_header import read_gguf_header
 from adec.errors import EngineError
 from adec.machine import usable_cores
 from adec.signals import ArrayScores
@@ -492,7 +492,7 @@ OPEN = """
 import sys
 from pathlib import Path
 from adec.engines.base import OpenOptions
-from adec.engines.llama.gguf_header import read_gguf_header
+from adec.engines.llama.gguf.gguf_header import read_gguf_header
 header = read_gguf_header(Path(sys.argv[1]))
 assert "llama_cpp" not in sys.modules and "torch" not in sys.modules
 from adec.engines.llama.llama_engine import LlamaEngine

@@ -14,7 +14,7 @@ import pytest
 
 from adec.engines.base import Engine, ModelHeader, OpenOptions
 from adec.engines.llama.contained import Containment, Lost, containment
-from adec.engines.llama.gguf_header import read_gguf_header
+from adec.engines.llama.gguf.gguf_header import read_gguf_header
 from adec.engines.llama.llama_engine import LlamaEngine
 from adec.engines.llama.remote_engine import RemoteEngine
 from adec.engines.llama.rpc_devices import check_support, supports_rpc

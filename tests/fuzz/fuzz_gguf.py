@@ -22,7 +22,7 @@ from collections import Counter
 from pathlib import Path
 
 from adec.engines.base import OpenOptions
-from adec.engines.llama.gguf_header import read_gguf_header
+from adec.engines.llama.gguf.gguf_header import read_gguf_header
 from adec.errors import AdecError, ModelFileError
 from adec.tree import TokenTree
 from tests.engines.test_gguf_header import sentencepiece

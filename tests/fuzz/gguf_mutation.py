@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from adec.engines.llama.gguf_reader import TENSOR_TYPES
+from adec.engines.llama.gguf.gguf_reader import TENSOR_TYPES
 from tests.engines.tiny_gguf import RawGguf
 from tests.fuzz.mutation import NUMBERS, REALS, flip
 

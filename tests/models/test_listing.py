@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from adec.engines.llama.gguf_header import read_gguf_header
-from adec.engines.llama.gguf_reader import KnownStrings, read_gguf
+from adec.engines.llama.gguf.gguf_header import read_gguf_header
+from adec.engines.llama.gguf.gguf_reader import KnownStrings, read_gguf
 from adec.engines.opening import read_header
 from adec.engines.pair import differences
 from adec.errors import PairError

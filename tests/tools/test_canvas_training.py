@@ -129,7 +129,7 @@ def trainer(tokenizer: object, seed: int = 0) -> CanvasTrainer:
 @pytest.mark.usefixtures("tiny")
 def test_loss_falls(tokenizer: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(canvas_trainer, "RATE", 1e-2)
-    monkeypatch.setattr(canvas_trainer, "RISE_MINUTES", 1e-3)
+    monkeypatch.setattr(CanvasTrainer, "rise_minutes", 1e-3)
     one = trainer(tokenizer)
     losses = [one.step() for _ in range(40)]
     assert sum(losses[-5:]) / 5 < sum(losses[:5]) / 5 - 1

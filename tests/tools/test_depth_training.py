@@ -11,7 +11,6 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
 
 from adec.practice import large_folder  # noqa: E402
-from tools.train import depth_trainer  # noqa: E402
 from tools.train.depth_trainer import (  # noqa: E402
     Curriculum,
     DepthTrainer,
@@ -55,7 +54,7 @@ def test_a_cut_block_adds_what_the_whole_one_added() -> None:
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SHAPES, "depth", Shape(32, 4, 16))
-    monkeypatch.setattr(depth_trainer, "RISE_MINUTES", 1e-3)
+    monkeypatch.setattr(DepthTrainer, "rise_minutes", 1e-3)
 
 
 @pytest.mark.usefixtures("tiny")

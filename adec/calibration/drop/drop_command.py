@@ -24,7 +24,7 @@ from adec.calibration.trial import Runner
 from adec.display.progress import Progress
 from adec.display.wording import many, size
 from adec.engines.base import EngineName, OpenOptions
-from adec.engines.llama.gguf_copy import check_plain_list, write_without
+from adec.engines.llama.gguf.gguf_copy import check_plain_list, write_without
 from adec.engines.protocols import LayerEngine
 from adec.errors import UsageError
 from adec.events.hostile_json import JsonReader

@@ -9,7 +9,7 @@ from adec.errors import EngineError
 
 
 def _read_header(path: Path) -> ModelHeader:
-    from adec.engines.llama.gguf_header import read_gguf_header
+    from adec.engines.llama.gguf.gguf_header import read_gguf_header
 
     return read_gguf_header(path)
 

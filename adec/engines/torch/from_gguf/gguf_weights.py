@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adec.engines.llama.gguf_values import Tensor as Described
+from adec.engines.llama.gguf.gguf_values import Tensor as Described
 from adec.engines.torch.from_gguf.torch_layout import Source, TorchLayout, read_layout
 from adec.engines.torch.torch_weights import engine_error, quiet_transformers
 from adec.errors import EngineError

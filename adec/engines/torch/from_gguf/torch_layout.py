@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from adec.engines.base import ModelHeader
-from adec.engines.llama.gguf_header import ON_TORCH, header_of
-from adec.engines.llama.gguf_split import read_model
-from adec.engines.llama.gguf_values import GgufFile, Tensor, shown
-from adec.engines.llama.gguf_vocabulary import TOKENS
+from adec.engines.llama.gguf.gguf_header import ON_TORCH, header_of
+from adec.engines.llama.gguf.gguf_split import read_model
+from adec.engines.llama.gguf.gguf_values import GgufFile, Tensor, shown
+from adec.engines.llama.gguf.gguf_vocabulary import TOKENS
 from adec.engines.torch.from_gguf import NAME
 
 READABLE = frozenset(

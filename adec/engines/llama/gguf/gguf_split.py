@@ -7,8 +7,8 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from adec.engines.llama.gguf_reader import MAX_TENSORS, KnownStrings, read_gguf
-from adec.engines.llama.gguf_values import GgufFile, shown
+from adec.engines.llama.gguf.gguf_reader import MAX_TENSORS, KnownStrings, read_gguf
+from adec.engines.llama.gguf.gguf_values import GgufFile, shown
 
 MAX_PARTS = 512
 _PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf", re.DOTALL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import cast
 
-from adec.engines.llama.gguf_values import STRING, GgufFile, shown
+from adec.engines.llama.gguf.gguf_values import STRING, GgufFile, shown
 from adec.engines.vocabularies.vocabulary import (
     SHOWN_NAMES,
     Vocabulary,

@@ -7,7 +7,7 @@ builders; `tests/fuzz/fuzz_gguf.py` searches for missing ones.
 
 from __future__ import annotations
 
-from adec.engines.llama.gguf_values import FLOATS, GgufFile, shown
+from adec.engines.llama.gguf.gguf_values import FLOATS, GgufFile, shown
 
 MAX_LAYERS = 512
 MAX_EXPERTS = 1024

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-from adec.engines.llama.gguf_values import (
+from adec.engines.llama.gguf.gguf_values import (
     ARRAY,
     BOOL,
     FLOATS,

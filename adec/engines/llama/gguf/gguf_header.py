@@ -10,10 +10,10 @@ from pathlib import Path
 
 from adec.engines.base import CanvasFacts, Capability, ModelHeader, ModelInfo
 from adec.engines.canvas_model import CANVAS, MISSING
-from adec.engines.llama.gguf_checks import DIFFUSION, check_model, refuse_other_kinds
-from adec.engines.llama.gguf_split import read_model
-from adec.engines.llama.gguf_values import GgufFile
-from adec.engines.llama.gguf_vocabulary import TOKENS, read_vocabulary
+from adec.engines.llama.gguf.gguf_checks import DIFFUSION, check_model, refuse_other_kinds
+from adec.engines.llama.gguf.gguf_split import read_model
+from adec.engines.llama.gguf.gguf_values import GgufFile
+from adec.engines.llama.gguf.gguf_vocabulary import TOKENS, read_vocabulary
 from adec.engines.vocabularies.vocabulary import Vocabulary
 
 # llm_arch_is_recurrent and llm_arch_is_hybrid of llama.cpp's llama-arch.cpp

@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from adec.engines.llama.gguf_reader import TENSOR_TYPES
-from adec.engines.llama.gguf_split import read_model
-from adec.engines.llama.gguf_values import ARRAY, SCALARS, STRING, Array, GgufFile, Tensor
+from adec.engines.llama.gguf.gguf_reader import TENSOR_TYPES
+from adec.engines.llama.gguf.gguf_split import read_model
+from adec.engines.llama.gguf.gguf_values import ARRAY, SCALARS, STRING, Array, GgufFile, Tensor
 from adec.errors import ModelFileError
 from adec.whole_file import whole_bytes
 
