@@ -34,9 +34,10 @@ from adec.calibration.printout import (
 from adec.calibration.prompts import PromptSet, built_in, read_prompts
 from adec.calibration.result import Result
 from adec.calibration.served.served_stages import ServedCalibration
-from adec.calibration.stages import Calibration, Wishes
+from adec.calibration.stages import Calibration
 from adec.calibration.to_profile import Named, profile_text
 from adec.calibration.trial import Metric, Runner
+from adec.calibration.wishes import Wishes
 from adec.display.progress import Progress
 from adec.display.screen.terminal import size_of
 from adec.engines.base import EngineName, ModelHeader, OpenOptions

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from time import perf_counter
-from typing import Protocol
 
 from adec.calibration.cost_tables import CostTable, TableData, data_of, measure_costs, tables_from
 from adec.calibration.held_out import (
@@ -34,8 +32,9 @@ from adec.calibration.replay.pause_thresholds import Learned, learn_thresholds
 from adec.calibration.replay.recording import Answer, Record
 from adec.calibration.replay.simulate import Simulator, forecast
 from adec.calibration.result import Result
-from adec.calibration.trial import PLAIN, Measured, Metric, Point, Runner
+from adec.calibration.trial import PLAIN, Measured, Point, Runner
 from adec.calibration.tryouts import LEAST_ANSWERS, Tryouts
+from adec.calibration.wishes import Watcher, Wishes
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import remaining
 from adec.engines.exactness.invariance import measure_invariance
@@ -64,29 +63,6 @@ OVERTIME = 1.2
 COSTS_READER: JsonReader[TableData] = JsonReader(TableData)
 _POINTS: JsonReader[Kept] = JsonReader(Kept)
 _PROOF: JsonReader[tuple[int, list[Point]]] = JsonReader(tuple[int, list[Point]])
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What a person asks of a calibration."""
-
-    keep: float = 0.97
-    metric: Metric = "agreement"
-    confidence: float = 0.95
-    seconds: float = 300.0
-    max_tokens: int = 256
-
-
-class Watcher(Protocol):
-    """Gets to know the stages and how far each is."""
-
-    def stage(self, name: str) -> None:
-        """A stage begins."""
-        ...
-
-    def tick(self, share: float) -> None:
-        """The stage is so far, 0 to 1. Raises KeyboardInterrupt once Ctrl-C was pressed."""
-        ...
 
 
 class Calibration:

@@ -193,7 +193,7 @@ def calibrate(
     """
     # numpy and all that needs it wait until something is measured: help answers at once
     from adec.calibration.command import Request, run_calibration, run_check
-    from adec.calibration.stages import Wishes
+    from adec.calibration.wishes import Wishes
     from adec.engines.remote import is_remote
     from adec.errors import UsageError
     from adec.sampling import fresh_seed

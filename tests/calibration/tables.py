@@ -14,8 +14,9 @@ from adec.answering.plan import Plan
 from adec.calibration.helpers import Helpers, OpenCalibration
 from adec.calibration.journal import Journal
 from adec.calibration.prompts import KnownPrompt, PromptSet
-from adec.calibration.stages import Calibration, Wishes
+from adec.calibration.stages import Calibration
 from adec.calibration.trial import Measured, Point, Runner, Trial
+from adec.calibration.wishes import Wishes
 from adec.decoding.plain import PlainSettings
 from adec.decoding.registry import METHODS
 from adec.engines.base import ModelHeader

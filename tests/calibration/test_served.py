@@ -18,9 +18,9 @@ from adec.calibration.printout import price_table
 from adec.calibration.result import Result, Server
 from adec.calibration.served.allowance import Allowance, check_budget, wanted
 from adec.calibration.served.served_stages import ServedCalibration
-from adec.calibration.stages import Wishes
 from adec.calibration.to_profile import Named, profile_text
 from adec.calibration.trial import PLAIN, Bought, Measured, Point, Runner, Trial
+from adec.calibration.wishes import Wishes
 from adec.engines.pair import Engines
 from adec.engines.remote.bill import Bill
 from adec.engines.table import TableEngine

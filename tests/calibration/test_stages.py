@@ -15,9 +15,9 @@ from adec.calibration.held_out import PROVED_FAMILIES
 from adec.calibration.journal import Journal
 from adec.calibration.proof import binomial_tail
 from adec.calibration.replay.grids import FAMILIES
-from adec.calibration.stages import Wishes
 from adec.calibration.trial import Point, Runner, disagreement, loss_of
 from adec.calibration.tryouts import GIVEN_UP_AT
+from adec.calibration.wishes import Wishes
 from adec.engines.pair import Engines
 from adec.errors import UsageError
 from adec.events.hostile_json import JsonReader

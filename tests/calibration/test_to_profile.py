@@ -15,9 +15,9 @@ from adec.answering.choice import Choice, Chosen, choose_strategy, is_proved
 from adec.answering.session import Question, Session
 from adec.calibration.printout import chart, plot, sentence, table
 from adec.calibration.replay.grids import FAMILIES
-from adec.calibration.stages import Wishes
 from adec.calibration.to_profile import Named, profile_text
 from adec.calibration.trial import PLAIN, Measured, Point, Trial
+from adec.calibration.wishes import Wishes
 from adec.decoding.pair.clock.cost_curve import CostCurve, Curves
 from adec.decoding.registry import METHODS
 from adec.decoding.settings import build

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from adec.calibration.stages import Wishes
 from adec.calibration.to_profile import Named, profile_text
+from adec.calibration.wishes import Wishes
 from tests.calibration.tables import calibration, engines, plan_of, prompts
 from tools.rerun import Pick, differences, main, pick_of
 
