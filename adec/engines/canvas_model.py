@@ -21,7 +21,9 @@ from adec.tree import TokenTree
 
 CANVAS: frozenset[Capability] = frozenset({"canvas"})
 NO_SEQUENCE = "it is a diffusion model, which fills a canvas in any order"
-MISSING: dict[Capability, str] = {"rewind": NO_SEQUENCE, "tree": NO_SEQUENCE}
+MISSING: dict[Capability, str] = {
+    what: NO_SEQUENCE for what in ("rewind", "tree", "layers", "vectors")
+}
 """Why a canvas model lacks what others have."""
 
 

@@ -104,22 +104,15 @@ class LayerEngine(Engine, Protocol):
 
 @runtime_checkable
 class EmbedEngine(Engine, Protocol):
-    """Capability "vectors": positions whose input is a vector instead of a token id."""
+    """Capability "vectors": nodes of a tree whose input is a vector instead of a token id."""
 
     @property
     def width(self) -> int:
-        """Numbers in an embedding and in a hidden state."""
+        """Numbers in an embedding."""
         ...
 
     def embeddings(self, tokens: Sequence[int]) -> Vectors:
         """The model's own embeddings, as the lowest layer reads them; shape (tokens, width)."""
-        ...
-
-    def forward_vectors(self, vectors: Vectors, *, rows: int = 1) -> Scores:
-        """Append positions that read `vectors` in place of embeddings; scores of the last `rows`.
-
-        `forward_vectors(embeddings(tokens))` gives what `forward(tokens)` gives.
-        """
         ...
 
     def forward_tree_vectors(
@@ -127,22 +120,8 @@ class EmbedEngine(Engine, Protocol):
     ) -> Scores:
         """As `forward_tree`, but nodes that are keys of `vectors` read a vector, shape (width,).
 
-        Their token ids are ignored, and `keep` refuses a path with one of them.
-        """
-        ...
-
-    def states(self, depth: int, *, rows: int = 1) -> Vectors:
-        """Hidden states after `depth` layers of the last `rows` rows of the last forward.
-
-        Shape (rows, width). `depth` 0 is the input of the lowest layer.
-        """
-        ...
-
-    def inject(self, vectors: Vectors, depth: int) -> Scores:
-        """Run the layers from `depth` on for positions after the sequence; a row for each of them.
-
-        Such a position has no keys in the layers below. It sees the sequence and the ones before
-        it, and is gone after the call: `length` does not change.
+        Their token ids must be in the vocabulary and are ignored otherwise. `keep` refuses a path
+        with such a node. A node that reads its own token's embedding scores as that token does.
         """
         ...
 

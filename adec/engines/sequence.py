@@ -6,7 +6,10 @@ Ranges are checked here, before a backend is called: a wrong range in C is a wro
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from adec.engines.base import ModelHeader
 from adec.engines.vocabularies.vocabulary import Tokenizer
@@ -183,17 +186,20 @@ class SequenceEngine(ABC):
             raise EngineError("a forward needs at least one token")
         if not 0 <= rows <= len(tokens):
             raise EngineError(f"a forward of {len(tokens)} tokens cannot give {rows} rows")
-        size = self.info.vocabulary
-        if min(tokens) < 0 or max(tokens) >= size:
-            wrong = next(token for token in tokens if not 0 <= token < size)
-            raise EngineError(
-                f"token {wrong} is not in the vocabulary of {self.info.name} (0 to {size - 1})"
-            )
+        self._check_ids(tokens)
         if self.length + len(tokens) > self.context:
             raise EngineError(
                 f"the context of {self.info.name} is full: {self.length} tokens and"
                 f" {len(tokens)} more, {self.context} at most",
                 hint="give a larger --ctx, or a shorter prompt",
+            )
+
+    def _check_ids(self, tokens: Sequence[int]) -> None:
+        size = self.info.vocabulary
+        if min(tokens, default=0) < 0 or max(tokens, default=0) >= size:
+            wrong = next(token for token in tokens if not 0 <= token < size)
+            raise EngineError(
+                f"token {wrong} is not in the vocabulary of {self.info.name} (0 to {size - 1})"
             )
 
     def _check_tree(self, tree: TokenTree, first_row: int) -> int:
@@ -222,3 +228,51 @@ class SequenceEngine(ABC):
         if first_row < known:
             raise EngineError(f"rows of the first {known} nodes were given when these were run")
         return known
+
+
+class EmbedSequence(SequenceEngine):
+    """A `SequenceEngine` with the capability "vectors"; see `adec.engines.protocols.EmbedEngine`.
+
+    While `_append_tree` runs, `_vectors` holds what nodes read in place of their tokens.
+    """
+
+    _vectors: Mapping[int, NDArray[np.float32]] = {}
+    # nodes of the pending tree that read a vector, and cannot be kept
+    _pseudo: frozenset[int] = frozenset()
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Numbers in an embedding."""
+
+    @abstractmethod
+    def embeddings(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """See `EmbedEngine.embeddings`."""
+
+    def forward_tree_vectors(
+        self, tree: TokenTree, vectors: Mapping[int, NDArray[np.float32]], *, first_row: int = 0
+    ) -> Scores:
+        """See `EmbedEngine.forward_tree_vectors`."""
+        for node, vector in vectors.items():
+            if not 0 <= node < len(tree) or vector.shape != (self.width,):
+                raise EngineError(
+                    f"{self.info.name} reads vectors of {self.width} numbers at nodes 0 to"
+                    f" {len(tree) - 1}, not one of shape {vector.shape} at {node}"
+                )
+        self._vectors = vectors
+        try:
+            scores = self.forward_tree(tree, first_row=first_row)
+        finally:
+            self._vectors = {}
+        self._pseudo |= vectors.keys()
+        return scores
+
+    def forward_tree(self, tree: TokenTree, *, first_row: int = 0) -> Scores:
+        if self._tree is None:
+            self._pseudo = frozenset()
+        return super().forward_tree(tree, first_row=first_row)
+
+    def keep(self, path: Sequence[int]) -> None:
+        if self._tree is not None and not self._pseudo.isdisjoint(path):
+            raise EngineError("a node that reads a vector is no token and cannot be kept")
+        super().keep(path)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adec.engines.base import Capability, ModelHeader, ModelInfo, OpenOptions
-from adec.engines.sequence import SequenceEngine
+from adec.engines.sequence import EmbedSequence
 from adec.engines.vocabularies.vocabulary import Vocabulary
 from adec.errors import EngineError
 from adec.signals import ArrayScores, Scores
@@ -18,11 +19,12 @@ Law = Callable[[tuple[int, ...]], Sequence[float]]
 """Maps a prefix to the probabilities of the next token, shape (vocabulary,)."""
 
 
-class TableEngine(SequenceEngine):
+class TableEngine(EmbedSequence):
     """An engine whose next-token distribution is `law(prefix)`.
 
     In the default vocabulary a token is one character, from "a" on; the last one ends an answer.
-    `fed` lists the tokens of every forward, so that a test can see what a strategy really read.
+    `fed` lists the tokens of every forward, so that a test can see what a strategy really read. A
+    token's embedding is its id; what other vectors say is up to the law, which sees their number.
     """
 
     def __init__(
@@ -34,7 +36,7 @@ class TableEngine(SequenceEngine):
         vocabulary: Vocabulary | None = None,
         context: int = 4096,
         layers: int = 1,
-        capabilities: frozenset[Capability] = frozenset({"rewind", "tree"}),
+        capabilities: frozenset[Capability] = frozenset({"rewind", "tree", "vectors"}),
     ) -> None:
         spoken = vocabulary or letters(size)
         info = ModelInfo(
@@ -64,6 +66,16 @@ class TableEngine(SequenceEngine):
         """The sequence itself."""
         return tuple(self._tokens)
 
+    @property
+    def width(self) -> int:
+        """An embedding is one number."""
+        return 1
+
+    def embeddings(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """See `EmbedEngine.embeddings`."""
+        self._check_ids(tokens)
+        return np.array(tokens, dtype=np.float32).reshape(-1, 1)
+
     def _append(self, tokens: Sequence[int], rows: int) -> Scores:
         self._tokens.extend(tokens)
         self.fed.append(list(tokens))
@@ -72,7 +84,9 @@ class TableEngine(SequenceEngine):
 
     def _append_tree(self, tree: TokenTree, known: int, first_row: int) -> Scores:
         prefixes: list[tuple[int, ...]] = []
-        for token, parent in zip(tree.tokens, tree.parents, strict=True):
+        for node, (token, parent) in enumerate(zip(tree.tokens, tree.parents, strict=True)):
+            if node in self._vectors:
+                token = round(float(self._vectors[node][0]))
             above = self.tokens if parent == ROOT else prefixes[parent]
             prefixes.append((*above, token))
         self.fed.append(tree.tokens[known:])

@@ -101,7 +101,7 @@ def test_info_and_vocabulary(folder: Path) -> None:
     assert info.parameters == 2 * 271 * 8 + 64 + 8
     assert info.quantisation == "BF16"
     assert info.bytes == (folder / "model.safetensors").stat().st_size
-    assert header.capabilities == {"rewind", "tree", "layers"}
+    assert header.capabilities == {"rewind", "tree", "layers", "vectors"}
     assert vocabulary.kind == "gpt2"
     assert len(vocabulary) == 271
     assert vocabulary.pieces[:4] == tuple(name.encode() for name in CONTROL)
@@ -278,10 +278,11 @@ def test_names_that_look_like_control_are_control_and_are_text_in_text(folder: P
     assert len(encode("say <|user|>", special=False)) > 2  # and nothing is cut off
 
 
+FULL = {"rewind", "tree", "layers", "vectors"}
 CAPABILITIES: list[tuple[dict[str, Any], set[str]]] = [
     ({"sliding_window": 64}, {"rewind"}),
-    ({"sliding_window": 64, "use_sliding_window": False}, {"rewind", "tree", "layers"}),
-    ({"layer_types": ["full_attention"]}, {"rewind", "tree", "layers"}),
+    ({"sliding_window": 64, "use_sliding_window": False}, FULL),
+    ({"layer_types": ["full_attention"]}, FULL),
     ({"model_type": "gemma"}, {"rewind", "tree"}),
     ({"layer_types": ["sliding_attention"]}, {"rewind"}),
     ({"layer_types": ["linear_attention", "full_attention"]}, set()),
@@ -299,7 +300,7 @@ def test_capabilities_follow_the_layers(
     change(folder / "config.json", **fields)
     header = read_folder_header(folder)
     assert header.capabilities == expected
-    assert set(header.missing) == {"rewind", "tree", "layers"} - expected
+    assert set(header.missing) == FULL - expected
     assert all(reason.startswith("it") for reason in header.missing.values())
 
 

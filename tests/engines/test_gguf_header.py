@@ -61,7 +61,7 @@ def test_valid_file(valid: Path) -> None:
     assert info.bytes == valid.stat().st_size
     assert info.quantisation == "F32"
     assert info.parameters == sum(t.elements for t in read_gguf(valid).tensors.values())
-    assert header.capabilities == {"rewind", "tree"}
+    assert header.capabilities == {"rewind", "tree", "vectors"}
     assert header.missing.keys() == {"layers"}
 
 

@@ -23,10 +23,13 @@ def _open(header: ModelHeader, options: OpenOptions) -> Engine:
         from adec.engines.llama.remote_engine import RemoteEngine
 
         return RemoteEngine.open(header, options)
+    from adec.engines.llama.embed_engine import LlamaEmbedEngine
     from adec.engines.llama.llama_engine import LlamaEngine
     from adec.engines.llama.recurrent_engine import RecurrentEngine
 
     kind = LlamaEngine if "tree" in header.capabilities else RecurrentEngine
+    if "vectors" in header.capabilities:
+        kind = LlamaEmbedEngine
     return kind.open(header, options)
 
 

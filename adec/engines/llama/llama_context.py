@@ -116,6 +116,7 @@ class Batch:
         self._rows = (int32 * capacity)(
             *(ctypes.cast(start + i * stride, int32) for i in range(capacity))
         )
+        self.vectors: NDArray[np.float32] | None = None
         self.struct = module.llama_batch(
             n_tokens=0,
             token=self.tokens.ctypes.data_as(int32),
@@ -125,6 +126,16 @@ class Batch:
             seq_id=ctypes.cast(self._rows, ctypes.POINTER(int32)),
             logits=self.wanted.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
         )
+
+    def take_vectors(self, vectors: NDArray[np.float32] | None) -> None:
+        """Read `vectors`, shape (tokens, width), float32 and contiguous, in place of the ids.
+
+        None: the ids again.
+        """
+        self.vectors = vectors  # C reads it as long as it is set
+        int32, floats = ctypes.POINTER(ctypes.c_int32), ctypes.POINTER(ctypes.c_float)
+        self.struct.token = self.tokens.ctypes.data_as(int32) if vectors is None else None
+        self.struct.embd = None if vectors is None else vectors.ctypes.data_as(floats)
 
 
 class LlamaTokenizer:

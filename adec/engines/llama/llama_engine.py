@@ -118,6 +118,8 @@ class LlamaEngine(SequenceEngine):
             raise EngineError(
                 f"{self.info.path} changed: {loaded} tokens, not {self.info.vocabulary}"
             )
+        # what a subclass adds is its own to declare
+        self.capabilities -= {"vectors"}
         self._threads: ThreadCount | None = None
         # of each node of a pending tree, the sequences it belongs to; None while a chain is pending
         self._owners: list[list[int]] | None = None
@@ -200,7 +202,7 @@ class LlamaEngine(SequenceEngine):
             self._owners = None
             self._laid = list(range(len(tree)))
             return self._decode_pieces(
-                tree.tokens[known:], self.length + known, len(tree) - first_row
+                tree.tokens[known:], self.length + known, len(tree) - first_row, known
             )
         start, before = self.length, self._owners
         chain = [[1] for _ in range(known)] if before is None else before
@@ -216,7 +218,7 @@ class LlamaEngine(SequenceEngine):
             library.llama_memory_seq_rm(memory, 0, start, -1)
         for source, branch, depth in joins:
             library.llama_memory_seq_cp(memory, source, branch, start, start + depth + 1)
-        laid = [node for node in likeliest_first(tree) if node >= known]
+        laid = [node for node in self._in_cells(tree) if node >= known]
         self._fill_tree(tree, laid, owners, first_row)
         code = self._run_batch()
         if code != 0:
@@ -277,8 +279,21 @@ class LlamaEngine(SequenceEngine):
         self._make_room(self.length + len(tokens))
         return self._decode_pieces(tokens, self.length, rows)
 
-    def _decode_pieces(self, tokens: Sequence[int], start: int, rows: int) -> ArrayScores:
-        """Decode tokens on sequence 0 from position `start` on, a batch at a time."""
+    def _in_cells(self, tree: TokenTree) -> list[int]:
+        """The nodes in the order of their cells: what is most likely kept comes first."""
+        return likeliest_first(tree)
+
+    def _enter(self, tokens: Sequence[int], nodes: Sequence[int]) -> None:
+        """Put tokens into the batch. `nodes`: their nodes, if it is a tree's."""
+        self._batch.tokens[: len(tokens)] = tokens
+
+    def _decode_pieces(
+        self, tokens: Sequence[int], start: int, rows: int, node: int = 0
+    ) -> ArrayScores:
+        """Decode tokens on sequence 0 from position `start` on, a batch at a time.
+
+        `node`: of a tree that is a chain, the node of the first of them.
+        """
         count, batch = len(tokens), self._batch
         logits = np.empty((rows, self._size), dtype=np.float32)
         done = 0
@@ -286,7 +301,7 @@ class LlamaEngine(SequenceEngine):
             end = min(begin + self._capacity, count)
             size = end - begin
             first = max(0, count - rows - begin)  # of the tokens that want a row
-            batch.tokens[:size] = tokens[begin:end]
+            self._enter(tokens[begin:end], range(node + begin, node + end))
             batch.positions[:size] = np.arange(start + begin, start + end)
             batch.sequence_counts[:size] = 1
             batch.sequences[:size, 0] = 0
@@ -313,7 +328,7 @@ class LlamaEngine(SequenceEngine):
         self, tree: TokenTree, laid: Sequence[int], owners: list[list[int]], first_row: int
     ) -> None:
         batch, count, depths = self._batch, len(laid), tree.depths()
-        batch.tokens[:count] = [tree.tokens[node] for node in laid]
+        self._enter([tree.tokens[node] for node in laid], laid)
         batch.positions[:count] = [self.length + depths[node] for node in laid]
         batch.sequence_counts[:count] = [len(owners[node]) for node in laid]
         for entry, node in enumerate(laid):

@@ -32,6 +32,7 @@ FIRST, FURTHER = 256, 4
 Ids that a server's vocabulary lacks end the process of llama-cpp-python's server. Another
 vocabulary differs among its first ids already, so that no higher ones are asked for.
 """
+_NO_VECTORS = "its server reads tokens or text only"
 _NO_TREE = "a server takes one continuation at a time"
 
 
@@ -94,10 +95,12 @@ def header_from(
             why = f"its tokens are not those of {beside.info.name}"
             remarks.append(f"it is spoken to by text: {unlike}")
     able: set[Capability] = {"text"}
-    missing: Mapping[Capability, str] = {"tree": _NO_TREE, "rewind": why}
+    missing: Mapping[Capability, str] = {
+        "tree": _NO_TREE, "vectors": _NO_VECTORS, "rewind": why,
+    }  # fmt: skip
     if abilities.scores and shared:
         able.add("rewind")
-        missing = {"tree": _NO_TREE}
+        missing = {"tree": _NO_TREE, "vectors": _NO_VECTORS}
     if not abilities.likeliest:
         remarks.append("it tells no probabilities, so how sure it is is not known")
     limit = abilities.context or (CONTEXT if beside is None else beside.info.context_limit)

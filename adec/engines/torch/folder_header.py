@@ -259,8 +259,9 @@ def _capabilities(
         missing["tree"] = "its layers are not named as Llama's are"
     why = _why_no_layers(config, layer_types, missing)
     if why is not None:
-        missing["layers"] = why
-    every: frozenset[Capability] = frozenset({"rewind", "tree", "layers"})
+        # where nothing is scaled between embeddings and layers, vectors may stand for tokens, too
+        missing["layers"] = missing["vectors"] = why
+    every: frozenset[Capability] = frozenset({"rewind", "tree", "layers", "vectors"})
     return every - missing.keys(), missing
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from adec.engines.base import ModelHeader, OpenOptions
 from adec.engines.protocols import Vectors
+from adec.engines.sequence import EmbedSequence
 from adec.engines.torch.torch_cache import cut_each
 from adec.engines.torch.torch_engine import CHUNK, TorchEngine
 from adec.engines.torch.torch_weights import Weights
@@ -24,8 +25,8 @@ from adec.signals import Scores
 from adec.tree import TokenTree
 
 
-class TorchLayerEngine(TorchEngine):
-    """A `TorchEngine` with the capability "layers"; see `adec.engines.protocols.LayerEngine`."""
+class TorchLayerEngine(EmbedSequence, TorchEngine):
+    """A `TorchEngine` with the capabilities "layers" and "vectors": see the protocols of these."""
 
     def __init__(self, header: ModelHeader, options: OpenOptions, weights: Weights) -> None:
         super().__init__(header, options, weights)
@@ -108,6 +109,20 @@ class TorchLayerEngine(TorchEngine):
         for layer in range(self.depth):
             self._pass_by(layer)
 
+    @property
+    def width(self) -> int:
+        """See `EmbedEngine.width`."""
+        return int(self._embed.weight.shape[1])
+
+    def embeddings(self, tokens: Sequence[int]) -> Vectors:
+        """See `EmbedEngine.embeddings`."""
+        self._check_ids(tokens)
+        with self._inference(1):
+            rows: Vectors = (
+                self._embed(torch.tensor(tokens, device=self._device)).float().cpu().numpy()
+            )
+        return rows
+
     def leave_out(self, layers: Collection[int]) -> None:
         """See `LayerEngine.leave_out`. Trees cannot be run while layers are left out."""
         self._check_usable()
@@ -169,6 +184,15 @@ class TorchLayerEngine(TorchEngine):
             states = self._states[depth]
             self._states[depth] = states[: max(0, len(states) - gone)]
             self._have[depth] = have - gone
+
+    def _entry(self, ids: Tensor, node: int) -> dict[str, Tensor]:
+        if not self._vectors:
+            return super()._entry(ids, node)
+        rows = self._embed(ids)
+        for at, vector in self._vectors.items():
+            if at >= node:
+                rows[0, at - node] = torch.from_numpy(vector).to(rows)
+        return {"inputs_embeds": rows}
 
     # ---- layer by layer
 

@@ -179,7 +179,7 @@ class TorchEngine(SequenceEngine):
         depths = torch.tensor([tree.depths()[known:]], device=self._device) + self.length
         with self._inference(len(tree) - known):
             mask = None if tree.is_chain else self._tree_mask(tree, known)
-            logits = self._run(tree.tokens[known:], depths, wanted, mask)
+            logits = self._run(tree.tokens[known:], depths, wanted, mask, known)
         return self._scores([logits] if wanted else [])
 
     def _keep(self, tree: TokenTree, path: Sequence[int]) -> None:
@@ -219,12 +219,20 @@ class TorchEngine(SequenceEngine):
         return 1 if self.length else count
 
     def _run(
-        self, tokens: Sequence[int], positions: Tensor, rows: int, mask: Tensor | None
+        self,
+        tokens: Sequence[int],
+        positions: Tensor,
+        rows: int,
+        mask: Tensor | None,
+        node: int = 0,
     ) -> Tensor:
-        """One forward; logits of the last `rows` tokens, shape (rows, vocabulary)."""
+        """One forward; logits of the last `rows` tokens, shape (rows, vocabulary).
+
+        `node`: of a tree, the node of the first token.
+        """
         ids = torch.tensor([tokens], device=self._device)
         inputs = {
-            "input_ids": ids,
+            **self._entry(ids, node),
             "position_ids": positions,
             self.cache_argument: self._cache,
             "attention_mask": mask,
@@ -238,6 +246,10 @@ class TorchEngine(SequenceEngine):
         if self._threads is not None:
             self._threads.record(1000 * (perf_counter() - began), len(tokens))
         return logits[0]
+
+    def _entry(self, ids: Tensor, node: int) -> dict[str, Tensor]:
+        """What the module reads for ids of shape (1, tokens); `node`: see `_run`."""
+        return {"input_ids": ids}
 
     def _tree_mask(self, tree: TokenTree, known: int) -> Tensor:
         """(1, 1, new nodes, trunk + nodes): a node sees the trunk, its ancestors and itself."""

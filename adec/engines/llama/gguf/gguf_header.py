@@ -5,8 +5,9 @@ Nothing here imports llama.cpp, so a hostile file is refused before any C code s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from adec.engines.base import CanvasFacts, Capability, ModelHeader, ModelInfo
 from adec.engines.canvas_model import CANVAS, MISSING
@@ -45,6 +46,14 @@ _STATE_KEYS = (".ssm.", ".wkv.", ".shortconv.", ".kda.")
 
 ON_TORCH = ("llama", "qwen2", "qwen3")
 """Architectures that `engines/torch/from_gguf` runs, too; transformers calls them alike."""
+EMBEDDINGS = "token_embd.weight"
+_BLOCKS = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
+ROW_FUNCTIONS: Mapping[str, str] = MappingProxyType(
+    {"F32": "", "F16": "ggml_fp16_to_fp32_row", "BF16": "ggml_bf16_to_fp32_row"}
+    | {kind: f"dequantize_row_{kind[0].lower()}{kind[1:]}" for kind in _BLOCKS}
+    | {"IQ4_NL": "dequantize_row_iq4_nl", "IQ4_XS": "dequantize_row_iq4_xs"}
+)
+"""By the type of a tensor, ggml's function that turns a row of it into floats; none for floats."""
 _WHOLE = "it runs on llama.cpp, which runs all layers of a token at once"
 _NO_RULE = (
     "it names no pre-tokenizer (tokenizer.ggml.pre), so texts may be split in a way that it was not"
@@ -93,12 +102,34 @@ def header_of(
     if canvas is not None:
         return ModelHeader(info, vocabulary, CANVAS, MISSING, remarks, canvas)
     if state is not None:
-        missing: dict[Capability, str] = {"tree": state, "layers": _WHOLE}
+        missing: dict[Capability, str] = {"tree": state, "layers": _WHOLE, "vectors": state}
         return ModelHeader(info, vocabulary, frozenset({"rewind"}), missing, remarks)
     # sliding-window models, too: the engine keeps the whole cache (swa_full), so that nothing a
     # rewind needs has slid out
     whole = f"{_WHOLE}; --engine torch runs them singly" if architecture in ON_TORCH else _WHOLE
-    return ModelHeader(info, vocabulary, frozenset({"rewind", "tree"}), {"layers": whole}, remarks)
+    lacking: dict[Capability, str] = {"layers": whole}
+    able: set[Capability] = {"rewind", "tree"}
+    vectors = _why_no_vectors(gguf, architecture)
+    if vectors is None:
+        able.add("vectors")
+    else:
+        lacking["vectors"] = vectors
+    return ModelHeader(info, vocabulary, frozenset(able), lacking, remarks)
+
+
+def _why_no_vectors(gguf: GgufFile, architecture: str) -> str | None:
+    """Why vectors cannot stand for tokens; None when they can.
+
+    llama.cpp's graphs of some architectures (gemma3, deepseek2) treat rows that are given otherwise
+    than those that they look up. Those of `ON_TORCH` do not.
+    """
+    if architecture not in ON_TORCH:
+        return f"a {architecture} on llama.cpp may read vectors otherwise than tokens"
+    tensor = gguf.tensors.get(EMBEDDINGS)
+    width = gguf.integer(f"{architecture}.embedding_length")
+    if tensor is None or tensor.type not in ROW_FUNCTIONS or tensor.shape[:1] != (width,):
+        return "its embeddings are of a type that adec does not turn into numbers"
+    return None
 
 
 def canvas_facts(gguf: GgufFile) -> CanvasFacts:
