@@ -12,6 +12,8 @@ __all__ = [
     "depth_gguf",
     "large_folder",
     "large_gguf",
+    "mamba_folder",
+    "mamba_gguf",
     "small_folder",
     "small_gguf",
 ]
@@ -47,6 +49,16 @@ def depth_gguf() -> Path:
 def depth_folder() -> Path:
     """The model with early exits for torch."""
     return MODELS / "depth"
+
+
+def mamba_gguf() -> Path:
+    """The recurrent model, a Mamba 2, for llama.cpp."""
+    return MODELS / "practice-mamba.gguf"
+
+
+def mamba_folder() -> Path:
+    """The recurrent model, a Mamba 2, for torch."""
+    return MODELS / "mamba"
 
 
 def small_folder() -> Path:

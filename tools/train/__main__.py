@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import torch
 
 from tools.train.canvas_trainer import train_canvas
 from tools.train.depth_trainer import train_depth
+from tools.train.mamba_trainer import train_mamba
 from tools.train.team import together
 from tools.train.trainer import STEPS, Run
 
@@ -24,11 +26,13 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.train", description=__doc__)
     parser.add_argument(
-        "--model", choices=("large", "small", "both", "canvas", "depth"), default="both"
+        "--model",
+        choices=("large", "small", "both", "canvas", "depth", "mamba"),
+        default="both",
     )
     parser.add_argument("--out", type=Path, default=Path("practice-run"))
     parser.add_argument("--steps", type=int, help="instead of the recipe's number")
-    parser.add_argument("--minutes", type=float, default=180.0, help="of canvas and depth")
+    parser.add_argument("--minutes", type=float, default=180.0, help="of canvas, depth and mamba")
     parser.add_argument(
         "--begin", type=Path, help="folder whose weights the canvas model begins with"
     )
@@ -38,11 +42,13 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     options = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    if options.model in ("canvas", "depth"):
-        train = train_depth
-        if options.model == "canvas":
-            train = partial(train_canvas, begin=options.begin)
-        for path in train(
+    by_the_clock: dict[str, Callable[..., tuple[Path, Path]]] = {
+        "canvas": partial(train_canvas, begin=options.begin),
+        "depth": train_depth,
+        "mamba": train_mamba,
+    }
+    if options.model in by_the_clock:
+        for path in by_the_clock[options.model](
             options.out, seed=options.seed, minutes=options.minutes, resume=options.resume,
             threads=options.threads, device=device,
         ):  # fmt: skip

@@ -26,7 +26,7 @@ from adec import practice
 from adec.practice.tasks import problems
 from tools.train.canvas_data import MaskedBatch, fill_up, mask_rows, masked_chunk
 from tools.train.clocked_trainer import ClockedTrainer, train_by_the_clock
-from tools.train.llama_model import SHAPES
+from tools.train.llama_model import SHAPES, Llama
 from tools.train.model_files import from_hugging_face_names
 from tools.train.tokenizer import MASK, VOCABULARY, encode
 
@@ -40,7 +40,7 @@ SAVE_MINUTES = 6.0
 WATCHED = 80  # held-out problems that are scored at every save
 
 
-class CanvasTrainer(ClockedTrainer):
+class CanvasTrainer(ClockedTrainer[Llama]):
     """The canvas model in training."""
 
     name = "canvas"
@@ -53,6 +53,10 @@ class CanvasTrainer(ClockedTrainer):
     ) -> None:  # fmt: skip
         super().__init__(tokenizer, seed=seed, minutes=minutes, rate=RATE, device=device)
         self._chunk = {} if chunk_size is None else {"size": chunk_size}
+
+    def make_model(self) -> Llama:
+        """See `ClockedTrainer.make_model`."""
+        return Llama(SHAPES[self.name])
 
     def begin_with(self, folder: Path) -> None:
         """Take the weights of a model of this shape.

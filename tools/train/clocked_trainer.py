@@ -13,17 +13,18 @@ import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from tools.train.llama_model import SHAPES, Llama
 from tools.train.model_files import export
 from tools.train.trainer import keep_memory
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 @dataclass
@@ -45,31 +46,51 @@ def factor(minutes: float, whole: float, rise: float) -> float:
     return min(1.0, (minutes + 0.01) / rise) * 0.5 * (1 + math.cos(math.pi * share))
 
 
-class ClockedTrainer(ABC):
+class ClockedTrainer(ABC, Generic[Model]):
     """A model in training; `state` and `restore` carry it from one run to the next.
 
-    A subclass says what a chunk of data is, what is lost on a batch, and what is watched.
+    A subclass says which model it is, what a chunk of data is, what is lost on a batch, and what is
+    watched.
     """
 
     name: str
-    """Of the model: of its shape, its checkpoint and its log."""
+    """Of the model: of its checkpoint and its log."""
     rise_minutes: float
     save_minutes: float
 
     def __init__(
         self, tokenizer: Tokenizer, *, seed: int, minutes: float, rate: float, device: str = "cpu"
     ) -> None:
-        """`rate`: the highest learning rate."""
+        """`rate`: the highest learning rate, as `make_optimizer` takes it."""
         self.tokenizer, self.seed, self.minutes, self.device = tokenizer, seed, minutes, device
         self.rate = rate
+        self._halves = device != "cpu" or bfloat16_is_faster()
         torch.manual_seed(seed)
-        self.model = Llama(SHAPES[self.name]).to(device)
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01
-        )
+        self.model = self.make_model().to(device)
+        self.optimizer: Any = self.make_optimizer()
         self.at = Progress()
         self._batches: list[Any] = []
-        self._halves = device != "cpu" or bfloat16_is_faster()
+
+    @abstractmethod
+    def make_model(self) -> Model:
+        """The model with its first weights, which follow from torch's seed."""
+
+    def make_optimizer(self) -> Any:
+        """What `update` steps with."""
+        return torch.optim.AdamW(
+            self.model.parameters(), lr=self.rate, betas=(0.9, 0.98), weight_decay=0.01
+        )
+
+    def update(self, factor: float) -> None:
+        """Step by the gradients and clear them; `factor` is that of the rate."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate * factor
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def export(self, out: Path) -> tuple[Path, Path]:
+        """Write the model in both formats; returns the folder and the GGUF file."""
+        return export(self.state(), out)
 
     @abstractmethod
     def begin_with(self, folder: Path) -> None:
@@ -94,10 +115,7 @@ class ClockedTrainer(ABC):
         loss = self.loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * factor(self.at.minutes, self.minutes, self.rise_minutes)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        self.update(factor(self.at.minutes, self.minutes, self.rise_minutes))
         self.at.step += 1
         self.at.tokens += batch.tokens.numel()
         self.add_minutes((time.monotonic() - began) / 60)
@@ -144,7 +162,7 @@ class ClockedTrainer(ABC):
 
 
 def train_by_the_clock(
-    trainer: ClockedTrainer, out: Path, begin: Path, *, resume: bool, threads: int
+    trainer: ClockedTrainer[Any], out: Path, begin: Path, *, resume: bool, threads: int
 ) -> tuple[Path, Path]:
     """Train until the minutes have passed, with checkpoints and a log in `out`; exports the model.
 
@@ -172,7 +190,7 @@ def train_by_the_clock(
             with (out / f"{trainer.name}.jsonl").open("a", encoding="utf-8") as log:
                 log.write(text + "\n")
             trainer.add_minutes((time.monotonic() - now) / 60)
-    return export(trainer.state(), out / "models")
+    return trainer.export(out / "models")
 
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:

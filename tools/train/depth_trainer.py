@@ -31,7 +31,7 @@ from adec import practice
 from adec.practice.tasks import problems
 from tools.train import tokenizer as tokens
 from tools.train.clocked_trainer import ClockedTrainer, train_by_the_clock
-from tools.train.llama_model import SHAPES
+from tools.train.llama_model import SHAPES, Llama
 from tools.train.model_files import from_hugging_face_names
 from tools.train.training_data import FIRST, LAST, LATE, Batch, chunk, rectangles
 
@@ -86,7 +86,7 @@ class Curriculum:
         return {layer: weight / whole for layer, weight in weights.items()}
 
 
-class DepthTrainer(ClockedTrainer):
+class DepthTrainer(ClockedTrainer[Llama]):
     """The depth model in training."""
 
     name = "depth"
@@ -100,6 +100,10 @@ class DepthTrainer(ClockedTrainer):
         super().__init__(tokenizer, seed=seed, minutes=minutes, rate=rate, device=device)
         self.chunk_size = chunk_size
         self.curriculum = Curriculum(SHAPES[self.name].layers)
+
+    def make_model(self) -> Llama:
+        """See `ClockedTrainer.make_model`."""
+        return Llama(SHAPES[self.name])
 
     def begin_with(self, folder: Path) -> None:
         """Take the weights of a large model, cut in two, or those of a depth model as they are."""

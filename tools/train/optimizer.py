@@ -9,6 +9,7 @@ of a team.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,10 +25,10 @@ _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 
 
-def orthogonalise(batch: Tensor) -> Tensor:
+def orthogonalise(batch: Tensor, kind: torch.dtype = torch.bfloat16) -> Tensor:
     """The nearest matrices with singular values around one, by Newton-Schulz iterations."""
     a, b, c = _COEFFICIENTS
-    x = batch.to(torch.bfloat16)
+    x = batch.to(kind)
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(_ITERATIONS):
         gram = x @ x.mT
@@ -39,8 +40,21 @@ def orthogonalise(batch: Tensor) -> Tensor:
 class Optimizer:
     """Both optimizers behind one step."""
 
-    def __init__(self, model: nn.Module, team: Team | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        team: Team | None = None,
+        *,
+        parts: Callable[[str, Tensor], tuple[Tensor, ...]] | None = None,
+        kind: torch.dtype = torch.bfloat16,
+    ) -> None:
+        """`parts` splits a fused projection, by its name, into its matrices.
+
+        `kind`: in which Muon multiplies; without the instructions bfloat16 is slow.
+        """
+        self.kind = kind
         self.team = team or Team()
+        self._parts = parts or _parts
         named = dict(model.named_parameters())
         self.matrices = {
             name: weight
@@ -68,7 +82,9 @@ class Optimizer:
             momentum = self.momenta[name]
             momentum.lerp_(weight.grad, 1 - MOMENTUM)
             update = weight.grad.lerp_(momentum, MOMENTUM)
-            for part, change in zip(_parts(name, weight), _parts(name, update), strict=True):
+            for part, change in zip(
+                self._parts(name, weight), self._parts(name, update), strict=True
+            ):
                 wide = part.shape[0] <= part.shape[1]
                 change = change if wide else change.mT
                 same_size[tuple(change.shape)].append((part if wide else part.mT, change))
@@ -77,7 +93,7 @@ class Optimizer:
         stacks = [torch.stack([change for _, change in pairs]) for pairs in same_size.values()]
         for index, stack in enumerate(stacks):
             share = slice(self.team.rank, None, self.team.size)
-            mine = orthogonalise(stack[share])
+            mine = orthogonalise(stack[share], self.kind)
             stacks[index] = torch.zeros_like(stack)
             stacks[index][share] = mine
         self.team.add(stacks)

@@ -1,0 +1,158 @@
+"""The Mamba practice model: a Mamba 2 that learns from the replies and from the large model.
+
+G. Hinton, O. Vinyals and J. Dean, "Distilling the Knowledge in a Neural Network", 2015,
+https://arxiv.org/abs/1503.02531: the loss of a token is half that of the reply's, half that of the
+scores of the large practice model, whose tokenizer and embedding it begins with.
+
+Matrices are trained by Muon as those of the pair (`optimizer.py`); the rate follows the clock, as
+that of the canvas model does.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from adec import practice
+from adec.practice.tasks import problems
+from tools.train import tokenizer as tokens
+from tools.train.clocked_trainer import ClockedTrainer, train_by_the_clock
+from tools.train.llama_model import SHAPES, Llama
+from tools.train.mamba_files import export_mamba, mamba_weights
+from tools.train.mamba_model import MAMBA, Mamba, MambaShape
+from tools.train.model_files import from_hugging_face_names
+from tools.train.optimizer import Optimizer
+from tools.train.training_data import FIRST, LAST, LATE, Batch, chunk, rectangles
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+RATE = 1.0  # of the rates in `optimizer.py`
+RISE_MINUTES = 2.0
+SAVE_MINUTES = 8.0
+TAUGHT = 0.5
+"""The share of a token's loss that comes from the large model's scores."""
+STAGES = ((0.0, FIRST), (0.6, LATE), (0.85, LAST))
+"""Of the data, by the share of the minutes that have passed: arithmetic first, then what lags."""
+CHUNK = 8192
+TOKENS = 2048
+WATCHED = 200  # held-out problems that are scored at every save
+
+
+class MambaTrainer(ClockedTrainer[Mamba]):
+    """The Mamba model in training."""
+
+    name = "mamba"
+    rise_minutes = RISE_MINUTES
+    save_minutes = SAVE_MINUTES
+    shape: MambaShape = MAMBA
+
+    def __init__(
+        self, tokenizer: Tokenizer, *, seed: int, minutes: float, device: str = "cpu",
+        chunk_size: int = CHUNK,
+    ) -> None:  # fmt: skip
+        super().__init__(tokenizer, seed=seed, minutes=minutes, rate=RATE, device=device)
+        self.chunk_size = chunk_size
+        self.teacher = Llama(SHAPES["large"]).to(device).eval().requires_grad_(False)
+        self.teacher.load_state_dict(_large())
+
+    def make_model(self) -> Mamba:
+        """See `ClockedTrainer.make_model`."""
+        return Mamba(self.shape)
+
+    def make_optimizer(self) -> Optimizer:
+        """See `ClockedTrainer.make_optimizer`."""
+        kind = torch.bfloat16 if self._halves else torch.float32
+        return Optimizer(self.model, parts=self._matrices, kind=kind)
+
+    def update(self, factor: float) -> None:
+        """See `ClockedTrainer.update`."""
+        cast(Optimizer, self.optimizer).step(self.rate * factor)
+
+    def export(self, out: Path) -> tuple[Path, Path]:
+        """See `ClockedTrainer.export`."""
+        return export_mamba(self.state(), out, self.shape)
+
+    def begin_with(self, folder: Path) -> None:
+        """Take the weights of a Mamba model, or the embedding and the last norm of a Llama."""
+        if "mamba2" in (folder / "config.json").read_text(encoding="utf-8"):
+            self.model.load_state_dict(mamba_weights(folder, self.shape))
+            return
+        stored = load_file(folder / "model.safetensors")
+        with torch.no_grad():
+            self.model.embedding.weight.copy_(stored["model.embed_tokens.weight"])
+            self.model.norm.copy_(stored["model.norm.weight"])
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The mean over the reply's tokens."""
+        ids, rows = batch.tokens.to(self.device), batch.rows.to(self.device)
+        shares = (batch.weights / batch.weights.sum()).to(self.device)
+        targets = batch.targets.to(self.device)
+        with self._autocast():
+            logs = self.model(ids, rows).float().log_softmax(-1)
+            with torch.no_grad():
+                taught = self.teacher(ids, rows).float().softmax(-1)
+        each = -(1 - TAUGHT) * logs.gather(1, targets[:, None])[:, 0]
+        each = each - TAUGHT * (taught * logs).sum(-1)
+        total: Tensor = (each * shares).sum()
+        return total
+
+    @torch.no_grad()
+    def watch(self, count: int = WATCHED) -> dict[str, Any]:
+        """Share of held-out replies whose every token is the likeliest, by family.
+
+        "tokens" is the share of single tokens.
+        """
+        asked = list(islice(problems("test", self.seed), count))
+        families: dict[str, list[bool]] = defaultdict(list)
+        right = seen = 0
+        for indices, batch in rectangles(tokens.encode(self.tokenizer, asked), 16):
+            with self._autocast():
+                logits = self.model(batch.tokens.to(self.device), batch.rows.to(self.device))
+            good = logits.argmax(-1).cpu() == batch.targets
+            right, seen = right + int(good.sum()), seen + len(good)
+            row_of = batch.rows // batch.tokens.shape[1]
+            for row, index in enumerate(indices):
+                families[asked[index].family].append(bool(good[row_of == row].all()))
+        shares = {key: round(sum(hits) / len(hits), 3) for key, hits in sorted(families.items())}
+        return {"tokens": round(right / seen, 4), **shares}
+
+    def _chunk_of(self, number: int) -> list[Batch]:
+        passed = min(1.0, self.at.minutes / self.minutes)
+        stage = next(stage for start, stage in reversed(STAGES) if passed >= start)
+        return chunk(
+            self.tokenizer, self.seed, number, size=self.chunk_size, stage=stage, tokens=TOKENS
+        )
+
+    def _matrices(self, name: str, weight: Tensor) -> tuple[Tensor, ...]:
+        if name.endswith("in_proj.weight"):
+            return tuple(torch.split(weight, list(self.shape.projected)))
+        return (weight,)
+
+
+def _large() -> dict[str, Tensor]:
+    stored = load_file(practice.large_folder() / "model.safetensors")
+    return from_hugging_face_names(stored, SHAPES["large"])
+
+
+def train_mamba(
+    out: Path, *, seed: int, minutes: float, resume: bool, threads: int, device: str
+) -> tuple[Path, Path]:
+    """Train until `minutes` have passed, with checkpoints in `<out>/mamba.pt`; exports the model.
+
+    Without a checkpoint to resume from it begins with the built-in Mamba model if there is one, and
+    with the large model's embedding else. Returns the folder and the GGUF file.
+    """
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(practice.large_folder() / "tokenizer.json"))
+    trainer = MambaTrainer(tokenizer, seed=seed, minutes=minutes, device=device)
+    landed = practice.mamba_folder()
+    begin = landed if landed.is_dir() else practice.large_folder()
+    return train_by_the_clock(trainer, out, begin, resume=resume, threads=threads)
