@@ -263,9 +263,11 @@ def _config_blocks(data: dict[str, Any]) -> list[Block]:
         for row in data["options"]
         if row["value"] is not None
     ]
+    unset = ", ".join(row["name"] for row in data["options"] if row["value"] is None)
     blocks: list[Block] = [
         Facts(f"adec run --pair {data['profile']}", places),
         Table("Options set in files or the environment", ("option", "value", "from"), options),
+        Lines("", [f"not set: {unset}"] if unset else []),
         Table("Settings", ("name", "value", "from", "default", "meaning"), settings),
     ]
     errors = sorted({row["error"] for row in data["settings"] if row["error"]})
