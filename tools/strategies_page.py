@@ -52,6 +52,7 @@ CAPABILITIES: dict[Capability, str] = {
     "tree": "takes token trees",
     "layers": "runs single layers",
     "vectors": "takes vectors for tokens",
+    "pseudo": "foresees by pseudo positions",
     "canvas": "scores a whole canvas",
     "text": "returns text",
 }

@@ -80,13 +80,13 @@ def calibrate(
     ] = 0,
     max_tokens: shared.MaxTokens = 256,
     fit: Annotated[
-        Literal["drop", "exits", "sec", "filter"] | None,
+        Literal["drop", "exits", "sec", "filter", "hidden-transfer", "lexical"] | None,
         typer.Option(
             "--fit",
             help="Fit something else than thresholds. drop: search the blocks that one model can "
-            "best do without, and write it without them. exits, sec: learn a part of it from its "
-            "own answers, for the strategy of that name; filter: for learn2pd, of a diffusion "
-            "model.",
+            "best do without, and write it without them. exits, sec, hidden-transfer, lexical: "
+            "learn a part of it from its own answers, for the strategy of that name; filter: for "
+            "learn2pd, of a diffusion model.",
             show_default=False,
             rich_help_panel=FITTING,
         ),

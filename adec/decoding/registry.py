@@ -9,6 +9,7 @@ from typing import Any
 from adec.decoding import plain
 from adec.decoding.method import Method
 from adec.decoding.methods.canvas_methods import CANVAS_METHODS
+from adec.decoding.methods.heads_methods import HEADS_METHODS
 from adec.decoding.methods.layer_methods import LAYER_METHODS
 from adec.decoding.methods.pair_methods import PAIR_METHODS
 from adec.decoding.methods.search_methods import SEARCH_METHODS
@@ -30,7 +31,14 @@ PLAIN = Method(
 
 METHODS: dict[str, Method] = {
     method.name: method
-    for method in (PLAIN, *PAIR_METHODS, *LAYER_METHODS, *SEARCH_METHODS, *CANVAS_METHODS)
+    for method in (
+        PLAIN,
+        *PAIR_METHODS,
+        *LAYER_METHODS,
+        *HEADS_METHODS,
+        *SEARCH_METHODS,
+        *CANVAS_METHODS,
+    )
 }
 
 

@@ -15,7 +15,7 @@ from adec.events.records import ThreadChange
 from adec.signals import Scores
 from adec.tree import TokenTree
 
-Capability = Literal["rewind", "tree", "layers", "vectors", "canvas", "text"]
+Capability = Literal["rewind", "tree", "layers", "vectors", "pseudo", "canvas", "text"]
 """What an engine can do.
 
 "rewind": cut the sequence back. "tree": run several continuations in one forward. The others stand

@@ -13,7 +13,7 @@ to all:
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
@@ -122,6 +122,51 @@ class EmbedEngine(Engine, Protocol):
 
         Their token ids must be in the vocabulary and are ignored otherwise. `keep` refuses a path
         with such a node. A node that reads its own token's embedding scores as that token does.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class PseudoStates:
+    """How a token's own state makes states of tokens to come, which pass through a model with it.
+
+    Pseudo position i stands i + 1 behind its token, the carrier, and its row scores the token one
+    further. It enters before layer `depths[i]` as `maps[i] @ s + shifts[i]`, where s is the state
+    of the carrier there; without maps as `shifts[i]`.
+    """
+
+    depths: tuple[int, ...]
+    """By position, not falling, each below the number of layers; 0: before the lowest layer."""
+    shifts: Vectors
+    """Shape (positions, width)."""
+    maps: NDArray[np.float32] | None = None
+    """Shape (positions, width, width)."""
+    adapters: Mapping[str, tuple[Vectors, Vectors]] = field(default_factory=dict)
+    """Low-rank additions to linear layers, (rank, inputs) and (outputs, rank), that act at pseudo
+    positions only; by layer and name, as "3.self_attn.q_proj"."""
+
+    @property
+    def count(self) -> int:
+        """Pseudo positions behind a carrier."""
+        return len(self.depths)
+
+
+@runtime_checkable
+class PseudoEngine(Engine, Protocol):
+    """Capability "pseudo": a forward that reads tokens and foresees what follows them, in one."""
+
+    def use_pseudo(self, states: PseudoStates) -> None:
+        """Foresee by these from now on. Raises EngineError where they do not fit the model."""
+        ...
+
+    def forward_ahead(
+        self, tree: TokenTree, carriers: Sequence[int], *, first_row: int = 0
+    ) -> tuple[Scores, Scores]:
+        """`forward_tree` of a tree that is not pending, and rows of what its carriers foresee.
+
+        `carriers`: nodes, rising. Row k * count + i is that of pseudo position i of carrier k. A
+        pseudo position sees what its carrier sees, the positions of the same carrier before it and
+        itself; no node sees it, and nothing of it stays.
         """
         ...
 
@@ -253,6 +298,7 @@ PROTOCOLS: Mapping[Capability, type] = MappingProxyType(
         "tree": Engine,
         "layers": LayerEngine,
         "vectors": EmbedEngine,
+        "pseudo": PseudoEngine,
         "canvas": CanvasEngine,
         "text": Generator,
     }

@@ -14,7 +14,7 @@ from adec.errors import ModelFileError
 
 Array = npt.NDArray[np.float32]
 Fact = str | int | float | bool
-KIND = re.compile(r"[a-z][a-z0-9_]{0,31}")
+KIND = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ from adec.decoding.registry import METHODS
 from adec.decoding.strategy import Aids, Exchange, Limits, Prompt
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
+from adec.parts.part import Part
 from adec.sampling import Sampler
+from tests.decoding.heads.pseudo_table import PseudoTable, pseudo_part
 from tests.decoding.layers.layered import LayeredTable
 from tests.decoding.layers.test_early_exit import random_part
 from tests.laws import law, pair, prompt_of
@@ -29,18 +31,26 @@ class Talk:
     """A strategy that answers one prompt after another."""
 
     def __init__(self, name: str, seed: int, *, resume: bool) -> None:
+        self.seed = seed
         small, large = pair(seed, likeness=0.8)
         self.small, self.large = small, large
         exchange = Exchange("", lambda _: [1, 2], lambda ids: str(ids))
         method = METHODS[name]
         if "layers" in method.needs["large"]:
             self.large = LayeredTable(seed)
+        elif "pseudo" in method.needs["large"]:
+            self.large = PseudoTable(seed)
         self.strategy = method.build(
             Engines(small=small, large=self.large),
             method.settings(),
-            Aids({}, lambda: exchange, part=lambda kind: random_part("linear", seed, kind=kind)),
+            Aids({}, lambda: exchange, part=self.part),
         )
         self.resume = resume
+
+    def part(self, kind: str) -> Part:
+        if isinstance(self.large, PseudoTable):
+            return pseudo_part(kind)
+        return random_part("linear", self.seed, kind=kind)
 
     def answer(self, ids: list[int], count: int, sampler: Sampler, stop: int) -> list[int]:
         limits = Limits(count, frozenset({5}), sampler, chunk=4, resume=self.resume)

@@ -101,7 +101,7 @@ def test_info_and_vocabulary(folder: Path) -> None:
     assert info.parameters == 2 * 271 * 8 + 64 + 8
     assert info.quantisation == "BF16"
     assert info.bytes == (folder / "model.safetensors").stat().st_size
-    assert header.capabilities == {"rewind", "tree", "layers", "vectors"}
+    assert header.capabilities == {"rewind", "tree", "layers", "vectors", "pseudo"}
     assert vocabulary.kind == "gpt2"
     assert len(vocabulary) == 271
     assert vocabulary.pieces[:4] == tuple(name.encode() for name in CONTROL)
@@ -278,7 +278,7 @@ def test_names_that_look_like_control_are_control_and_are_text_in_text(folder: P
     assert len(encode("say <|user|>", special=False)) > 2  # and nothing is cut off
 
 
-FULL = {"rewind", "tree", "layers", "vectors"}
+FULL = {"rewind", "tree", "layers", "vectors", "pseudo"}
 CAPABILITIES: list[tuple[dict[str, Any], set[str]]] = [
     ({"sliding_window": 64}, {"rewind"}),
     ({"sliding_window": 64, "use_sliding_window": False}, FULL),

@@ -62,7 +62,7 @@ def test_valid_file(valid: Path) -> None:
     assert info.quantisation == "F32"
     assert info.parameters == sum(t.elements for t in read_gguf(valid).tensors.values())
     assert header.capabilities == {"rewind", "tree", "vectors"}
-    assert header.missing.keys() == {"layers"}
+    assert header.missing.keys() == {"layers", "pseudo"}
 
 
 def test_vocabulary_of_bytes(valid: Path) -> None:

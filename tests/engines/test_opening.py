@@ -21,7 +21,7 @@ from adec.errors import ModelFileError
 from tests.engines.tiny_folder import write_tiny_folder
 from tests.engines.tiny_gguf import write_tiny_gguf, write_tiny_mamba
 
-FULL = {"rewind", "tree", "layers", "vectors"}
+FULL = {"rewind", "tree", "layers", "vectors", "pseudo"}
 Write = Callable[[Path], Path]
 
 

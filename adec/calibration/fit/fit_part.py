@@ -26,18 +26,37 @@ from adec.errors import PairError, UsageError
 from adec.interrupts import Interrupts
 from adec.parts.kept_parts import keep_part, model_fingerprint, part_path
 
+
+def _fit_transfer(fitting: Fitting) -> FittedPart:
+    # it imports torch, which is there once a model runs on it
+    from adec.calibration.fit.fit_transfer import fit_transfer
+
+    return fit_transfer(fitting)
+
+
+def _fit_lexical(fitting: Fitting) -> FittedPart:
+    from adec.calibration.fit.fit_lexical import fit_lexical
+
+    return fit_lexical(fitting)
+
+
 FITS: dict[str, Callable[[Fitting], FittedPart]] = {
     "exits": fit_exits,
     "sec": fit_sec,
     "filter": fit_filter,
+    "hidden-transfer": _fit_transfer,
+    "lexical": _fit_lexical,
 }
 INTERRUPTED = 130
 _LAYERS: frozenset[Capability] = frozenset({"layers", "rewind"})
+_FORESEES: frozenset[Capability] = frozenset({"pseudo", "rewind", "tree"})
 _CANVAS: frozenset[Capability] = frozenset({"canvas"})
 _LAYERED = "give a Hugging Face folder of a Llama, Qwen, Mistral, Phi or SmolLM model"
 NEEDS: dict[str, tuple[frozenset[Capability], str, str]] = {
     "exits": (_LAYERS, "plain", _LAYERED),
     "sec": (_LAYERS, "plain", _LAYERED),
+    "hidden-transfer": (_FORESEES, "plain", _LAYERED),
+    "lexical": (_FORESEES, "plain", _LAYERED),
     "filter": (_CANVAS, "steps", "give a diffusion model: LLaDA, Dream or practice:canvas"),
 }
 """What a model must be capable of, the strategy that writes its answers, and a hint."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from adec.answering.text import text_of
-from adec.calibration.fit.exit_records import LayerRecord, layer_records
+from adec.calibration.fit.exit_records import LayerRecord, greedy, layer_records
 from adec.calibration.prompts import KnownPrompt, PromptSet
 from adec.decoding.strategy import Limits, Prompt, Strategy
 from adec.engines.protocols import LayerEngine
@@ -51,6 +51,8 @@ class Real:
     """How many of them the strategy gave up."""
     right_stopped: int
     """Right answers that it gave up, too."""
+    per_forward: float
+    """Tokens a forward, the first of each answer left out: the prompt writes it."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +110,35 @@ class Fitting:
             # a fit of fewer is worth nothing, so a little more time is
             if spent > (seconds if len(found) >= LEAST_ANSWERS else PATIENCE * seconds):
                 break
-        if len(found) < LEAST_ANSWERS:
+        self._check_enough(len(found))
+        return found
+
+    def answers(self, seconds: float) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Prompts to fit on, each with the model's own answer, as many as the time allows.
+
+        Answers of fewer than three tokens are left out. Raises UsageError where there are too few.
+        """
+        began, found = monotonic(), []
+        asked = self.prompts.fit
+        for prompt in asked:
+            ids = tuple(self.encode(prompt.text))
+            room = min(self.max_tokens, self.engine.context - len(ids))
+            answer = greedy(self.engine, ids, room, self.end) if room > 2 else ()
+            if len(answer) > 2:
+                found.append((ids, answer))
+            spent = monotonic() - began
+            self.tick(max(len(found) / len(asked), spent / seconds))
+            if spent > (seconds if len(found) >= LEAST_ANSWERS else PATIENCE * seconds):
+                break
+        self._check_enough(len(found))
+        return found
+
+    def _check_enough(self, answers: int) -> None:
+        if answers < LEAST_ANSWERS:
             raise UsageError(
-                f"the time was enough for {len(found)} answers, and a fit needs {LEAST_ANSWERS}",
+                f"the time was enough for {answers} answers, and a fit needs {LEAST_ANSWERS}",
                 hint="give a longer --time-limit, or fewer tokens with -n",
             )
-        return found
 
     def right(self, prompt: KnownPrompt, answer: Sequence[int]) -> bool | None:
         """Whether an answer is right; None where that is not known."""
@@ -126,7 +151,7 @@ class Fitting:
         began = monotonic()
         same: list[bool] = []
         right: list[tuple[bool, bool]] = []
-        ran = whole = 0
+        ran = whole = written = forwards = 0
         given_up: list[bool] = []
         for prompt in self.prompts.held_out[:TESTED]:
             ids = tuple(self.encode(prompt.text))
@@ -144,6 +169,8 @@ class Fitting:
                         lost = lost or step.lost
                     tokens += [token.id for token in step.tokens]
                 answers.append(tokens)
+            written += max(0, len(answers[1]) - 1)
+            forwards += tally.forwards["large"]
             ran, whole = ran + tally.layers_computed, whole + (tally.layers_of or 0)
             same.append(answers[0] == answers[1])
             judged = [self.right(prompt, tokens) for tokens in answers]
@@ -163,6 +190,7 @@ class Fitting:
             sum(not plain for plain, _ in right),
             sum(up and not plain for up, (plain, _) in zip(given_up, right, strict=True)),
             sum(up and plain for up, (plain, _) in zip(given_up, right, strict=True)),
+            written / max(1, forwards),
         )
 
 

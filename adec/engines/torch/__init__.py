@@ -18,13 +18,13 @@ def _open(header: ModelHeader, options: OpenOptions) -> Engine:
         from adec.engines.torch.torch_canvas import TorchCanvas
 
         return TorchCanvas.open(header, options)
-    from adec.engines.torch.layer_engine import TorchLayerEngine
     from adec.engines.torch.mamba_engine import MambaEngine
+    from adec.engines.torch.pseudo.pseudo_engine import TorchPseudoEngine
     from adec.engines.torch.torch_engine import TorchEngine
 
     kind = TorchEngine
     if "layers" in header.capabilities:
-        kind = TorchLayerEngine
+        kind = TorchPseudoEngine
     elif header.info.architecture in MambaEngine.ARCHITECTURES:
         kind = MambaEngine
     return kind.open(header, options)

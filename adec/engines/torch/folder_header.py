@@ -260,8 +260,8 @@ def _capabilities(
     why = _why_no_layers(config, layer_types, missing)
     if why is not None:
         # where nothing is scaled between embeddings and layers, vectors may stand for tokens, too
-        missing["layers"] = missing["vectors"] = why
-    every: frozenset[Capability] = frozenset({"rewind", "tree", "layers", "vectors"})
+        missing["layers"] = missing["vectors"] = missing["pseudo"] = why
+    every: frozenset[Capability] = frozenset({"rewind", "tree", "layers", "vectors", "pseudo"})
     return every - missing.keys(), missing
 
 

@@ -102,12 +102,17 @@ def header_of(
     if canvas is not None:
         return ModelHeader(info, vocabulary, CANVAS, MISSING, remarks, canvas)
     if state is not None:
-        missing: dict[Capability, str] = {"tree": state, "layers": _WHOLE, "vectors": state}
+        missing: dict[Capability, str] = {
+            "tree": state,
+            "layers": _WHOLE,
+            "vectors": state,
+            "pseudo": _WHOLE,
+        }
         return ModelHeader(info, vocabulary, frozenset({"rewind"}), missing, remarks)
     # sliding-window models, too: the engine keeps the whole cache (swa_full), so that nothing a
     # rewind needs has slid out
     whole = f"{_WHOLE}; --engine torch runs them singly" if architecture in ON_TORCH else _WHOLE
-    lacking: dict[Capability, str] = {"layers": whole}
+    lacking: dict[Capability, str] = {"layers": whole, "pseudo": whole}
     able: set[Capability] = {"rewind", "tree"}
     vectors = _why_no_vectors(gguf, architecture)
     if vectors is None:

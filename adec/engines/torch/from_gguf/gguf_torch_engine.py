@@ -10,7 +10,7 @@ from adec.engines.llama.llama_context import LlamaTokenizer, LlamaVocabulary
 from adec.engines.torch.folder_files import TensorEntry
 from adec.engines.torch.from_gguf.gguf_weights import load_gguf
 from adec.engines.torch.from_gguf.torch_layout import read_layout
-from adec.engines.torch.layer_engine import TorchLayerEngine
+from adec.engines.torch.pseudo.pseudo_engine import TorchPseudoEngine
 from adec.engines.torch.torch_weights import Loader
 from adec.engines.vocabularies.vocabulary import Tokenizer
 
@@ -21,8 +21,8 @@ llama.cpp itself rounds what it multiplies such weights with to eight bits.
 """
 
 
-class GgufTorchEngine(TorchLayerEngine):
-    """Weights are turned into floats as they are loaded; see `TorchLayerEngine`."""
+class GgufTorchEngine(TorchPseudoEngine):
+    """Weights are turned into floats as they are loaded; see `TorchPseudoEngine`."""
 
     @classmethod
     def _loader(cls) -> Loader:

@@ -80,7 +80,7 @@ def read_layout(path: Path) -> tuple[ModelHeader, TorchLayout]:
     able = replace(
         header,
         info=replace(header.info, format=NAME),
-        capabilities=frozenset({"rewind", "tree", "layers", "vectors"}),
+        capabilities=frozenset({"rewind", "tree", "layers", "vectors", "pseudo"}),
         missing={},
     )
     return able, TorchLayout(architecture, config, sources, frequencies)
