@@ -79,6 +79,11 @@ class ArrayScores:
     def __len__(self) -> int:
         return int(self._logits.shape[0])
 
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """All rows, which nobody may write to."""
+        return self._logits
+
     def row(self, index: int) -> Row:
         row: Row = self._logits[index]
         return row

@@ -50,6 +50,10 @@ class Meter:
         """
         return None
 
+    def stated_canvas_ms(self, model: Role, count: int) -> float | None:
+        """As `stated_ms`, of a forward that computes `count` positions of canvases."""
+        return None
+
     def forward(
         self,
         engine: Engine,
@@ -165,8 +169,9 @@ class Meter:
         """`engine.canvas_scores`, timed; counted are the positions that it computes anew."""
         began = perf_counter()
         count = len(canvas) if refresh is None else len(refresh)
+        stated = self.stated_canvas_ms(model, count)
         scores = engine.canvas_scores(canvas, positions=places, refresh=refresh)
-        self._forwards.append(Forward(model, "write", count, self._ms(began, None)))
+        self._forwards.append(Forward(model, "write", count, self._ms(began, stated)))
         return scores
 
     def canvases(
@@ -178,9 +183,10 @@ class Meter:
     ) -> list[Scores]:
         """`engine.canvas_batch`, timed as one forward; counted are the positions of all."""
         began = perf_counter()
-        scores = engine.canvas_batch(canvases, places)
         count = sum(map(len, canvases))
-        self._forwards.append(Forward(model, "write", count, self._ms(began, None)))
+        stated = self.stated_canvas_ms(model, count)
+        scores = engine.canvas_batch(canvases, places)
+        self._forwards.append(Forward(model, "write", count, self._ms(began, stated)))
         return scores
 
     def rewind(self, engine: Engine, model: Role, length: int) -> None:

@@ -22,7 +22,6 @@ from adec.engines.pair import Engines
 from adec.engines.protocols import CanvasEngine
 from adec.errors import EngineError, PairError, UsageError
 from adec.events.records import Guarantee, Role, Step, Token
-from adec.signals import Scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +131,7 @@ class CanvasStrategy:
             chosen = self._rule.choose(proposals)
             if not chosen:
                 raise EngineError(f"{self.name} filled no position")
-            made = {places[i]: describe(self._model, scores, proposals, i, limits) for i in chosen}
+            made = {places[i]: describe(self._model, proposals, i, limits) for i in chosen}
             reused = 0 if refresh is None else len(answer.canvas) - len(refresh)
             nats = _nats_left(proposals, chosen) if limits.signals else None
             reached, record = answer.fill(made)
@@ -144,10 +143,10 @@ class CanvasStrategy:
 def _nats_left(proposals: Proposals, chosen: Sequence[int]) -> float:
     """The entropies of the positions in the block at work that are not filled, added up."""
     filled = {*chosen}
-    return sum(proposals.entropy(i) for i in range(proposals.inside) if i not in filled)
+    return proposals.entropy_sum([i for i in range(proposals.inside) if i not in filled])
 
 
-def describe(model: Role, scores: Scores, proposals: Proposals, i: int, limits: Limits) -> Token:
+def describe(model: Role, proposals: Proposals, i: int, limits: Limits) -> Token:
     """The proposal at open position i as a token, with its signals if somebody reads them."""
     token = proposals.tokens[i]
     if not limits.signals:
@@ -155,9 +154,9 @@ def describe(model: Role, scores: Scores, proposals: Proposals, i: int, limits: 
     return Token(
         token,
         model,
-        entropy=scores.entropy(i),
-        margin=scores.margin(i),
-        probability=scores.probability(i, token),
+        entropy=proposals.entropy(i),
+        margin=proposals.row_margin(i),
+        probability=proposals.confidence(i),
     )
 
 

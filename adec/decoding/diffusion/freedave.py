@@ -10,10 +10,11 @@ is, as long as the scores of the canvas before choose the very step that leads t
 to the last canvas that is right stand, and its scores draft the next batch.
 
 What is different here: drafts stay in the block at work and stop before an end token, because the
-canvas changes its length there. They also stop at a position less sure than `least`: where a
-forward of n canvases costs n times one, as on a CPU, a draft that fails is a forward lost. There is
-no cache, since none is exact. Draws depend on seed, position and row alone, so sampled answers are
-those of the reference, too.
+canvas changes its length there. They also stop at a position less sure than `least`. The paper
+always verifies as many canvases as it may; here the clock says how many pay (`draft_width.py`), and
+where none does, as on most processors, each forward is one of the reference. There is no cache,
+since none is exact. Draws depend on seed, position and row alone, so sampled answers are those of
+the reference, too.
 """
 
 from __future__ import annotations
@@ -24,22 +25,28 @@ from typing import Literal
 
 from adec.decoding.diffusion.canvas_answer import CanvasAnswer
 from adec.decoding.diffusion.canvas_loop import CanvasSize, canvas_engine, describe
+from adec.decoding.diffusion.draft_width import DraftWidth
 from adec.decoding.diffusion.reference_steps import Quota
 from adec.decoding.diffusion.unmasking import Proposals
 from adec.decoding.meter import Meter
+from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids, Limits, Prompt
 from adec.engines.pair import Engines
 from adec.engines.protocols import CanvasEngine
 from adec.events.records import Guarantee, Role, Step, Token
-from adec.signals import Scores
 
 
 @dataclass(frozen=True, slots=True)
 class FreeDaveSettings(CanvasSize):
     """`--set freedave.NAME=VALUE`."""
 
-    drafts: int = setting(4, "canvases of a forward, each a step further than the last", least=1)
+    drafts: int = setting(
+        4, "canvases of a forward at most, each a step further than the last", least=1
+    )
+    width: Literal["clock", "fixed"] = setting(
+        "clock", "clock: as many canvases as pay by measured times; fixed: as many as drafts says"
+    )
     least: float = setting(0.5, "drafts end at a position less sure than this", least=0, most=1)
     order: Literal["confidence", "margin", "entropy"] = setting(
         "confidence", "which position the reference fills: the likeliest, or that of this order"
@@ -54,10 +61,13 @@ Fill = tuple[int, int]
 class Look:
     """What the model says of one canvas."""
 
-    scores: Scores
     proposals: Proposals
     order: Sequence[int]
     """Indices of the proposals, from the one that the reference would fill."""
+
+    def confidence(self, rank: int) -> float:
+        """How likely the model finds the token of that rank."""
+        return self.proposals.confidence(self.order[rank])
 
     def fill(self, rank: int) -> Fill:
         """The position and token of that rank; rank 0 is what the reference fills next."""
@@ -73,9 +83,15 @@ class FreeDave:
     guarantee = Guarantee.EXACT
 
     def __init__(
-        self, engine: CanvasEngine, settings: FreeDaveSettings, model: Role = "large"
+        self,
+        engine: CanvasEngine,
+        settings: FreeDaveSettings,
+        curve: CostCurve | None = None,
+        model: Role = "large",
     ) -> None:
+        """`curve`: milliseconds of a forward by positions, where a profile has measured them."""
         self._engine = engine
+        self._width = DraftWidth(settings.drafts, curve)
         self._settings = settings
         self._model = model
 
@@ -93,12 +109,20 @@ class FreeDave:
             answer.open_places()
             now = now or self._look(meter, [answer], limits, 0)[0]
             drafts = self._draft(now)
-            canvases, most = self._after(answer, drafts)
+            sure = [now.confidence(rank) for rank in range(1, len(drafts))]
+            wide = len(drafts)
+            if self._settings.width == "clock":
+                wide = self._width.choose(len(answer.canvas), sure)
+            canvases, most = self._after(answer, drafts[:wide])
             looks = self._look(meter, canvases, limits, now.proposals.step + 1)
             right = 1
             # the first step is right; one after it is if the canvas before it leads there
-            while right < most and looks[right - 1].fill(0) == drafts[right]:
-                right += 1
+            for look, draft, confidence in zip(looks, drafts[1:], sure, strict=False):
+                held = look.fill(0) == draft
+                self._width.saw(confidence, held)
+                right += held and right < most
+                if not held:
+                    break
             led = [now, *looks][:right]
             made = {look.fill(0)[0]: self._token(look, limits) for look in led}
             now = looks[right - 1] if right <= len(looks) else None
@@ -150,13 +174,14 @@ class FreeDave:
         looks: list[Look] = []
         for at, (scores, open_places) in enumerate(zip(rows, places, strict=True)):
             proposals = Proposals(scores, open_places, limits.sampler, step + at)
-            looks.append(Look(scores, proposals, rule.choose(proposals)))
+            looks.append(Look(proposals, rule.choose(proposals)))
+        self._width.took(len(canvases), len(canvases[0].canvas), meter.forwards[-1].ms)
         return looks
 
     def _token(self, look: Look, limits: Limits) -> Token:
-        return describe(self._model, look.scores, look.proposals, look.order[0], limits)
+        return describe(self._model, look.proposals, look.order[0], limits)
 
 
 def build(engines: Engines, settings: FreeDaveSettings, aids: Aids) -> FreeDave:
     """The strategy on the large model."""
-    return FreeDave(canvas_engine(engines), settings)
+    return FreeDave(canvas_engine(engines), settings, aids.curves.get("large"))

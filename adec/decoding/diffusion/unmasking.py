@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adec.sampling import Sampler
-from adec.signals import Scores
+from adec.signals import ArrayScores, Scores
 
 
 class Proposals:
@@ -50,7 +50,12 @@ class Proposals:
         self.inside = len(places) if inside is None else inside
         self.end = end
         self.done = done
-        self._logits: NDArray[np.float32] = np.stack([scores.row(i) for i in range(len(scores))])
+        # a large vocabulary has megabytes of rows: no copy where they are an array already
+        self._logits: NDArray[np.float32] = (
+            scores.logits
+            if isinstance(scores, ArrayScores)
+            else np.stack([scores.row(i) for i in range(len(scores))])
+        )
         self._best = self._logits.argmax(axis=1)
         if sampler.greedy:
             self.tokens = [int(token) for token in self._best]
@@ -71,6 +76,15 @@ class Proposals:
     def margin(self, i: int) -> float:
         """How much likelier the likeliest token is than the second."""
         return float(self._margins[i])
+
+    def row_margin(self, i: int) -> float:
+        """As `margin`, of one row alone: for a token or two that is less work than for all rows."""
+        second = np.partition(self._weights[i], -2)[-2]
+        return float((1 - second) / self._totals[i])
+
+    def entropy_sum(self, indices: Sequence[int]) -> float:
+        """Entropies of these positions, added up."""
+        return float(self._entropies[list(indices)].sum())
 
     def gap(self, i: int) -> float:
         """By how much the greatest logit exceeds the second."""

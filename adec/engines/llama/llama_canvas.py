@@ -1,6 +1,9 @@
 """Masked diffusion GGUF models through llama.cpp: every forward computes the whole canvas.
 
-llama.cpp keeps no keys and values for these architectures, so none can be reused.
+llama.cpp keeps no keys and values for these architectures, so none can be reused. Canvases of a
+batch run one after the other: as sequences of one batch they took 0.99, 1.04 and 1.4 times as long
+for two, four and eight canvases of 96 positions on a processor, and their rows were no longer the
+same bits.
 """
 
 from __future__ import annotations
@@ -99,7 +102,9 @@ class LlamaCanvas(CanvasModel):
         batch.positions[:size] = np.arange(size)
         batch.sequence_counts[:size] = 1
         batch.sequences[:size, 0] = 0
-        batch.wanted[:size] = 1
+        # the last block and the head run for these alone
+        batch.wanted[:size] = 0
+        batch.wanted[list(rows)] = 1
         batch.struct.n_tokens = size
         code = int(self._session.api.llama_decode(context, batch.struct))
         if code != 0:
