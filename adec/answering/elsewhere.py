@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adec.answering.plan import Plan
-from adec.decoding.registry import find_method
+from adec.decoding.registry import yardstick
 from adec.decoding.settings import build
 from adec.engines.base import EngineName
 from adec.engines.opening import engine_of, read_header
@@ -34,7 +34,8 @@ class ModelThere:
 
 @dataclass(frozen=True)
 class PlanThere:
-    """Plain decoding with models and profile of a plan, picklable. Curves and threads stay here."""
+    """The yardstick on the models of a plan, with its profile; picklable. Curves and threads stay
+    here."""
 
     models: Mapping[Role, ModelThere]
     profile: Profile | None
@@ -52,7 +53,7 @@ class PlanThere:
                 check_pair(headers["small"], headers["large"])
             except PairError as error:
                 unlike = error.message
-        method = find_method("plain")
+        method = yardstick(headers)
         settings = build(method.settings, method.name)
         made = Plan(
             headers, method, settings, self.profile, (), unlike=unlike, bitwise=self.bitwise

@@ -70,6 +70,19 @@ class Plan:
         return Engines(**{role: engine for role, engine in engines.items() if role != "small"})
 
 
+def plan_yardstick(choice: Choice) -> Plan:
+    """The models with what every strategy on them is measured against. Raises as `plan`."""
+    try:
+        return plan(dataclasses.replace(choice, strategy="plain", assignments=()))
+    except PairError:
+        # a diffusion model has a yardstick of its own
+        try:
+            return plan(dataclasses.replace(choice, strategy="steps", assignments=()))
+        except PairError:
+            pass
+        raise
+
+
 def plan(choice: Choice) -> Plan:
     """Find the models, read their headers, and check that the strategy can run on them.
 

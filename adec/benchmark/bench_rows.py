@@ -14,7 +14,7 @@ from adec.answering.choice import Choice
 from adec.answering.elsewhere import PlanThere, carried
 from adec.answering.exactness_plan import measure_and_keep
 from adec.answering.placement import place
-from adec.answering.plan import Plan, plan
+from adec.answering.plan import Plan, plan, plan_yardstick
 from adec.answering.session import open_session
 from adec.benchmark.decoders import BenchDecoder, StrategyDecoder
 from adec.benchmark.peers.offered import PeerChoice, find_peers, open_peer, peer_header
@@ -77,7 +77,7 @@ class BenchPlan:
                 f"the peer {self.peers[0].name} runs on this machine only",
                 hint="leave --peers or --ray out",
             )
-        there = carried(_base(self.choice))
+        there = carried(plan_yardstick(self.choice))
         return dataclasses.replace(self, there=there, sharing=sharing)
 
     def open(self) -> Bench:
@@ -106,7 +106,7 @@ class BenchPlan:
 
     def _to_open(self) -> tuple[Plan, OpenOptions]:
         if self.there is None:
-            return _base(self.choice), self.options
+            return plan_yardstick(self.choice), self.options
         if self.sharing == 1 or self.options.threads is not None:
             return self.there.plan(), self.options
         threads = max(1, usable_cores() // self.sharing)
@@ -152,7 +152,7 @@ def plan_bench(
     the small model, what the profile recommends, and the methods that `bench` shows by default.
     Raises UsageError, PairError, ModelFileError or ProfileError.
     """
-    placed = place(_base(choice), options, origin)
+    placed = place(plan_yardstick(choice), options, origin)
     base, options = placed.plan, placed.options
     words, remarks = _words(strategies, base)
     named: dict[str, StrategyRow] = {}
@@ -190,18 +190,6 @@ def plan_bench(
         choice, found, offered, options, settings, tuple(headers), about_all,
         (*base.remarks, *placed.remarks, *remarks),
     )  # fmt: skip
-
-
-def _base(choice: Choice) -> Plan:
-    """The models with their yardstick."""
-    try:
-        return plan(dataclasses.replace(choice, strategy=PLAIN, assignments=()))
-    except PairError:
-        # a model that plain cannot run on has a yardstick of its own
-        made = plan(dataclasses.replace(choice, strategy=None, assignments=()))
-        if not made.method.yardstick:
-            raise
-        return made
 
 
 def _words(strategies: str | None, base: Plan) -> tuple[list[str], list[str]]:

@@ -16,8 +16,9 @@ import msgspec
 from adec.answering.choice import Choice
 from adec.answering.elsewhere import carried
 from adec.answering.placement import place
-from adec.answering.plan import DEFAULT_PAIR, Plan, plan
+from adec.answering.plan import DEFAULT_PAIR, Plan, plan, plan_yardstick
 from adec.answering.session import open_session
+from adec.calibration.canvas.canvas_stages import CanvasCalibration
 from adec.calibration.cost_tables import choose_threads
 from adec.calibration.helpers import DeskOfCalibration, Helpers
 from adec.calibration.journal import Journal, key_of
@@ -114,6 +115,13 @@ def run_calibration(
     ready, options = placed.plan, placed.options
     far = ready.models["large"]
     served = isinstance(far, RemoteHeader)
+    canvas = "canvas" in far.capabilities
+    if canvas and request.metric == "perplexity":
+        raise UsageError(
+            f"--metric perplexity reads answers from left to right, and {far.info.name} is a"
+            " diffusion model",
+            hint="take agreement or answer",
+        )
     if served:
         _check_served(request)
     if options.rpc and (request.ray is not None or request.jobs > 1):
@@ -176,6 +184,8 @@ def run_calibration(
                         budget=options.budget_tokens,
                         say=say,
                     ).run()
+                elif canvas:
+                    result = CanvasCalibration(*parts, helpers=helpers).run()
                 else:
                     result = Calibration(*parts, helpers=helpers).run()
     except KeyboardInterrupt:
@@ -252,7 +262,7 @@ def _plan(request: Request) -> Plan:
                 f"{request.small} alone leaves nothing to calibrate: only plain runs there",
                 hint="give a small model before it: adec calibrate SMALL ADDRESS",
             )
-        return plan(Choice(model=request.small, strategy="plain", engine=request.engine))
+        return plan_yardstick(Choice(model=request.small, engine=request.engine))
     ready = plan(
         Choice(small=request.small, large=request.large, strategy="plain", engine=request.engine)
     )

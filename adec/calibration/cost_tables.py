@@ -21,6 +21,7 @@ from time import perf_counter
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.engines.base import Engine, ModelHeader, OpenOptions
 from adec.engines.opening import open_engine
+from adec.engines.protocols import CanvasEngine
 from adec.events.records import Role
 from adec.machine import usable_cores
 
@@ -40,6 +41,10 @@ OUTLIER = 14.8
 """Modified z-score from which a time is called an outlier (hyperfine's threshold)."""
 WORTH = 0.05
 """A batch is useful while doubling it still saves this share of the time per token."""
+CANVAS_SIZES = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+"""Positions of the canvases of a diffusion model that are measured, the prompt among them."""
+SCORED = 32
+"""Positions of them that are scored: a block of masks."""
 READING = 0.25
 """Share of the measuring time that reading up to a context length may take; longer ones are left
 out."""
@@ -123,13 +128,17 @@ def measure_costs(
     """
     began = clock()
     tables: dict[Role, CostTable] = {role: CostTable() for role in engines}
-    contexts = _affordable(engines, seconds, clock)
+    canvas = isinstance(engines["large"], CanvasEngine)
+    # a canvas is computed whole: nothing precedes it
+    contexts = [0] if canvas else _affordable(engines, seconds, clock)
+    room = engines["large"].context
+    large = ([n for n in CANVAS_SIZES if n <= room] or [room]) if canvas else LARGE_SIZES
     for place, context in enumerate(contexts):
         until = began + seconds * (place + 1) / len(contexts)
         cells = [
             (role, size)
             for role, engine in engines.items()
-            for size in (LARGE_SIZES if role == "large" else SMALL_SIZES)
+            for size in (large if role == "large" else SMALL_SIZES)
             if context + size <= engine.context
         ]
         seen = _measure_column(engines, cells, context, until, began, seconds, tick, clock)
@@ -178,7 +187,7 @@ def _measure_column(
                 engine.forward([0])
                 _stand_at(engine, context)
             start = clock()
-            engine.forward([0] * size, rows=size)
+            _feed(engine, size)
             took = 1000 * (clock() - start)
             _stand_at(engine, context)
             seen[role, size].append(took)
@@ -186,6 +195,14 @@ def _measure_column(
         if not open_:
             break
     return seen
+
+
+def _feed(engine: Engine, size: int) -> None:
+    """A forward of so many tokens: the next ones, or a canvas."""
+    if isinstance(engine, CanvasEngine):
+        engine.canvas_scores([engine.mask] * size, positions=range(min(size, SCORED)))
+    else:
+        engine.forward([0] * size, rows=size)
 
 
 def _worth_measuring(seen: Mapping[tuple[Role, int], Sequence[float]]) -> int:
@@ -322,7 +339,8 @@ def _measure(
                 for size in (1, BATCH):
                     engine.rewind(0)
                     start = clock()
-                    engine.forward([0] * size, rows=size)
+                    # every forward of a diffusion model is a canvas
+                    _feed(engine, engine.context if isinstance(engine, CanvasEngine) else size)
                     if repeat:
                         seen.setdefault((count, size, place), []).append(1000 * (clock() - start))
     return {

@@ -16,7 +16,7 @@ from adec.calibration.journal import Measurements
 from adec.calibration.prompts import KnownPrompt
 from adec.calibration.proof import Tested, is_binary, prompts_needed, prove
 from adec.calibration.replay.grids import FAMILIES, rule
-from adec.calibration.trial import PLAIN, Measured, Metric, Point, Trial
+from adec.calibration.trial import Measured, Metric, Point, Trial
 
 TESTED = 3
 """Most points of a family that are brought to the proof."""
@@ -229,7 +229,7 @@ def run_proof(
         if index < CLOCKED and not own.worker:
             clocked.fresh.append(
                 Trial(own.tokens, own.text, own.ms, 0.0, len(own.tokens), len(own.tokens), 0)
-                if clocked.point == PLAIN
+                if clocked.point.is_yardstick
                 else measurements.trial(clocked.point, index, prompt, stage="held out")
             )
         if metric == "answer" and not own.right:

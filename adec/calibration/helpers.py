@@ -21,7 +21,7 @@ from adec.calibration.journal import Journal, Measurements
 from adec.calibration.prompts import KnownPrompt
 from adec.calibration.replay.grids import is_timed
 from adec.calibration.replay.recording import Answer, Record, record
-from adec.calibration.trial import PLAIN, Metric, Point, Runner, Trial, loss_of
+from adec.calibration.trial import Metric, Point, Runner, Trial, loss_of
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.engines.base import OpenOptions
 from adec.events.hostile_json import JsonReader
@@ -95,7 +95,7 @@ class OpenCalibration:
         """The answers. Raises AdecError."""
         runner, prompt = self.runner, KnownPrompt(job.text)
         if not job.points:
-            run = runner.run(PLAIN, prompt)
+            run = runner.run(runner.yardstick, prompt)
             answer = Answer(run.tokens, run.text, run.ms)
             found = None
             if job.recorded:

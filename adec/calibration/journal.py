@@ -16,7 +16,7 @@ import msgspec
 
 from adec.calibration.prompts import KnownPrompt
 from adec.calibration.replay.recording import Answer, Record, record
-from adec.calibration.trial import PLAIN, Metric, Point, Runner, Trial, loss_of
+from adec.calibration.trial import Metric, Point, Runner, Trial, loss_of
 from adec.errors import UsageError
 from adec.events.hostile_json import JsonReader
 from adec.whole_file import whole_file
@@ -117,7 +117,7 @@ class Measurements:
         """The large model's own answer."""
         kept = self._journal.get(f"answer {name}", _ANSWER)
         if kept is None:
-            run = self.runner.run(PLAIN, prompt)
+            run = self.runner.run(self.runner.yardstick, prompt)
             kept = Answer(run.tokens, run.text, run.ms, run.right, first_ms=run.first_ms)
             self._journal.put(f"answer {name}", kept)
         return kept

@@ -9,7 +9,7 @@ from statistics import median
 
 from adec.answering.choice import Choice
 from adec.answering.placement import place
-from adec.answering.plan import plan
+from adec.answering.plan import plan_yardstick
 from adec.answering.session import open_session
 from adec.calibration.cost_tables import measure_costs
 from adec.engines.base import OpenOptions
@@ -62,7 +62,7 @@ def check_profile(
         raise UsageError(
             f"profile {profile.name} has no measured times", hint="adec calibrate measures them"
         )
-    ready = plan(Choice(pair=name, strategy="plain"))
+    ready = plan_yardstick(Choice(pair=name))
     others = profile.other_models(ready.models)
     if others:
         raise CheckFailed(f"profile {profile.name}: {others[0]}", hint="calibrate anew")

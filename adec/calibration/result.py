@@ -11,7 +11,7 @@ from adec.calibration.proof import Tested
 from adec.calibration.replay.agreement import Agreement
 from adec.calibration.replay.grids import ADAPTIVE
 from adec.calibration.replay.pause_thresholds import Learned
-from adec.calibration.trial import PLAIN, Measured, Metric, ms_per_token, without_outliers
+from adec.calibration.trial import Measured, Metric, ms_per_token, without_outliers
 from adec.engines.remote.bill import Bill
 from adec.events.records import Role
 from adec.machine import Machine
@@ -73,7 +73,7 @@ class Result:
 
     @property
     def plain(self) -> Measured:
-        return next(m for m in self.measured if m.point == PLAIN)
+        return next(m for m in self.measured if m.point.is_yardstick)
 
     def plain_beside(self, measured: Measured) -> float:
         """Tokens per second of plain decoding on the prompts that a point was run on."""
@@ -100,6 +100,12 @@ class Result:
             near = ADAPTS * careful.tokens_per_second >= best.tokens_per_second
             return careful if near and faster(careful, self.plain) else best
         return careful if self.scattered and not faster(self.plain, careful) else self.plain
+
+    @property
+    def careful(self) -> str:
+        """The exact strategy that loses nothing where drafting does not pay."""
+        adapts = any(m.point.strategy == ADAPTIVE for m in self.measured)
+        return ADAPTIVE if adapts else self.plain.point.strategy
 
     @property
     def scattered(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
+from typing import Any
 
 from adec.calibration.cost_tables import CostTable, TableData, data_of, measure_costs, tables_from
 from adec.calibration.held_out import (
@@ -20,7 +21,7 @@ from adec.calibration.held_out import (
 )
 from adec.calibration.helpers import Helpers
 from adec.calibration.journal import Journal, Measurements
-from adec.calibration.prompts import PromptSet
+from adec.calibration.prompts import KnownPrompt, PromptSet
 from adec.calibration.replay.agreement import (
     Agreement,
     agreement_of,
@@ -29,10 +30,10 @@ from adec.calibration.replay.agreement import (
 )
 from adec.calibration.replay.choose import MOST_POINTS, Chooser, Kept, Shortlist
 from adec.calibration.replay.pause_thresholds import Learned, learn_thresholds
-from adec.calibration.replay.recording import Answer, Record
-from adec.calibration.replay.simulate import Simulator, forecast
+from adec.calibration.replay.recording import Answer
+from adec.calibration.replay.simulate import Replay, Simulator, forecast
 from adec.calibration.result import Result
-from adec.calibration.trial import PLAIN, Measured, Point, Runner
+from adec.calibration.trial import Measured, Point, Runner
 from adec.calibration.tryouts import LEAST_ANSWERS, Tryouts
 from adec.calibration.wishes import Watcher, Wishes
 from adec.decoding.pair.clock.cost_curve import Curves
@@ -70,6 +71,8 @@ class Calibration:
 
     most_points: int = MOST_POINTS
     """Points that are run for real at most."""
+    helpers_record = True
+    """Whether workers record the answers that they give."""
 
     def __init__(
         self,
@@ -109,14 +112,12 @@ class Calibration:
         answers, records, run_seconds = self._answers()
         tables |= self._costs_from(answers)
         self._measure_exactness(answers[0])
-        agreement = agreement_of(records, pair="small" in self._engines)
+        agreement = self._agreement(records)
         curves = _curves(tables, agreement)
         self._take_curves(curves)
         thresholds = self._pauses()
         prompts = [self._runner.encode(prompt) for prompt in self._prompts.fit[: len(records)]]
-        simulator = Simulator(
-            self._engines, tables, curves, prompts, records, max_tokens=self._wishes.max_tokens
-        )
+        simulator = self._replay(tables, curves, prompts, records)
         shortlist = self._choose(simulator, run_seconds)
         measured, run_seconds = self._try(shortlist, answers)
         self._progress.stage("forecasts")
@@ -208,13 +209,32 @@ class Calibration:
         self._remarks += remarks
         return thresholds
 
-    def _answers(self) -> tuple[list[Answer], list[Record], float]:
-        """The large model's answers to the prompts to fit on, what both models say of them, and the
+    def _agreement(self, records: Sequence[Any]) -> Agreement:
+        return agreement_of(records, pair="small" in self._engines)
+
+    def _replay(
+        self,
+        tables: Mapping[Role, CostTable],
+        curves: Curves,
+        prompts: Sequence[Sequence[int]],
+        records: Sequence[Any],
+    ) -> Replay:
+        """What runs points on the records."""
+        return Simulator(
+            self._engines, tables, curves, prompts, records, max_tokens=self._wishes.max_tokens
+        )
+
+    def _record(self, index: int, prompt: KnownPrompt, answer: Answer) -> Any:
+        """What is replayed of an answer."""
+        return self._measurements.record(f"{index}", prompt, answer)
+
+    def _answers(self) -> tuple[list[Answer], list[Any], float]:
+        """The large model's answers to the prompts to fit on, what is replayed of them, and the
         seconds that one took."""
         pair = "small" in self._engines
         self._progress.stage("answers of the large model" if pair else "answers")
         answers: list[Answer] = []
-        records: list[Record] = []
+        records: list[Any] = []
         began, over = self._clock(), self._over(ANSWERS)
         helped = 0.0
         for index, prompt in enumerate(self._prompts.fit):
@@ -222,7 +242,9 @@ class Calibration:
             if index == LEAST_ANSWERS and self._helpers is not None:
                 helped = self._clock()
                 named = [(f"fit {i}", p) for i, p in enumerate(self._prompts.fit) if i >= index]
-                self._helpers.answer(named, recorded=True, over=over, tick=self._progress.tick)
+                self._helpers.answer(
+                    named, recorded=self.helpers_record, over=over, tick=self._progress.tick
+                )
                 helped -= self._clock()
             known = f"answer fit {index}" in self._journal
             if index >= LEAST_ANSWERS and not known and over():
@@ -231,7 +253,7 @@ class Calibration:
                 )
                 break
             answers.append(self._measurements.answer(f"fit {index}", prompt))
-            records.append(self._measurements.record(f"{index}", prompt, answers[-1]))
+            records.append(self._record(index, prompt, answers[-1]))
         # a resumed calibration reads most of them, and its clock says little
         own = [answer for answer in answers if not answer.worker]
         spent = self._clock() - began + helped
@@ -250,7 +272,7 @@ class Calibration:
         )
         keep_invariance(large, found)
 
-    def _choose(self, simulator: Simulator, run_seconds: float) -> Shortlist:
+    def _choose(self, simulator: Replay, run_seconds: float) -> Shortlist:
         self._progress.stage("simulation")
         known = self._journal.get("points", _POINTS)
         if known is not None and (shortlist := Shortlist.from_kept(known)) is not None:
@@ -265,7 +287,7 @@ class Calibration:
         )
         shortlist = chooser.choose(
             remaining(self._runner.plan.models),
-            Measured(PLAIN, True),
+            Measured(self._runner.yardstick, True),
             keep=self._wishes.keep,
             metric=self._wishes.metric,
             most=min(self.most_points, int(room / max(1e-6, ENOUGH_PROMPTS * run_seconds))),

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from adec.calibration.cost_tables import CostTable, largest_useful
 from adec.calibration.proof import Tested
 from adec.calibration.replay.agreement import Logistic
-from adec.calibration.replay.grids import ADAPTIVE, FAMILIES
+from adec.calibration.replay.grids import FAMILIES
 from adec.calibration.replay.pause_thresholds import Learned
 from adec.calibration.result import Result, Server
 from adec.calibration.trial import MEANING, Measured, front
@@ -77,12 +77,12 @@ def _about(result: Result, named: Named) -> str:
 
 
 def _recommended(result: Result, named: Named) -> str:
-    """Of a portable profile, what is proved, or else the adaptive strategy: nobody knows what is
-    fastest on another machine."""
+    """Of a portable profile, what is proved, or else what cannot lose: nobody knows what is fastest
+    on another machine."""
     if not named.portable:
         return result.recommended.point.strategy
     proved = result.proved
-    return ADAPTIVE if proved is None else proved.point.point.strategy
+    return result.careful if proved is None else proved.point.point.strategy
 
 
 def _pair(named: Named, models: Mapping[Role, ModelHeader]) -> Iterable[Line]:
@@ -131,7 +131,7 @@ def _portable_choice(result: Result) -> Iterable[str]:
     proved = None if result.proved is None else result.proved.point.point.strategy
     about = "gives the large model's own tokens; stops by itself where it does not pay"
     speed = "proved to keep the budget; how fast it is, your machine says"
-    yield table("choice", [("exact", ADAPTIVE, about), ("within_budget", proved, speed)])
+    yield table("choice", [("exact", result.careful, about), ("within_budget", proved, speed)])
 
 
 def _budget(result: Result) -> Iterable[Line]:

@@ -57,6 +57,11 @@ class Point(msgspec.Struct, frozen=True, array_like=True):
         """The settings as a profile holds them."""
         return dict(self.settings)
 
+    @property
+    def is_yardstick(self) -> bool:
+        """Whether every other point on its models is measured against it."""
+        return not self.settings and find_method(self.strategy).yardstick
+
     def build_settings(self) -> Any:
         """The settings of the method. Raises UsageError when there is no such method or setting."""
         method = find_method(self.strategy)
@@ -117,8 +122,10 @@ class Runner:
         max_tokens: int,
         interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`plan`: runs the yardstick of its models."""
         self.plan = plan
         self.engines = engines
+        self.yardstick = Point(plan.method.name)
         self._max_tokens = max_tokens
         self._interrupted = interrupted
 

@@ -17,7 +17,7 @@ from adec.calibration.journal import Measurements
 from adec.calibration.prompts import KnownPrompt
 from adec.calibration.replay.grids import ADAPTIVE, FAMILIES
 from adec.calibration.replay.recording import Answer
-from adec.calibration.trial import PLAIN, Measured, Point, front
+from adec.calibration.trial import Measured, Point, front
 
 LEAST_ANSWERS = 4
 """Answers that each stage takes whatever the time: with fewer nothing can be fitted."""
@@ -68,21 +68,23 @@ class Tryouts:
         They run later than the others, so plain decoding runs beside them again, and their times
         are set to the pace of the first runs.
         """
-        plain = next(m for m in measured if m.point == PLAIN)
+        plain = next(m for m in measured if m.point.is_yardstick)
         found = []
         for family, choose in product(FAMILIES, (safer, halfway)):
             known = [m for m in measured if m.point.strategy == family and not m.exact]
             point = choose(known, self._level)
             if point is None or (over() and not self._measurements.has(point, 0)):
                 continue
-            fresh, again = Measured(point, False), Measured(PLAIN, True)
+            fresh, again = Measured(point, False), Measured(plain.point, True)
             count = max(len(m.runs) for m in known)
             for index, prompt in enumerate(self._prompts[:count]):
                 self._tick(index / count)
-                run = self._measurements.trial(PLAIN, index, prompt, stage=f"beside {point.label}")
+                run = self._measurements.trial(
+                    plain.point, index, prompt, stage=f"beside {point.label}"
+                )
                 again.runs.append(run)
                 self._once(fresh, index)
-            first = Measured(PLAIN, True, runs=plain.runs[:count])
+            first = Measured(plain.point, True, runs=plain.runs[:count])
             pace = first.ms_per_token / max(1e-9, again.ms_per_token)
             fresh.runs = [
                 dataclasses.replace(run, ms=pace * run.ms, own_ms=pace * run.own_ms)
@@ -109,7 +111,7 @@ def worth_more(points: Sequence[Measured], level: float) -> list[Measured]:
     stays: it is what the proof may yet be had for.
     """
     exact = sorted((m for m in points if m.exact), key=lambda m: m.ms_per_token)
-    stay = [m for m in exact if m.point.strategy in (PLAIN.strategy, ADAPTIVE)]
+    stay = [m for m in exact if m.point.is_yardstick or m.point.strategy == ADAPTIVE]
     stay += [m for m in exact[:KEPT_EXACT] if m not in stay]
     limit = exact[0].ms_per_token / HOPELESS
     others = [m for m in points if not m.exact]
@@ -158,7 +160,9 @@ def between(good: Point, bad: Point) -> Point | None:
     first, second = good.table(), bad.table()
     knobs = [name for name in FAMILIES[good.strategy].knobs if name in first]
     differ = {name for name in first if first[name] != second.get(name)}
-    if good.strategy != bad.strategy or not differ or differ - set(knobs):
+    if (good.strategy, first.keys()) != (bad.strategy, second.keys()):
+        return None
+    if not differ or differ - set(knobs):
         return None
     middle = {name: round(math.sqrt(first[name] * second[name]), 4) for name in knobs}
     if all(middle[name] in (first[name], second[name]) for name in knobs):

@@ -59,9 +59,14 @@ def default_method(models: Mapping[Role, ModelHeader]) -> Method:
     """
     large = models["large"]
     if "canvas" in large.capabilities:
-        return METHODS["steps"]
+        return yardstick(models)
     able = "speculate" in remaining(models) and large.info.likeliest is None
     return METHODS["speculate" if able else "plain"]
+
+
+def yardstick(models: Mapping[Role, ModelHeader]) -> Method:
+    """What every other method on these models is measured against."""
+    return METHODS["steps" if "canvas" in models["large"].capabilities else "plain"]
 
 
 def check_method(method: Method, models: Mapping[Role, ModelHeader], settings: Any = None) -> None:

@@ -17,8 +17,7 @@ from adec.calibration.prompts import KnownPrompt, PromptSet
 from adec.calibration.stages import Calibration
 from adec.calibration.trial import Measured, Point, Runner, Trial
 from adec.calibration.wishes import Wishes
-from adec.decoding.plain import PlainSettings
-from adec.decoding.registry import METHODS
+from adec.decoding.registry import yardstick
 from adec.engines.base import ModelHeader
 from adec.engines.pair import Engines
 from adec.engines.table import TableEngine
@@ -67,7 +66,8 @@ def header(engine: TableEngine) -> ModelHeader:
 
 def plan_of(pair: Engines) -> Plan:
     models = {role: header(engine) for role, engine in pair.items()}
-    return Plan(models, METHODS["plain"], PlainSettings(), None, ())
+    method = yardstick(models)
+    return Plan(models, method, method.settings(), None, ())
 
 
 def prompts(seed: int, count: int, *, fit: int, length: int = 6) -> PromptSet:

@@ -14,7 +14,7 @@ import pytest
 from adec.calibration.held_out import PROVED_FAMILIES
 from adec.calibration.journal import Journal
 from adec.calibration.proof import binomial_tail
-from adec.calibration.replay.grids import FAMILIES
+from adec.calibration.replay.grids import PAIR_FAMILIES
 from adec.calibration.trial import Point, Runner, disagreement, loss_of
 from adec.calibration.tryouts import GIVEN_UP_AT
 from adec.calibration.wishes import Wishes
@@ -41,9 +41,9 @@ def test_a_calibration_finds_all_its_parts(tmp_path: Path, metric) -> None:
             assert measured.unlike == 0 and measured.quality == 1
         assert 0 <= measured.quality <= 1 and measured.ms_per_token > 0
     assert len(result.plain.runs) == 20
-    assert 1 <= len(result.tests) <= PROVED_FAMILIES and set(result.tests) <= set(FAMILIES)
+    assert 1 <= len(result.tests) <= PROVED_FAMILIES and set(result.tests) <= set(PAIR_FAMILIES)
     assert set(result.tried) >= {"speculate", "dyspec", "lookup", "suffix", "ead accept=exact"}
-    assert set(result.tried) >= set(FAMILIES)
+    assert set(result.tried) >= set(PAIR_FAMILIES)
     assert result.recommended.exact or result.proved is not None
     if metric != "answer":
         assert result.held_out == 50

@@ -14,7 +14,7 @@ import numpy as np
 
 from adec.calibration.replay.grids import CHAINS, FAMILIES, TRIGGER_RATES
 from adec.calibration.replay.recording import Column, Record
-from adec.calibration.trial import PLAIN, Measured, Point, own_ms_per_round
+from adec.calibration.trial import Measured, Point, own_ms_per_round
 from adec.decoding.pair.clock.acceptance_rate import expected_tokens
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.search.threshold import fit_logistic
@@ -142,7 +142,7 @@ def set_break_even(found: Agreement, curves: Curves, measured: Sequence[Measured
     own time and a plain token's time are those of real runs.
     """
     chains = [m for m in measured if m.point.strategy == CHAINS and m.runs]
-    plain = next(m for m in measured if m.point == PLAIN)
+    plain = next(m for m in measured if m.point.is_yardstick)
     if curves.small is None or not found.by_depth or not chains:
         return
     own_ms = own_ms_per_round(chains[0].runs)

@@ -18,7 +18,7 @@ from adec.calibration.replay.grids import (
     FAMILIES,
     handicap,
 )
-from adec.calibration.replay.simulate import Simulator, forwards_ms, own_ms
+from adec.calibration.replay.simulate import Replay, forwards_ms, own_ms
 from adec.calibration.trial import Measured, Metric, Point, front
 from adec.errors import UsageError
 
@@ -31,8 +31,8 @@ token an answer mostly says the same in other words."""
 LEAST_POINTS, MOST_POINTS = 6, 24
 LEAST_RECORDS, FIRST_RECORDS, MOST_RECORDS = 4, 8, 60
 """Records that a point is simulated on: whatever the time, before the first halving, at most."""
-SURVEYS = 2 + len(FAMILIES)
-"""Surveys that share the time: a family each, exact EAD, and the published points."""
+OTHER_SURVEYS = 2
+"""Surveys that share the time with those of the families: exact EAD, and the published points."""
 VARIANT_RECORDS = 12
 """Records that decide between variants of an exact method."""
 BETTER = 0.97
@@ -93,7 +93,7 @@ class Contender:
         """With what the point is handicapped by."""
         return handicap(self.point) * self.ms / max(1, self.decoded)
 
-    def simulate(self, simulator: Simulator) -> None:
+    def simulate(self, simulator: Replay) -> None:
         """Take in the next record."""
         answer = simulator.records[self.records].tokens
         run = simulator.run(self.point, self.records, on_path=True)
@@ -105,7 +105,7 @@ class Contender:
 
 
 def survey(
-    simulator: Simulator,
+    simulator: Replay,
     points: Sequence[Point],
     *,
     late: Callable[[], bool] = lambda: False,
@@ -164,7 +164,7 @@ class Chooser:
 
     def __init__(
         self,
-        simulator: Simulator,
+        simulator: Replay,
         *,
         allow: Callable[[float], Callable[[], bool]],
         tick: Callable[[float], None] = lambda share: None,
@@ -182,6 +182,7 @@ class Chooser:
         self._done = 0.0
         self._variants = exact or (EXACT_PAIR if simulator.pair else EXACT_SINGLE)
         self._serves = serves
+        self._surveys = OTHER_SURVEYS
 
     def choose(
         self,
@@ -198,9 +199,10 @@ class Chooser:
         agreement only.
         """
         shortlist = Shortlist([plain])
+        self._surveys = OTHER_SURVEYS + sum(name in able for name in FAMILIES)
         exact = self._exact(able, shortlist)
         room = max(LEAST_POINTS, min(MOST_POINTS, most)) - 1
-        if not self._simulator.pair or keep >= 1:
+        if keep >= 1:
             shortlist.points += exact[:room]
             return shortlist
         agreement = keep if metric == "agreement" else 1 - LENIENT * (1 - keep)
@@ -268,9 +270,9 @@ class Chooser:
         return quick or lists
 
     def _survey(self, points: Sequence[Point]) -> list[Contender]:
-        late = self._allow(1 / SURVEYS)
+        late = self._allow(1 / self._surveys)
         found = survey(self._simulator, points, late=late, tick=lambda: self._tick(self._done))
-        self._done += 1 / SURVEYS
+        self._done += 1 / self._surveys
         return found
 
     def _simulated_ms(self, point: Point) -> float:

@@ -12,6 +12,7 @@ from itertools import product
 
 import numpy as np
 
+from adec.calibration.canvas.canvas_grids import CANVAS_GRIDS
 from adec.calibration.replay.recording import Column, Record
 from adec.calibration.trial import Point
 from adec.events.records import Role
@@ -126,7 +127,12 @@ def fly_grid(records: Sequence[Record]) -> list[Point]:
     ]
 
 
-FAMILIES: Mapping[str, Family] = {
+def _fixed(points: Sequence[Point]) -> Callable[[Sequence[Record]], list[Point]]:
+    """A grid that no record decides."""
+    return lambda records: list(points)
+
+
+PAIR_FAMILIES: Mapping[str, Family] = {
     "ead": Family(
         ead_grid,
         ("up", "down", "share"),
@@ -136,6 +142,14 @@ FAMILIES: Mapping[str, Family] = {
     "cascade": Family(cascade_grid, ("alpha",)),
     "bild": Family(bild_grid, ("rollback",)),
     "fly": Family(fly_grid, ("gate",)),
+}
+"""Of two models."""
+FAMILIES: Mapping[str, Family] = {
+    **PAIR_FAMILIES,
+    **{
+        name: Family(_fixed(points), knobs, published)
+        for name, (points, knobs, published) in CANVAS_GRIDS.items()
+    },
 }
 
 

@@ -16,13 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from adec.calibration.cost_tables import CostTable
 from adec.calibration.replay.recording import Record
-from adec.calibration.trial import PLAIN, Measured, Point, Trial, without_outliers
+from adec.calibration.trial import Measured, Point, Trial, without_outliers
 from adec.decoding.meter import Meter
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import find_method
@@ -158,6 +158,9 @@ class TableMeter(Meter):
     def stated_ms(self, engine: Engine, model: Role, count: int) -> float:
         return self._known_ms(model, count, engine.length)
 
+    def stated_canvas_ms(self, model: Role, count: int) -> float:
+        return self._known_ms(model, count, 0)
+
     def _ms(self, began: float, stated: float | None) -> float:
         self._began += perf_counter() - began
         return stated or 0.0
@@ -167,8 +170,26 @@ class TableMeter(Meter):
         return Step(kind, tokens, tuple(self._forwards), own_ms, **parts)
 
 
-class Simulator:
+class Replay(Protocol):
     """Runs points on records, by their number."""
+
+    @property
+    def pair(self) -> bool:
+        """Whether the records are of two models."""
+        ...
+
+    @property
+    def records(self) -> Sequence[Any]:
+        """Whatever has the answer's `tokens`."""
+        ...
+
+    def run(self, point: Point, index: int, *, on_path: bool = False) -> Trial:
+        """See `Simulator.run`."""
+        ...
+
+
+class Simulator:
+    """A `Replay` on records of what both models say of an answer."""
 
     def __init__(
         self,
@@ -233,7 +254,7 @@ class Simulator:
 
 def forecast(
     measured: Sequence[Measured],
-    simulator: Simulator,
+    simulator: Replay,
     tick: Callable[[float], None] = lambda share: None,
 ) -> None:
     """Fill in `forecast_ms` of every point that was run, and `left` of approximate ones.
@@ -242,7 +263,7 @@ def forecast(
     have warmed up since. Plain decoding itself is forecast without it.
     """
     records = simulator.records
-    plain = next(m for m in measured if m.point == PLAIN)
+    plain = next(m for m in measured if m.point.is_yardstick)
     expected = [simulator.run(plain.point, i) for i in range(min(FORECAST, len(plain.runs)))]
     for number, point in enumerate(measured):
         tick(number / len(measured))

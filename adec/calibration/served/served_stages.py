@@ -33,7 +33,7 @@ from adec.calibration.served.allowance import (
     wanted,
 )
 from adec.calibration.stages import COST_SECONDS, COSTS, COSTS_READER, Calibration
-from adec.calibration.trial import PLAIN, Measured, Point
+from adec.calibration.trial import Measured, Point
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import check_method, find_method
 from adec.engines.pair import Engines
@@ -163,7 +163,7 @@ class ServedCalibration(Calibration):
     def _most_held_out(self, measured: Sequence[Measured]) -> int:
         """As many as may be bought, if every prompt has as many points as a family may bring."""
         prompts = super()._most_held_out(measured)
-        plain = next(m for m in measured if m.point == PLAIN)
+        plain = next(m for m in measured if m.point.is_yardstick)
         others = [m.bought for m in measured if not m.exact and m.bought is not None]
         own = plain.bought
         if own is None or not others:

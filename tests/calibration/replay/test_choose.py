@@ -18,7 +18,7 @@ from adec.calibration.replay.choose import (
     safe_and_fast,
     survey,
 )
-from adec.calibration.replay.grids import FAMILIES, handicap
+from adec.calibration.replay.grids import PAIR_FAMILIES, handicap
 from adec.calibration.replay.recording import record
 from adec.calibration.replay.simulate import Simulator
 from adec.calibration.trial import PLAIN, Measured, Point, Runner, front
@@ -76,7 +76,7 @@ def test_the_better_half_keeps_every_front_before_what_lies_behind_it() -> None:
 
 
 def test_a_survey_halves_its_points_and_compares_the_rest_on_the_same_records(simulator) -> None:
-    for family in FAMILIES.values():
+    for family in PAIR_FAMILIES.values():
         points = family.grid(simulator.records)
         found = survey(simulator, points)
         assert 0 < len(found) < len(points)
@@ -90,7 +90,7 @@ def test_a_survey_halves_its_points_and_compares_the_rest_on_the_same_records(si
 
 
 def test_a_survey_without_time_still_sees_a_few_records(simulator) -> None:
-    points = FAMILIES["cascade"].grid(simulator.records)
+    points = PAIR_FAMILIES["cascade"].grid(simulator.records)
     found = survey(simulator, points, late=lambda: True)
     assert len(found) == len(points) and {c.records for c in found} == {LEAST_RECORDS}
 
