@@ -36,7 +36,9 @@ class RowReport:
     first_ms: Interval | None
     """Wall time to the first token."""
     per_forward: float | None
-    """Tokens after the first, per forward of the large model while decoding."""
+    """Tokens per forward of the large model while decoding, without those that a prompt gave."""
+    forwards: float | None
+    """Forwards for an answer in the mean, where a model has no others: a diffusion model's."""
     wrote: float | None
     """Share of the tokens that the large model wrote."""
     read: float | None
@@ -139,7 +141,10 @@ def _row(row: RowTotals, plain: RowTotals | None, totals: Totals, seed: int) -> 
         speed=all_of_it.speed,
         ratio=all_of_it.ratio,
         first_ms=all_of_it.first_ms,
-        per_forward=later / row.large_forwards if row.large_forwards else None,
+        per_forward=row.written / row.large_forwards if row.large_forwards else None,
+        forwards=row.large_forwards / row.counted_forwards
+        if row.counted_forwards and not row.prompts_read
+        else None,
         wrote=row.large_tokens / row.detailed_tokens if row.detailed_tokens else None,
         read=row.large_fed / later if later > 0 else None,
         work=_work(row, plain),

@@ -96,6 +96,9 @@ PER_FORWARD = Column(
 )
 RIGHT = Column("right", _accuracy, "accuracy")
 SAME = Column("same", lambda row: _part(row.same), "answers equal to plain's")
+FORWARDS = Column(
+    "forwards", lambda row: _number(row.forwards), "of a diffusion model, for an answer"
+)
 SPEED = (
     TOKENS_A_SECOND,
     SPEEDUP,
@@ -104,6 +107,7 @@ SPEED = (
         lambda row: _known(row.first_ms, lambda ms: f"{short(ms.middle)} ms"),
         "wall time to the first one",
     ),
+    FORWARDS,
     PER_FORWARD,
     Column(
         "work",
@@ -149,6 +153,7 @@ PAIRED = (
 FEW = (
     TOKENS_A_SECOND,
     SPEEDUP,
+    FORWARDS,
     PER_FORWARD,
     Column("right", lambda row: _part(row.accuracy), "answers that were judged right"),
     SAME,

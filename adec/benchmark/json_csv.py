@@ -54,6 +54,7 @@ def row_data(row: RowReport) -> dict[str, Any]:
         "ratio_to_plain": _parts(row.ratio),
         "first_token_ms": _parts(row.first_ms),
         "tokens_per_large_forward": row.per_forward,
+        "forwards_per_answer": row.forwards,
         "large_share_written": row.wrote,
         "large_share_read": row.read,
         "forward_work": row.work,

@@ -52,6 +52,12 @@ class RowTotals:
     large_tokens: int = 0
     large_fed: int = 0
     large_forwards: int = 0
+    written: int = 0
+    """Tokens that these forwards wrote: all but one a prompt that a forward of its own read."""
+    counted_forwards: int = 0
+    """Answers whose forwards are known."""
+    prompts_read: int = 0
+    """Of them, those whose prompt took a forward: not on a canvas, which holds it."""
     work: int = 0
     forward_ms: float = 0.0
     draft_ms: float = 0.0
@@ -201,13 +207,18 @@ class Totals:
         row.answers += 1
         row.cut += answer.finish == "length"
         row.peak_bytes = max(row.peak_bytes, answer.peak_bytes or 0)
+        if answer.large_forwards is not None:
+            first = bool(answer.prompt_fed_work)
+            row.large_forwards += answer.large_forwards
+            row.written += answer.tokens - first
+            row.counted_forwards += 1
+            row.prompts_read += first
         if answer.forward_ms is not None:
             row.detailed += 1
             row.detailed_tokens += answer.tokens
             row.detailed_seconds += answer.seconds
             row.large_tokens += answer.large_tokens or 0
             row.large_fed += answer.large_fed or 0
-            row.large_forwards += answer.large_forwards or 0
             row.work += (answer.fed_work or 0) + (answer.prompt_fed_work or 0)
             row.forward_ms += answer.forward_ms
             row.draft_ms += answer.draft_ms or 0.0

@@ -13,8 +13,9 @@ from adec import practice
 from adec.answering.choice import Choice
 from adec.answering.session import Question
 from adec.benchmark.bench_rows import plan_bench
+from adec.benchmark.peers.diffusion_peer import DiffusionPeer
 from adec.benchmark.peers.llama_peer import LlamaPeer
-from adec.benchmark.peers.offered import PROGRAMS, TRANSFORMERS, find_peers, open_peer
+from adec.benchmark.peers.offered import DIFFUSION, PROGRAMS, TRANSFORMERS, find_peers, open_peer
 from adec.benchmark.runner import BenchSettings
 from adec.benchmark.samples import RowHeader
 from adec.benchmark.tasks.task import Task
@@ -254,3 +255,75 @@ def test_llama_cpps_own_programs_give_the_large_models_answer(name: str) -> None
             assert abs(peer.tokens - plain.tokens) <= 1 and peer.peak_bytes
     finally:
         bench.close()
+
+
+DIFFUSION_FAKE = """#!{python}
+import sys
+words = sys.argv[1:]
+value = lambda name: words[words.index(name) + 1]
+assert value("-p") == "abc" and "-sys" not in words
+length, steps = int(value("-ub")), int(value("--diffusion-steps"))
+block = int(value("--diffusion-block-length"))
+# what the program itself asserts
+assert length % block == 0 and steps % (length // block) == 0
+{body}
+"""
+STEPS = """
+for step in range(5):
+    sys.stderr.write(f"\\rdiffusion step: {step}/{steps} [=====     ] 50%")
+sys.stderr.write("\\ntotal time: 1500.00ms, time per step: 1.00ms, sampling: 0.1ms\\n")
+sys.stderr.write("\\ndabad\\n")
+"""
+
+
+def diffusion_peer(folder: Path, body: str, a_step: int = 1) -> DiffusionPeer:
+    path = folder / "llama-diffusion-cli"
+    path.write_text(DIFFUSION_FAKE.format(python=sys.executable, body=body))
+    path.chmod(0o755)
+    _, large = laws.pair(0)
+    return DiffusionPeer(
+        RowHeader("llama-diffusion-cli", "peer"), str(path), Engines(large=large), ONE, a_step
+    )
+
+
+@pytest.mark.parametrize("a_step", [1, 2, 4])
+@pytest.mark.parametrize("most", [1, 31, 32, 100])
+def test_llama_cpp_s_diffusion_program_is_read(tmp_path: Path, a_step: int, most: int) -> None:
+    reply = diffusion_peer(tmp_path, STEPS, a_step).reply(
+        Question("abc", max_tokens=most), 0, never
+    )
+    assert reply is not None
+    answer = reply.answer
+    assert (answer.text, answer.seconds, answer.large_forwards) == ("dabad", 1.5, 5)
+    assert answer.tokens == min(most, 6)
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("sys.exit('error: unsupported model')", "ended with 1: error: unsupported model"),
+        ("sys.stderr.write('diffusion step: 0/8')", "printed no times"),
+    ],
+)
+def test_its_failure_is_one_error(tmp_path: Path, body: str, why: str) -> None:
+    with pytest.raises(EngineError, match=why):
+        diffusion_peer(tmp_path, body).reply(Question("abc", max_tokens=8), 0, never)
+
+
+def test_it_is_offered_for_diffusion_models_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in (*PROGRAMS, "llama-diffusion-cli"):
+        program(tmp_path, GOOD, name)
+    canvas = {"large": read_header(locate("practice:canvas"))}
+    found = find_peers("auto", (), canvas)
+    assert [peer.name for peer in found] == list(DIFFUSION)
+    assert {peer.program for peer in found} == {str(tmp_path / "llama-diffusion-cli")}
+    assert all(peer.name not in DIFFUSION for peer in find_peers("auto", (), headers(GGUF)))
+    with pytest.raises(PairError, match="it is a diffusion model"):
+        find_peers("llama-lookup", (), canvas)
+    with pytest.raises(PairError, match="diffusion models only"):
+        find_peers("llama-diffusion-cli", (), headers(GGUF))
+    folder = {"large": read_header(locate("practice:canvas-torch"))}
+    assert find_peers("auto", (), folder) == ()

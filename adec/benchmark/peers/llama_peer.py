@@ -8,26 +8,22 @@ so the number of its tokens is compared with ours.
 from __future__ import annotations
 
 import re
-import subprocess
 import tempfile
 from pathlib import Path
-from time import monotonic, sleep
 
 from adec.answering.prompt import encode_prompt
 from adec.answering.session import Question
-from adec.benchmark.decoders import Interrupted, Reply, peak_bytes
+from adec.benchmark.decoders import Interrupted, Reply
+from adec.benchmark.peers.llama_program import (
+    ATTEMPTS,
+    last_words,
+    run_program,
+    shared_options,
+)
 from adec.benchmark.samples import BenchAnswer, RowHeader
 from adec.engines.base import OpenOptions
 from adec.engines.pair import Engines
 from adec.errors import EngineError
-
-ATTEMPTS = 4
-"""Runs of a program until it prints its times. llama.cpp writes its log from another thread, and
-loses the end of it in about 4 of 100 runs."""
-SECONDS = 900.0
-"""Longest run of one prompt, loading included."""
-_LOOK_SECONDS = 0.02
-OUTPUT_BYTES = 16 * 1024 * 1024
 
 _TIMED = r"{0}\s+(\d+) tokens in\s+([\d.]+) seconds"
 _ENCODED = re.compile(_TIMED.format("encoded"))
@@ -56,7 +52,7 @@ class LlamaPeer:
             context = min(engines.context, len(ids) + question.max_tokens + 64)
             command = self._command(question, file, context)
             for _ in range(ATTEMPTS):
-                done = self._call(command, Path(folder), interrupted)
+                done = run_program(self.header.name, command, Path(folder), interrupted)
                 if done is None:
                     return None
                 out, log, peak = done
@@ -64,7 +60,7 @@ class LlamaPeer:
                 if encoded is not None and decoded is not None:
                     break
             else:
-                raise EngineError(f"{self.header.name} printed no times: {_last_words(log)}")
+                raise EngineError(f"{self.header.name} printed no times: {last_words(log)}")
         if abs(int(encoded[1]) - len(ids)) > 1:
             raise EngineError(
                 f"{self.header.name} reads the prompt as {encoded[1]} tokens, adec as {len(ids)}"
@@ -117,14 +113,8 @@ class LlamaPeer:
             "-n", str(question.max_tokens), "-c", str(context), "--seed", str(sampler.seed),
             "--temp", str(sampler.temperature), "--top-k", str(sampler.top_k),
             "--top-p", str(sampler.top_p), "--min-p", str(sampler.min_p),
-            "-ngl", str(99 if options.gpu_layers < 0 else options.gpu_layers),
+            *shared_options(options),
         ]  # fmt: skip
-        if options.threads is not None:
-            command += ["-t", str(options.threads)]
-        if options.batch_threads or options.threads:
-            command += ["-tb", str(options.batch_threads or options.threads)]
-        if not options.mmap:
-            command.append("--no-mmap")
         if small is not None and self.header.name != "llama-lookup":
             command += ["-md", str(small.info.path)]
         if self.header.name == "llama-speculative-simple":
@@ -132,55 +122,9 @@ class LlamaPeer:
             command += ["--spec-type", "draft-simple"]
         return command
 
-    def _call(
-        self, command: list[str], folder: Path, interrupted: Interrupted
-    ) -> tuple[str, str, int | None] | None:
-        """(standard output, log, peak memory in bytes); None when interrupted."""
-        with (folder / "out").open("w+b") as out, (folder / "log").open("w+b") as log:
-            try:
-                process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=log,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise EngineError(f"{self._program} cannot be started: {error.strerror}") from error
-            peak: int | None = None
-            deadline = monotonic() + SECONDS
-            try:
-                while process.poll() is None:
-                    sleep(_LOOK_SECONDS)
-                    # what it takes in its very last moments goes unseen
-                    peak = max(peak_bytes(process.pid) or 0, peak or 0) or None
-                    if interrupted():
-                        return None
-                    if monotonic() > deadline:
-                        raise EngineError(
-                            f"a peer took more than {SECONDS:.0f} seconds for one prompt"
-                        )
-            finally:
-                process.kill()
-                process.wait()
-            texts = []
-            for file in (out, log):
-                file.seek(0)
-                texts.append(file.read(OUTPUT_BYTES).decode("utf-8", "replace"))
-        if process.returncode != 0:
-            raise EngineError(
-                f"{self.header.name} ended with {process.returncode}: {_last_words(texts[1])}"
-            )
-        return texts[0], texts[1], peak
-
 
 def _text(out: str, rendered: str) -> str:
     """What follows the prompt, which these programs print first."""
     text = out.lstrip("\n")
     at = text.find(rendered.strip())
     return (text[at + len(rendered.strip()) :] if at >= 0 else text).strip()
-
-
-def _last_words(log: str) -> str:
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    return " ".join(lines[-2:])[:200] if lines else "it said nothing"

@@ -26,7 +26,21 @@ PROGRAMS: dict[str, str] = {
     "llama-speculative": "llama.cpp's program, drafts in a tree",
     "llama-lookup": "llama.cpp's program, drafts from the text so far",
 }
-KNOWN = {**TRANSFORMERS, **PROGRAMS}
+DIFFUSION: dict[str, int] = {
+    "llama-diffusion-cli": 1,
+    "llama-diffusion-cli-2": 2,
+    "llama-diffusion-cli-4": 4,
+}
+"""Rows of llama.cpp's program for diffusion models: positions that it fills a forward."""
+DIFFUSION_PROGRAM = "llama-diffusion-cli"
+KNOWN = {
+    **TRANSFORMERS,
+    **PROGRAMS,
+    **{
+        name: f"llama.cpp's program for diffusion models, {count} a forward"
+        for name, count in DIFFUSION.items()
+    },
+}
 NEEDS_SMALL = ("transformers-assisted", "llama-speculative-simple", "llama-speculative")
 BEAM, BEAMS = "transformers-beam", 3
 """Beam search, and its width where no row sets one. It trades speed for quality, unlike the other
@@ -67,16 +81,18 @@ def find_peers(
             raise UsageError(
                 f"there is no peer {name!r}", hint=f"there are auto, none, {', '.join(KNOWN)}"
             )
-        program = _program(name, places) if name in PROGRAMS else None
+        needed = DIFFUSION_PROGRAM if name in DIFFUSION else name
+        is_program = name in PROGRAMS or name in DIFFUSION
+        program = _program(needed, places) if is_program else None
         obstacle = _obstacle(name, models)
-        missing = name in PROGRAMS and program is None
+        missing = is_program and program is None
         if words == "auto" and (obstacle or missing or (name == BEAM and beams < 2)):
             continue
         if obstacle is not None:
             raise PairError(f"{name} cannot run here: {obstacle}")
         if missing:
             raise UsageError(
-                f"{name} is not on the PATH", hint="say where it lies with --peer-path"
+                f"{needed} is not on the PATH", hint="say where it lies with --peer-path"
             )
         width = max(2, beams or BEAMS) if name == BEAM else 1
         chosen.append(PeerChoice(name, program, width))
@@ -90,6 +106,12 @@ def peer_header(peer: PeerChoice) -> RowHeader:
 
 def open_peer(peer: PeerChoice, engines: Engines, options: OpenOptions) -> BenchDecoder:
     """A peer that answers on the models of `engines`. Raises EngineError."""
+    if peer.program is not None and peer.name in DIFFUSION:
+        from adec.benchmark.peers.diffusion_peer import DiffusionPeer
+
+        return DiffusionPeer(
+            peer_header(peer), peer.program, engines, options, DIFFUSION[peer.name]
+        )
     if peer.program is not None:
         from adec.benchmark.peers.llama_peer import LlamaPeer
 
@@ -103,7 +125,10 @@ def _obstacle(name: str, models: Mapping[Role, ModelHeader]) -> str | None:
     """Why a peer cannot run these models; None when it can."""
     if name in NEEDS_SMALL and "small" not in models:
         return "it needs a small model"
-    program = name in PROGRAMS
+    canvas = "canvas" in models["large"].capabilities
+    if canvas != (name in DIFFUSION):
+        return "it is a diffusion model" if canvas else "it runs diffusion models only"
+    program = name not in TRANSFORMERS
     wanted = "llama" if program else "torch"
     if any(engine_of(header) != wanted for header in models.values()):
         return f"it reads {'GGUF files' if program else 'Hugging Face folders'}"
