@@ -21,7 +21,7 @@ from time import process_time
 from typing import Any
 
 from adec.answering.choice import Choice
-from adec.answering.plan import plan
+from adec.answering.plan import plan_yardstick
 from adec.answering.session import Question, Session, open_session
 from adec.benchmark.tasks.task_files import read_tasks
 from adec.cli.failures import exit_code_of, leave
@@ -30,7 +30,14 @@ from adec.events.records import End
 from adec.practice.tasks import problems
 from tools.script import add_model, arguments_of, table_of
 
-HEADS = ("strategy", "own µs a token", "of a plain forward", "forwards ms a token", "tokens")
+HEADS = (
+    "strategy",
+    "own µs a token",
+    "own, of forwards",
+    "of a plain token",
+    "forwards ms a token",
+    "tokens",
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,9 @@ class ForwardTimer:
     def __init__(self, engines: Sequence[Engine]) -> None:
         self.seconds = 0.0
         for engine in engines:
-            for name in ("forward", "forward_tree"):
+            for name in ("forward", "forward_tree", "canvas_scores", "canvas_batch"):
+                if not hasattr(engine, name):
+                    continue
                 setattr(engine, name, self._timed(getattr(engine, name)))
 
     def _timed(self, forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,18 +77,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_model(parser, threads=1)
     parser.add_argument("--small", help="a small model that drafts for it")
     parser.add_argument("--task", type=Path, help="a file of prompts (practice problems)")
-    parser.add_argument("--strategies", nargs="+", default=["plain", "speculate"])
+    parser.add_argument("--strategies", nargs="+")
     parser.add_argument("-n", type=int, default=13, help="prompts, spread over the file (13)")
     parser.add_argument("--tokens", type=int, default=100, help="tokens at most (100)")
     chosen = parser.parse_args(arguments)
     models = (
-        Choice(model=chosen.model, strategy="plain")
+        Choice(model=chosen.model)
         if chosen.small is None
-        else Choice(small=chosen.small, large=chosen.model, strategy="plain")
+        else Choice(small=chosen.small, large=chosen.model)
     )
-    names = list(dict.fromkeys(["plain", *chosen.strategies]))
+    base = plan_yardstick(models)
+    first = base.method.name
+    given = chosen.strategies or (["speculate"] if first == "plain" else ["threshold"])
+    names = list(dict.fromkeys([first, *given]))
     found: defaultdict[str, list[Answer]] = defaultdict(list)
-    with open_session(plan(models), OpenOptions(threads=chosen.threads)) as session:
+    with open_session(base, OpenOptions(threads=chosen.threads)) as session:
         plans = {name: session.plan.with_strategy(name) for name in names}
         timer = ForwardTimer([engine for _, engine in session.engines.items()])
         for number, prompt in enumerate(prompts(chosen.task, chosen.n)):
@@ -88,8 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 session.take(plans[name])
                 question = Question(prompt, max_tokens=chosen.tokens, signals=False)
                 found[name].append(timed(session, question, timer))
-        print(f"{session.engines['large'].info.name}, {len(found['plain'])} prompts\n")
-    print(table_of(HEADS, [cells(name, found[name], found["plain"]) for name in names]))
+        print(f"{session.engines['large'].info.name}, {len(found[first])} prompts\n")
+    print(table_of(HEADS, [cells(name, found[name], found[first]) for name in names]))
 
 
 def prompts(path: Path | None, count: int) -> Iterator[str]:
@@ -120,6 +132,7 @@ def cells(name: str, answers: Sequence[Answer], plain: Sequence[Answer]) -> list
     return [
         name,
         f"{median(own):.0f} [{min(own):.0f}, {max(own):.0f}]",
+        f"{100 * sum(a.own for a in answers) / sum(a.forwards for a in answers):.1f} %",
         f"{median(own) / beside / 10:.1f} %",
         f"{median(forwards):.2f}",
         str(sum(answer.tokens for answer in answers)),

@@ -16,7 +16,7 @@ from adec.judging.sandbox import succeeds
 
 Match = Literal[
     "exact", "number", "regex", "command",
-    "list", "reordered", "one more", "one less", "one replaced",
+    "list", "reordered", "one more", "one less", "one replaced", "latin square", "all words",
 ]  # fmt: skip
 
 REPLY = 100_000
@@ -25,6 +25,7 @@ PATTERN_SECONDS = 1.0
 
 _ANSWER = re.compile(r"Answer:\s*([^\n]*)")
 _FENCE = re.compile(r"```(?:python)?\n(.*?)(?:```|\Z)", re.DOTALL)
+_WORD = re.compile(r"\w+")
 _NUMBER = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d{1,3})?")
 
 
@@ -64,15 +65,28 @@ def is_match(reply: str, match: Match, answer: str, given: str = "") -> bool:
         part = reply
     if match == "number":
         return _same_number(answer, part)
+    if match == "all words":
+        return {*answer.lower().split()} <= {*_WORD.findall(part.lower())}
     got, words = part.strip().removesuffix(".").replace(",", " ").split(), answer.split()
     if match == "list":
         return got == words
+    if match == "latin square":
+        return _is_latin(got, words)
     if match == "reordered":
         return got != words and Counter(got) == Counter(words)
     if match == "one more":
         return any(got == [*words[:i], given, *words[i:]] for i in range(len(words) + 1))
     put = [] if match == "one less" else [given]
     return any(got == words[:i] + put + words[i + 1 :] for i in range(len(words)))
+
+
+def _is_latin(got: list[str], symbols: list[str]) -> bool:
+    """Whether the words, row by row, are a square in which rows and columns have every symbol."""
+    order, wanted = len(symbols), set(symbols)
+    rows = [got[at : at + order] for at in range(0, len(got), order)]
+    if len(got) != order * order:
+        return False
+    return all(set(line) == wanted for line in (*rows, *zip(*rows, strict=True)))
 
 
 def _same_number(answer: str, reply: str) -> bool:

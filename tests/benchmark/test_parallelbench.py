@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from itertools import islice, permutations, product
+from math import log
 from random import Random
 
 import pytest
 
 from adec.benchmark.tasks import parallelbench
-from adec.benchmark.tasks.dependence import PROMPTS, right_answers
-from adec.benchmark.tasks.parallelbench import limit, solved
+from adec.benchmark.tasks.dependence import right_answers
+from adec.benchmark.tasks.parallelbench import KINDS, dependence_of, limit, solved
+from adec.benchmark.tasks.puzzles import latin_squares, sudokus
 from adec.benchmark.tasks.task_sources import find_source
 from adec.judging.matches import is_match
 
@@ -18,8 +20,8 @@ MANY = ("replace random", "remove random", "insert random", "shuffle")
 
 
 def test_every_task_has_an_example_that_is_right() -> None:
-    made = list(islice(parallelbench.tasks(3, list(PROMPTS)), 60))
-    again = list(islice(parallelbench.tasks(3, list(PROMPTS)), 60))
+    made = list(islice(parallelbench.tasks(3, KINDS), 65))
+    again = list(islice(parallelbench.tasks(3, KINDS), 65))
     assert [task.prompt for task in made] == [task.prompt for task in again]
     for task in made:
         example, _, question = task.prompt.partition("\n\n")
@@ -38,7 +40,7 @@ def test_names_are_one_word_each_and_all_unlike() -> None:
 
 def test_the_word_names_them() -> None:
     source = find_source(["parallelbench"], 20, 0)
-    assert source.count == 20 and {task.kind for task in source.begin()} == set(PROMPTS)
+    assert source.count == 20 and {task.kind for task in source.begin()} == set(KINDS)
 
 
 @pytest.mark.parametrize("kind", ONE)
@@ -86,3 +88,20 @@ def test_closed_forms() -> None:
     # the last step may be shorter, which the published formula leaves out
     assert limit("replace random", 5, 4) != limit("replace random", 5, 5)
     assert len(list(permutations(range(3)))) - 1 == len(right_answers("shuffle", 3))
+
+
+def test_puzzles_are_counted_and_judged() -> None:
+    assert (len(latin_squares()), len(sudokus())) == (576, 288)
+    for kind in ("sudoku", "latin square"):
+        assert limit(kind, 4, 1) == pytest.approx(1)
+    assert limit("sudoku", 4, 16) == 1
+    # a first row at once: four letters, each drawn from four
+    assert limit("latin square", 4, 4) < 24 / 4**4
+    # sixteen places of four equally likely letters, less what all squares are
+    assert dependence_of("latin square", 4) == pytest.approx(16 * log(4) - log(576))
+    square = "A B C D B A D C C D A B D C B A"
+    assert is_match(f"Answer: {square}.", "latin square", "A B C D")
+    assert not is_match(f"Answer: {square[::-1]} A", "latin square", "A B C D")
+    assert not is_match("A B C D A B C D A B C D A B C D", "latin square", "A B C D")
+    assert is_match("I see a Plum, figs, a fig.", "all words", "plum fig")
+    assert not is_match("I see a plum and figs.", "all words", "plum fig")

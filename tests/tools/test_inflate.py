@@ -20,6 +20,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from adec.engines.base import Engine, OpenOptions
 from adec.engines.opening import open_engine, read_header
 from adec.engines.pair import check_pair
+from adec.engines.protocols import CanvasEngine
+from adec.models.names import locate
 from adec.practice import large_folder, small_folder
 from adec.practice.tasks import problems
 from tests.engines.tiny_folder import write_tiny_folder
@@ -298,3 +300,34 @@ def test_trained_models_write_the_same(
                     assert float(row[0, one] - row[0, two]) < near
                     break
     assert equal >= len(asked) - (0 if size.kind == Kind.F16 else 2)
+
+
+@pytest.mark.parametrize("form", ["folder", "gguf"])
+def test_an_inflated_canvas_scores_a_canvas_as_its_source(tmp_path: Path, form: str) -> None:
+    source = practice_canvas()
+    out = tmp_path / ("larger" if form == "folder" else "larger.gguf")
+    size = Size(width=512, layers=8, feed_forward=1024, kind=Kind.F16)
+    inflate_folder(source, out, size)
+    canvas = [*TOKENS[:12], *[MASK] * 12]
+    small, large = (canvas_rows(path, canvas) for path in (source, out))
+    # the mask itself scores -inf
+    real = np.isfinite(small)
+    assert (real == np.isfinite(large)).all()
+    assert np.abs(small[real] - large[real]).max() < 0.1
+
+
+def practice_canvas() -> Path:
+    return locate("practice:canvas-torch")
+
+
+MASK = 1280
+
+
+def canvas_rows(path: Path, canvas: Sequence[int]) -> NDArray[np.float32]:
+    loaded = open_engine(read_header(path), OpenOptions(context=256, threads=1))
+    try:
+        assert isinstance(loaded, CanvasEngine) and loaded.mask == MASK
+        scores = loaded.canvas_scores(canvas)
+        return np.stack([scores.row(row) for row in range(len(canvas))])
+    finally:
+        loaded.close()

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from adec.benchmark.tasks.parallelbench import limit
 from adec.benchmark.tasks.task_files import read_tasks
 from tools import (
     busy_machine,
+    canvas_table,
     look_ahead,
     own_time,
+    parallel_bench,
     pause_cost,
     strategies_page,
     sweep,
@@ -66,6 +69,39 @@ def test_own_time_has_a_row_a_strategy_and_spreads_its_prompts(tmp_path, capsys)
     heads, _, plain, lookup = capsys.readouterr().out.splitlines()[2:]
     assert heads.startswith("| strategy | own µs a token |")
     assert plain.startswith("| plain | ") and lookup.startswith("| lookup | ")
+
+
+def test_parallel_bench_has_limits_beside_what_was_right(capsys) -> None:
+    command = ["--model", "practice:canvas", "--strategies", "threshold:probability=0.8"]
+    parallel_bench.main([*command, "--kinds", "copy", "words to sentence", "-n", "1"])
+    heads, _, *rows = capsys.readouterr().out.splitlines()
+    assert heads.startswith("| kind | C, nats | strategy | right |")
+    assert [row.split(" | ")[:3] for row in rows] == [
+        ["| copy", "0.00", "steps"],
+        ["| copy", "0.00", "threshold:probability=0.8"],
+        ["| words to sentence", "-", "steps"],
+        ["| words to sentence", "-", "threshold:probability=0.8"],
+    ]
+    # copied words depend on nothing, and of a sentence nobody knows
+    assert [row.split(" | ")[5] for row in rows] == ["100 %", "100 %", "-", "-"]
+    assert parallel_bench.limit_at("shuffle", 4, 0.5) == 1
+    assert parallel_bench.limit_at("shuffle", 4, 1.5) == pytest.approx(
+        (1 + limit("shuffle", 4, 2)) / 2
+    )
+
+
+def test_a_canvas_table_compares_models_and_goes_on(tmp_path: Path, capsys) -> None:
+    rows = ["practice:canvas=threshold:probability=0.8", "practice:small=plain"]
+    command = [*rows, "-n", "1", "--family", "lists", "--tokens", "24"]
+    command += ["--json", str(tmp_path / "rows.jsonl")]
+    canvas_table.main(command)
+    first = capsys.readouterr().out
+    heads, _, canvas, small = first.splitlines()[2:]
+    assert heads.startswith("| row | right |") and " 1.00 | 1.00 |" in canvas
+    assert canvas.startswith(f"| {rows[0]} | ") and small.startswith(f"| {rows[1]} | ")
+    canvas_table.main(command)
+    assert capsys.readouterr().out == first
+    assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 2
 
 
 def test_a_wrong_argument_is_one_line_and_an_exit_code() -> None:

@@ -21,6 +21,10 @@ with a head as costly as that of a model with 32,000 tokens (1.10 billion, 33 mi
   python -m tools.inflate models/large large.gguf --vocabulary 32000 --layers 20
   python -m tools.inflate models/small small.gguf --vocabulary 32000 --quantisation Q8_0 \\
       --width 384 --layers 5 --feed-forward 1024
+the diffusion model with 300 million, as GGUF and as a folder:
+  python -m tools.inflate models/canvas canvas.gguf --quantisation F16 \\
+      --width 1024 --layers 24 --feed-forward 2816
+  python -m tools.inflate models/canvas canvas --width 1024 --layers 24 --feed-forward 2816
 a model of 102 million parameters that has learned nothing:
   python -m tools.inflate --random speed.gguf
 """
@@ -35,7 +39,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", type=Path, nargs="?", help="a Hugging Face folder")
-    parser.add_argument("out", type=Path, help="the GGUF file to write")
+    parser.add_argument("out", type=Path, help="the GGUF file to write, or a folder in float16")
     parser.add_argument("--random", action="store_true", help="no folder: random weights")
     for name, meaning in (
         ("width", f"size of a hidden state (default {Size().width})"),

@@ -14,7 +14,7 @@ from gguf import GGMLQuantizationType as Kind
 from tokenizers import pre_tokenizers
 
 from tools.inflate.inflated_tensors import Bytes, Floats, bytes_of
-from tools.llama_gguf import begin_llama
+from tools.llama_gguf import add_canvas, begin_llama
 from tools.train import tokenizer as names
 from tools.train.llama_model import Shape
 
@@ -67,10 +67,17 @@ class Written:
 
 
 def begin(
-    out: Path, name: str, size: Size, context: int, theta: float, eps: float
+    out: Path,
+    name: str,
+    size: Size,
+    context: int,
+    theta: float,
+    eps: float,
+    mask: int | None = None,
 ) -> gguf.GGUFWriter:
-    """A writer that has the sizes. `theta` is the base of RoPE, `eps` that of the RMS norms."""
-    return begin_llama(
+    """A writer that has the sizes. `theta` is the base of RoPE, `eps` that of the RMS norms,
+    `mask` the mask token of a diffusion model."""
+    writer = begin_llama(
         out,
         name,
         "Made to measure time; see python -m tools.inflate --help.",
@@ -79,7 +86,12 @@ def begin(
         theta=theta,
         eps=eps,
         file_type=FILE_TYPES[size.kind],
+        architecture="llama" if mask is None else "llada",
     )
+    if mask is not None:
+        # the row before a position scores it, as in the form of Dream
+        add_canvas(writer, mask=mask, shift=True)
+    return writer
 
 
 def make_up_tokenizer(writer: gguf.GGUFWriter, vocabulary: int) -> None:

@@ -20,6 +20,7 @@ from tools.inflate.inflated_file import (
     make_up_tokenizer,
     write_whole,
 )
+from tools.inflate.inflated_folder import write_folder
 from tools.inflate.inflated_tensors import (
     RESERVED,
     Axis,
@@ -40,12 +41,16 @@ RANDOM = Size(width=640, layers=12, feed_forward=1792, vocabulary=32_000, head=6
 
 
 def inflate_folder(folder: Path, out: Path, size: Size | None = None, seed: int = 0) -> Written:
-    """Write the model of a Hugging Face folder as a larger GGUF file of the same function.
+    """Write the model of a Hugging Face folder as a larger GGUF file of the same function, or as a
+    larger folder in float16 where `out` does not end in .gguf.
 
     Raises ValueError when the sizes do not fit.
     """
     source = Source(folder)
     size = replace(size or Size(), head=source.head)
+    as_folder = out.suffix != ".gguf"
+    if as_folder:
+        size = replace(size, kind=Kind.F16)
     vocabulary = size.vocabulary or source.vocabulary
     if vocabulary < source.vocabulary or size.layers < source.layers or size.width % size.head:
         raise ValueError(
@@ -62,8 +67,12 @@ def inflate_folder(folder: Path, out: Path, size: Size | None = None, seed: int 
         raise ValueError("in four bits the function stays only where all sizes at least double")
     guard = Guard.of(source, residual) if padded else None
     eps = guard.eps if guard else source.eps * residual.filled / residual.size
-    plan = list(_inflated(source, size, residual, heads, units, guard))
-    writer = begin(out, f"{folder.name}, inflated", size, source.context, source.theta, eps)
+    plan = list(_inflated(source, size, residual, heads, units, guard, halves=as_folder))
+    if as_folder:
+        return write_folder(source, out, size, eps, plan, seed)
+    writer = begin(
+        out, f"{folder.name}, inflated", size, source.context, source.theta, eps, source.mask
+    )
     settings = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
     add_tokenizer(
         writer,
@@ -103,8 +112,16 @@ def random_model(out: Path, size: Size = RANDOM, seed: int = 0) -> Written:
 
 
 def _inflated(
-    source: Source, size: Size, residual: Axis, heads: Axis, units: Axis, guard: Guard | None
+    source: Source,
+    size: Size,
+    residual: Axis,
+    heads: Axis,
+    units: Axis,
+    guard: Guard | None,
+    *,
+    halves: bool = False,
 ) -> Iterator[Planned]:
+    """`halves`: queries and keys in Hugging Face's order, where RoPE rotates halves of a head."""
     shrink = math.sqrt(residual.filled / size.width)
     kind, used = size.kind, residual.filled
 
@@ -164,7 +181,8 @@ def _inflated(
         at, theirs = f"blk.{layer}.", f"layers.{places[layer]}."
         yield norm(at + "attn_norm", theirs + "input_layernorm")
         for part in "qk":
-            load = partial(source.rotated, f"{theirs}self_attn.{part}_proj")
+            projection = source.tensor if halves else source.rotated
+            load = partial(projection, f"{theirs}self_attn.{part}_proj")
             yield linear(f"{at}attn_{part}", load, heads, residual)
         load = partial(source.tensor, theirs + "self_attn.v_proj")
         yield linear(at + "attn_v", load, heads, residual)

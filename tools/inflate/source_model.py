@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from tools.llama_gguf import interleave
 
 
 class Source:
-    """A folder built like the practice models: Llama, tied embedding, as many key as query heads.
+    """A folder built like the practice models: Llama, or Dream without biases; tied embedding, as
+    many key as query heads.
 
     Raises ValueError for any other.
     """
@@ -39,7 +41,7 @@ class Source:
         self.theta = float(rope.get("rope_theta") or config.get("rope_theta") or 10_000.0)
         self.context = int(config["max_position_embeddings"])
         if (
-            config.get("model_type") != "llama"
+            config.get("model_type") not in ("llama", "Dream")
             or not config.get("tie_word_embeddings")
             or config.get("num_key_value_heads") != self.heads
             or self.heads * self.head != self.width
@@ -48,6 +50,20 @@ class Source:
             or rope.get("rope_type", "default") != "default"
         ):
             raise ValueError(f"{folder} is not built like the practice models")
+        self.mask = self.token("mask_token_id") if config["model_type"] == "Dream" else None
+        if self.mask is not None and any(np.abs(bias).max() > 0 for bias in self._biases()):
+            raise ValueError(f"{folder} has biases, which an inflated model would lose")
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """A copy of config.json."""
+        return dict(self._config)
+
+    def _biases(self) -> Iterator[Floats]:
+        with safe_open(self.folder / "model.safetensors", framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118  (it is no mapping)
+                if name.endswith(".bias"):
+                    yield file.get_tensor(name).float().numpy()
 
     def token(self, name: str) -> int | None:
         """A token id of the config."""

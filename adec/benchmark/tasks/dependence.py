@@ -91,7 +91,7 @@ def total_correlation(kind: str, size: int) -> float:
     if kind == "shuffle" and size > 6:
         # closed form; the original order, which is wrong, changes it by less than 1/size!
         return size * log(size) - lgamma(size + 1)
-    return _correlation(right_answers(kind, size))
+    return correlation(right_answers(kind, size))
 
 
 def right_answers(kind: str, size: int) -> list[tuple[int, ...]]:
@@ -108,7 +108,8 @@ def right_answers(kind: str, size: int) -> list[tuple[int, ...]]:
     return [words]
 
 
-def _correlation(answers: list[tuple[int, ...]]) -> float:
+def correlation(answers: Sequence[tuple[int, ...]]) -> float:
+    """C(Y|X) in nats where each of these answers is equally likely."""
     marginal = sum(_entropy(Counter(column)) for column in zip(*answers, strict=True))
     return max(0.0, marginal - log(len(answers)))
 

@@ -1,9 +1,11 @@
-"""ParallelBench's list operations: lists of names, an example before each, and what can be reached.
+"""ParallelBench: lists of names, puzzles and sentences, an example before each, and what can be
+reached.
 
 W. Kang and others, "ParallelBench: Understanding the Trade-offs of Parallel Decoding in Diffusion
 LLMs", 2025, arXiv 2510.04767.
 
-Different here: names of our own making, one word each, so that a list is judged by its words; the
+Its summaries and paraphrases are not here: judging them takes models of its own. Different here:
+names of our own making, one word each, so that a list is judged by its words; the
 tasks are those of `dependence.py`, which practice models know without an example. `sort` means what
 it says: in the released data the prompt asks for another order than the answers have. `limit` is
 exact for any number of words at once; the published formula of *replace random* leaves out the last
@@ -20,12 +22,26 @@ from itertools import product
 from math import perm, prod
 from random import Random
 
-from adec.benchmark.tasks.dependence import list_task, right_answers
+from adec.benchmark.tasks.dependence import (
+    PROMPTS,
+    correlation,
+    list_task,
+    right_answers,
+    total_correlation,
+)
+from adec.benchmark.tasks.puzzles import (
+    ORDER,
+    PUZZLES,
+    latin_squares,
+    puzzle_task,
+    solved_puzzle,
+)
 from adec.benchmark.tasks.task import Task
 
 GROUP = "parallelbench"
 _HEADS = ("Al", "Bel", "Cor", "Dun", "Er", "Fen", "Gal", "Hol", "Il", "Jor", "Kel", "Lun")
 _TAILS = ("bor", "dan", "fin", "gard", "lis", "mar", "nok", "rik", "sa", "ton", "vek", "wyn")
+KINDS = (*PROMPTS, *PUZZLES)
 PEOPLE = tuple(head + tail for head, tail in product(_HEADS, _TAILS))
 
 
@@ -35,15 +51,32 @@ def tasks(seed: int, kinds: Sequence[str]) -> Iterator[Task]:
     index = 0
     while True:
         for kind in kinds:
-            shown = list_task(0, kind, rng, PEOPLE, GROUP)
-            asked = list_task(index, kind, rng, PEOPLE, GROUP)
+            shown, asked = (_task(number, kind, rng) for number in (0, index))
             example = f"{shown.prompt}\nAnswer: {solved(shown, rng)}."
             yield replace(asked, prompt=f"{example}\n\n{asked.prompt}")
             index += 1
 
 
+def _task(index: int, kind: str, rng: Random) -> Task:
+    if kind in PUZZLES:
+        task = puzzle_task(index, kind, rng, GROUP)
+        return replace(task, dependence_nats=dependence_of(kind, ORDER))
+    return list_task(index, kind, rng, PEOPLE, GROUP)
+
+
+def dependence_of(kind: str, size: int) -> float | None:
+    """C(Y|X) in nats; of a puzzle whatever its size. None where the right answers are not known."""
+    if kind == "latin square":
+        return correlation(latin_squares())
+    if kind == "words to sentence":
+        return None
+    return 0.0 if kind == "sudoku" else total_correlation(kind, size)
+
+
 def solved(task: Task, rng: Random) -> str:
     """A right answer; one of them, drawn, where there are several."""
+    if task.kind in PUZZLES:
+        return solved_puzzle(task, rng)
     words = task.answer.split()
     place = rng.randrange(len(words))
     match task.match:
@@ -75,6 +108,9 @@ def limit(kind: str, size: int, at_once: int) -> float:
 
     with g words of the m that are left in a step. Others are enumerated.
     """
+    if kind in PUZZLES:
+        answers = latin_squares() if kind == "latin square" else ((0,) * ORDER**2,)
+        return _drawn(tuple(answers), 0, at_once)
     if kind == "shuffle" and size > 6:
         return _shuffled(size, at_once)
     if kind == "replace random":

@@ -43,7 +43,7 @@ def _generated(seed: int) -> dict[str, Callable[[], Iterator[Task]]]:
         "practice": practice(list(FAMILIES)),
         **{_word(family): practice([family]) for family in FAMILIES},
         "dependence": lists(list(dependence.PROMPTS)),
-        "parallelbench": lambda: parallelbench.tasks(seed, list(dependence.PROMPTS)),
+        "parallelbench": lambda: parallelbench.tasks(seed, parallelbench.KINDS),
         **{_word(kind): lists([kind]) for kind in dependence.PROMPTS},
     }
 
