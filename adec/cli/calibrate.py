@@ -205,7 +205,7 @@ def calibrate(
     if fit is None and leave_out is not None:
         raise UsageError("--leave-out has no effect without --fit drop")
     if fit == "drop":
-        from adec.calibration.drop.drop_command import DropRequest, run_drop
+        from adec.calibration.compress.drop_command import DropRequest, run_drop
 
         if small is None or large is not None:
             raise UsageError(

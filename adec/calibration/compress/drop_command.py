@@ -13,36 +13,36 @@ from typing import cast
 from adec.answering.choice import Choice
 from adec.answering.plan import Plan, plan
 from adec.answering.session import open_session
-from adec.calibration.drop.drop_table import LEGEND, drop_table
-from adec.calibration.drop.evopress import Blocks, random_set, search
-from adec.calibration.drop.judge import Judge
-from adec.calibration.drop.simple_rules import best_run, least_alone, least_change
-from adec.calibration.drop.whole_model import KnownText, changes, common_start, know
-from adec.calibration.journal import Journal, Measurements, key_of
-from adec.calibration.prompts import KnownPrompt, PromptSet, built_in, read_prompts
-from adec.calibration.trial import Runner
+from adec.calibration.compress.block_sets import Blocks, random_set, search_blocks, words_of
+from adec.calibration.compress.judge import Judge
+from adec.calibration.compress.known_texts import (
+    KnownText,
+    TextLoss,
+    changes,
+    common_start,
+    know,
+    lost,
+)
+from adec.calibration.compress.loss_table import LEGEND, loss_table, name_of
+from adec.calibration.compress.own_answers import ANSWER, FIT, affordable, own_answers
+from adec.calibration.compress.simple_rules import best_run, least_alone, least_change
+from adec.calibration.journal import Journal, key_of
+from adec.calibration.prompts import PromptSet, built_in, read_prompts
 from adec.display.progress import Progress
 from adec.display.wording import many, size
 from adec.engines.base import EngineName, OpenOptions
 from adec.engines.llama.gguf.gguf_copy import check_plain_list, write_without
 from adec.engines.protocols import LayerEngine
 from adec.errors import UsageError
-from adec.events.hostile_json import JsonReader
 from adec.interrupts import Interrupts
 from adec.machine import file_fingerprint
 from adec.places import kept_folder
 
-ANSWER = 64
-"""Tokens of the model's own answers at most."""
-FIT, HELD_OUT = (4, 24), (2, 32)
-"""Fewest and most texts to search on, and to judge what was found."""
 RANDOM_SETS = 3
 SEARCH_UNTIL = 0.75
 """Share of the time after which the search ends; held-out texts take the rest."""
 INTERRUPTED = 130
-
-_SIZES: JsonReader[tuple[int, int]] = JsonReader(tuple[int, int])
-_TOKENS: JsonReader[list[list[int]]] = JsonReader(list[list[int]])
+RANDOM = "Random: the mean of as many blocks drawn by lot."
 
 Say = Callable[[str], None]
 
@@ -102,7 +102,7 @@ def run_drop(request: DropRequest, options: OpenOptions, say: Say) -> int:
         say("interrupted; what was measured is kept, and the same command goes on from there")
         return INTERRUPTED
     journal.remove()
-    sys.stdout.write(f"{text}\n\n{LEGEND}\n")
+    sys.stdout.write(f"{text}\n\n{LEGEND} {RANDOM}\n")
     before, after = path.stat().st_size, to.stat().st_size
     say(
         f"{to} has {many(blocks - len(found))} of {many(blocks)} blocks and {size(after)} of"
@@ -139,19 +139,25 @@ class _Drop:
         """The blocks to leave out, and the table."""
         request = self._request
         self._bars.stage("answers", total=1.0)
-        tokens = self._texts()
+        tokens = own_answers(  # llama.cpp writes them faster than torch
+            _plan(request.model, "llama"), self._options, self._prompts, request.max_tokens,
+            self._journal, self._tick,
+        )  # fmt: skip
         with open_session(_plan(request.model, "torch"), self._options) as session:
             engine = cast(LayerEngine, session.engines["large"])
             skipped = common_start(tokens)
             self._bars.stage("whole model", total=1.0)
-            fit_count, held_count = self._sizes(engine, tokens, skipped)
-            texts = [
-                self._known(engine, text, skipped, i / (fit_count + held_count))
-                for i, text in enumerate([*tokens[:fit_count], *tokens[-held_count:]])
-            ]
-            fit = Judge(engine, texts[:fit_count], "fit", self._journal, self._told)
-            held = Judge(engine, texts[fit_count:], "held out", self._journal, lambda: None)
-            rules = {} if given is not None else self._rules(engine, fit)
+            fit_count, held_count = affordable(
+                engine, tokens, min(FIT[1], len(self._prompts.fit)), skipped, request.seconds,
+                self._journal, self._tick,
+            )  # fmt: skip
+            texts = []
+            for i, text in enumerate([*tokens[:fit_count], *tokens[-held_count:]]):
+                self._tick(i / (fit_count + held_count))
+                texts.append(know(engine, text, min(skipped, len(text) - 2)))
+            fit = self._judge(engine, texts[:fit_count], "fit", self._told)
+            held = self._judge(engine, texts[fit_count:], "held out", lambda: None)
+            rules = {} if given is not None else self._rules(engine, texts[:fit_count], fit)
             found = given if given is not None else self._search(fit, list(rules.values()))
             rng = Random(f"random {request.seed}")
             lots = [random_set(self._blocks, self._count, rng) for _ in range(RANDOM_SETS)]
@@ -161,63 +167,27 @@ class _Drop:
             named["random"] = lots
             return found, self._judged(held, named, found)
 
-    # ---- before the search
+    def _judge(
+        self,
+        engine: LayerEngine,
+        texts: Sequence[KnownText],
+        name: str,
+        tick: Callable[[], None],
+    ) -> Judge[Blocks]:
+        def measure(left_out: Blocks, index: int) -> TextLoss:
+            return lost(engine, texts[index], left_out)
 
-    def _texts(self) -> list[list[int]]:
-        """Prompts with the model's own answers, which llama.cpp writes faster than torch."""
-        prompts, most = self._prompts, min(self._request.max_tokens, ANSWER)
-        half = HELD_OUT[1]
-        wanted: list[KnownPrompt] = [*prompts.fit[: FIT[1]], *prompts.held_out[:half]]
-        kept = self._journal.get("texts", _TOKENS)
-        if kept is not None and len(kept) == len(wanted):
-            return kept
-        ready = _plan(self._request.model, "llama")
-        with open_session(ready, self._options) as session:
-            runner = Runner(ready, session.engines, max_tokens=most)
-            measured = Measurements(runner, self._journal, "agreement")
-            texts = []
-            for i, prompt in enumerate(wanted):
-                self._tick(i / len(wanted))
-                answer = measured.answer(str(i), prompt)
-                texts.append([*runner.encode(prompt), *answer.tokens])
-        self._journal.put("texts", texts)
-        return texts
-
-    def _known(
-        self, engine: LayerEngine, text: Sequence[int], skipped: int, share: float
-    ) -> KnownText:
-        self._tick(share)
-        return know(engine, text, min(skipped, len(text) - 2))
-
-    def _sizes(
-        self, engine: LayerEngine, tokens: Sequence[Sequence[int]], skipped: int
-    ) -> tuple[int, int]:
-        """On how many texts it is searched and judged: as many as the time allows."""
-        kept = self._journal.get("sizes", _SIZES)
-        fit = min(FIT[1], len(self._prompts.fit))
-        held = len(tokens) - fit
-        if kept is not None and 1 <= kept[0] <= fit and 1 <= kept[1] <= held:
-            return kept
-        some = tokens[:3]
-        self._known(engine, some[0], skipped, 0.0)  # the first forward is slower
-        began = perf_counter()
-        for text in some:
-            self._known(engine, text, skipped, 0.0)
-        forwards = self._request.seconds * len(some) / max(1e-6, perf_counter() - began)
-        sizes = (
-            max(1, min(fit, max(FIT[0], int(forwards / 30)))),
-            max(1, min(held, max(HELD_OUT[0], int(forwards / 40)))),
-        )
-        self._journal.put("sizes", sizes)
-        return sizes
+        return Judge(measure, words_of, len(texts), name, self._journal, tick)
 
     # ---- the search
 
-    def _rules(self, engine: LayerEngine, fit: Judge) -> dict[str, Blocks]:
+    def _rules(
+        self, engine: LayerEngine, texts: Sequence[KnownText], fit: Judge[Blocks]
+    ) -> dict[str, Blocks]:
         """What simpler rules leave out."""
-        every, count = len(fit.texts), self._count
+        every, count = fit.texts, self._count
         self._bars.stage("simple rules", total=1.0)
-        turned = changes(engine, fit.texts[: max(2, every // 4)])
+        turned = changes(engine, texts[: max(2, every // 4)])
         return {
             "best run": best_run(self._blocks, count, every, fit.kl),
             "least alone": least_alone(
@@ -227,15 +197,15 @@ class _Drop:
             "least change (ShortGPT)": least_change(turned, count),
         }  # fmt: skip
 
-    def _search(self, fit: Judge, starts: list[Blocks]) -> Blocks:
+    def _search(self, fit: Judge[Blocks], starts: list[Blocks]) -> Blocks:
         """The best set of the search, on all texts."""
         limit = SEARCH_UNTIL * self._request.seconds
         fit.until = lambda: perf_counter() - self._began > limit
         self._bars.stage("search", total=1.0)
         rng = Random(f"search {self._request.seed}")
-        every = range(len(fit.texts))
+        every = range(fit.texts)
         parents: dict[Blocks, None] = {}
-        for now in search(self._blocks, self._count, len(fit.texts), fit.kl, rng, starts=starts):
+        for now in search_blocks(self._blocks, self._count, fit.texts, fit.kl, rng, starts=starts):
             parents.pop(now.parent, None)
             parents[now.parent] = None
             share = (perf_counter() - self._began) / limit
@@ -246,15 +216,17 @@ class _Drop:
     def _told(self) -> None:
         self._tick(None)
 
-    def _judged(self, held: Judge, named: dict[str, Sequence[Blocks]], found: Blocks) -> str:
+    def _judged(
+        self, held: Judge[Blocks], named: dict[str, Sequence[Blocks]], found: Blocks
+    ) -> str:
         """The table, from texts that nothing was chosen on."""
         self._bars.stage("held-out prompts", total=1.0)
         sets = list(dict.fromkeys(one for some in named.values() for one in some))
         losses = {}
         for at, one in enumerate(sets):
             self._tick(at / len(sets))
-            losses[one] = [held.on(one, index) for index in range(len(held.texts))]
-        return drop_table(named, losses, found)
+            losses[one] = [held.on(one, index) for index in range(held.texts)]
+        return loss_table(named, losses, found, "blocks left out", name_of)
 
 
 def parse_left_out(text: str, blocks: int) -> tuple[Blocks | None, int]:

@@ -12,21 +12,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adec.calibration.drop.drop_command import parse_left_out
-from adec.calibration.drop.drop_table import drop_table, name_of
-from adec.calibration.drop.evopress import (
-    MOST_EXCHANGED,
+from adec.calibration.compress.block_sets import (
     Blocks,
-    OutOfTime,
-    Pace,
-    Stage,
     mutated,
     random_set,
-    search,
+    search_blocks,
+    words_of,
 )
-from adec.calibration.drop.judge import Judge
-from adec.calibration.drop.simple_rules import best_run, least_alone, least_change
-from adec.calibration.drop.whole_model import DropLoss, changes, common_start, know, lost, together
+from adec.calibration.compress.drop_command import parse_left_out
+from adec.calibration.compress.evopress import MOST_CHANGED, OutOfTime, Pace, Stage
+from adec.calibration.compress.judge import Judge
+from adec.calibration.compress.known_texts import (
+    TextLoss,
+    changes,
+    common_start,
+    know,
+    lost,
+    together,
+)
+from adec.calibration.compress.loss_table import loss_table, name_of
+from adec.calibration.compress.simple_rules import best_run, least_alone, least_change
 from adec.calibration.journal import Journal
 from adec.engines.base import OpenOptions
 from adec.engines.opening import open_engine, read_header
@@ -54,9 +59,9 @@ def test_a_child_leaves_out_as_many_and_exchanges_one_to_three(
     count = data.draw(st.integers(1, blocks - 1))
     rng = Random(seed)
     parent = random_set(blocks, count, rng)
-    child = mutated(parent, blocks, rng)
+    child = mutated(blocks, parent, rng)
     assert len(child) == count and child <= set(range(blocks))
-    most = min(MOST_EXCHANGED, count, blocks - count)
+    most = min(MOST_CHANGED, count, blocks - count)
     assert 1 <= len(parent - child) <= most
 
 
@@ -85,7 +90,7 @@ COST = [9.0, 9.0, *(0.5 + block / 10 for block in range(2, 14))]
 def test_it_finds_what_adding_up_single_losses_does_not(seed: int) -> None:
     loss = Plain(COST)
     greedy = least_alone(len(COST), 4, [0], loss)
-    found = list(search(len(COST), 4, 8, loss, Random(seed), starts=[greedy]))
+    found = list(search_blocks(len(COST), 4, 8, loss, Random(seed), starts=[greedy]))
     assert found[0].of == len(found) - 1 == round(4 * 10 / 1.5)
     values = [loss(now.parent, [0]) for now in found]
     assert values == sorted(values, reverse=True)
@@ -96,8 +101,8 @@ def test_it_finds_what_adding_up_single_losses_does_not(seed: int) -> None:
 def test_the_same_seed_goes_the_same_way_and_survivors_are_judged_on_more() -> None:
     pace = Pace(4, 5, (Stage(1, 2), Stage(3, 1)))
     first, second = Plain(COST), Plain(COST)
-    one = list(search(14, 4, 6, first, Random(3), pace=pace))
-    assert one == list(search(14, 4, 6, second, Random(3), pace=pace))
+    one = list(search_blocks(14, 4, 6, first, Random(3), pace=pace))
+    assert one == list(search_blocks(14, 4, 6, second, Random(3), pace=pace))
     assert first.asked == second.asked
     # of a generation: five children on one prompt, the best two and the parent on three
     of_one = first.asked[4:12]
@@ -108,7 +113,7 @@ def test_the_same_seed_goes_the_same_way_and_survivors_are_judged_on_more() -> N
 
 @pytest.mark.parametrize("most", [0, 1, 7, 40])
 def test_it_ends_where_the_time_does_with_what_it_has(most: int) -> None:
-    found = list(search(14, 4, 6, Plain(COST, most), Random(0)))
+    found = list(search_blocks(14, 4, 6, Plain(COST, most), Random(0)))
     assert len(found) < 5 and all(len(now.parent) == 4 for now in found)
     assert bool(found) == (most >= 16)
 
@@ -149,7 +154,7 @@ def test_losses_are_the_divergence_of_whole_rows(engine: Any, monkeypatch: Any) 
     assert found.perplexity == pytest.approx(float(np.exp(nats.mean())), rel=1e-4)
     assert found.agreed == (whole.argmax(axis=1) == left.argmax(axis=1)).sum()
     # with fewer tokens kept it is a lower bound
-    monkeypatch.setattr("adec.calibration.drop.whole_model.KEPT", 16)
+    monkeypatch.setattr("adec.calibration.compress.known_texts.KEPT", 16)
     assert 0 < lost(engine, know(engine, TEXTS[1], 2), (2, 4)).kl <= found.kl + 1e-6
 
 
@@ -161,12 +166,19 @@ def test_changes_are_those_of_states(engine: Any) -> None:
 def test_what_is_measured_once_is_kept(engine: Any, tmp_path: Path) -> None:
     texts = [know(engine, text, 2) for text in TEXTS]
     path = tmp_path / "journal.jsonl"
+
+    def judge_of(journal: Journal) -> Judge[Blocks]:
+        return Judge(
+            lambda left_out, index: lost(engine, texts[index], left_out),
+            words_of, len(texts), "fit", journal, lambda: None,
+        )  # fmt: skip
+
     journal = Journal(path, "key")
-    judge = Judge(engine, texts, "fit", journal, lambda: None)
+    judge = judge_of(journal)
     first = judge.over(frozenset({1, 3}), range(4))
     assert judge.measured == 4 and judge.kl(frozenset({1, 3}), [2, 0]) > 0 and judge.measured == 4
     journal.close()
-    again = Judge(engine, texts, "fit", Journal(path, "key"), lambda: None)
+    again = judge_of(Journal(path, "key"))
     again.until = lambda: True
     assert again.over(frozenset({3, 1}), range(4)) == first and again.measured == 0
     with pytest.raises(OutOfTime):
@@ -184,14 +196,20 @@ def test_common_starts() -> None:
 def test_the_table_compares_prompt_by_prompt() -> None:
     found, other, none = frozenset({1}), frozenset({2}), frozenset[int]()
     losses = {
-        none: [DropLoss(10, 0.0, 20.0, 10)] * 6,
-        found: [DropLoss(10, 1.0 + i, 25.0, 9) for i in range(6)],
-        other: [DropLoss(10, 2.0 + i, 30.0, 8) for i in range(6)],
+        none: [TextLoss(10, 0.0, 20.0, 10)] * 6,
+        found: [TextLoss(10, 1.0 + i, 25.0, 9) for i in range(6)],
+        other: [TextLoss(10, 2.0 + i, 30.0, 8) for i in range(6)],
     }
-    table = drop_table({"whole": [none], "found": [found], "lots": [other, found]}, losses, found)
+    table = loss_table(
+        {"whole": [none], "found": [found], "lots": [other, found]},
+        losses,
+        found,
+        "blocks",
+        name_of,
+    )
     lines = table.splitlines()
     assert "0.350" in lines[3] and "90.0 %" in lines[3] and "[" not in lines[2] + lines[3]
-    other_table = drop_table({"found": [found], "other": [other]}, losses, found)
+    other_table = loss_table({"found": [found], "other": [other]}, losses, found, "blocks", name_of)
     assert "+0.100 [+0.100, +0.100]" in other_table.splitlines()[3]
     assert together(losses[other]).rows == 60
     assert name_of(frozenset({3, 10, 11, 12})) == "3, 10-12" and name_of(none) == "none"

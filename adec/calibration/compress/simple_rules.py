@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from adec.calibration.drop.evopress import Blocks, Loss
+from adec.calibration.compress.block_sets import Blocks
+from adec.calibration.compress.evopress import Loss
 
 STAY = 3
 """Of runs of neighbouring blocks, how many are judged on every prompt."""
 
 
-def best_run(blocks: int, left_out: int, prompts: int, loss: Loss) -> Blocks:
+def best_run(blocks: int, left_out: int, prompts: int, loss: Loss[Blocks]) -> Blocks:
     """The run of neighbouring blocks that loses least: judged on one prompt, the best on all."""
     runs = [frozenset(range(at, at + left_out)) for at in range(blocks - left_out + 1)]
     best = sorted(runs, key=lambda run: loss(run, [0]))[:STAY]
@@ -21,7 +22,7 @@ def least_alone(
     blocks: int,
     left_out: int,
     prompts: Sequence[int],
-    loss: Loss,
+    loss: Loss[Blocks],
     told: Callable[[int, float], None] = lambda block, nats: None,
 ) -> Blocks:
     """The blocks each of which alone loses least. `told` gets to know what each of them loses."""

@@ -1,4 +1,4 @@
-"""What the whole model says of some texts, and by how much it says something else without blocks.
+"""What the whole model says of some texts, and by how much a smaller one says something else.
 
 A text is a prompt and the whole model's own answer. Of each of its rows the likeliest tokens are
 kept with their probabilities, and all others as one, so that a divergence needs no more memory than
@@ -15,23 +15,24 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from adec.engines.base import Engine
 from adec.engines.protocols import LayerEngine
 from adec.events.hostile_json import Count
-from adec.signals import likeliest
+from adec.signals import Scores, likeliest
 
 KEPT = 512
 """Tokens of a row whose probabilities are kept (paper: 512 are about as good as all)."""
 _LEAST = 1e-30
 
 
-class DropLoss(msgspec.Struct, frozen=True):
+class TextLoss(msgspec.Struct, frozen=True):
     """Sums over the rows of a text. Nats."""
 
     rows: Count
     divergence: float
-    """KL divergence of what is left from the whole model."""
+    """KL divergence from the whole model."""
     nats: float
-    """Of the text itself, to what is left."""
+    """Of the text itself."""
     agreed: Count
     """Rows whose likeliest token is the whole model's."""
 
@@ -51,9 +52,9 @@ class DropLoss(msgspec.Struct, frozen=True):
         return self.agreed / max(1, self.rows)
 
 
-def together(parts: Collection[DropLoss]) -> DropLoss:
+def together(parts: Collection[TextLoss]) -> TextLoss:
     """The sums over several texts."""
-    return DropLoss(
+    return TextLoss(
         sum(part.rows for part in parts),
         sum(part.divergence for part in parts),
         sum(part.nats for part in parts),
@@ -74,12 +75,11 @@ class KnownText:
     """Theirs."""
 
 
-def know(engine: LayerEngine, tokens: Sequence[int], skipped: int) -> KnownText:
+def know(engine: Engine, tokens: Sequence[int], skipped: int) -> KnownText:
     """Let the whole model read a text. Rows after the first `skipped` tokens count."""
     rows = max(1, len(tokens) - 1 - skipped)
     kept = min(KEPT, len(engine.vocabulary))
     engine.rewind(0)
-    engine.leave_out(())
     scores = engine.forward(list(tokens[:-1]), rows=rows)
     ids = np.zeros((rows, kept), dtype=np.int32)
     probabilities = np.zeros((rows, kept), dtype=np.float32)
@@ -91,15 +91,28 @@ def know(engine: LayerEngine, tokens: Sequence[int], skipped: int) -> KnownText:
     return KnownText(tuple(tokens), rows, ids, probabilities)
 
 
-def lost(engine: LayerEngine, text: KnownText, left_out: Collection[int]) -> DropLoss:
+def read_again(engine: Engine, text: KnownText) -> TextLoss:
+    """What a smaller model loses on a text; `engine` is left empty."""
+    engine.rewind(0)
+    try:
+        scores = engine.forward(list(text.tokens[:-1]), rows=text.rows)
+        return _compared(scores, text)
+    finally:
+        engine.rewind(0)
+
+
+def lost(engine: LayerEngine, text: KnownText, left_out: Collection[int]) -> TextLoss:
     """What leaving out these blocks loses on a text."""
     engine.rewind(0)
     engine.leave_out(left_out)
     try:
-        scores = engine.forward(list(text.tokens[:-1]), rows=text.rows)
+        return read_again(engine, text)
     finally:
         engine.rewind(0)
         engine.leave_out(())
+
+
+def _compared(scores: Scores, text: KnownText) -> TextLoss:
     divergence = nats = 0.0
     agreed = 0
     following = text.tokens[len(text.tokens) - text.rows :]
@@ -115,7 +128,7 @@ def lost(engine: LayerEngine, text: KnownText, left_out: Collection[int]) -> Dro
             divergence += rest * float(np.log(rest) - np.log(max(other, _LEAST)))
         nats -= float(logs[-1])
         agreed += int(row.argmax()) == int(text.ids[index, 0])
-    return DropLoss(text.rows, float(divergence), float(nats), agreed)
+    return TextLoss(text.rows, float(divergence), float(nats), agreed)
 
 
 def changes(engine: LayerEngine, texts: Sequence[KnownText]) -> list[float]:
@@ -125,7 +138,6 @@ def changes(engine: LayerEngine, texts: Sequence[KnownText]) -> list[float]:
     """
     depth = engine.info.layers
     sums, count = np.zeros(depth), 0
-    engine.leave_out(())
     for text in texts:
         engine.rewind(0)
         engine.lower(list(text.tokens[:-1]), depth)

@@ -1,43 +1,48 @@
-"""What leaving blocks out loses, as a table and in words."""
+"""What smaller models lose, as a table and in words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from adec.calibration.drop.evopress import Blocks
-from adec.calibration.drop.whole_model import DropLoss, together
+from adec.calibration.compress.block_sets import Blocks
+from adec.calibration.compress.evopress import Candidate
+from adec.calibration.compress.known_texts import TextLoss, together
 
 DRAWS = 2000
-HEAD = ("rule", "blocks left out", "KL", "more than found [95 %]", "perplexity", "agreement")
 LEGEND = (
     "KL: nats a token that what is left differs from the whole model by, on prompts held out and "
-    "its own answers to them. Agreement: share of tokens of which both name the same next one. "
-    "Random: the mean of as many blocks drawn by lot."
+    "its own answers to them. Agreement: share of tokens of which both name the same next one."
 )
 
 
-def drop_table(
-    rules: Mapping[str, Sequence[Blocks]],
-    losses: Mapping[Blocks, Sequence[DropLoss]],
-    found: Blocks,
+def loss_table(
+    rules: Mapping[str, Sequence[Candidate]],
+    losses: Mapping[Candidate, Sequence[TextLoss]],
+    found: Candidate,
+    column: str,
+    words: Callable[[Candidate], str],
 ) -> str:
-    """One row a rule, which may have several sets. `losses`: by set, on each held-out text."""
+    """One row a rule, which may have several candidates; the first rule is the whole model.
+
+    `losses`: by candidate, on each held-out text. `column` is the head of what `words` says.
+    """
     own = [part.kl for part in losses[found]]
-    rows = [HEAD]
-    for rule, sets in rules.items():
-        each = [together(losses[one]) for one in sets]
-        kl = np.mean([[part.kl for part in losses[one]] for one in sets], axis=0)
+    rows = [("rule", column, "KL", "more than found [95 %]", "perplexity", "agreement")]
+    for number, (rule, candidates) in enumerate(rules.items()):
+        each = [together(losses[one]) for one in candidates]
+        kl = np.mean([[part.kl for part in losses[one]] for one in candidates], axis=0)
         total = together(each)
-        beside = "" if found in sets or frozenset() in sets else interval_text(kl - np.array(own))
-        words = name_of(sets[0]) if len(sets) == 1 else f"{len(sets)} sets"
+        alone = number == 0 or found in candidates
+        beside = "" if alone else interval_text(kl - np.array(own))
+        said = words(candidates[0]) if len(candidates) == 1 else f"{len(candidates)} drawn"
         nats = f"{total.kl:.3f}"
-        if len(sets) > 1:
+        if len(candidates) > 1:
             nats += f" ({min(one.kl for one in each):.2f} to {max(one.kl for one in each):.2f})"
         perplexity, share = f"{total.perplexity:.2f}", f"{100 * total.agreement:.1f} %"
-        rows.append((rule, words, nats, beside, perplexity, share))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
+        rows.append((rule, said, nats, beside, perplexity, share))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
         "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()
         for row in rows

@@ -1,1 +1,0 @@
-"""Which blocks of a model can be left out, and what that loses."""
