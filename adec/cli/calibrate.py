@@ -80,13 +80,23 @@ def calibrate(
     ] = 0,
     max_tokens: shared.MaxTokens = 256,
     fit: Annotated[
-        Literal["drop", "exits", "sec", "filter", "hidden-transfer", "lexical"] | None,
+        # fmt: off
+        Literal[
+            "drop",
+            "quantise",
+            "exits",
+            "sec",
+            "filter",
+            "hidden-transfer",
+            "lexical",
+        ]
+        | None,
+        # fmt: on
         typer.Option(
             "--fit",
-            help="Fit something else than thresholds. drop: search the blocks that one model can "
-            "best do without, and write it without them. exits, sec, hidden-transfer, lexical: "
-            "learn a part of it from its own answers, for the strategy of that name; filter: for "
-            "learn2pd, of a diffusion model.",
+            help="Fit something else than thresholds. drop, quantise: write a smaller model, without "
+            "some blocks or with a type for each tensor (-o FILE.gguf). Any other: learn a part of "
+            "one model from its own answers, for the strategy of that name; filter is learn2pd's.",
             show_default=False,
             rich_help_panel=FITTING,
         ),
@@ -131,13 +141,25 @@ def calibrate(
             rich_help_panel=FITTING,
         ),
     ] = None,
+    bits: Annotated[
+        str | None,
+        typer.Option(
+            "--bits",
+            metavar="BITS",
+            help="With --fit quantise: bits a weight, such as 4.5, or as many as one of "
+            "llama.cpp's types takes, such as Q4_K_M. Default: 4.5.",
+            show_default=False,
+            rich_help_panel=FITTING,
+        ),
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option(
             "-o",
             "--output",
             metavar="NAME",
-            help="Name of the profile, or a path that ends in .toml; with --fit drop in .gguf.",
+            help="Name of the profile, or a path that ends in .toml; with --fit drop or quantise "
+            "one that ends in .gguf.",
             rich_help_panel=shared.OUTPUT,
         ),
     ] = None,
@@ -189,6 +211,7 @@ def calibrate(
       adec calibrate small.gguf http://192.168.1.7:8080/v1 --budget-tokens 200000
       adec calibrate --check mine
       adec calibrate large.gguf --fit drop --leave-out 1/4 --prompts mine.txt -o draft.gguf
+      adec calibrate large.gguf --fit quantise --bits 4.5 --prompts mine.txt -o smaller.gguf
       adec calibrate practice:large-torch --fit exits
     """
     # numpy and all that needs it wait until something is measured: help answers at once
@@ -202,22 +225,28 @@ def calibrate(
     say = (lambda line: None) if quiet else report
     if check is not None:
         return run_check(check, options, quiet=quiet, origin=machine.rpc_origin)
-    if fit is None and leave_out is not None:
+    if fit != "drop" and leave_out is not None:
         raise UsageError("--leave-out has no effect without --fit drop")
-    if fit == "drop":
+    if fit != "quantise" and bits is not None:
+        raise UsageError("--bits has no effect without --fit quantise")
+    if fit in ("drop", "quantise"):
         from adec.calibration.compress.drop_command import DropRequest, run_drop
+        from adec.calibration.compress.quantise_command import QuantiseRequest, run_quantise
 
         if small is None or large is not None:
             raise UsageError(
-                "--fit drop is for one model", hint="adec calibrate MODEL --fit drop -o FILE.gguf"
+                f"--fit {fit} is for one model",
+                hint=f"adec calibrate MODEL --fit {fit} -o FILE.gguf",
             )
         if is_remote(small):
-            raise UsageError(f"{small} is a server: no layers of it can be left out here")
-        drop = DropRequest(
-            small, leave_out or "1/8", output, prompts, fresh_seed() if seed == -1 else seed,
-            seconds_of(time_limit), max_tokens, quiet,
+            raise UsageError(f"{small} is a server: it cannot be made smaller from here")
+        rest = (
+            output, prompts, fresh_seed() if seed == -1 else seed, seconds_of(time_limit),
+            max_tokens, quiet,
         )  # fmt: skip
-        return run_drop(drop, options, say)
+        if fit == "drop":
+            return run_drop(DropRequest(small, leave_out or "1/8", *rest), options, say)
+        return run_quantise(QuantiseRequest(small, bits or "4.5", *rest), options, say)
     if fit is not None:
         from adec.calibration.fit.fit_part import FitRequest, run_fit
 
