@@ -80,7 +80,6 @@ def calibrate(
     ] = 0,
     max_tokens: shared.MaxTokens = 256,
     fit: Annotated[
-        # fmt: off
         Literal[
             "drop",
             "quantise",
@@ -91,12 +90,12 @@ def calibrate(
             "lexical",
         ]
         | None,
-        # fmt: on
         typer.Option(
             "--fit",
-            help="Fit something else than thresholds. drop, quantise: write a smaller model, without "
-            "some blocks or with a type for each tensor (-o FILE.gguf). Any other: learn a part of "
-            "one model from its own answers, for the strategy of that name; filter is learn2pd's.",
+            help="Fit something else than thresholds. drop, quantise: write a smaller model, "
+            "without some blocks or with a type for each tensor (-o FILE.gguf). Any other: learn a "
+            "part of one model from its own answers, for the strategy of that name; filter is "
+            "learn2pd's.",
             show_default=False,
             rich_help_panel=FITTING,
         ),
