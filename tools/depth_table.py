@@ -1,4 +1,4 @@
-"""Share of layers, accuracy and time of the strategies that run a model at several depths.
+"""Share of layers, tokens a forward, accuracy and time of strategies that need one model.
 
     python -m tools.depth_table practice:depth-torch -n 25 --strategies plain,del,sorted:depth=9
 
@@ -54,6 +54,9 @@ class Row:
     """Layers that ran, a token and layer each."""
     whole: int = 0
     """Layers that the whole model would have run."""
+    tokens: int = 0
+    """Written, the first of each answer left out: the prompt's forward writes it."""
+    forwards: int = 0
     exits: Counter[str] = field(default_factory=Counter)
     right: list[bool] = field(default_factory=list)
     same: list[bool] = field(default_factory=list)
@@ -68,6 +71,7 @@ class Row:
             "same": sum(self.same),
             "asked": len(self.right),
             "layers_share": self.ran / self.whole if self.whole else None,
+            "tokens_per_forward": self.tokens / max(1, self.forwards),
             "cpu_ms_per_token": median(self.ms),
             "exits": dict(self.exits),
         }
@@ -105,6 +109,8 @@ def answer_all(engine: Engine, rows: Sequence[Row], asked: Sequence[Problem]) ->
             row.ms.append(1000 * (process_time() - began) / max(1, len(tokens)))
             row.ran += tally.layers_computed
             row.whole += tally.layers_of or 0
+            row.tokens += max(0, len(tokens) - 1)
+            row.forwards += tally.forwards["large"]
             row.exits.update(tally.summary(0.0)["exits_by_layer"])
             first = tokens if row is rows[0] else first
             pieces = [engine.vocabulary.pieces[token] for token in tokens if token != END_ID]
@@ -134,14 +140,15 @@ def main() -> None:
     except AdecError as error:
         sys.exit(str(error))
     found = [row.figures() for row in rows]
-    print("| strategy | layers | right | as the first | CPU ms a token |")
-    print("| --- | --- | --- | --- | --- |")
+    print("| strategy | layers | tokens a forward | right | as the first | CPU ms a token |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for one in found:
         share = one["layers_share"]
         layers = "" if share is None else f"{100 * share:.1f} %"
         print(
-            f"| `{one['strategy']}` | {layers} | {one['right']}/{one['asked']} |"
-            f" {one['same']}/{one['asked']} | {one['cpu_ms_per_token']:.2f} |"
+            f"| `{one['strategy']}` | {layers} | {one['tokens_per_forward']:.2f} |"
+            f" {one['right']}/{one['asked']} | {one['same']}/{one['asked']} |"
+            f" {one['cpu_ms_per_token']:.2f} |"
         )
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

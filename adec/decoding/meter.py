@@ -75,6 +75,7 @@ class Meter:
         stated = self.stated_ms(engine, model, count)
         scores = engine.forward(tokens, rows=rows)
         ms = self._ms(began, stated)
+        ms = self._beside(engine, model, count, ms)
         if prompt:
             self._forwards.append(Forward(model, "prompt", prompt, ms * prompt / count))
             ms, count = ms * (count - prompt) / count, count - prompt
@@ -99,7 +100,8 @@ class Meter:
         count = len(tree) - known
         stated = self.stated_ms(engine, model, count)
         scores = engine.forward_tree(tree, first_row=first_row)
-        self._forwards.append(Forward(model, purpose, count, self._ms(began, stated)))
+        ms = self._beside(engine, model, count, self._ms(began, stated))
+        self._forwards.append(Forward(model, purpose, count, ms))
         return scores
 
     def lower(self, engine: LayerEngine, model: Role, tokens: Sequence[int], depth: int) -> Scores:
@@ -197,6 +199,19 @@ class Meter:
         began = perf_counter()
         engine.rewind(length)
         self._forwards.append(Forward(model, "rewind", 0, self._ms(began, None)))
+
+    def _beside(self, engine: Engine, model: Role, count: int, ms: float) -> float:
+        """What a forward of `count` tokens took without the positions that it ran beside them.
+
+        These count as drafting: their share of the time is that of the layers that they ran.
+        """
+        # not isinstance: a protocol's takes as long as all else here
+        positions, layers = getattr(engine, "beside", (0, 0))
+        if not positions:
+            return ms
+        share = positions * layers / (positions * layers + count * engine.info.layers)
+        self._forwards.append(Forward(model, "draft", positions, ms * share, layers))
+        return ms * (1 - share)
 
     def _ms(self, began: float, stated: float | None) -> float:
         ms = 1000 * (perf_counter() - began)

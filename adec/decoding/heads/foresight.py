@@ -46,6 +46,9 @@ class Foreseeing(WrappedEngine):
         self._most = most
         self._carry = carry
         self._count = 0
+        self.beside = (0, 0)
+        """Pseudo positions in the last forward, and how many layers they ran, on average."""
+        self._layers = 0
         self._rows: Scores | None = None
         self._places: dict[int, int] = {}
 
@@ -62,7 +65,7 @@ class Foreseeing(WrappedEngine):
     def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
         """See `Engine.forward`. Raises UsageError where there is no part, ModelFileError where it
         does not fit the model."""
-        self._places = {}
+        self._places, self.beside = {}, (0, 0)
         before = len(tokens) - rows
         if rows < 1 or before < 0:
             return self._engine.forward(tokens, rows=rows)
@@ -75,20 +78,24 @@ class Foreseeing(WrappedEngine):
         scores, self._rows = self._ahead.forward_ahead(tree, carriers, first_row=before)
         self._engine.keep(range(len(tokens)))
         self._places = {row: row for row in range(rows)}
+        self.beside = rows * self._count, self._layers
         return scores
 
     def forward_tree(self, tree: TokenTree, *, first_row: int = 0) -> Scores:
         """See `Engine.forward_tree`."""
         self._prepare()
         carriers = self._carriers(tree, first_row)
-        self._places = {}
+        self._places, self.beside = {}, (0, 0)
         scores, self._rows = self._ahead.forward_ahead(tree, carriers, first_row=first_row)
         self._places = {node - first_row: place for place, node in enumerate(carriers)}
+        self.beside = len(carriers) * self._count, self._layers
         return scores
 
     def _prepare(self) -> None:
         if not self._count:
-            self._count = use_part(self._ahead, self._part(), self._most).count
+            states = use_part(self._ahead, self._part(), self._most)
+            self._count = states.count
+            self._layers = max(1, round(self.info.layers - sum(states.depths) / states.count))
 
     def _carriers(self, tree: TokenTree, first_row: int) -> list[int]:
         reach: list[float] = []

@@ -15,9 +15,10 @@ from adec.decoding.strategy import Aids, Limits
 from adec.engines.pair import Engines
 from adec.errors import ModelFileError
 from adec.events.records import Guarantee
+from adec.events.tally import Tally
 from adec.parts.part import Part
 from adec.sampling import Sampler
-from tests.decoding.heads.pseudo_table import SIZE, PseudoTable, pseudo_part
+from tests.decoding.heads.pseudo_table import LAYERS, SIZE, PseudoTable, pseudo_part
 from tests.laws import prompt_of
 
 END = frozenset({SIZE - 1})
@@ -63,6 +64,23 @@ def test_what_is_foreseen_rightly_saves_forwards() -> None:
     assert len(steps) == 2 + 10 and len(tokens) == 40
     assert {t.source for step in steps for t in step.tokens} == {"large", KIND}
     assert strategy.guarantee is Guarantee.EXACT
+
+
+def test_pseudo_positions_are_counted_as_drafting() -> None:
+    engine = PseudoTable(3, 0.5)
+    _, steps = answer_of(strategy_on(engine, TransferSettings()), prompt_of([0, 1]), Limits(30))
+    drafts = [f for step in steps for f in step.forwards if f.purpose == "draft"]
+    # behind the layer at which they enter
+    assert {f.layers for f in drafts} == {LAYERS - 2}
+    assert sum(f.tokens for f in drafts) == 3 * engine.carried
+    tally = Tally(KIND, "exact", layers=LAYERS)
+    for step in steps:
+        tally.add(step, 0.0)
+    decoded = [f for step in steps for f in step.forwards if f.purpose in ("write", "verify")]
+    assert tally.forwards["large"] == len(decoded)
+    assert tally.layers_computed == LAYERS * tally.fed["large"] + (LAYERS - 2) * sum(
+        f.tokens for f in drafts
+    )
 
 
 def test_a_node_that_is_hardly_reached_carries_nothing() -> None:
