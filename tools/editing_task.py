@@ -78,9 +78,12 @@ def cases() -> Iterator[dict[str, str]]:
     sources = [textwrap.dedent(inspect.getsource(function)).strip() for function in FUNCTIONS]
     for number, source in enumerate(sorted(sources, key=len)):
         (definition,) = ast.parse(source).body
-        if not isinstance(definition, ast.FunctionDef) or not definition.args.args:
+        if not isinstance(definition, ast.FunctionDef):
             continue
-        first = definition.args.args[0].arg
+        arguments = [*definition.args.posonlyargs, *definition.args.args]
+        if not arguments:
+            continue
+        first = arguments[0].arg
         change, seen = CHANGES[number % len(CHANGES)](definition.name, first)
         prompt = (
             f"Here is a Python function.\n\n```python\n{source}\n```\n\nChange one thing: {change}."

@@ -113,7 +113,7 @@ def plan(choice: Choice) -> Plan:
             unlike = error.message
             _check_text(method, unlike)
             if method.by_text:
-                remarks.append(f"drafts are tokenised anew for the large model: {unlike}")
+                remarks.append(f"what one writes is tokenised anew for the other: {unlike}")
             elif not method.yardstick:
                 del models["small"]
                 remarks.append(f"going on without the small model: {unlike}")
@@ -191,7 +191,7 @@ def _check_text(method: Method, unlike: str | None) -> None:
         able = ", ".join(other.name for other in METHODS.values() if other.by_text)
         raise PairError(
             f"{method.name} cannot run on this pair: {unlike}",
-            hint=f"what drafts across vocabularies: {able}",
+            hint=f"what goes by text: {able}",
         )
 
 

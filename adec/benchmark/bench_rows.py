@@ -171,9 +171,14 @@ def plan_bench(
         )
         if method.width is not None and not beams:
             beams = getattr(made.settings, method.width)
-    # peers know one vocabulary
-    known = base.models if base.unlike is None else {"large": base.models["large"]}
-    offered = find_peers(peers, peer_places, known, beams=beams)
+    offered = find_peers(
+        peers,
+        peer_places,
+        base.models,
+        beams=beams,
+        unlike=base.unlike is not None,
+        greedy=settings.sampler.greedy,
+    )
     if offered and options.rpc:
         raise UsageError(
             f"{offered[0].name} would run here, and the large model does not: no fair comparison",

@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import platform
 
-from adec.engines.base import LoadedModel, ModelHeader
+from adec.engines.base import LoadedModel, ModelHeader, ModelInfo
 
 
 def model_key(model: LoadedModel | ModelHeader, *more: str) -> str:
     """Letters and digits that differ for other models, other machines, and other `more`."""
-    info = model.info
+    return key_of_info(model.info, *more)
+
+
+def key_of_info(info: ModelInfo, *more: str) -> str:
+    """The same of what a header says."""
     parts = (
         info.name,
         info.format,

@@ -16,7 +16,7 @@ from adec.inspection.anatomy import Anatomy, dissect
 from adec.inspection.model_report import describe, memory, strategies_table
 from adec.inspection.profile_evidence import speed_data, speed_lines
 from adec.inspection.sheet import Block, Lines, Report, Table
-from adec.models.couples import small_for
+from adec.models.couples import expected_speed, small_for
 from adec.models.names import locate
 from adec.profiles.find import fitting_profile
 from adec.profiles.schema import Profile
@@ -102,21 +102,12 @@ def _ratio(small: Anatomy, large: Anatomy) -> dict[str, float]:
     }
 
 
-def speed_up(chance: float, drafts: int, costs: DraftCosts) -> float:
-    """Expected speed of drafting `drafts` tokens in a chain, as a multiple of the large model's.
-
-    Leviathan et al. 2023, "Fast Inference from Transformers via Speculative Decoding", arXiv
-    2211.17192, theorem 3.8: (1 - a^(k+1)) / ((1 - a) (k c + 1)) with acceptance rate a, draft
-    length k and cost ratio c. The paper counts a forward of k + 1 tokens like one of a single
-    token, which holds where memory binds and is too kind on most CPUs; measured costs correct it.
-    """
-    tokens = drafts + 1 if chance >= 1 else (1 - chance ** (drafts + 1)) / (1 - chance)
-    return tokens / (drafts * costs.draft + costs.verify(drafts + 1))
-
-
 def _best_length(chance: float, costs: DraftCosts) -> dict[str, Any]:
-    best = max(range(_LONGEST + 1), key=lambda drafts: speed_up(chance, drafts, costs))
-    return {"acceptance": chance, "drafts": best, "speed_up": speed_up(chance, best, costs)}
+    def speed(drafts: int) -> float:
+        return expected_speed(chance, drafts, costs.draft, costs.verify)
+
+    best = max(range(_LONGEST + 1), key=speed)
+    return {"acceptance": chance, "drafts": best, "speed_up": speed(best)}
 
 
 def _pays_from(costs: DraftCosts) -> float:
@@ -148,7 +139,7 @@ def _strategy(method: Method, models: dict[str, ModelHeader], compatible: bool) 
         check_method(method, models)
         serves, why = "large alone", method.about
         if method.by_text and not compatible:
-            serves, why = "yes", "by text: drafts are tokenised anew for the large model"
+            serves, why = "yes", "by text: what one writes is tokenised anew for the other"
         elif method.pair and not compatible:
             serves, why = "no", "the two do not share a vocabulary"
         elif hasattr(method.settings(), "model"):

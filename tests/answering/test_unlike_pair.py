@@ -21,11 +21,19 @@ def unlike(tmp_path: Path) -> dict[str, str]:
     return {"small": str(small), "large": str(large)}
 
 
-@pytest.mark.parametrize("name", ["slem", "speculate", None])
+EXACTLY = {
+    "slem": ("slem.size=fixed", "slem.longest=3"),
+    "ead": ("ead.accept=exact", "ead.up=100"),
+    "bild": ("bild.accept=exact", "bild.fallback=0"),
+    "fly": ("fly.accept=exact",),
+    "adaedl": ("adaedl.start=0",),
+}
+
+
+@pytest.mark.parametrize("name", [*EXACTLY, "smartspec", "speculate", None])
 def test_some_draft_by_text_and_the_answer_is_the_large_models(unlike, name) -> None:
     pytest.importorskip("llama_cpp")
-    made = ("slem.size=fixed", "slem.longest=3") if name == "slem" else ()
-    ready = plan(Choice(**unlike, strategy=name, assignments=made))
+    ready = plan(Choice(**unlike, strategy=name, assignments=EXACTLY.get(name, ())))
     assert set(ready.models) == {"small", "large"}
     assert any("tokenised anew" in remark for remark in ready.remarks)
     question = Question("the hand in there", max_tokens=20)
@@ -34,16 +42,22 @@ def test_some_draft_by_text_and_the_answer_is_the_large_models(unlike, name) -> 
         text, summary = session.reply(question)
     with open_session(plan(Choice(model=unlike["large"], strategy="plain")), options) as session:
         assert text == session.reply(question)[0]
-    assert name != "slem" or summary["small_forwards"] > 0
+    assert name not in EXACTLY or summary["small_forwards"] > 0
 
 
 def test_what_hands_ids_over_is_refused_in_a_line(unlike) -> None:
-    with pytest.raises(PairError, match="ead cannot run on this pair") as caught:
-        plan(Choice(**unlike, strategy="ead"))
+    with pytest.raises(PairError, match="cascade cannot run on this pair") as caught:
+        plan(Choice(**unlike, strategy="cascade"))
     assert "slem" in (caught.value.hint or "") and "\n" not in str(caught.value)
+    clocked = ("ead.wake=clock",)
+    with pytest.raises(PairError, match=r"ead\.wake=clock judges blocks by token ids") as caught:
+        plan(Choice(**unlike, strategy="ead", assignments=clocked))
+    assert "\n" not in str(caught.value)
     ready = plan(Choice(**unlike, strategy="plain"))
     with pytest.raises(PairError, match="dyspec cannot run on this pair"):
         ready.with_strategy("dyspec")
+    with pytest.raises(PairError, match=r"ead\.wake=clock"):
+        ready.with_strategy("ead", clocked)
 
 
 def test_a_strategy_that_may_use_a_small_model_never_gets_one_of_other_ids(unlike) -> None:

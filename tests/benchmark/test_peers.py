@@ -15,7 +15,15 @@ from adec.answering.session import Question
 from adec.benchmark.bench_rows import plan_bench
 from adec.benchmark.peers.diffusion_peer import DiffusionPeer
 from adec.benchmark.peers.llama_peer import LlamaPeer
-from adec.benchmark.peers.offered import DIFFUSION, PROGRAMS, TRANSFORMERS, find_peers, open_peer
+from adec.benchmark.peers.offered import (
+    DIFFUSION,
+    PROGRAMS,
+    TRANSFORMERS,
+    UNIVERSAL,
+    PeerChoice,
+    find_peers,
+    open_peer,
+)
 from adec.benchmark.runner import BenchSettings
 from adec.benchmark.samples import RowHeader
 from adec.benchmark.tasks.task import Task
@@ -25,6 +33,7 @@ from adec.engines.pair import Engines
 from adec.errors import EngineError, PairError, UsageError
 from adec.models.names import locate
 from tests import laws
+from tests.engines.tiny_folder import write_tiny_folder
 
 GGUF = ("practice:large", "practice:small")
 FOLDERS = ("practice:large-torch", "practice:small-torch")
@@ -69,8 +78,9 @@ def test_what_is_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     gguf, folders = headers(GGUF), headers(FOLDERS)
     assert find_peers("none", (), folders) == ()
     every = find_peers("auto", (), folders, beams=4)  # beside an adadec row of four candidates
-    assert [p.name for p in every] == list(TRANSFORMERS) and every[-1].beams == 4
-    assert [p.name for p in find_peers("auto", (), folders)] == list(TRANSFORMERS)[:-1]
+    like = [name for name in TRANSFORMERS if name != UNIVERSAL]
+    assert [p.name for p in every] == like and every[-1].beams == 4
+    assert [p.name for p in find_peers("auto", (), folders)] == like[:-1]
     assert find_peers("transformers-beam", (), folders)[0].beams == 3
     assert [p.name for p in find_peers("auto", (), alone(folders))] == [
         "transformers", "transformers-lookup"
@@ -87,6 +97,42 @@ def test_what_is_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         find_peers("llama-speculative", (), alone(gguf))
     with pytest.raises(UsageError, match="does not exist"):
         find_peers("auto", (tmp_path / "nowhere",), gguf)
+
+
+def test_across_vocabularies_another_way_of_transformers_is_offered() -> None:
+    folders, gguf = headers(FOLDERS), headers(GGUF)
+    names = [peer.name for peer in find_peers("auto", (), folders, unlike=True)]
+    assert names == ["transformers", UNIVERSAL, "transformers-lookup"]
+    mixed = {"large": folders["large"], "small": gguf["small"]}
+    names = [peer.name for peer in find_peers("auto", (), mixed, unlike=True)]
+    assert names == ["transformers", "transformers-lookup"]
+    for options, why in (
+        ({"unlike": True, "greedy": False}, "it is greedy"),
+        ({}, "share a vocabulary"),
+    ):
+        with pytest.raises(PairError, match=why):
+            find_peers(UNIVERSAL, (), folders, **options)
+    with pytest.raises(PairError, match="transformers-universal does not"):
+        find_peers("transformers-assisted", (), folders, unlike=True)
+    with pytest.raises(PairError, match="needs a small model"):
+        find_peers(UNIVERSAL, (), alone(folders), unlike=True)
+
+
+def test_universal_assisted_generation_drafts_by_text_and_gives_the_large_models_answer(
+    tmp_path: Path,
+) -> None:
+    small = write_tiny_folder(tmp_path / "small")
+    choice = Choice(large=str(practice.large_folder()), small=str(small))
+    planned = plan_bench(choice, "plain", ONE, BenchSettings(max_tokens=12), UNIVERSAL)
+    bench = planned.open()
+    try:
+        result = bench.run(Task(0, "Reverse this list: plum fig pear.", "g"), never)
+        assert result is not None and not [a.error for a in result.answers if a.error]
+        plain, peer = result.answers
+        assert peer.same and peer.text == plain.text
+        assert (peer.small_fed or 0) > 0 == (plain.small_fed or 0)
+    finally:
+        bench.close()
 
 
 def fake_peer(path: Path) -> LlamaPeer:
@@ -191,8 +237,6 @@ def test_beam_search_has_adadecs_width_and_counts_what_it_is_fed() -> None:
 
 
 def test_transformers_needs_torch_engines() -> None:
-    from adec.benchmark.peers.offered import PeerChoice
-
     small, large = laws.pair(0)
     peer = open_peer(PeerChoice("transformers"), Engines(large=large, small=small), ONE)
     with pytest.raises(EngineError, match="Hugging Face folders"):

@@ -16,7 +16,7 @@ from adec.engines.exactness.kept_invariance import keep_invariance
 from adec.engines.opening import open_engine, read_header
 from adec.inspection.anatomy import dissect, group_of
 from adec.inspection.model_report import inspect_model
-from adec.inspection.pair_report import DraftCosts, speed_up
+from adec.models.couples import expected_speed
 from tests.cli.command import call
 from tests.engines.tiny_folder import write_tiny_folder
 from tests.engines.tiny_gguf import write_tiny_gguf, write_tiny_mamba
@@ -153,11 +153,11 @@ def test_a_pair_that_does_not_fit_says_where(tiny_pair: Pair, tmp_path: Path, ca
     other = write_tiny_gguf(tmp_path / "other.gguf", merges=("e s", "a t"))
     outcome = call(capsys, "inspect", other, tiny_pair[1])
     assert outcome.code == 0 and "id 256 is 'es'" in outcome.out
-    assert "\nby text only, with speculate or slem or tli: " in outcome.out
+    assert "\nby text only, with speculate or ead or smartspec or " in outcome.out
     assert "What exact speculation" not in outcome.out
     data = json.loads(call(capsys, "inspect", other, tiny_pair[1], "--json").out)
     serves = {row["name"]: row["serves"] for row in data["strategies"]}
-    assert (serves["ead"], serves["lookup"]) == ("no", "large alone")
+    assert (serves["ead"], serves["lookup"], serves["cascade"]) == ("yes", "large alone", "no")
 
 
 def test_the_practice_pair_by_its_profile(capsys: Any) -> None:
@@ -169,8 +169,8 @@ def test_the_practice_pair_by_its_profile(capsys: Any) -> None:
 def test_the_expectation_is_the_sum_it_stands_for(chance: float, ratio: float, drafts: int) -> None:
     """Tokens of a round: one always, and the i-th draft when all up to it stand."""
     tokens = 1 + sum(chance**i for i in range(1, drafts + 1))
-    costs = DraftCosts(ratio, lambda tokens: 1.0)
-    assert speed_up(chance, drafts, costs) == pytest.approx(tokens / (drafts * ratio + 1))
+    speed = expected_speed(chance, drafts, ratio, lambda tokens: 1.0)
+    assert speed == pytest.approx(tokens / (drafts * ratio + 1))
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,25 @@ from pathlib import Path
 
 import pytest
 
+from adec.decoding.pair.clock.cost_curve import CostCurve
+from adec.decoding.pair.clock.kept_curve import keep_curve, kept_curve_of
+from adec.engines.base import OpenOptions
 from adec.engines.llama.gguf.gguf_header import read_gguf_header
 from adec.engines.llama.gguf.gguf_reader import KnownStrings, read_gguf
-from adec.engines.opening import read_header
+from adec.engines.opening import open_engine, read_header
 from adec.engines.pair import differences
 from adec.errors import PairError
 from adec.inspection.model_list import inspect_models
+from adec.models import couples as couples_module
 from adec.models import listing as listing_module
-from adec.models.couples import couples, greatest_gain, misfits, partner, small_for
+from adec.models.couples import (
+    couples,
+    couples_by_text,
+    greatest_gain,
+    misfits,
+    partner,
+    small_for,
+)
 from adec.models.headers import ManyHeaders, weights_read
 from adec.models.listing import ListedModel, Listing, save_names
 from adec.models.stores import Found, Surroundings
@@ -200,10 +211,53 @@ def test_auto_takes_the_best_partner_and_says_so(around: Surroundings) -> None:
     path, remark = partner(around.here / "tiny-3b.gguf", listing)
     assert path == around.here / "tiny-1b.gguf"
     assert "took tiny-1b" in remark
-    with pytest.raises(PairError, match="no model on this machine can draft for tiny-9b"):
-        partner(around.here / "tiny-9b.gguf", listing)
+    with pytest.raises(PairError, match="no model on this machine can draft for tiny-1b"):
+        partner(around.here / "tiny-1b.gguf", listing)
     with pytest.raises(PairError, match="page"):
         partner(around.here / "page.gguf", listing)
+
+
+def test_where_no_sibling_lies_here_auto_takes_one_of_another_vocabulary_with_a_forecast(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = Listing(around)
+    path, remark = partner(around.here / "tiny-9b.gguf", listing)
+    assert path == around.here / "tiny-1b.gguf"
+    assert "of another vocabulary, which drafts by text" in remark and "bytes" in remark
+    flat = CostCurve({1: 10.0, 17: 10.0})
+    monkeypatch.setattr(couples_module, "kept_curve_of", lambda info: flat)
+    assert "forward times kept here" in partner(around.here / "tiny-9b.gguf", listing)[1]
+    # a batch that costs what its tokens cost one by one
+    steep = CostCurve({1: 10.0, 17: 170.0})
+    monkeypatch.setattr(couples_module, "kept_curve_of", lambda info: steep)
+    with pytest.raises(PairError, match="tiny-1b is not expected to pay") as caught:
+        partner(around.here / "tiny-9b.gguf", listing)
+    assert "--small tiny-1b" in (caught.value.hint or "")
+
+
+def test_couples_by_text_are_of_unlike_vocabularies_and_built_in_models_are_in_none(
+    around: Surroundings,
+) -> None:
+    listing = Listing(around)
+    like = {(c.small.name, c.large.name) for c in couples(listing)}
+    unlike = {(c.small.name, c.large.name) for c in couples_by_text(listing)}
+    assert ("tiny-1b", "tiny-9b") in unlike and not unlike & like
+    assert not any("practice" in name for pair in unlike for name in pair)
+    assert all(c.by_text for c in couples_by_text(listing))
+
+
+def test_times_are_found_for_a_model_that_is_not_loaded(around: Surroundings, home: Path) -> None:
+    path = around.here / "tiny-3b.gguf"
+    info = read_header(path).info
+    assert kept_curve_of(info) is None
+    pytest.importorskip("llama_cpp")
+    engine = open_engine(read_header(path), OpenOptions(context=64, threads=1))
+    try:
+        keep_curve(engine, CostCurve({1: 2.0, 4: 3.0}))
+    finally:
+        engine.close()
+    found = kept_curve_of(info)
+    assert found is not None and found.points == {1: 2.0, 4: 3.0}
 
 
 def test_auto_serves_a_model_that_no_listing_has(
@@ -245,6 +299,10 @@ def test_the_report_has_every_model_once(
     assert len(names) == len(set(names))
     assert {"tiny-1b", "page", "broken", "folder", "practice:large"} <= set(names)
     assert {"small": "tiny-1b", "large": "tiny-9b"}.items() <= data["misfits"][0].items()
+    (by_text,) = (
+        p for p in data["pairs_by_text"] if p["large"] == "tiny-9b" and p["small"] == "tiny-1b"
+    )
+    assert by_text["forecast"] >= 1 and not by_text["forecast_measured"]
 
 
 def test_an_unreadable_file_is_a_line(around: Surroundings, tmp_path: Path) -> None:

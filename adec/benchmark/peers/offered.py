@@ -18,6 +18,7 @@ from adec.events.records import Role
 TRANSFORMERS: dict[str, str] = {
     "transformers": "transformers' generate, one token a forward",
     "transformers-assisted": "transformers' generate with assistant_model",
+    "transformers-universal": "transformers' generate across vocabularies: drafts go over as text",
     "transformers-lookup": "transformers' generate with prompt_lookup_num_tokens",
     "transformers-beam": "transformers' generate with num_beams, as many as adadec's candidates",
 }
@@ -41,7 +42,11 @@ KNOWN = {
         for name, count in DIFFUSION.items()
     },
 }
-NEEDS_SMALL = ("transformers-assisted", "llama-speculative-simple", "llama-speculative")
+BY_IDS = ("transformers-assisted", "llama-speculative-simple", "llama-speculative")
+"""Those that hand ids of the small model to the large one."""
+UNIVERSAL = "transformers-universal"
+"""What transformers calls universal assisted generation. Its other form, for sampling, wants more
+of a tokenizer than every model here has."""
 BEAM, BEAMS = "transformers-beam", 3
 """Beam search, and its width where no row sets one. It trades speed for quality, unlike the other
 peers, so "auto" takes it beside a searching row only."""
@@ -62,12 +67,15 @@ def find_peers(
     models: Mapping[Role, ModelHeader],
     *,
     beams: int = 0,
+    unlike: bool = False,
+    greedy: bool = True,
 ) -> tuple[PeerChoice, ...]:
     """The peers that --peers names; with "auto" all that are installed and can run these models.
 
     `places` are folders or programs to try before the PATH. `beams` is the number of candidates of
-    a searching row, 0 without one. Raises UsageError for an unknown or missing peer, PairError for
-    one that cannot run these models.
+    a searching row, 0 without one; `unlike` says whether the two models' vocabularies are, and
+    `greedy` whether answers are not sampled. Raises UsageError for an unknown or missing peer,
+    PairError for one that cannot run these models.
     """
     if words == "none":
         return ()
@@ -84,7 +92,7 @@ def find_peers(
         needed = DIFFUSION_PROGRAM if name in DIFFUSION else name
         is_program = name in PROGRAMS or name in DIFFUSION
         program = _program(needed, places) if is_program else None
-        obstacle = _obstacle(name, models)
+        obstacle = _obstacle(name, models, unlike=unlike, greedy=greedy)
         missing = is_program and program is None
         if words == "auto" and (obstacle or missing or (name == BEAM and beams < 2)):
             continue
@@ -121,17 +129,26 @@ def open_peer(peer: PeerChoice, engines: Engines, options: OpenOptions) -> Bench
     return TransformersPeer(peer_header(peer), engines, peer.beams)
 
 
-def _obstacle(name: str, models: Mapping[Role, ModelHeader]) -> str | None:
+def _obstacle(
+    name: str, models: Mapping[Role, ModelHeader], *, unlike: bool, greedy: bool
+) -> str | None:
     """Why a peer cannot run these models; None when it can."""
-    if name in NEEDS_SMALL and "small" not in models:
+    if (name in BY_IDS or name == UNIVERSAL) and "small" not in models:
         return "it needs a small model"
     canvas = "canvas" in models["large"].capabilities
     if canvas != (name in DIFFUSION):
         return "it is a diffusion model" if canvas else "it runs diffusion models only"
+    if name in BY_IDS and unlike:
+        return f"it needs a small model of the large one's vocabulary; {UNIVERSAL} does not"
+    if name == UNIVERSAL and not unlike:
+        return "the two share a vocabulary, and transformers then wants transformers-assisted"
+    if name == UNIVERSAL and not greedy:
+        return "it is greedy"
     program = name not in TRANSFORMERS
     wanted = "llama" if program else "torch"
-    if any(engine_of(header) != wanted for header in models.values()):
-        return f"it reads {'GGUF files' if program else 'Hugging Face folders'}"
+    used = models.values() if not unlike or name == UNIVERSAL else [models["large"]]
+    if any(engine_of(header) != wanted for header in used):
+        return f"it reads {'GGUF files' if program else 'what --engine torch runs'}"
     return None
 
 

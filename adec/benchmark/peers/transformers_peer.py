@@ -33,12 +33,14 @@ class TransformersPeer:
             )
         reset_peak()
         way = self.header.name
+        drafts = way in ("transformers-assisted", "transformers-universal")
         made = generate(
             large,
             prompt,
             min(question.max_tokens, context - len(prompt)),
             question.sampler,
-            assistant=self._engines["small"] if way == "transformers-assisted" else None,
+            assistant=self._engines["small"] if drafts else None,
+            by_text=way == "transformers-universal",
             lookup=way == "transformers-lookup",
             beams=self._beams,
             interrupted=interrupted,

@@ -10,12 +10,11 @@ from adec.decoding.pair import (
     dyspec,
     ead,
     fly,
-    slem,
     smartspec,
     speculate,
-    tli,
 )
 from adec.decoding.pair.model_free import aded, lookup, recycling, suffix
+from adec.decoding.pair.unlike import ead_by_text, slem, tli
 
 PAIR_METHODS = (
     Method(
@@ -32,8 +31,10 @@ PAIR_METHODS = (
         "ead",
         "the small model writes while it is sure, the large one where it is not",
         ead.EadSettings,
-        ead.build,
+        ead_by_text.build,
         {"small": frozenset(), "large": frozenset()},
+        by_text=True,
+        check=ead_by_text.check,
         needs_by_settings=lambda settings: PAIR if settings.takes_back else {},
         default_row="pair",
     ),
@@ -50,6 +51,7 @@ PAIR_METHODS = (
         smartspec.SmartSpecSettings,
         smartspec.build,
         PAIR,
+        by_text=True,
     ),
     Method(
         "adaedl",
@@ -57,6 +59,7 @@ PAIR_METHODS = (
         adaedl.AdaEdlSettings,
         adaedl.build,
         PAIR,
+        by_text=True,
     ),
     Method(
         "slem",
@@ -87,6 +90,7 @@ PAIR_METHODS = (
         bild.BildSettings,
         bild.build,
         PAIR,
+        by_text=True,
     ),
     Method(
         "fly",
@@ -94,6 +98,7 @@ PAIR_METHODS = (
         fly.FlySettings,
         fly.build,
         PAIR,
+        by_text=True,
     ),
     Method(
         "aded",

@@ -14,8 +14,9 @@ import math
 from dataclasses import dataclass
 
 from adec.decoding.pair.draft_verify import DraftVerify
+from adec.decoding.pair.drafters.by_text import small_drafter
 from adec.decoding.pair.drafters.drafter import Outcome
-from adec.decoding.pair.drafters.small_model import SmallModel, StopRule
+from adec.decoding.pair.drafters.small_model import StopRule
 from adec.decoding.pair.wiring import one_drafter
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids
@@ -66,7 +67,7 @@ class AdaEdlSettings:
 def build(engines: Engines, settings: AdaEdlSettings, aids: Aids) -> DraftVerify:
     """AdaEDL on a pair."""
     stop = EntropyBoundStop(settings.gamma, settings.start, settings.target, settings.step)
-    drafter = SmallModel(engines["small"], stop=stop)
+    drafter = small_drafter(engines, aids, stop=stop)
     return one_drafter(
         "adaedl", "arXiv 2410.18351", engines, aids, drafter, settings.longest, chain=True
     )

@@ -19,8 +19,9 @@ from typing import Literal
 
 from adec.decoding.pair.accept import FollowTarget, Pick, Verifier, picks
 from adec.decoding.pair.draft_verify import DraftVerify
+from adec.decoding.pair.drafters.by_text import small_drafter
 from adec.decoding.pair.drafters.drafter import Accepted, Proposal
-from adec.decoding.pair.drafters.small_model import SmallModel, StopRule
+from adec.decoding.pair.drafters.small_model import StopRule
 from adec.decoding.pair.wiring import one_drafter
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids, Limits
@@ -90,7 +91,7 @@ def build(engines: Engines, settings: BildSettings, aids: Aids) -> DraftVerify:
     """BiLD on a pair."""
     exact = settings.accept == "exact"
     verifier: Verifier = FollowTarget() if exact else RollBack(settings.rollback)
-    drafter = SmallModel(engines["small"], stop=ConfidenceStop(settings.fallback))
+    drafter = small_drafter(engines, aids, stop=ConfidenceStop(settings.fallback))
     return one_drafter(
         "bild", "arXiv 2302.07863", engines, aids, drafter, settings.longest, verifier, chain=True
     )

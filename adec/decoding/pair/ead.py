@@ -11,7 +11,8 @@ that wakes reads what it missed in one batched forward, which is counted.
 `accept=exact` is ours: the same forward judges the drafts, which makes the method lossless. With
 `accept=tolerant` a draft stands if the large model finds it nearly as likely as its own token: the
 lenience of Leviathan et al. (arXiv 2211.17192, appendix A.5), see `judge_chain`. With `wake=clock`
-the large model waits until a block of drafts is full: see `block_wakes.py`.
+the large model waits until a block of drafts is full: see `block_wakes.py`. Two models of unlike
+vocabularies hand over text, where tokens of both end: see `unlike/ead_by_text.py`.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ class EadLoop:
         limits = answer.limits
         self._rule.start()
         begin_prompt(large, prompt, limits)
-        self._small_scores = yield from read_prompt(self._small, "small", prompt, limits)
+        yield from self._small_begins()
         while not answer.done:
             yield from self._small_writes()
             if answer.done:
@@ -129,6 +130,11 @@ class EadLoop:
                     yield from read_prompt_but_last(large, "large", prompt, limits)
             yield self._large_wakes()
             yield from self._large_writes()
+
+    def _small_begins(self) -> Iterator[Step]:
+        """The small model reads the prompt."""
+        limits = self._answer.limits
+        self._small_scores = yield from read_prompt(self._small, "small", self._prompt, limits)
 
     def _small_writes(self) -> Iterator[Step]:
         """The small model writes until the rule wakes the large one."""
@@ -222,7 +228,7 @@ class VerifiedEadLoop(EadLoop):
             how: How = "bonus" if accepted.bonus else "corrected"
             written.append(answer.describe(scores, count, accepted.token, "large", how))
         answer.commit(written)
-        answer.settle(self._meter, self._small, "small")
+        self._settle_small()
         answer.settle(self._meter, large, "large")
         self._large_row, self._small_scores = (scores, count), None
         return self._meter.step(
@@ -234,6 +240,10 @@ class VerifiedEadLoop(EadLoop):
             reason=rule.reason,
             detail=tree_record(tree, accepted),
         )
+
+    def _settle_small(self) -> None:
+        """Take drafts that were not committed out of the small model's cache."""
+        self._answer.settle(self._meter, self._small, "small")
 
 
 @dataclass(frozen=True, slots=True)

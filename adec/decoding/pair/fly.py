@@ -17,8 +17,8 @@ from typing import Literal
 
 from adec.decoding.pair.accept import FollowTarget, Pick, Verifier, picks
 from adec.decoding.pair.draft_verify import DraftVerify
+from adec.decoding.pair.drafters.by_text import small_drafter
 from adec.decoding.pair.drafters.drafter import Accepted, Proposal
-from adec.decoding.pair.drafters.small_model import SmallModel
 from adec.decoding.pair.wiring import one_drafter
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids, Limits
@@ -103,7 +103,7 @@ def build(engines: Engines, settings: FlySettings, aids: Aids) -> DraftVerify:
     """FLy on a pair."""
     exact = settings.accept == "exact"
     verifier: Verifier = FollowTarget() if exact else Loose(settings.window, settings.gate)
-    drafter = SmallModel(engines["small"])
+    drafter = small_drafter(engines, aids)
     return one_drafter(
         "fly", "arXiv 2511.22972", engines, aids, drafter, settings.drafts, verifier, chain=True
     )

@@ -23,6 +23,7 @@ from adec.decoding.pair.clock.cost_curve import CostCurve, LearnedCurve
 from adec.decoding.pair.clock.kept_curve import kept_curve
 from adec.decoding.pair.clock.round_costs import PLAIN_FIRST
 from adec.decoding.pair.draft_verify import DraftChooser, DraftVerify, Turn
+from adec.decoding.pair.drafters.by_text import small_drafter
 from adec.decoding.pair.drafters.drafter import Outcome, Proposal, empty
 from adec.decoding.pair.drafters.growth import Growth
 from adec.decoding.pair.drafters.small_model import SmallModel
@@ -115,6 +116,6 @@ class SmartSpecSettings:
 def build(engines: Engines, settings: SmartSpecSettings, aids: Aids) -> DraftVerify:
     """SmartSpec on a pair."""
     large = engines["large"]
-    small = SmallModel(engines["small"], aids.curves.get("small"))
+    small = small_drafter(engines, aids)
     chooser = GoodputChooser(small, large, settings, aids.curves.get("large"))
     return DraftVerify("smartspec", "arXiv 2406.14066", large, chooser, FollowTarget())

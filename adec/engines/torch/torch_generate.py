@@ -38,11 +38,15 @@ def generate(
     sampler: Sampler,
     *,
     assistant: Engine | None = None,
+    by_text: bool = False,
     lookup: bool = False,
     beams: int = 1,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Generated | None:
     """Call `generate`, perhaps with an assistant, prompt lookup or beams. None when interrupted.
+
+    `by_text`: the assistant speaks another vocabulary, and drafts go over as text: what
+    transformers calls universal assisted generation, here greedy.
 
     The engine's sequence stays as it is. Raises EngineError when an engine is not torch's, or when
     transformers fails.
@@ -66,6 +70,9 @@ def generate(
         torch.manual_seed(sampler.seed)
     if assistant is not None:
         options["assistant_model"] = assistant.module
+        if by_text:
+            options["tokenizer"] = _Words(engine)
+            options["assistant_tokenizer"] = _Words(assistant)
     if lookup:
         options["prompt_lookup_num_tokens"] = LOOKUP_TOKENS
     if beams > 1:
@@ -83,6 +90,33 @@ def generate(
     if end is not None:
         tokens = tokens[: end + 1]  # shorter hypotheses are padded to the longest one
     return Generated(tuple(tokens), watch.first, own.tokens, other.tokens)
+
+
+class _Words:
+    """As much of a tokenizer as universal assisted generation asks for, on an engine's own.
+
+    A GGUF model has no other. Control tokens are left out of the text, as transformers wants it.
+    """
+
+    def __init__(self, engine: TorchEngine) -> None:
+        self._engine = engine
+
+    def decode(self, ids: torch.Tensor, **_: Any) -> list[str]:
+        vocabulary = self._engine.vocabulary
+        silent = vocabulary.control | vocabulary.end
+        texts = []
+        for row in torch.atleast_2d(ids).tolist():
+            known = (token for token in row if token < len(vocabulary) and token not in silent)
+            text = b"".join(vocabulary.pieces[token] for token in known)
+            texts.append(text.decode("utf-8", "replace"))
+        return texts
+
+    def __call__(self, texts: list[str], **_: Any) -> dict[str, torch.Tensor]:
+        vocabulary, (text,) = self._engine.vocabulary, texts
+        ids = self._engine.tokenizer.encode(text, special=False)
+        if vocabulary.adds_begin and vocabulary.begin is not None:
+            ids.insert(0, vocabulary.begin)
+        return {"input_ids": torch.tensor([ids], dtype=torch.long)}
 
 
 class _Count:

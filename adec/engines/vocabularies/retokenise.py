@@ -8,7 +8,9 @@ does not hold, a draft is less likely to stand, and nothing else.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from dataclasses import dataclass
+from itertools import accumulate, takewhile
+from math import prod
 
 from adec.engines.base import LoadedModel
 from adec.engines.vocabularies.vocabulary import Vocabulary
@@ -18,6 +20,19 @@ LOOKED_BACK = 32
 """Ids among which the beginning of a word is sought; where there is none, that many are tokenised
 again."""
 _SPACE = b" \n\t\r"
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """An id of the large model in place of ids of the small one."""
+
+    token: int
+    ends: int
+    """Where its text ends, in bytes."""
+    own: range
+    """Indices of the small ids whose texts begin in its own."""
+    aligned: bool
+    """Whether its text is that of whole small ids."""
 
 
 class Retokeniser:
@@ -127,39 +142,79 @@ class Retokeniser:
         """
         if self.held:
             return []
-        ours = self._small.vocabulary
-        text, borders, end = b"", [0], None
+        text, borders, end = self._text_of(tokens)
+        size, at = _whole_characters(text), 0
+        drafts: list[tuple[int, float]] = []
+        for handed in self._spell(text[:size], borders):
+            at = handed.ends
+            if at == size and end is None and not handed.aligned:
+                return drafts
+            drafts.append((handed.token, prod(chances[small] for small in handed.own)))
+        if end is not None and at == len(text):
+            drafts.append((end, chances[len(borders) - 1]))
+        return drafts
+
+    def hand_over(self, tokens: Sequence[int], following: int | None) -> list[Handed]:
+        """What the small model wrote after the text read, as ids of the large one that stay.
+
+        `following`: the small token that is likely to come next. Ids that its text would change are
+        left out, and so is what does not end where a small token does; None: nothing is known of
+        it. End tokens are no text: see `end_of`.
+        """
+        if self.held:
+            return []
+        text, borders, _ = self._text_of(tokens)
+        found = self._spell(text[: _whole_characters(text)], borders)
+        if following is not None:
+            longer = text + self._text_of([following])[0]
+            then = self._spell(longer[: _whole_characters(longer)], borders)
+            pairs = zip(found, then, strict=False)
+            found = [ours for ours, _ in takewhile(lambda two: two[0].token == two[1].token, pairs)]
+        while found and found[-1].ends not in borders:
+            found.pop()
+        return found
+
+    def end_of(self, token: int) -> int | None:
+        """The large model's end token for one of the small model's."""
+        return self._to_large.get(token, self._end)
+
+    def stands_before(self, piece: bytes) -> bool:
+        """Whether the small model's ids of the text so far stay as they are if `piece` follows."""
+        if self.held:
+            return False
+        kept = self._anchor()
+        text = self._run[self._borders[kept] :] + piece
+        text = text[: _whole_characters(text)]
+        ids = exact_ids(self._small, text, opens=kept == 0) if text else []
+        last = self.ids[self._first + kept :]
+        return ids is not None and ids[: len(last)] == last
+
+    def _text_of(self, tokens: Sequence[int]) -> tuple[bytes, list[int], int | None]:
+        """The text of small tokens up to one that has none, where each ends, and the end token of
+        the large model that ended it."""
+        ours, text, borders = self._small.vocabulary, b"", [0]
         for token in tokens:
             if token in ours.end:
-                end = self._to_large.get(token, self._end)
-                break
+                return text, borders, self.end_of(token)
             if token in ours.control or token >= len(ours) or not ours.pieces[token]:
                 break
             text += ours.pieces[token]
             borders.append(len(text))
-        size = _whole_characters(text)
-        ids = exact_ids(self._large, text[:size]) if size else []
-        if ids is None:
-            return []
-        silent = self._large.vocabulary.control | self._large.vocabulary.end
-        pieces = self._large.vocabulary.pieces
-        drafts: list[tuple[int, float]] = []
+        return text, borders, None
+
+    def _spell(self, text: bytes, borders: Sequence[int]) -> list[Handed]:
+        """Ids of the large model for a text, up to one that is no text."""
+        theirs, found = self._large.vocabulary, list[Handed]()
         at, small = 0, 0
-        for token in ids:
-            if token in silent:
-                return drafts
-            begin, at = at, at + len(pieces[token])
-            aligned = begin in borders and at in borders
-            if at == size and end is None and not aligned:
-                return drafts
-            chance = 1.0
+        for token in (exact_ids(self._large, text) if text else None) or ():
+            if token in theirs.control or token in theirs.end:
+                break
+            begin, at, first = at, at + len(theirs.pieces[token]), small
             while small < len(borders) - 1 and borders[small] < at:
-                chance *= chances[small]
                 small += 1
-            drafts.append((token, chance))
-        if end is not None and size == len(text):
-            drafts.append((end, chances[len(borders) - 1]))
-        return drafts
+            aligned = begin in borders and at in borders
+            found.append(Handed(token, at, range(first, small), aligned))
+        return found
 
 
 def exact_ids(model: LoadedModel, text: bytes, *, opens: bool = False) -> list[int] | None:

@@ -147,6 +147,8 @@ class CandidateDrafter:
 
     def learn_untried(self, outcome: Outcome) -> None:
         """Learn what an offer would have been worth in a round that another drafter had."""
+        # where only long drafts pay, a limit that only drafts can raise would never rise again
+        self.reach = max(self.reach, min(LONGEST, self.drafter.streak))
         if self.offer is not None:
             committed = outcome.sequence[outcome.base :]
             self.rates.observe_untried(self.offer.tree, self.offer.chances, committed)

@@ -6,8 +6,8 @@ import json
 import os
 
 from adec.decoding.pair.clock.cost_curve import CostCurve, LearnedCurve
-from adec.engines.base import Engine
-from adec.engines.model_key import model_key
+from adec.engines.base import Engine, ModelInfo
+from adec.engines.model_key import key_of_info
 from adec.places import kept_folder
 from adec.whole_file import whole_file
 
@@ -25,6 +25,13 @@ def kept_curve(engine: Engine) -> CostCurve | None:
     """
     older = _key(engine, threads=False)
     return _read(_key(engine)) or _read(older)
+
+
+def kept_curve_of(info: ModelInfo) -> CostCurve | None:
+    """The same for a model that is not loaded: of the number of threads nearest to all cores."""
+    keys = [_key_of(info, f"{threads} threads") for threads in range(_cores(), 0, -1)]
+    curves = (_read(key) for key in (*keys, _key_of(info)))
+    return next((curve for curve in curves if curve is not None), None)
 
 
 def _read(key: str) -> CostCurve | None:
@@ -85,6 +92,14 @@ class KeptTimes(LearnedCurve):
 def _key(engine: Engine, *, threads: bool = True) -> str:
     """What a curve depends on, as far as known: the model, its number format, the machine, the
     cores we may use, and the `threads` that it runs on."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     more = [f"{engine.threads} threads"] if threads and engine.threads is not None else []
-    return model_key(engine, str(cores), *filter(None, [engine.dtype]), *more)
+    return _key_of(engine.info, *filter(None, [engine.dtype]), *more)
+
+
+def _key_of(info: ModelInfo, *more: str) -> str:
+    return key_of_info(info, str(_cores()), *more)
+
+
+def _cores() -> int:
+    whole = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return whole or 1

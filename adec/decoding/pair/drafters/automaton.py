@@ -32,6 +32,8 @@ class SuffixAutomaton:
         """By state: tokens of its longest string."""
         self.count = [0]
         """By state: at how many places its strings end."""
+        self.first = [0]
+        """By state: how many tokens had been fed where its strings ended for the first time."""
         self.link = [-1]
         self._next: list[dict[int, int]] = [{}]
 
@@ -57,6 +59,7 @@ class SuffixAutomaton:
             length.append(length[above] + 1)
             link.append(START)
             count.append(0)
+            self.first.append(length[new])
             following.append({})
             while above >= START and token not in following[above]:
                 following[above][token] = new
@@ -79,6 +82,7 @@ class SuffixAutomaton:
         self.length.append(self.length[above] + 1)
         self.link.append(self.link[known])
         self.count.append(self.count[known])
+        self.first.append(self.first[known])
         self._next.append(self._next[known].copy())
         while above >= START and self._next[above].get(token) == known:
             self._next[above][token] = shorter

@@ -9,7 +9,7 @@ from adec.decoding.meter import Meter
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.drafters.drafter import Outcome, Proposal, empty
 from adec.decoding.pair.drafters.growth import Growth
-from adec.decoding.pair.drafters.small_model import SmallModel
+from adec.decoding.pair.drafters.small_model import SmallModel, StopRule
 from adec.decoding.strategy import Aids, Limits
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
@@ -26,9 +26,16 @@ class SmallModelByText(SmallModel):
     make them likelier to be drawn, as ids are numbered in another order.
     """
 
-    def __init__(self, engine: Engine, words: Retokeniser, curve: CostCurve | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        words: Retokeniser,
+        curve: CostCurve | None = None,
+        *,
+        stop: StopRule | None = None,
+    ) -> None:
         """`words`: from the vocabulary of `engine` to the large model's and back."""
-        super().__init__(engine, curve)
+        super().__init__(engine, curve, stop=stop)
         self._words = words
         self._read = 0
 
@@ -70,10 +77,11 @@ class SmallModelByText(SmallModel):
             node = tree.add(node, token, chance)
             chances.append(chance)
         # the small model's rows are over ids of its own, and describe no token of the large one
-        return Proposal(tree, [self.name] * len(tree), chances)
+        return Proposal(tree, [self.name] * len(tree), chances, stop=own.stop, signal=own.signal)
 
     def learn(self, outcome: Outcome) -> None:
         """Cut the cache to what still stands of its text; the newest id stays unread."""
+        self.teach_stop(outcome)
         engine, before = self.engine, len(self._words.ids)
         cached = [*self._words.ids, *self._path]
         standing = self._take_in(outcome.sequence)
@@ -93,9 +101,9 @@ class SmallModelByText(SmallModel):
         return self._words.read(new)
 
 
-def small_drafter(engines: Engines, aids: Aids) -> SmallModel:
+def small_drafter(engines: Engines, aids: Aids, *, stop: StopRule | None = None) -> SmallModel:
     """The small model as a drafter: by ids where they mean the same to both, else by text."""
     engine, curve = engines["small"], aids.curves.get("small")
     if engines.share_ids:
-        return SmallModel(engine, curve)
-    return SmallModelByText(engine, Retokeniser(engine, engines["large"]), curve)
+        return SmallModel(engine, curve, stop=stop)
+    return SmallModelByText(engine, Retokeniser(engine, engines["large"]), curve, stop=stop)

@@ -157,13 +157,17 @@ class SmallModel(Drafter):
         )
 
     def learn(self, outcome: Outcome) -> None:
-        if outcome.proposal.tree.tokens and self._stop is not None:
-            self._stop.learn(outcome)
+        self.teach_stop(outcome)
         self.keep_standing(outcome)
         self._path = []
         if self.engine.length >= len(outcome.sequence):
             # the newest token stays unread: the next draft's forward needs one to feed
             outcome.meter.rewind(self.engine, "small", len(outcome.sequence) - 1)
+
+    def teach_stop(self, outcome: Outcome) -> None:
+        """Let the rule that ends drafts learn from what became of one."""
+        if outcome.proposal.tree.tokens and self._stop is not None:
+            self._stop.learn(outcome)
 
     def keep_standing(self, outcome: Outcome) -> None:
         """Take drafts that were not committed out of the cache."""

@@ -8,7 +8,8 @@ consent the text is earlier answers, too.
 What is different here: a draft is as long as its chances say, not as a factor of the match says. A
 token's chance is interpolated from the counts of the longest match and of shorter ones, as in
 prediction by partial matching (Cleary and Witten 1984). Who drafts in a round is decided by tokens
-per millisecond, not by the length of the match.
+per millisecond, not by the length of the match. Where an answer leaves a text that it copied, as an
+edit does, the places where the copy may go on are drafted, too: see `drafters/copy_cursor.py`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from adec.decoding.pair.clock.chooser import ClockChooser
 from adec.decoding.pair.clock.round_costs import RoundCosts
 from adec.decoding.pair.draft_verify import DraftVerify
 from adec.decoding.pair.drafters.automaton import BETWEEN, START, SuffixAutomaton
+from adec.decoding.pair.drafters.copy_cursor import GONE_ON, CopyCursor, Guess
 from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal
 from adec.decoding.pair.drafters.growth import Growth
 from adec.decoding.pair.drafters.shapes import best_first
@@ -59,40 +61,77 @@ class Suffix(Drafter):
         `least`: tokens that a match needs.
         """
         self._least = least
-        self._automaton = SuffixAutomaton()
+        self._automaton, self._cursor = SuffixAutomaton(), CopyCursor()
         self._earlier: deque[Sequence[int]] | None = None if earlier is None else deque(earlier)
         self._text: list[int] = []
         self._begin_anew()
 
     def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
         if self._earlier is None:
-            self._automaton = SuffixAutomaton()
+            self._automaton, self._cursor = SuffixAutomaton(), CopyCursor()
         else:
             self._earlier.append(self._text)
             if len(self._automaton) > 2 * REMEMBERED:
                 self._begin_anew()
-        self._automaton.extend([BETWEEN, *prompt])
+        self._feed_text(prompt)
         self._text = list(prompt)
         yield from super().start(prompt, limits)
 
     def propose(self, sequence: Sequence[int], growth: Growth, meter: Meter) -> Proposal:
-        automaton = self._automaton
+        automaton, cursor = self._automaton, self._cursor
         start = automaton.matched
-        places: dict[int, Place] = {ROOT: (start, automaton.length[start])}
-        if automaton.length[start] < self._least:
+        matched = automaton.length[start]
+        guesses = [] if matched > SURE else cursor.guesses()
+        if matched < self._least and not guesses:
             return Proposal(TokenTree())
+        places: dict[int, Place] = {ROOT: (start, matched)}
+        copied: dict[int, tuple[int, int]] = {}  # by node of a guess: what follows, and its depth
 
         def successors(tree: TokenTree, node: int) -> list[tuple[int, float]]:
-            if node != ROOT:
-                places[node] = self._after(places[tree.parents[node]], tree.tokens[node])
+            if node == ROOT:
+                return self._with_guesses(self._chances((start, matched)), guesses)
+            parent, token = tree.parents[node], tree.tokens[node]
+            if parent == ROOT:
+                for index, _ in guesses:
+                    if cursor.text[index] == token:
+                        copied[node] = index + 1, 1
+                        break
+            elif parent in copied:
+                index, depth = copied[parent]
+                copied[node] = index + 1, depth + 1
+            if node in copied:
+                index, depth = copied[node]
+                if index >= len(cursor.text) or cursor.text[index] == BETWEEN:
+                    return []
+                return [(cursor.text[index], GONE_ON[min(depth, len(GONE_ON)) - 1])]
+            places[node] = self._after(places[parent], token)
             return self._chances(places[node])
 
         grown = best_first(growth, successors, self.limits.end)
         return Proposal(grown.tree, [self.name] * len(grown.tree), grown.chances)
 
+    def _with_guesses(
+        self, chances: list[tuple[int, float]], guesses: Sequence[Guess]
+    ) -> list[tuple[int, float]]:
+        """Chances of the automaton, of what the guesses of the cursor leave, and theirs."""
+        if not guesses:
+            return chances
+        left, merged = 1.0, dict[int, float]()
+        for index, chance in guesses:
+            token = self._cursor.text[index]
+            if token != BETWEEN:
+                merged[token] = merged.get(token, 0.0) + chance
+                left -= chance
+        for token, chance in chances:
+            merged[token] = merged.get(token, 0.0) + left * chance
+        return sorted(merged.items(), key=lambda item: -item[1])
+
     def learn(self, outcome: Outcome) -> None:
-        fresh = outcome.sequence[len(self._text) :]
-        self._automaton.extend(fresh)
+        fresh, automaton = outcome.sequence[len(self._text) :], self._automaton
+        for token in fresh:
+            automaton.extend([token])
+            matched = automaton.matched
+            self._cursor.add(token, automaton.length[matched], automaton.first[matched])
         self._text += fresh
         # while it grows, the text repeats something
         self.streak = self._automaton.length[self._automaton.matched]
@@ -140,13 +179,19 @@ class Suffix(Drafter):
 
     def _begin_anew(self) -> None:
         """Feed the latest of the earlier answers, as many as may be remembered."""
-        self._automaton = SuffixAutomaton()
+        self._automaton, self._cursor = SuffixAutomaton(), CopyCursor()
         if self._earlier is None:
             return
         while sum(map(len, self._earlier)) > REMEMBERED:
             self._earlier.popleft()
         for text in self._earlier:
-            self._automaton.extend([BETWEEN, *text])
+            self._feed_text(text)
+
+    def _feed_text(self, tokens: Sequence[int]) -> None:
+        """Feed a text that nothing before goes on in."""
+        self._automaton.extend([BETWEEN, *tokens])
+        self._cursor.text += [BETWEEN, *tokens]
+        self._cursor.forget()
 
 
 @dataclass(frozen=True, slots=True)

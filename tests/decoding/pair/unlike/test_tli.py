@@ -15,7 +15,7 @@ from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.drafters.draws import Law
 from adec.decoding.pair.drafters.growth import Growth, Room
 from adec.decoding.pair.dyspec import ordered_tree
-from adec.decoding.pair.tli import TliSettings, build, intersection
+from adec.decoding.pair.unlike.tli import TliSettings, build, intersection
 from adec.decoding.plain import Plain
 from adec.decoding.strategy import Aids, Limits
 from adec.engines.pair import Engines

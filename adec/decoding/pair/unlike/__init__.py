@@ -1,0 +1,1 @@
+"""Two models of unlike vocabularies: what goes between them is text."""
