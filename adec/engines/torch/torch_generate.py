@@ -105,7 +105,7 @@ class _Words:
         vocabulary = self._engine.vocabulary
         silent = vocabulary.control | vocabulary.end
         texts = []
-        for row in torch.atleast_2d(ids).tolist():
+        for row in ids.reshape(-1, ids.shape[-1]).tolist():
             known = (token for token in row if token < len(vocabulary) and token not in silent)
             text = b"".join(vocabulary.pieces[token] for token in known)
             texts.append(text.decode("utf-8", "replace"))
