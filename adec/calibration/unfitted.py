@@ -1,0 +1,159 @@
+"""What a model could learn that it has not: which drafters would pay here, before anyone fits them.
+
+The forecast is counted hit rates over this machine's forward times. A hit rate says how often the
+likeliest token of a draft is the right one, by how many tokens it looks ahead. They are those of
+parts that were fitted here for other models, else the published ones, and the line says which. A
+chain of the likeliest tokens is forecast; trees do better where batches are cheap.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from itertools import count, takewhile
+
+from adec.decoding.pair.clock.acceptance_rate import expected_tokens
+from adec.decoding.pair.clock.cost_curve import CostCurve
+from adec.errors import AdecError
+from adec.parts.part import Part
+from adec.parts.part_file import read_part
+from adec.places import user_parts
+
+PAYS = 1.05
+"""Speed, as a multiple of plain decoding, from which half an hour of fitting is worth it."""
+LATER = 0.8
+"""Hit rate of a token further ahead, as a share of the one before it, where only the first was
+published: a guess."""
+AHEAD = 3
+"""Tokens ahead that are forecast, as many as the papers look."""
+MOST_READ = 32
+"""Parts of other models that are read for their hit rates."""
+_RATE = re.compile(r"right_([1-9])_(?:further|ahead)")
+
+
+@dataclass(frozen=True)
+class Learnable:
+    """A drafter that has to be fitted."""
+
+    kind: str
+    """As in `--fit KIND`."""
+    hits: tuple[float, ...]
+    """Published hit rates, from one token ahead on."""
+    source: str
+    size: Callable[[int], int]
+    """Tokens of a forward that verifies so many drafts and makes as many."""
+
+
+def _prompted(drafts: int) -> int:
+    # every node has its own tokens that look ahead, since each may be the last that stands
+    return (1 + drafts) ** 2
+
+
+_VICUNA = (0.48, 0.48 * LATER, 0.48 * LATER**2)
+LEARNABLE = (
+    Learnable(
+        "ppd", _VICUNA, "0.48 at one ahead on Vicuna-7B (arXiv 2405.18628), the rest guessed",
+        _prompted,
+    ),
+    Learnable(
+        "hidden-transfer", _VICUNA,
+        "taken to be those of ppd, as its paper (arXiv 2404.12022) claims no less", _prompted,
+    ),
+    Learnable(
+        "lexical", (0.25, 0.25, 0.25),
+        "a quarter each, which gives the 1.33 times of arXiv 2405.15208 (LLaMA-13B)",
+        lambda drafts: 1 + 2 * drafts,
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FitForecast:
+    """What fitting a kind promises."""
+
+    kind: str
+    speed: float
+    """As a multiple of plain decoding, with the draft length that is best; 1 where none is."""
+    drafts: int
+    source: str
+    """Where the hit rates are from."""
+
+    @property
+    def pays(self) -> bool:
+        """Whether it is worth fitting."""
+        return self.speed >= PAYS
+
+
+def forecast_fits(
+    curve: CostCurve, able: Collection[str], fitted: Collection[str]
+) -> list[FitForecast]:
+    """A forecast for each kind that this model is `able` to learn and has not, the best first.
+
+    `curve`: the large model's forward times. `fitted`: kinds of the parts that it has.
+    """
+    found = []
+    for learnable in LEARNABLE:
+        if learnable.kind in able and learnable.kind not in fitted:
+            measured = measured_hits(learnable.kind)
+            hits, source = measured or (learnable.hits, f"published: {learnable.source}")
+            speeds = [_speed(curve, hits, k, learnable.size) for k in range(len(hits) + 1)]
+            drafts = max(range(len(speeds)), key=speeds.__getitem__)
+            found.append(FitForecast(learnable.kind, speeds[drafts], drafts, source))
+    return sorted(found, key=lambda forecast: -forecast.speed)
+
+
+def _speed(
+    curve: CostCurve, hits: Sequence[float], drafts: int, size: Callable[[int], int]
+) -> float:
+    if not drafts:
+        return 1.0
+    tokens = expected_tokens(hits[:drafts])[-1]
+    return tokens * curve.ms(1) / max(1e-9, curve.ms(size(drafts)))
+
+
+def measured_hits(kind: str) -> tuple[tuple[float, ...], str] | None:
+    """Hit rates of the newest part of a kind that was fitted here, for whatever model."""
+    try:
+        paths = sorted(user_parts().glob(f"{kind}-*.safetensors"))[:MOST_READ]
+    except OSError:
+        return None
+    parts = []
+    for path in paths:
+        try:
+            parts.append(read_part(path))
+        except AdecError:
+            continue  # what is wrong with it is told where it is used
+    for part in sorted(parts, key=lambda part: part.made, reverse=True):
+        hits = _hits_of(part)
+        if part.kind == kind and hits:
+            return hits, f"measured on another model here, {part.made or 'of no date'}"
+    return None
+
+
+def _hits_of(part: Part) -> tuple[float, ...]:
+    rates: dict[int, float] = {}
+    for name, value in part.facts.items():
+        found = _RATE.fullmatch(name)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if found and number and 0 <= value <= 1:
+            rates[int(found[1])] = float(value)
+    steps = takewhile(rates.__contains__, count(1))
+    return tuple(rates[step] for step in steps)[:AHEAD]
+
+
+def lines(forecasts: Sequence[FitForecast], model: str) -> list[str]:
+    """For people: what would pay if it were fitted, with the command, and what would not."""
+    if not forecasts:
+        return []
+    out = ["Not fitted yet; forecast from the forward times measured here and hit rates:"]
+    for forecast in forecasts:
+        verdict = (
+            f"{forecast.speed:.2f} times plain with {forecast.drafts} drafts"
+            if forecast.pays
+            else "does not pay"
+        )
+        out.append(f"  {forecast.kind}: {verdict} (hit rates {forecast.source})")
+    if forecasts[0].pays:
+        out.append(f"  to fit it: adec calibrate {model} --fit {forecasts[0].kind}")
+    return out
