@@ -135,8 +135,9 @@ def _hits_of(part: Part) -> tuple[float, ...]:
     rates: dict[int, float] = {}
     for name, value in part.facts.items():
         found = _RATE.fullmatch(name)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if found and number and 0 <= value <= 1:
+        if not found or isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if 0 <= value <= 1:
             rates[int(found[1])] = float(value)
     steps = takewhile(rates.__contains__, count(1))
     return tuple(rates[step] for step in steps)[:AHEAD]
