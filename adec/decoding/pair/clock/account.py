@@ -28,14 +28,19 @@ class Account:
 
     def __init__(self) -> None:
         self.balance_ms = 0.0
+        self._net_ms = 0.0  # won less lost in this answer, not bounded
         self._watched: Proposal | None = None
         self._node = ROOT  # how far the watched proposal has been right
         self._right = 0
         self._extra_ms = 0.0
 
     def new_answer(self) -> None:
-        """Debts stay: offers of the new answer clear them as soon as they are right."""
-        self.balance_ms = min(0.0, self.balance_ms)
+        """Debts stay: offers of the new answer clear them as soon as they are right.
+
+        What was lost in an answer that won more is no debt: it was paid for.
+        """
+        self.balance_ms = 0.0 if self._net_ms > 0 else min(0.0, self.balance_ms)
+        self._net_ms = 0.0
         self._watched = None
 
     @property
@@ -49,6 +54,10 @@ class Account:
 
     def book(self, won_ms: float, plain_ms: float) -> None:
         """Enter a round that took `won_ms` less than plain decoding would have for its tokens."""
+        self._net_ms += won_ms
+        self._enter(won_ms, plain_ms)
+
+    def _enter(self, won_ms: float, plain_ms: float) -> None:
         balance = self.balance_ms + won_ms
         self.balance_ms = max(-DEBT * plain_ms, min(CREDIT * plain_ms, balance))
 
@@ -77,6 +86,6 @@ class Account:
             clears = won_ms >= -self.balance_ms
             if clears or found is None or found not in tree.parents[found + 1 :]:
                 # what was not tried clears a debt and gives no credit
-                self.book(min(won_ms, -self.balance_ms), plain_ms)
+                self._enter(min(won_ms, -self.balance_ms), plain_ms)
                 self._watched = None
                 return

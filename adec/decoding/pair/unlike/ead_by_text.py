@@ -283,7 +283,7 @@ def check(settings: EadSettings, models: Mapping[Role, ModelHeader]) -> None:
         )
     raise PairError(
         f"ead.wake=clock judges blocks by token ids, and {names} do not share them",
-        hint="ead.wake=doubt hands over by text; slem drafts by the clock",
+        hint="hand over by text with ead.wake=doubt, or draft by the clock with slem",
     )
 
 

@@ -42,6 +42,20 @@ def test_an_offer_that_would_have_won_clears_the_debt_but_gives_no_credit() -> N
     assert not account.is_overdrawn(0.0)
 
 
+def test_a_loss_in_an_answer_that_won_more_is_no_debt_of_the_next_one() -> None:
+    winning, losing = Account(), Account()
+    for account, wins in ((winning, 20), (losing, 0)):
+        for _ in range(wins):
+            account.book(PLAIN_MS, PLAIN_MS)
+        account.book(-8 * PLAIN_MS, PLAIN_MS)
+        assert account.is_overdrawn(0.0)
+        account.new_answer()
+    assert not winning.is_overdrawn(0.0) and losing.is_overdrawn(0.0)
+    winning.book(-6.0, PLAIN_MS)
+    winning.new_answer()
+    assert winning.balance_ms == -6.0  # what was won long ago pays for nothing
+
+
 def test_an_offer_that_would_have_lost_deepens_the_debt_down_to_its_bound() -> None:
     account = Account()
     account.book(-6.0, PLAIN_MS)
