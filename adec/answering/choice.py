@@ -33,6 +33,8 @@ class Choice:
     """bitwise: exact strategies run only forwards whose rows are bit for bit plain decoding's."""
     engine: EngineName | None = None
     """What runs the models; None: what reads their files first."""
+    stop_when_lost: bool = False
+    """Whether an answer ends as soon as it is probably going wrong."""
 
 
 @dataclass(frozen=True)

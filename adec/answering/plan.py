@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adec.answering.choice import Choice, choose_strategy, is_proved
+from adec.answering.lost_gate import check_gate
 from adec.decoding import settings as setting_values
 from adec.decoding.method import Method
 from adec.decoding.pair.clock.cost_curve import Curves
@@ -50,6 +51,8 @@ class Plan:
     """Why the small model's ids are not the large one's; None where they are."""
     bitwise: bool = False
     """Whether exact strategies must run forwards that are bit for bit plain decoding's."""
+    stop_when_lost: bool = False
+    """Whether an answer ends as soon as it is probably going wrong, whatever the strategy."""
 
     def with_strategy(self, name: str, assignments: tuple[str, ...] = ()) -> Plan:
         """The same models with another strategy. Raises UsageError or PairError."""
@@ -60,8 +63,16 @@ class Plan:
         choice = Choice(strategy=name, assignments=assignments)
         settings = _settings(choice, method, self.profile)
         check_method(method, self.models, settings)
+        if self.stop_when_lost:
+            check_gate(method, self.models["large"], bitwise=self.bitwise)
         # what a profile proved, it proved of the strategy and settings that it chose
         return dataclasses.replace(self, method=method, settings=settings, bounded=False)
+
+    def with_gate(self, on: bool) -> Plan:
+        """The same with answers that end when they seem lost, or not. Raises as `plan` does."""
+        if on:
+            check_gate(self.method, self.models["large"], bitwise=self.bitwise)
+        return dataclasses.replace(self, stop_when_lost=on, bounded=self.bounded and not on)
 
     def engines_for(self, engines: Engines) -> Engines:
         """Those that the strategy may use: a small model of another vocabulary is for few."""
@@ -123,10 +134,13 @@ def plan(choice: Choice) -> Plan:
             remarks.append(f"going on without {models.pop(role).info.name}: {why}")
     settings = _settings(choice, method, profile, chosen.settings)
     check_method(method, models, settings)
+    gated = choice.stop_when_lost
+    if gated:
+        check_gate(method, models["large"], bitwise=choice.exactness == "bitwise")
     if profile is None:
         return Plan(
             models, method, settings, None, tuple(remarks), chosen.hint,
-            unlike=unlike, bitwise=choice.exactness == "bitwise",
+            unlike=unlike, bitwise=choice.exactness == "bitwise", stop_when_lost=gated,
         )  # fmt: skip
     stale = [*others, *profile.other_machine(models["large"])]
     if stale:
@@ -145,10 +159,12 @@ def plan(choice: Choice) -> Plan:
         tuple(remarks),
         chosen.hint,
         curves=None if stale or profile.costs is None else profile.costs.curves,
-        bounded=not others and is_proved(profile, method, settings),
+        # a budget is proved of whole answers
+        bounded=not others and not gated and is_proved(profile, method, settings),
         threads=(single, several) if single and several and not stale else None,
         unlike=unlike,
         bitwise=choice.exactness == "bitwise",
+        stop_when_lost=gated,
     )
 
 

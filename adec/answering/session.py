@@ -11,6 +11,7 @@ from typing import Any
 from adec import __version__
 from adec.answering.exactness_plan import BitwisePlan
 from adec.answering.exactness_watch import ExactnessWatch
+from adec.answering.lost_gate import gate
 from adec.answering.machine_watch import MachineWatch
 from adec.answering.plan import Plan
 from adec.answering.prompt import Exchanged, encode_prompt
@@ -81,7 +82,7 @@ class Session:
         self._aids = Aids(
             curves, lambda: self._exchange, earlier, lambda kind: need_part(kind, large)
         )
-        self._strategies: dict[tuple[str, Any, frozenset[str]], Strategy] = {}
+        self._strategies: dict[tuple[str, Any, frozenset[str], bool], Strategy] = {}
         self._watch = MachineWatch(engines)
         self._bitwise = BitwisePlan(engines["large"])
         prices = None if plan.profile is None else plan.profile.prices
@@ -108,13 +109,15 @@ class Session:
         self.plan = plan
 
     def _built(self, plan: Plan, engines: Engines) -> Strategy:
-        key = plan.method.name, plan.settings, frozenset(engines)
+        key = plan.method.name, plan.settings, frozenset(engines), plan.stop_when_lost
         if key not in self._strategies:
             usable = plan.engines_for(engines)
             built = plan.method.build(usable, plan.settings, self._aids)
             if _within_bits(plan, built):
                 guarded = Engines(**{**usable, "large": self._bitwise.engine})
                 built = plan.method.build(guarded, plan.settings, self._aids)
+            if plan.stop_when_lost:
+                built = gate(built, engines, self._aids)
             self._strategies[key] = built
         return self._strategies[key]
 

@@ -85,6 +85,8 @@ def calibrate(
             "quantise",
             "exits",
             "sec",
+            "first",
+            "neurons",
             "filter",
             "hidden-transfer",
             "lexical",

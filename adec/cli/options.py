@@ -81,6 +81,15 @@ Exactness = Annotated[
     ),
 ]
 
+StopWhenLost = Annotated[
+    bool,
+    answers(
+        "--stop-when-lost",
+        help="End an answer that is probably going wrong. Learn when: adec calibrate MODEL "
+        "--fit sec.",
+    ),
+]
+
 Verify = Annotated[
     str | None,
     answers(

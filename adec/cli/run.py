@@ -57,6 +57,7 @@ def run(
     allow_exec: shared.AllowExec = False,
     keep: shared.Keep = None,
     exactness: shared.Exactness = "rounding",
+    stop_when_lost: shared.StopWhenLost = False,
     sampling: shared.SamplingOptions = shared.GREEDY,
     json: Annotated[
         bool, shared.output("--json", help="Print one JSON object with text and summary.")
@@ -109,8 +110,9 @@ def run(
     sampler = sampling.sampler()
     given_assignments = tuple(assignments or ())
     choice = Choice(
-        pair, small, large, model, strategy, given_assignments, keep, exactness, machine.engine
-    )
+        pair, small, large, model, strategy, given_assignments, keep, exactness, machine.engine,
+        stop_when_lost,
+    )  # fmt: skip
     flags = DisplayFlags(plain, json, jsonl, sanitize, quiet, color, trace)
     display = choose_display(flags)
     if verbose:

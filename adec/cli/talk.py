@@ -29,7 +29,8 @@ QUOTES = '"""'
 HELP = {
     "/system TEXT": "how to answer, from the next question on; without TEXT: no system message",
     "/strategy NAME": "decode in another way; without NAME: which there are",
-    "/set KEY=VALUE": "an option of the strategy, or temp, top-k, top-p, min-p, seed, max-tokens",
+    "/set KEY=VALUE": "an option of the strategy, or temp, top-k, top-p, min-p, seed, max-tokens,"
+    " stop-when-lost",
     "/retry": "answer the last question once more, with a new seed",
     "/save FILE": "write the conversation, as messages if FILE ends in .json; /save! replaces FILE",
     "/clear": "forget what was said",
@@ -192,6 +193,10 @@ class Talk:
             if count < 1:
                 raise UsageError(f"{key} {count} is neither 1 or more nor -1, which is no limit")
             self._conversation.like = dataclasses.replace(like, max_tokens=count)
+        elif name == "stop_when_lost":
+            if value not in ("on", "off"):
+                raise UsageError(f"{key} is {value[:80]!r}, neither on nor off")
+            self._session.take(self._session.plan.with_gate(value == "on"))
         elif name in {field.name for field in dataclasses.fields(like.sampler)}:
             changed: dict[str, Any] = {name: _number(key, value, whole=name in ("top_k", "seed"))}
             sampler = dataclasses.replace(like.sampler, **changed)
@@ -211,6 +216,7 @@ class Talk:
         known: dict[str, Any] = {f"{plan.method.name}.{name}": own[name] for name in own}
         for name, value in dataclasses.asdict(like.sampler).items():
             known[name.replace("_", "-")] = value
+        known["stop-when-lost"] = "on" if plan.stop_when_lost else "off"
         known["max-tokens"] = -1 if like.max_tokens == UNLIMITED else like.max_tokens
         print(", ".join(f"{name}={value}" for name, value in known.items()))
 

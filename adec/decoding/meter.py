@@ -104,6 +104,19 @@ class Meter:
         self._forwards.append(Forward(model, purpose, count, ms))
         return scores
 
+    def read(
+        self, engine: LayerEngine, model: Role, tokens: Sequence[int], *, rows: int = 1
+    ) -> Scores:
+        """Read a part of a prompt with all layers, so that the states of every depth are kept."""
+        began = perf_counter()
+        engine.lower(tokens, engine.info.layers)
+        scores = engine.scores_at(engine.info.layers, rows=rows)
+        if rows:
+            # rows on an accelerator are computed when they are asked for
+            scores.argmax(0)
+        self._forwards.append(Forward(model, "prompt", len(tokens), self._ms(began, None)))
+        return scores
+
     def lower(self, engine: LayerEngine, model: Role, tokens: Sequence[int], depth: int) -> Scores:
         """Draft with the lowest `depth` layers: `lower`, then the last token's row at that exit."""
         began = perf_counter()

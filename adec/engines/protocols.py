@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adec.engines.base import Capability, Engine, LoadedModel
+from adec.engines.neuron_gates import NeuronGates
 from adec.sampling import Sampler
 from adec.signals import Scores
 from adec.tree import TokenTree
@@ -72,6 +73,13 @@ class LayerEngine(Engine, Protocol):
         """
         ...
 
+    def scores_of(self, states: Vectors) -> Scores:
+        """Scores of states that `states_at` gave, shape (rows, width), through norm and head.
+
+        Changes nothing, and the states may be of tokens that are gone.
+        """
+        ...
+
     def finish(self, *, rows: int = 1) -> Scores:
         """Run the missing layers of all unfinished tokens, in one batch; scores of the last `rows`.
 
@@ -95,6 +103,41 @@ class LayerEngine(Engine, Protocol):
         Keys and values that a later forward needs there are filled in from the kept inputs, in one
         batch.
         """
+        ...
+
+    def watch(self, depths: Collection[int], since: int = 0) -> None:
+        """Keep the states at these depths of tokens to come, from position `since` on.
+
+        Whatever runs them: forwards, trees whose path is kept, lower layers that are finished. An
+        empty collection ends it.
+        """
+        ...
+
+    def watched(self, depth: int, first: int) -> Vectors:
+        """The kept states of the sequence's positions from `first` on, shape (positions, width).
+
+        They end with the newest position that has run so deep. A row is not a number where a token
+        passed the depth by. Raises EngineError where the depth is not watched, or `first` is
+        before `since`.
+        """
+        ...
+
+    @property
+    def neurons(self) -> int:
+        """Neurons in the feed-forward part of a layer."""
+        ...
+
+    def gate_neurons(self, gates: NeuronGates | None) -> None:
+        """Let forwards of a single token compute only the feed-forward neurons that gates choose.
+
+        What the others would have added is missing. Forwards of several tokens compute all, as
+        does everything with None. Raises EngineError where the gates do not fit the model.
+        """
+        ...
+
+    @property
+    def neurons_computed(self) -> int:
+        """Neurons, of all layers together, that gated forwards have computed so far."""
         ...
 
     def layer_length(self, layer: int) -> int:

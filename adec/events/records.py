@@ -220,6 +220,10 @@ class StepFields(Struct, frozen=True, omit_defaults=True, gc=False, tag_field="t
     strategy decides with."""
     threads: tuple[ThreadChange, ...] = ()
     """Changes of the number of threads since the step before."""
+    neurons: Count | None = None
+    """Feed-forward neurons that ran for the step's token, of all layers together, where not all of
+    `neurons_of` did."""
+    neurons_of: Count | None = None
     lost: bool = False
     """Whether the answer is given up here, because it is probably going wrong."""
 

@@ -58,6 +58,8 @@ class Tally:
     - *layers_computed*: layers of the large model that ran in decoding, a token and layer each, of
       *layers_of* that it would have run alone; None where its layers are not known.
       *exits_by_layer*: tokens by the layer that wrote them, where a method leaves early.
+    - *neurons_computed* of *neurons_of*: feed-forward neurons that ran, for the tokens for which a
+      method chose among them; None where none did.
     - *plain_ms_per_token*: what one token of the large model alone costs. *plain_ms_from* says how
       that is known: "measured" (median of its one-token forwards in this run, on a canvas of
       all), "curve" (the
@@ -90,6 +92,8 @@ class Tally:
         self.attempts = 0
         self.rounds = 0
         self.best_score: float | None = None
+        self.neurons_computed = 0
+        self.neurons_of = 0
         self.drafted = 0
         self.accepted = 0
         self.own_ms = 0.0
@@ -134,6 +138,9 @@ class Tally:
         self.drafted += step.drafted
         self.accepted += step.accepted
         self.own_ms += step.own_ms
+        if step.neurons is not None and step.neurons_of is not None:
+            self.neurons_computed += min(step.neurons, step.neurons_of)
+            self.neurons_of += step.neurons_of
         self._curve_ms = step.plain_ms or self._curve_ms
         # drafts that were verified as the prompt was read took less than a forward of their own
         shared = bool(step.tokens) and any(f.purpose == "prompt" for f in step.forwards)
@@ -297,6 +304,8 @@ class Tally:
             "tokens_per_large_forward": self.tokens_per_large_forward,
             "layers_computed": None if self._layers is None else self.layers_computed,
             "layers_of": self.layers_of,
+            "neurons_computed": self.neurons_computed if self.neurons_of else None,
+            "neurons_of": self.neurons_of or None,
             "exits_by_layer": {str(depth): self.exits[depth] for depth in sorted(self.exits)},
         }
 

@@ -373,7 +373,7 @@ def test_every_option_reaches_the_run(
         "key_file": ["--key-file", "x", "-n", 77], "budget_tokens": ["--budget-tokens", 9],
         "file": ["-f", __file__], "verify": ["--verify", "cat"], "keep": ["--keep", 0.9],
         "exactness": ["--exactness", "bitwise"],
-        "remember": ["--remember"],
+        "remember": ["--remember"], "stop_when_lost": ["--stop-when-lost"],
         "tests": ["--tests", tmp_path / "tests.txt", "--allow-exec"],
     }  # fmt: skip
     elsewhere = {"prompt", "given", "allow_exec"}

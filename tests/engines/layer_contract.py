@@ -52,6 +52,11 @@ class LayerContract:
         np.testing.assert_allclose(engine.states_at(1, rows=3), states[1], rtol=1e-4, atol=1e-4)
         with pytest.raises(EngineError):
             engine.states_at(2, rows=1)
+        # the head can be asked about states of tokens that are gone
+        expected = log_probabilities(engine.scores_at(1, rows=3))
+        kept = engine.states_at(1, rows=3)
+        engine.rewind(0)
+        assert_rows_equal(log_probabilities(engine.scores_of(kept)), expected, self.tolerance)
 
     def test_lower_and_finish_equal_forward(self, fresh: Fresh) -> None:
         engine = fresh()
@@ -156,6 +161,42 @@ class LayerContract:
                 engine.leave_out(())
                 rows.append(log_probabilities(engine.forward([1, 2], rows=2)))
             assert_rows_equal(*rows, self.tolerance)
+
+    def test_states_are_watched_whoever_runs_the_tokens(self, fresh: Fresh) -> None:
+        engine, one = fresh(), fresh()
+        layers = engine.info.layers
+        depths = sorted({1, max(1, layers - 1), layers})
+        engine.watch(depths, since=2)
+        engine.forward([1, 2, 3], rows=1)
+        engine.lower([4], 1)
+        engine.finish(rows=1)
+        engine.forward_tree(TokenTree([5, 6, 7], [ROOT, ROOT, 1]))
+        engine.forward_tree(TokenTree([5, 6, 7, 8], [ROOT, ROOT, 1, 2]), first_row=3)
+        engine.keep([1, 2, 3])
+        engine.forward([9, 10], rows=0)
+        engine.rewind(engine.length - 1)
+        engine.forward([11])
+        tokens = [1, 2, 3, 4, 6, 7, 8, 9, 11]
+        assert engine.length == len(tokens)
+        one.lower(tokens, layers)
+        for depth in depths:
+            expected = one.states_at(depth, rows=len(tokens))
+            np.testing.assert_allclose(engine.watched(depth, 2), expected[2:], rtol=1e-3, atol=1e-3)
+            assert len(engine.watched(depth, 8)) == 1
+        # of a token that passed a depth by there is nothing
+        engine.lower([12], 1)
+        engine.propagate()
+        engine.forward([13])
+        assert np.isfinite(engine.watched(1, 9)).all()
+        if layers > 1:
+            above = np.isnan(engine.watched(layers, 9)).all(1)
+            assert above.tolist() == [True, False]
+        for wrong in (lambda: engine.watched(depths[0], 1), lambda: engine.watch([layers + 1])):
+            with pytest.raises(EngineError):
+                wrong()
+        engine.watch(())
+        with pytest.raises(EngineError):
+            engine.watched(1, 2)
 
     def test_refusals_change_nothing(self, fresh: Fresh) -> None:
         engine = fresh()

@@ -7,9 +7,11 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from adec.engines.base import OpenOptions
+from adec.engines.neuron_gates import NeuronGates
 from adec.engines.torch.folder_header import read_folder_header
 from adec.errors import EngineError
 from adec.tree import ROOT, TokenTree
@@ -150,4 +152,12 @@ def test_other_architectures_run_layer_by_layer(kind: str, deep: Path, tmp_path:
     engine.lower(tokens[2:4], 1)
     engine.lower(tokens[4:], 2)
     assert_rows_equal(log_probabilities(engine.finish(rows=5)), expected[2:], 1e-4)
+    # gathered rows of all feed-forward neurons are the whole layers
+    rng = np.random.default_rng(1)
+    shapes = (3, 2, 64), (3, engine.neurons, 2), (3, engine.neurons)
+    arrays = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+    engine.rewind(6)
+    engine.gate_neurons(NeuronGates(*arrays, threshold=-np.inf))
+    assert_rows_equal(log_probabilities(engine.forward(tokens[6:])), expected[6:], 1e-4)
+    assert engine.neurons_computed == 3 * engine.neurons == 3 * 96
     engine.close()

@@ -14,6 +14,8 @@ from adec.answering.plan import plan
 from adec.answering.prompt import encode_prompt
 from adec.calibration.fit.fit_exits import fit_exits
 from adec.calibration.fit.fit_filter import fit_filter
+from adec.calibration.fit.fit_first import fit_first
+from adec.calibration.fit.fit_neurons import fit_neurons
 from adec.calibration.fit.fit_sec import fit_sec
 from adec.calibration.fit.fitting import FittedPart, Fitting
 from adec.calibration.prompts import PromptSet, built_in, read_prompts
@@ -43,6 +45,8 @@ def _fit_lexical(fitting: Fitting) -> FittedPart:
 FITS: dict[str, Callable[[Fitting], FittedPart]] = {
     "exits": fit_exits,
     "sec": fit_sec,
+    "first": fit_first,
+    "neurons": fit_neurons,
     "filter": fit_filter,
     "hidden-transfer": _fit_transfer,
     "lexical": _fit_lexical,
@@ -55,6 +59,8 @@ _LAYERED = "give a Hugging Face folder of a Llama, Qwen, Mistral, Phi or SmolLM 
 NEEDS: dict[str, tuple[frozenset[Capability], str, str]] = {
     "exits": (_LAYERS, "plain", _LAYERED),
     "sec": (_LAYERS, "plain", _LAYERED),
+    "first": (_LAYERS, "plain", _LAYERED),
+    "neurons": (_LAYERS, "plain", _LAYERED),
     "hidden-transfer": (_FORESEES, "plain", _LAYERED),
     "lexical": (_FORESEES, "plain", _LAYERED),
     "filter": (_CANVAS, "steps", "give a diffusion model: LLaDA, Dream or practice:canvas"),

@@ -19,6 +19,7 @@ from adec.calibration.fit.fitting import FittedPart, Fitting, split
 from adec.decoding.layers.early_exit import EarlyExit
 from adec.decoding.layers.exit_classifiers import classifiers_of
 from adec.decoding.layers.stop_exit import EXIT, KIND, STOP, StopOrExit
+from adec.decoding.layers.stop_gate import THRESHOLD
 from adec.decoding.plain import Plain
 from adec.engines.torch.torch_fit.exit_fit import Form, fit_classifiers
 from adec.errors import UsageError
@@ -75,6 +76,9 @@ def fit_sec(fitting: Fitting) -> FittedPart:
     worst = worst_seen(stop_sure, exit_sure, exit_at)
     right = np.array([bool(record.right) for record in judge])
     stop_at, _, _ = stop_threshold(worst, right, LOST)
+    # a gate on another strategy sees tokens that ran through all layers
+    seen = worst_seen(stop_sure, exit_sure, np.inf)
+    gate_at, gate_wrong, gate_right = stop_threshold(seen, right, LOST)
     curve = [(part, *stop_threshold(worst, right, part)[1:]) for part in CURVE]
     fitting.stage("answers for real")
     rule = StopOrExit(lambda: draft, exit_at, stop_at)
@@ -84,6 +88,7 @@ def fit_sec(fitting: Fitting) -> FittedPart:
     facts |= {
         "exit_threshold": exit_at,
         "stop_threshold": stop_at,
+        THRESHOLD: gate_at,
         "tokens_kept": kept,
         "layers_share": real.layers,
         "wrong_stopped": real.wrong_stopped,
@@ -99,6 +104,8 @@ def fit_sec(fitting: Fitting) -> FittedPart:
         f"on {len(judge)} answers that nothing was learned from, {int((~right).sum())} of them"
         " wrong; right ones stopped at most, wrong ones stopped:",
         *(f"  {100 * part:4.0f} %  {100 * caught:5.1f} %" for part, caught, _ in curve),
+        f"as a gate on other strategies, at {100 * LOST:.0f} %: {100 * gate_wrong:.1f} % of the"
+        f" wrong ones stopped, {100 * gate_right:.1f} % of the right ones",
         f"for real, on {real.prompts} prompts at {100 * LOST:.0f} %: stopped"
         f" {real.wrong_stopped} of {real.wrong} wrong answers and"
         f" {real.right_stopped} of {real.prompts - real.wrong} right ones,"

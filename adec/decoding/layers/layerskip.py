@@ -4,7 +4,9 @@ Elhoushi et al. 2024, "LayerSkip: Enabling Early Exit Inference and Self-Specula
 arXiv 2404.16710. The yardstick of this family. It gains on models that were trained with layer
 dropout and early exits; elsewhere the lower layers seldom know the next token.
 
-What is different here: nothing in the method. The loop is `self_draft.py`.
+What is different here: rounds are plain where the forecast says that the exit does not pay, by
+what it would have said of the prompt's end and by the drafts that stood (`paying_exits.py`). With
+`always` every round drafts, as in the paper. The loop is `self_draft.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
+from adec.decoding.layers.paying_exits import PayingExits
 from adec.decoding.layers.self_draft import Exit, ExitRule, SelfDraft
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids
@@ -34,12 +37,25 @@ class FixedExit(ExitRule):
         return self._exit
 
 
+class PayingExit(PayingExits):
+    """The same exit and length in every round that drafts."""
+
+    def __init__(self, depth: int, length: int) -> None:
+        super().__init__(length, depths=[depth])
+
+    def rate(self, depth: int, acceptance: float) -> tuple[float, int]:
+        """That of the fixed length."""
+        tokens = sum(acceptance**place for place in range(self._longest + 1))
+        return tokens / self._times.round_ms(depth, self._longest), self._longest
+
+
 @dataclass(frozen=True, slots=True)
 class LayerSkipSettings:
     """`--set layerskip.NAME=VALUE`."""
 
     exit: int = setting(0, "layers that draft; 0: a quarter of them (paper: 8 of 32)", least=0)
     length: int = setting(6, "tokens drafted a round (paper: 6)", least=1, most=64)
+    always: bool = setting(False, "draft in every round, even where that is slower (paper: true)")
 
 
 def build(engines: Engines, settings: LayerSkipSettings, aids: Aids) -> SelfDraft:
@@ -52,4 +68,5 @@ def build(engines: Engines, settings: LayerSkipSettings, aids: Aids) -> SelfDraf
             f"layerskip.exit={depth}: {engine.info.name} has {layers} layers",
             hint=f"choose 1 to {layers - 1}" if layers > 1 else "take another strategy",
         )
-    return SelfDraft("layerskip", "arXiv 2404.16710", engine, FixedExit(depth, settings.length))
+    rule = (FixedExit if settings.always else PayingExit)(depth, settings.length)
+    return SelfDraft("layerskip", "arXiv 2404.16710", engine, rule)

@@ -18,10 +18,10 @@ the whole model draws there.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
-from adec.decoding.answer import AnswerState, read_prompt
+from adec.decoding.answer import AnswerState, read_prompt, unread_of_prompt
 from adec.decoding.meter import Meter
 from adec.decoding.pair.accept import follow_the_target, picks, tree_record
 from adec.decoding.strategy import Limits, Prompt
@@ -53,14 +53,23 @@ class Round:
     accepted: int
     scores: Scores
     """Of the whole model, after the newest token and after each draft."""
+    rows: tuple[Scores, ...] = ()
+    """What each draft was chosen from, a row each."""
 
 
 class ExitRule(ABC):
     """At which layer a round leaves, and how long it drafts."""
 
+    context = 0
+    """Tokens at the prompt's end whose states `see_context` is to see."""
+
     @abstractmethod
     def start(self, engine: LayerEngine) -> None:
         """Begin a new answer."""
+
+    def see_context(self, engine: LayerEngine, tokens: int) -> None:
+        """Look at the newest `tokens` of the prompt, whose states at all depths the engine has."""
+        return
 
     @abstractmethod
     def choose(self) -> Exit:
@@ -76,6 +85,10 @@ class ExitRule(ABC):
 
     def account(self, step: Step) -> None:
         """Learn from what a round took."""
+        return
+
+    def account_prompt(self, step: Step) -> None:
+        """Learn from what a part of the prompt took."""
         return
 
 
@@ -94,8 +107,8 @@ class SelfDraft:
         """See `Strategy.generate`."""
         engine, rule = self._engine, self._rule
         answer = AnswerState(prompt, limits, engine.context)
-        scores = yield from read_prompt(engine, "large", prompt.ids, limits)
         rule.start(engine)
+        scores = yield from self._read(prompt.ids, limits)
         meter = limits.meter()
         while not answer.done and len(answer.sequence) < len(prompt.ids) + PLAIN_TOKENS:
             token = limits.sampler.pick(scores, 0, len(answer.sequence))
@@ -141,7 +154,7 @@ class SelfDraft:
                 written.append(answer.describe(scores, stands, accepted.token, "large", how))
             answer.commit(written)
             # 4. learn
-            rule.learn(engine, Round(chosen, tuple(drafts), stands, scores))
+            rule.learn(engine, Round(chosen, tuple(drafts), stands, scores, tuple(rows)))
             # 5. settle
             answer.settle(meter, engine, "large")
             step = meter.step(
@@ -153,6 +166,23 @@ class SelfDraft:
             )
             rule.account(step)
             yield step
+
+    def _read(self, ids: Sequence[int], limits: Limits) -> Generator[Step, None, Scores]:
+        """Read the prompt, its end so that the rule can see its states."""
+        engine, rule = self._engine, self._rule
+        count = rule.context
+        if not count or unread_of_prompt(engine, ids, limits) <= count:
+            reading = read_prompt(engine, "large", ids, limits)
+            return (yield from watched(reading, rule.account_prompt))
+        reading = read_prompt(engine, "large", ids[:-count], limits, last_rows=0)
+        yield from watched(reading, rule.account_prompt)
+        meter = limits.meter()
+        scores = meter.read(engine, "large", ids[-count:])
+        rule.see_context(engine, count)
+        step = meter.step("prompt")
+        rule.account_prompt(step)
+        yield step
+        return scores
 
     # ---- what another way of drafting with one model does otherwise
 
@@ -171,3 +201,17 @@ class SelfDraft:
     def _source(self, chosen: Exit) -> str:
         """Who wrote a draft."""
         return f"layer:{chosen.depth}"
+
+
+def watched(
+    steps: Generator[Step, None, Scores], look: Callable[[Step], None]
+) -> Generator[Step, None, Scores]:
+    """Pass steps on, and let each be seen before."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            result: Scores = end.value
+            return result
+        look(step)
+        yield step

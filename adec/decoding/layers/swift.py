@@ -11,9 +11,9 @@ judged on tokens that were just written: the share of them that a set would have
 What is different here: time is milliseconds of this run, as in KnapSpec (Cha et al. 2026, arXiv
 2602.20217), so that a round is plain where no set is forecast to win. Sets are whole layers; both
 papers leave out attention and feed-forward parts one by one. SWIFT searches during the first tokens
-of a session whatever that costs. Here the search has an account: a hundredth of the time so far,
-and a tenth of what drafts have won. Where drafts do not pay it is soon empty, and what is left is
-plain decoding. What was learnt of sets serves later answers.
+of a session whatever that costs. Here the search has an account (`search_account.py`): where drafts
+do not pay it is soon empty, and what is left is plain decoding. What was learnt of sets serves
+later answers.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from msgspec.structs import replace
 
 from adec.decoding.answer import AnswerState
 from adec.decoding.layers.exit_times import ExitTimes
+from adec.decoding.layers.paying_exits import PAYS
+from adec.decoding.layers.search_account import SearchAccount
 from adec.decoding.layers.self_draft import Exit, ExitRule, Round, SelfDraft
 from adec.decoding.layers.unified_skip import kept_layers
 from adec.decoding.meter import Meter
@@ -41,12 +43,6 @@ from adec.signals import Scores
 Layers = frozenset[int]
 """Numbers of the layers that are left out."""
 
-SHARE, SHARE_OF_GAIN = 0.01, 0.1
-"""Of the time so far, and of the time that drafts won, what the search may take."""
-FIRST_CREDIT = 2.0
-"""Plain tokens whose time it may take before anything was won."""
-PAYS = 1.02
-"""Times plain decoding from which a forecast is followed."""
 MOST_SETS = 12
 """Sets that are remembered; the one that agreed least is forgotten."""
 _DECAY = 0.98
@@ -77,7 +73,7 @@ class LayerSets(ExitRule):
         self._rng = Random(seed)
         self._times = ExitTimes(layers)
         self._known: dict[Layers, _Known] = {}
-        self._elapsed = self._won = self._spent = 0.0
+        self._account = SearchAccount()
         self.left_out: Layers = frozenset()
         """The set of the round."""
 
@@ -87,8 +83,7 @@ class LayerSets(ExitRule):
     @property
     def balance(self) -> float:
         """Milliseconds that the search may take now."""
-        credit = FIRST_CREDIT * self._times.plain_ms + SHARE * self._elapsed
-        return credit + SHARE_OF_GAIN * self._won - self._spent
+        return self._account.balance_ms(self._times.plain_ms)
 
     def choose(self) -> Exit:
         """The best set and length by forecast, a trial of another set, or a plain round."""
@@ -96,9 +91,12 @@ class LayerSets(ExitRule):
         if length:
             self.left_out = best
             return Exit(self._layers - len(best), length)
-        if self.balance > self._round_ms(self._layers // 2, 1):
-            self.left_out = self.candidate()
-            return Exit(self._layers - len(self.left_out), 1)
+        tried = self.candidate()
+        kept = self._layers - len(tried)
+        trial_ms = self._round_ms(kept, 1)
+        if self._could_pay(kept) and self._account.affords(trial_ms, self._times.plain_ms):
+            self.left_out = tried
+            return Exit(kept, 1)
         self.left_out = frozenset()
         return Exit(self._layers, 0)
 
@@ -114,6 +112,14 @@ class LayerSets(ExitRule):
                 if rate > best[0]:
                     best = (rate, left_out, length)
         return best
+
+    def _could_pay(self, kept: int) -> bool:
+        """Whether a set of so many layers would beat plain decoding if all its drafts stood."""
+        if not self._times.knows_batches:
+            return True
+        lengths = range(1, self._longest + 1)
+        most = max((1 + length) / self._round_ms(kept, length) for length in lengths)
+        return most > PAYS * self._times.plain_rate()
 
     def candidate(self) -> Layers:
         """A set to try: evenly spread ones at first, then changes of the best, some by lot."""
@@ -139,8 +145,8 @@ class LayerSets(ExitRule):
     def judged(self, left_out: Layers, agreed: int, seen: int, ms: float, whole_ms: float) -> None:
         """A window was read: so many of its tokens the set would have drafted."""
         self._of(left_out).add(agreed, seen)
-        self._times.add_batch(seen, whole_ms, self._layers)
-        self._spent += ms + whole_ms
+        self._times.add_reading(seen, whole_ms)
+        self._account.spend(ms + whole_ms)
         self._forget()
 
     def learn(self, engine: LayerEngine, done: Round) -> None:
@@ -161,13 +167,17 @@ class LayerSets(ExitRule):
         step = replace(step, forwards=own)
         self._times.add(step)
         ms = sum(forward.ms for forward in own)
-        self._elapsed += ms
         if step.drafted:
-            gain = len(step.tokens) * self._times.plain_ms - ms
-            if gain > 0:
-                self._won += gain
-            else:
-                self._spent -= gain
+            self._account.book(len(step.tokens), ms, self._times.plain_ms)
+        else:
+            self._account.wait(ms)
+
+    def account_prompt(self, step: Step) -> None:
+        """What a part of the prompt took is what a batch of so many tokens takes."""
+        for forward in step.forwards:
+            self._account.wait(forward.ms)
+            if forward.tokens > 1:
+                self._times.add_reading(forward.tokens, forward.ms)
 
     def _round_ms(self, kept: int, length: int) -> float:
         return length * self._times.draft_ms(kept) + self._times.finish_ms(0, length + 1)

@@ -8,23 +8,21 @@ text, so the cache needs no repair: what left a layer out is never seen there.
 What is different here: layers are spread by rounding an even division of 0 to L - 1. The paper's
 step, floor(L / (kept - 1)), becomes 1 below a speed-up of about 2 and keeps a block at the bottom.
 The paper's models were tuned with the very layers left out; models that were not lose much more.
-The first tokens run through all layers, so that a gain can be told.
+The loop is `same_layers.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from adec.decoding.answer import AnswerState, read_prompt
-from adec.decoding.layers.self_draft import PLAIN_TOKENS
+from adec.decoding.layers.same_layers import SameLayers
 from adec.decoding.settings import setting
-from adec.decoding.strategy import Aids, Limits, Prompt
+from adec.decoding.strategy import Aids, Limits
 from adec.engines.pair import Engines
 from adec.engines.protocols import LayerEngine
 from adec.errors import UsageError
-from adec.events.records import Guarantee, Step
 
 
 def kept_layers(layers: int, speedup: float) -> list[int]:
@@ -33,45 +31,16 @@ def kept_layers(layers: int, speedup: float) -> list[int]:
     return sorted({round(i * (layers - 1) / (count - 1)) for i in range(count)})
 
 
-class UnifiedSkip:
-    """Plain decoding in which every token leaves out the same layers."""
-
-    name = "skip"
-    paper = "arXiv 2404.06954"
-    guarantee = Guarantee.APPROXIMATE
+class UnifiedSkip(SameLayers):
+    """The same evenly spread layers for every answer."""
 
     def __init__(self, engine: LayerEngine, speedup: float) -> None:
-        self._engine = engine
+        super().__init__("skip", "arXiv 2404.06954", engine)
         self._kept = kept_layers(engine.info.layers, speedup)
 
-    def generate(self, prompt: Prompt, limits: Limits) -> Iterator[Step]:
-        """See `Strategy.generate`."""
-        engine, kept = self._engine, len(self._kept)
-        answer = AnswerState(prompt, limits, engine.context)
-        engine.leave_out(())
-        scores = yield from read_prompt(engine, "large", prompt.ids, limits)
-        meter = limits.meter()
-        source, whole = "large", engine.context
-        try:
-            while not answer.done:
-                token = limits.sampler.pick(scores, 0, len(answer.sequence))
-                record = answer.describe(scores, 0, token, source)
-                answer.commit([record])
-                yield meter.step("write", (record,))
-                if answer.done:
-                    return
-                meter.start()
-                if len(answer.sequence) < len(prompt.ids) + PLAIN_TOKENS:
-                    scores = meter.forward(engine, "large", "write", [token])
-                    continue
-                if source == "large":
-                    source, whole = f"{kept} layers", engine.length
-                    engine.leave_out(set(range(engine.info.layers)) - set(self._kept))
-                scores = meter.forward(engine, "large", "write", [token], layers=kept)
-        finally:
-            engine.leave_out(())
-            # a conversation does not go on from what the layers left out never saw
-            engine.rewind(min(whole, engine.length))
+    def choose(self, prompt: Sequence[int], limits: Limits) -> Sequence[int]:
+        """The same for every prompt."""
+        return self._kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,11 @@ import torch
 from torch import Tensor
 
 from adec.engines.base import ModelHeader, OpenOptions
+from adec.engines.neuron_gates import NeuronGates
 from adec.engines.protocols import Vectors
 from adec.engines.sequence import EmbedSequence
+from adec.engines.torch.gathered_neurons import GatheredNeurons, neurons_of
+from adec.engines.torch.state_watch import StateWatch
 from adec.engines.torch.torch_cache import cut_each
 from adec.engines.torch.torch_engine import CHUNK, TorchEngine
 from adec.engines.torch.torch_weights import Weights
@@ -39,6 +42,11 @@ class TorchLayerEngine(EmbedSequence, TorchEngine):
         self._states: list[Tensor] = [self._no_states()] * (self.depth + 1)
         self._left_out: frozenset[int] = frozenset()
         self._turns: tuple[int, int, Any] = (0, 0, None)
+        self._watch: StateWatch | None = None
+        self._gathered: GatheredNeurons | None = None
+        self._neurons_computed = 0
+        self._tree_known: int | None = None
+        """Of a tree that runs now, the nodes that ran before."""
 
     @property
     def depth(self) -> int:
@@ -85,6 +93,13 @@ class TorchLayerEngine(EmbedSequence, TorchEngine):
             self._check_depth(depth)
         states: Vectors = self._newest(depth, rows).float().cpu().numpy()
         return states
+
+    def scores_of(self, states: Vectors) -> Scores:
+        """See `LayerEngine.scores_of`."""
+        self._check_usable()
+        with self._inference(len(states)):
+            given = torch.tensor(states, dtype=self._module.dtype, device=self._device)
+            return self._logits(given)
 
     def finish(self, *, rows: int = 1) -> Scores:
         """See `LayerEngine.finish`."""
@@ -135,6 +150,46 @@ class TorchLayerEngine(EmbedSequence, TorchEngine):
             raise EngineError(f"all {self.depth} layers of {self.info.name} are to be left out")
         self._left_out = frozenset(layers)
 
+    def watch(self, depths: Collection[int], since: int = 0) -> None:
+        """See `LayerEngine.watch`."""
+        self._check_open()
+        for depth in depths:
+            self._check_depth(depth)
+        self._watch = StateWatch(depths, since, self._no_states()) if depths else None
+
+    def watched(self, depth: int, first: int) -> Vectors:
+        """See `LayerEngine.watched`."""
+        watch = self._watch
+        if watch is None or depth not in watch.depths or first < watch.since:
+            raise EngineError(f"{self.info.name} keeps no states at layer {depth} from {first} on")
+        states: Vectors = watch.rows(depth, first).float().cpu().numpy()
+        return states
+
+    @property
+    def neurons(self) -> int:
+        """See `LayerEngine.neurons`."""
+        return neurons_of(self._layers[0].mlp)
+
+    @property
+    def neurons_computed(self) -> int:
+        """See `LayerEngine.neurons_computed`."""
+        return self._neurons_computed
+
+    def gate_neurons(self, gates: NeuronGates | None) -> None:
+        """See `LayerEngine.gate_neurons`."""
+        self._check_usable()
+        self._gathered = None
+        if gates is None:
+            return
+        width, rank = self._module.config.hidden_size, gates.inner.shape[1]
+        shapes = [one.shape for one in (gates.inner, gates.outer, gates.bias)]
+        fitting = [(self.depth, rank, width), (self.depth, self.neurons, rank)]
+        if shapes != [*fitting, (self.depth, self.neurons)]:
+            raise EngineError(
+                f"these gates are for other feed-forward layers than {self.info.name}'s"
+            )
+        self._gathered = GatheredNeurons(self._layers, gates, self._no_states())
+
     def layer_length(self, layer: int) -> int:
         """See `LayerEngine.layer_length`."""
         if not 0 <= layer < self.depth:
@@ -144,7 +199,8 @@ class TorchLayerEngine(EmbedSequence, TorchEngine):
     # ---- what every engine does
 
     def _append(self, tokens: Sequence[int], rows: int) -> Scores:
-        if self._left_out or self._have[-1] < self.length:
+        gathers = self._gathered is not None and len(tokens) == 1
+        if self._left_out or gathers or self._have[-1] < self.length:
             parts = []
             for at in range(0, len(tokens), CHUNK):
                 part = tokens[at : at + CHUNK]
@@ -169,16 +225,39 @@ class TorchLayerEngine(EmbedSequence, TorchEngine):
             if self._have[-1] < self.length:
                 self._climb(self.depth)
             self._fill()
-        return super()._append_tree(tree, known, first_row)
+        self._tree_known = known
+        try:
+            return super()._append_tree(tree, known, first_row)
+        finally:
+            self._tree_known = None
+
+    def _run(
+        self,
+        tokens: Sequence[int],
+        positions: Tensor,
+        rows: int,
+        mask: Tensor | None,
+        node: int = 0,
+    ) -> Tensor:
+        if self._watch is None:
+            return super()._run(tokens, positions, rows, mask, node)
+        known = self._tree_known
+        start = int(positions[0, 0]) if known is None else None
+        with self._watch.run(self._layers, start, known or 0):
+            return super()._run(tokens, positions, rows, mask, node)
 
     def _keep(self, tree: TokenTree, path: Sequence[int]) -> None:
         super()._keep(tree, path)
+        if self._watch is not None:
+            self._watch.keep(self.length, path)
         self._all_at(self.length + len(path))
 
     def _cut(self, length: int) -> None:
         # a failure may have left a layer of the cache longer than it is known to be
         self._lengths = [min(length, known) for known in self._lengths]
         cut_each(self._cache, self._lengths)
+        if self._watch is not None:
+            self._watch.cut(length)
         for depth, have in enumerate(self._have):
             gone = have - min(length, have)
             states = self._states[depth]
@@ -236,9 +315,24 @@ class TorchLayerEngine(EmbedSequence, TorchEngine):
         start, end = self._have[layer + 1], self._have[layer]
         if start < end:
             states = self._states[layer][-(end - start) :]
-            out = self._layers[layer](states[None], **self._inputs(states, start))
+            out = self._block(layer, states, start)
             self._lengths[layer] = end
-            self._extend(layer + 1, out[0])
+            self._extend(layer + 1, out)
+            if self._watch is not None:
+                self._watch.add(layer + 1, start, out)
+
+    def _block(self, layer: int, states: Tensor, start: int) -> Tensor:
+        """A layer's output for tokens from position `start` on, (tokens, width)."""
+        block, inputs = self._layers[layer], self._inputs(states, start)
+        if self._gathered is None or len(states) > 1:
+            whole: Tensor = block(states[None], **inputs)[0]
+            return whole
+        attended = block.self_attn(hidden_states=block.input_layernorm(states[None]), **inputs)
+        states = states + attended[0][0]
+        state = block.post_attention_layernorm(states[None])[0, 0]
+        out, count = self._gathered.run(layer, state, start)
+        self._neurons_computed += count
+        return states + out
 
     def _pass_by(self, layer: int) -> None:
         """Let the states below a layer stand for those above it."""

@@ -86,6 +86,27 @@ def test_a_part_is_learned_shown_and_used(deep: Path, prompts: Path, capsys: Any
     assert summary["layers_computed"] < summary["layers_of"]
 
 
+def test_routers_are_learned_shown_and_used(deep: Path, prompts: Path, capsys: Any) -> None:
+    missing = call(capsys, "run", "-m", deep, "--strategy", "first", "-n", 4, "hi")
+    assert missing.code == 2 and "--fit first" in missing.err
+    outcome = call(
+        capsys, "calibrate", deep, "--fit", "first", "--prompts", prompts, "-n", 8, "-q",
+        "--threads", 1, "--keep", 0.2, "--time-limit", "8s",
+    )  # fmt: skip
+    assert outcome.code == 0 and "routers before 4 layers" in outcome.out
+    assert "as many at random" in outcome.out
+    (part,) = json.loads(call(capsys, "inspect", deep, "--json").out)["parts"]
+    assert part["kind"] == "first" and 0 <= part["facts"]["threshold"] <= 1
+    for control in ("none", "random"):
+        used = call(
+            capsys, "run", "-m", deep, "--strategy", "first", "-n", 12, "--json", "--threads", 1,
+            "--set", "first.threshold=1", "--set", f"first.control={control}", "hi",
+        )  # fmt: skip
+        summary = json.loads(used.out)["summary"]
+        assert used.code == 0 and summary["guarantee"] == "approximate"
+        assert set(summary["tokens_by_source"]) == {"large", "1 layers"}
+
+
 def test_what_cannot_be_learned_is_one_line(
     deep: Path, tiny_pair: tuple[Path, Path], prompts: Path, capsys: Any
 ) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from adec.engines.neuron_gates import NeuronGates
 from adec.engines.protocols import Vectors
 from adec.engines.table import Law, TableEngine
 from adec.errors import EngineError
-from adec.signals import Scores
+from adec.signals import ArrayScores, Scores
 from tests.laws import blend, law
 
 LAYERS = 6
@@ -62,6 +63,9 @@ class LayeredTable(TableEngine):
         finally:
             self._law = whole
 
+    def scores_of(self, states: Vectors) -> Scores:
+        return ArrayScores(states.astype(np.float32))
+
     def finish(self, *, rows: int = 1) -> Scores:
         missing = sum(depth < LAYERS for depth in self._depths)
         if rows > missing:
@@ -74,6 +78,30 @@ class LayeredTable(TableEngine):
 
     def leave_out(self, layers: Collection[int]) -> None:
         self._left_out = len(set(layers))
+
+    def watch(self, depths: Collection[int], since: int = 0) -> None:
+        self._watching = frozenset(depths)
+        self._since = since
+
+    def watched(self, depth: int, first: int) -> Vectors:
+        """A state is a row, as it would be read at that depth."""
+        if depth not in self._watching or first < self._since:
+            raise EngineError(f"nothing is kept at {depth} from {first} on")
+        ends = range(first + 1, len(self._tokens) + 1)
+        rows = [self._laws[depth](tuple(self._tokens[:end])) for end in ends]
+        logits = np.log(np.array(rows).reshape(len(rows), self.info.vocabulary))
+        return logits.astype(np.float32)
+
+    @property
+    def neurons(self) -> int:
+        return 4
+
+    @property
+    def neurons_computed(self) -> int:
+        return 0
+
+    def gate_neurons(self, gates: NeuronGates | None) -> None:
+        """A table has none that could be missing."""
 
     def layer_length(self, layer: int) -> int:
         return sum(depth > layer for depth in self._depths)

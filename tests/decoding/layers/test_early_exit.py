@@ -195,7 +195,8 @@ def test_depths_that_are_not_there_are_refused(settings: SortedSettings) -> None
 def random_part(
     form: str, seed: int = 0, *, width: int = WIDTH, kind: str = "exits", lost: float = 0.0
 ) -> Part:
-    """Classifiers at depths 2 and 4 with random arrays; of sec's kind, those of two answers.
+    """Classifiers at depths 2 and 4 with random arrays; of sec, those of two answers; or what
+    another kind has.
 
     `lost` is added to how lost an answer seems.
     """
@@ -207,6 +208,13 @@ def random_part(
         facts = {"form": form, "exit_threshold": 0.5, "stop_threshold": 0.5}
         return Part("sec", exits.model, arrays, facts)
     rng = np.random.default_rng(seed)
+    if kind in ("first", "neurons"):
+        every: dict[str, tuple[int, ...]] = {"bias": (LAYERS,), "usual": (LAYERS,)}
+        every["weight"] = (LAYERS, width)
+        if kind == "neurons":
+            every = {"inner": (LAYERS, 2, width), "outer": (LAYERS, 4, 2), "bias": (LAYERS, 4)}
+        arrays = {name: rng.normal(size=one).astype(np.float32) for name, one in every.items()}
+        return Part(kind, "0" * 16, arrays, {"threshold": 0.5})
     shapes = {
         "linear": {"weight": (2, width), "bias": (2,)},
         "feedforward": {

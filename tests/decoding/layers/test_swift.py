@@ -7,16 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from adec.decoding.layers.search_account import FIRST_CREDIT, SHARE, SearchAccount
 from adec.decoding.layers.self_draft import PLAIN_TOKENS
-from adec.decoding.layers.swift import (
-    FIRST_CREDIT,
-    SHARE,
-    Layers,
-    LayerSets,
-    Swift,
-    SwiftSettings,
-    build,
-)
+from adec.decoding.layers.swift import Layers, LayerSets, Swift, SwiftSettings, build
 from adec.decoding.plain import Plain
 from adec.decoding.strategy import Aids, Limits
 from adec.engines.pair import Engines
@@ -25,7 +18,7 @@ from adec.events.records import Step
 from adec.sampling import Sampler
 from adec.signals import Scores
 from tests.decoding.layers.layered import LAYERS, LayeredTable
-from tests.laws import prompt_of
+from tests.laws import blend, law, prompt_of
 
 SAMPLERS = st.one_of(
     st.just(Sampler()), st.builds(Sampler, st.floats(0.2, 1.5), seed=st.integers(0, 99))
@@ -41,14 +34,20 @@ class Timed(LayerSets):
         self.windows: list[tuple[Layers, int, int]] = []
 
     def ms(self, tokens: int, layers: int) -> float:
-        return self.unit * layers * (1 if tokens < 2 else self.several * tokens)
+        return self.unit * layers * max(1.0, self.several * tokens)
 
-    def account(self, step: Step) -> None:
+    def scripted(self, step: Step) -> Step:
         forwards = tuple(
             replace(f, ms=self.ms(f.tokens, LAYERS if f.layers is None else f.layers))
             for f in step.forwards
         )
-        super().account(replace(step, forwards=forwards))
+        return replace(step, forwards=forwards)
+
+    def account(self, step: Step) -> None:
+        super().account(self.scripted(step))
+
+    def account_prompt(self, step: Step) -> None:
+        super().account_prompt(self.scripted(step))
 
     def judged(self, left_out: Layers, agreed: int, seen: int, ms: float, whole_ms: float) -> None:
         self.windows.append((left_out, agreed, seen))
@@ -90,7 +89,11 @@ def test_the_tokens_are_plains(
 def test_where_batches_are_cheap_it_drafts_and_looks_for_better_sets() -> None:
     rule = Timed(0.05)
     engine = LayeredTable(1)
-    steps = list(swift_of(engine, rule).generate(prompt_of([0]), Limits(600, sampler=Sampler(0.3))))
+    # half of the layers know nearly all
+    shares = [0.0, 0.3, 0.8, 0.95, 0.98, 0.99, 1.0]
+    engine._laws = [blend(law(6, 1), law(6, 1000), share) for share in shares]
+    prompt, limits = prompt_of([0, 1, 2] * 4), Limits(900, sampler=Sampler(0.3))
+    steps = list(swift_of(engine, rule).generate(prompt, limits))
     late = steps[len(steps) // 2 :]
     assert sum(step.accepted for step in late) > len(late) / 2
     assert rule.windows and all(
@@ -103,21 +106,56 @@ def test_where_batches_are_cheap_it_drafts_and_looks_for_better_sets() -> None:
     }
 
 
-def test_where_drafts_cannot_pay_a_hundredth_is_lost_and_a_first_trial() -> None:
-    rule = Timed(1.0)
-    engine = LayeredTable(2)
-    steps = list(swift_of(engine, rule).generate(prompt_of([0]), Limits(900, sampler=Sampler(2.0))))
+@pytest.mark.parametrize("several", [0.2, 0.4, 1.0])
+@pytest.mark.parametrize("length", [150, 900])
+def test_where_no_set_of_layers_pays_less_than_a_hundredth_is_lost(
+    several: float, length: int
+) -> None:
+    class Lost(LayeredTable):
+        """Where a layer is left out, it knows nothing."""
+
+        def __init__(self, seed: int) -> None:
+            super().__init__(seed)
+            self._laws = [self._laws[0]] * LAYERS + [self._laws[LAYERS]]
+
+    class Batched(Timed):
+        """Several tokens cost hardly more than one where `several` is small."""
+
+        def ms(self, tokens: int, layers: int) -> float:
+            return self.unit * layers * (1 + self.several * (tokens - 1))
+
+    rule = Batched(several)
+    prompt, limits = prompt_of([0, 1, 2, 3] * 8), Limits(length, sampler=Sampler(0.3))
+    steps = list(swift_of(Lost(2), rule).generate(prompt, limits))
     spent = sum(
         rule.ms(f.tokens, LAYERS if f.layers is None else f.layers)
         for step in steps
         for f in step.forwards
-        if f.purpose != "prompt"
     )
-    plain = rule.ms(1, LAYERS) * len(tokens_of(steps))
-    # the last trial may overdraw the account by no more than itself
-    most = SHARE * spent + FIRST_CREDIT * LAYERS + 3 * LAYERS
-    assert 0 < spent - plain < most < 0.02 * plain
+    reading = rule.ms(32, LAYERS)
+    plain = reading + LAYERS * (len(tokens_of(steps)) - 1)
+    assert spent - plain < 0.01 * plain
+    # it tries in the first answer wherever batches leave it something to win
+    assert bool(sum(step.drafted for step in steps)) == (several < 1)
     assert not rule.windows
+
+
+def test_the_first_trial_is_covered_by_what_it_may_lose() -> None:
+    """Not by its whole time, which is more than two plain tokens."""
+    account, plain_ms = SearchAccount(), 10.0
+    trial_ms = 5 + 11.5  # half of the layers, and a batch that costs little
+    waited = 0
+    while not account.affords(trial_ms, plain_ms):
+        account.wait(plain_ms)
+        waited += 1
+    assert 20 <= waited <= 40
+    account.book(1, trial_ms, plain_ms)
+    elapsed = 10 * waited + trial_ms
+    expected = FIRST_CREDIT * plain_ms + SHARE * elapsed - 6.5
+    assert account.balance_ms(plain_ms) == pytest.approx(expected)
+    assert not account.affords(trial_ms, plain_ms)
+    account.book(8, trial_ms, plain_ms)
+    assert account.affords(trial_ms, plain_ms)  # a tenth of what was won pays for the next one
 
 
 def test_an_error_in_mid_round_leaves_nothing_that_layers_did_not_see() -> None:
