@@ -57,6 +57,10 @@ def front_points(profile: Profile) -> list[FrontPoint]:
     return points
 
 
+CANVAS = 128
+"""Positions of the canvas whose forward time is shown of a diffusion model."""
+
+
 def promise_data(profile: Profile) -> dict[str, Any] | None:
     """The budget as plain data; None if nothing is promised."""
     return None if profile.budget is None else msgspec.structs.asdict(profile.budget)
@@ -88,9 +92,12 @@ def speed_data(profile: Profile, models: Mapping[str, ModelHeader]) -> dict[str,
     curve = None if costs is None else costs.curve("large")
     if costs is not None and curve is not None:
         small = costs.curve("small")
+        # nothing precedes a canvas, which is computed whole
+        size = 1 if costs.context else CANVAS
         data |= {
             "context": costs.context,
-            "large_ms": curve.ms(1),
+            "positions": size,
+            "large_ms": curve.ms(size),
             "small_ms": None if small is None else small.ms(1),
         }
     return data
@@ -142,6 +149,8 @@ def speed_lines(speed: Mapping[str, Any] | None) -> Iterator[str]:
     large_ms, small_ms = speed.get("large_ms"), speed.get("small_ms")
     if large_ms is not None:
         line = f"a forward of one token after {many(speed['context'])} others: "
+        if not speed["context"]:
+            line = f"a forward of a canvas of {many(speed['positions'])} positions: "
         line += f"large {milliseconds(large_ms)}"
         if small_ms is not None:
             line += f", small {milliseconds(small_ms)}"

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from adec.answering.choice import Choice
+from adec.answering.plan import plan_yardstick
+from adec.profiles.find import find_profile
 from tests.cli.command import call
 from tests.engines.tiny_canvas import write_practice_form
 from tests.engines.tiny_gguf import RawGguf
@@ -137,3 +140,24 @@ def test_what_needs_a_left_to_right_model_says_so(canvas: Pair, capsys: Any) -> 
     assert outcome.code != 0 and "fills a canvas" in outcome.err and outcome.err.count("\n") == 1
     shown = call(capsys, "inspect", canvas[1])
     assert shown.code == 0 and "threshold" in shown.out
+
+
+def test_a_diffusion_model_is_calibrated_against_one_position_a_forward(
+    canvas: Pair, capsys: Any, tmp_path: Path
+) -> None:
+    asked = tmp_path / "prompts.txt"
+    asked.write_text("\n".join(f"question {i}" for i in range(10)))
+    few = ("--threads", 1, "--ctx", 160, "-n", 4, "--time-limit", "2s", "--prompts", asked)
+    done = call(capsys, "calibrate", canvas[1], *few, "--keep", 0.5, "-o", "mine")
+    assert done.code == 0, done.err
+    assert "\nsteps " in done.out and "\nfreedave " in done.out
+    profile = find_profile("mine")
+    assert profile.choice is not None and profile.choice.exact in ("steps", "freedave")
+    assert {"threshold", "entropy"} & set(profile.settings)
+    answer = call(capsys, "run", "--pair", "mine", *ALL, "--json", "hello")
+    assert json.loads(answer.out)["summary"]["strategy"] == profile.recommended
+    assert "a canvas of 128 positions" in call(capsys, "inspect", "mine").out
+    # the yardstick of a bench is what it was, whatever the profile recommends
+    assert plan_yardstick(Choice(pair="mine")).method.name == "steps"
+    refused = call(capsys, "calibrate", canvas[1], "--metric", "perplexity", "--prompts", asked)
+    assert refused.code == 2 and "reads answers from left to right" in refused.err
