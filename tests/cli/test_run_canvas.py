@@ -136,7 +136,7 @@ def test_a_bench_holds_rules_against_one_position_a_forward(
 
 
 def test_what_needs_a_left_to_right_model_says_so(canvas: Pair, capsys: Any) -> None:
-    outcome = call(capsys, "calibrate", canvas[1])
+    outcome = run(capsys, canvas[1], "--strategy", "speculate", "hello")
     assert outcome.code != 0 and "fills a canvas" in outcome.err and outcome.err.count("\n") == 1
     shown = call(capsys, "inspect", canvas[1])
     assert shown.code == 0 and "threshold" in shown.out
