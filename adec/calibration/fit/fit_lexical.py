@@ -43,8 +43,7 @@ def fit_lexical(fitting: Fitting) -> FittedPart:
     Raises UsageError where the time is enough for too few answers.
     """
     engine = cast(TorchPseudoEngine, fitting.engine)
-    fitting.stage("answers")
-    learn, judge = own_texts(fitting, RECORDED * fitting.seconds)
+    learn, judge = own_texts(fitting, RECORDED * fitting.seconds, PADS)
     chances = [probabilities_of(engine, text) for text in learn]
     weighed = [replace(text, weights=unit_weights(of)) for text, of in zip(learn, chances,
                strict=True)]  # fmt: skip

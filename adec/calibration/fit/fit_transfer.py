@@ -42,8 +42,7 @@ def fit_transfer(fitting: Fitting) -> FittedPart:
     layers = engine.info.layers
     if layers < 2:
         raise UsageError(f"{engine.info.name} has one layer, and no state between two")
-    fitting.stage("answers")
-    learn, judge = own_texts(fitting, RECORDED * fitting.seconds)
+    learn, judge = own_texts(fitting, RECORDED * fitting.seconds, STEPS)
     fitting.stage("layers")
     depths, tried = _choose_layers(fitting, engine, learn, judge)
     fitting.stage("maps")

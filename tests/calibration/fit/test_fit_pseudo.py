@@ -165,6 +165,18 @@ def test_a_part_is_learned_shown_and_used(
     assert texts[0] == texts[1]
 
 
+def test_learning_that_does_not_fit_memory_is_refused_before_it_starts(
+    folder: Path, prompts: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from adec.calibration.fit import own_texts
+
+    monkeypatch.setattr(own_texts, "memory", lambda: (1 << 30, 1 << 20))
+    outcome = call(
+        capsys, "calibrate", folder, "--fit", "lexical", "--prompts", prompts, "-q", "--threads", 1
+    )
+    assert outcome.code == 1 and "GiB are free" in outcome.err and not outcome.out
+
+
 def test_a_model_that_is_no_list_of_layers_is_refused_in_a_line(
     tmp_path: Path, capsys: Any
 ) -> None:

@@ -148,6 +148,18 @@ def foresee(
     )
 
 
+def memory_needed(engine: TorchPseudoEngine, count: int) -> int:
+    """Bytes that learning `count` pseudo positions takes at most, beside the weights.
+
+    What every linear layer reads and gives is kept for the way back, and so are the weights of
+    attention and the rows at the end, with their gradients.
+    """
+    positions, rows = LONGEST + CARRIERS * count, CARRIERS * (count + 2)
+    linear = sum(map(sum, engine.linear_shapes().values()))
+    heads: int = engine.module.config.num_attention_heads * engine.info.layers
+    return 4 * (positions * linear + 2 * heads * positions**2 + 6 * rows * engine.info.vocabulary)
+
+
 def probabilities(engine: TorchPseudoEngine, text: Text) -> NDArray[np.float32]:
     """By token of a text, how likely the model found it; 1 for the first."""
     ids = torch.tensor([text.tokens])
