@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from adec.decoding.heads import hidden_transfer, lexical
+from adec.decoding.heads import hidden_transfer, lexical, ppd
 from adec.decoding.method import Method, Needs
 
 _FORESEES: Needs = {"large": frozenset({"rewind", "tree", "pseudo"})}
 
 HEADS_METHODS = (
+    Method(
+        "ppd",
+        "learned prompt tokens behind each draft foresee the next ones; the model verifies",
+        ppd.PpdSettings,
+        ppd.Ppd,
+        {"large": frozenset({"rewind", "tree", "vectors"})},
+        parts=ppd.parts,
+    ),
     Method(
         "hidden-transfer",
         "mapped states of a token pass for those of the next ones; the model verifies its drafts",
