@@ -88,6 +88,7 @@ def calibrate(
             "first",
             "neurons",
             "filter",
+            "ppd",
             "hidden-transfer",
             "lexical",
         ]
@@ -214,6 +215,7 @@ def calibrate(
       adec calibrate large.gguf --fit drop --leave-out 1/4 --prompts mine.txt -o draft.gguf
       adec calibrate large.gguf --fit quantise --bits 4.5 --prompts mine.txt -o smaller.gguf
       adec calibrate practice:large-torch --fit exits
+      adec calibrate large.gguf --fit ppd --time-limit 30m
     """
     # numpy and all that needs it wait until something is measured: help answers at once
     from adec.calibration.command import Request, run_calibration, run_check

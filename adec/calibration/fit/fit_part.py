@@ -36,6 +36,12 @@ def _fit_transfer(fitting: Fitting) -> FittedPart:
     return fit_transfer(fitting)
 
 
+def _fit_ppd(fitting: Fitting) -> FittedPart:
+    from adec.calibration.fit.fit_ppd import fit_ppd
+
+    return fit_ppd(fitting)
+
+
 def _fit_lexical(fitting: Fitting) -> FittedPart:
     from adec.calibration.fit.fit_lexical import fit_lexical
 
@@ -48,12 +54,14 @@ FITS: dict[str, Callable[[Fitting], FittedPart]] = {
     "first": fit_first,
     "neurons": fit_neurons,
     "filter": fit_filter,
+    "ppd": _fit_ppd,
     "hidden-transfer": _fit_transfer,
     "lexical": _fit_lexical,
 }
 INTERRUPTED = 130
 _LAYERS: frozenset[Capability] = frozenset({"layers", "rewind"})
 _FORESEES: frozenset[Capability] = frozenset({"pseudo", "rewind", "tree"})
+_VECTORS: frozenset[Capability] = frozenset({"vectors", "rewind", "tree"})
 _CANVAS: frozenset[Capability] = frozenset({"canvas"})
 _LAYERED = "give a Hugging Face folder of a Llama, Qwen, Mistral, Phi or SmolLM model"
 NEEDS: dict[str, tuple[frozenset[Capability], str, str]] = {
@@ -61,6 +69,7 @@ NEEDS: dict[str, tuple[frozenset[Capability], str, str]] = {
     "sec": (_LAYERS, "plain", _LAYERED),
     "first": (_LAYERS, "plain", _LAYERED),
     "neurons": (_LAYERS, "plain", _LAYERED),
+    "ppd": (_VECTORS, "plain", "give a Llama, Qwen 2 or 3 or SmolLM model, as GGUF or as a folder"),
     "hidden-transfer": (_FORESEES, "plain", _LAYERED),
     "lexical": (_FORESEES, "plain", _LAYERED),
     "filter": (_CANVAS, "steps", "give a diffusion model: LLaDA, Dream or practice:canvas"),

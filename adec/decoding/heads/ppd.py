@@ -53,8 +53,8 @@ TRUST, MEMORY = 60.0, 240.0
 """Trials that the part's accuracies count for, and that are remembered at most."""
 FIRST_PLAN, LAST_PLAN = 4, 256
 """Rounds between two plans: twice as many each time."""
-PROBE, LONGEST_PAUSE = 32, 1024
-"""Rounds after which it is tried again where nothing pays: twice as many each time."""
+PROBE, LONGEST_PAUSE = 64, 4096
+"""Rounds after which it is tried again where nothing pays: four times as many each time."""
 PLAIN = 64
 """Rounds with prompt tokens after which one is made without, while they win less than SURELY."""
 SURELY = 1.5
@@ -210,7 +210,7 @@ class PromptChooser(DraftChooser):
         self._idle += 1
         if self._idle < self._pause:
             return None
-        self._idle, self._pause = 0, min(2 * self._pause, LONGEST_PAUSE)
+        self._idle, self._pause = 0, min(4 * self._pause, LONGEST_PAUSE)
         return PromptTree(prompts=(len(plan.trees) - 1,))
 
     def _planned(self, ms: Callable[[int], float]) -> TreePlan:

@@ -33,6 +33,7 @@ RATE = 0.3
 or more of Vicuna's. It falls as a cosine."""
 KEPT = 1 << 30
 """Bytes of keys, values and rows that are kept from texts."""
+KEEP_SECONDS = 30.0
 BATCH = 2
 """Texts of a step; the paper's is 4 on each of 4 machines."""
 
@@ -63,12 +64,14 @@ def fit_prompt_tokens(
     seconds: float,
     seed: int = 0,
     tick: Callable[[float], None] = lambda share: None,
+    keep: Callable[[NDArray[np.float32]], None] = lambda embeddings: None,
     steps: int = 1_000_000,
 ) -> tuple[NDArray[np.float32], int, float]:
     """The embeddings after `seconds` or `steps`, how many steps that were, and the latest loss.
 
     `module`: transformers' own, frozen. `begin`: shape (prompt tokens, width). `tick` gets the
-    share of the work that is done, and may raise to end it. The loss is in nats.
+    share of the work that is done, and may raise to end it. `keep` gets the embeddings every
+    `KEEP_SECONDS`. The loss is in nats.
     """
     rng = np.random.default_rng(seed)
     kept = _Kept(module, [text.cut() for text in texts])
@@ -77,6 +80,7 @@ def fit_prompt_tokens(
         learned = torch.tensor(begin, device=module.device).requires_grad_()
         optimizer = torch.optim.AdamW([learned], lr=RATE * rms, weight_decay=0.0)
         began, done, order, recent = monotonic(), 0, list[int](), 0.0
+        saved = began
         while done < steps:
             spent = max(done / steps, (monotonic() - began) / seconds)
             tick(spent)
@@ -92,6 +96,9 @@ def fit_prompt_tokens(
                 total += float(loss.detach())
             optimizer.step()
             done += 1
+            if monotonic() - saved > KEEP_SECONDS:
+                saved = monotonic()
+                keep(learned.detach().cpu().numpy().copy())
             total /= min(BATCH, len(texts))
             recent += (total - recent) / min(done, 20)
     return learned.detach().cpu().numpy(), done, recent

@@ -1,0 +1,224 @@
+"""Learns the prompt tokens of `ppd`, and counts how often they are right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import date
+from time import monotonic
+from typing import Any, cast
+
+import numpy as np
+
+from adec.calibration.fit.exit_records import greedy
+from adec.calibration.fit.fitting import LEAST_ANSWERS, PATIENCE, TESTED, FittedPart, Fitting
+from adec.decoding.heads.ppd import KIND, RANKS, Ppd, PpdSettings
+from adec.decoding.plain import Plain
+from adec.decoding.strategy import Aids, Limits, Prompt
+from adec.engines.base import OpenOptions
+from adec.engines.opening import open_engine, read_header
+from adec.engines.pair import Engines
+from adec.engines.protocols import EmbedEngine, Vectors
+from adec.engines.torch.torch_fit.prompt_fit import Written, fit_prompt_tokens, prompt_ranks
+from adec.errors import EngineError, ModelFileError, UsageError
+from adec.machine import memory
+from adec.parts.kept_parts import find_part, keep_part, part_path
+from adec.parts.part import Array, Fact, Part
+
+BEGUN = "ppd_begun"
+"""Kind of the part that holds what an unfinished fit has learned."""
+STEPS = 3
+"""Prompt tokens, as in the paper."""
+RECORDED, LEARNED = 0.2, 0.65
+"""Shares of the time for answers and for learning; the rest is for real answers."""
+MOST_ANSWERS = 400
+LEARNED_FROM = 0.8
+"""Share of the answers that are learned from; on the others accuracies are counted."""
+ASKED = "Next {} word"
+"""What a prompt token begins as: the mean of this text's embeddings, as in the paper."""
+COPIES = 6
+"""Of the weights' bytes as floats: what learning needs besides, at most, for activations."""
+
+
+def fit_ppd(fitting: Fitting) -> FittedPart:
+    """The model's own answers, prompt tokens learned on torch, and answers for real.
+
+    Raises UsageError where the time is enough for too few answers, EngineError where memory is not
+    enough or torch does not run the model.
+    """
+    engine = cast(EmbedEngine, fitting.engine)
+    needed = check_memory(engine)
+    fitting.stage(f"answers (learning takes {needed / 2**30:.1f} GiB)")
+    texts = written(fitting, RECORDED * fitting.seconds)
+    cut = max(1, round(LEARNED_FROM * len(texts)))
+    learn, judge = texts[:cut], texts[cut:] or texts[-1:]
+    fitting.stage("prompt tokens")
+    begin = _begun(engine)
+    if begin is None:
+        begin = first_guess(engine, fitting.seed)
+    with on_torch(engine) as module:
+        embeddings, steps, loss = fit_prompt_tokens(
+            module, begin, learn, seconds=LEARNED * fitting.seconds, seed=fitting.seed,
+            tick=fitting.tick, keep=lambda rows: _keep_begun(fitting, rows),
+        )  # fmt: skip
+        ranks = prompt_ranks(module, embeddings, judge, RANKS)
+    accuracy = accuracy_of(ranks)
+    arrays = {"embeddings": embeddings, "accuracy": accuracy}
+    part = Part(KIND, fitting.model, arrays, {}, date.today().isoformat())
+    fitting.stage("answers for real")
+    real = _try_out(fitting, part, (1 - RECORDED - LEARNED) * fitting.seconds)
+    facts: dict[str, Fact] = {
+        "answers": len(texts),
+        "steps": steps,
+        "loss_nats": loss,
+        "judged": len(ranks),
+        "prompts": fitting.prompts.source,
+        **real,
+    }
+    facts |= {f"right_{d}_further": float(row[0]) for d, row in enumerate(accuracy, 1)}
+    lines = [
+        f"ppd: {STEPS} prompt tokens of {engine.width} numbers, from {len(learn)} answers in"
+        f" {steps} steps",
+        f"right on {len(judge)} other answers: "
+        + ", ".join(
+            f"{100 * row[0]:.1f} % (of its {RANKS} likeliest {100 * row.sum():.1f} %)"
+            f" {distance} further"
+            for distance, row in enumerate(accuracy, 1)
+        ),
+        f"for real, on {real['tested_prompts']} prompts: {real['tokens_a_forward']:.2f} tokens a"
+        f" forward of {real['size']:.1f} tokens, {100 * float(real['answers_same']):.1f} % of the"
+        " answers plain's",
+    ]
+    part_path(BEGUN, fitting.model).unlink(missing_ok=True)
+    return FittedPart(Part(KIND, fitting.model, arrays, facts, part.made), tuple(lines))
+
+
+def check_memory(engine: EmbedEngine) -> int:
+    """Bytes that learning takes at most. Raises EngineError where fewer are free."""
+    info = engine.info
+    weights = 4 * info.parameters
+    rows = 2 * COPIES * 4 * info.vocabulary * 48 * STEPS
+    needed = rows + (0 if engine.info.format == "safetensors" else weights)
+    _, free = memory()
+    if free is not None and needed > free:
+        raise EngineError(
+            f"learning prompt tokens for {info.name} needs {needed / 2**30:.1f} GiB more, and"
+            f" {free / 2**30:.1f} GiB are free",
+            hint="a part that was learned on another machine serves this model here, too",
+        )
+    return needed
+
+
+def written(fitting: Fitting, seconds: float) -> list[Written]:
+    """The model's own answers to the prompts to fit on, as many as the time allows.
+
+    Raises UsageError where there are too few.
+    """
+    engine, end = fitting.engine, fitting.end
+    asked = fitting.prompts.fit[:MOST_ANSWERS]
+    began, found = monotonic(), list[Written]()
+    for number, prompt in enumerate(asked, 1):
+        ids = tuple(fitting.encode(prompt.text))
+        room = min(fitting.max_tokens, engine.context - len(ids))
+        if room > STEPS:
+            answer = greedy(engine, ids, room, end)
+            if len(answer) > STEPS:
+                found.append(Written((*ids, *answer), len(ids), answer[-1] in end))
+        spent = monotonic() - began
+        fitting.tick(max(number / len(asked), spent / seconds))
+        if spent > (seconds if len(found) >= LEAST_ANSWERS else PATIENCE * seconds):
+            break
+    if len(found) < LEAST_ANSWERS:
+        raise UsageError(
+            f"the time was enough for {len(found)} answers, and a fit needs {LEAST_ANSWERS}",
+            hint="give a longer --time-limit, or fewer tokens with -n",
+        )
+    return found
+
+
+@contextmanager
+def on_torch(engine: EmbedEngine) -> Iterator[Any]:
+    """The model's module on torch: its own, or made of the numbers in its file."""
+    own = getattr(engine, "module", None)
+    if own is not None:
+        yield own
+        return
+    header = read_header(engine.info.path, "torch")
+    options = OpenOptions(context=64, threads=engine.threads, dtype="float32")
+    with closing(open_engine(header, options)) as other:
+        yield cast(Any, other).module
+
+
+def first_guess(engine: EmbedEngine, seed: int) -> Vectors:
+    """What prompt tokens begin as, shape (STEPS, width).
+
+    Means of a few embeddings are alike, so each is moved a little, in a direction of its own.
+    """
+    rng = np.random.default_rng(seed)
+    rows = []
+    for step in range(STEPS):
+        ids = engine.tokenizer.encode(ASKED.format(step + 2), special=False)
+        found = engine.embeddings(ids)
+        spread = float(found.std())
+        rows.append(found.mean(0) + rng.normal(0, 0.1 * spread, engine.width))
+    return np.array(rows, dtype=np.float32)
+
+
+def _keep_begun(fitting: Fitting, embeddings: Vectors) -> None:
+    """Keep what was learned so far, from which the next fit goes on if this one is broken off."""
+    keep_part(Part(BEGUN, fitting.model, {"embeddings": embeddings}, {}, date.today().isoformat()))
+
+
+def _begun(engine: EmbedEngine) -> Vectors | None:
+    """What an earlier fit of this model got to; None where there is none, or a damaged one."""
+    for kind in (BEGUN, KIND):
+        with suppress(ModelFileError):
+            part = find_part(kind, engine.info)
+            if part is not None:
+                return part.tensor("embeddings", STEPS, engine.width)
+    return None
+
+
+def accuracy_of(ranks: np.ndarray[Any, Any]) -> Array:
+    """By distance and rank, how often that was what was written; (STEPS, RANKS).
+
+    Half a trial more at each rank, so that none is taken to be impossible.
+    """
+    counts = np.stack([(ranks == rank).sum(0) for rank in range(RANKS)], 1) + 0.5
+    accuracy: Array = (counts / (len(ranks) + 0.5 * (RANKS + 1))).astype(np.float32)
+    return accuracy
+
+
+def _try_out(fitting: Fitting, part: Part, seconds: float) -> dict[str, Any]:
+    """Held-out prompts, answered plainly and with the part, one after the other."""
+    engine = fitting.engine
+    plain = Plain(engine)
+    strategy = Ppd(Engines(large=engine), PpdSettings(), Aids(part=lambda kind: part))
+    began, same, tokens, forwards, fed = monotonic(), list[bool](), 0, 0, 0
+    for number, prompt in enumerate(fitting.prompts.held_out[:TESTED], 1):
+        ids = tuple(fitting.encode(prompt.text))
+        if len(ids) >= engine.context:
+            continue
+        limits = Limits(fitting.max_tokens, fitting.end, signals=False)
+        answers = []
+        for one in (plain, strategy):
+            ids_of, steps = [], list(one.generate(Prompt(ids), limits))
+            for step in steps:
+                ids_of += [token.id for token in step.tokens]
+            answers.append(ids_of)
+        made = [f for step in steps for f in step.forwards if f.purpose != "prompt"]
+        # the prompt's own forward writes the first token
+        tokens += max(0, len(answers[1]) - 1)
+        forwards += len(made)
+        fed += sum(forward.tokens for forward in made)
+        same.append(answers[0] == answers[1])
+        spent = monotonic() - began
+        fitting.tick(max(number / TESTED, spent / seconds))
+        if spent > seconds:
+            break
+    return {
+        "tested_prompts": len(same),
+        "tokens_a_forward": tokens / max(1, forwards),
+        "size": fed / max(1, forwards),
+        "answers_same": float(np.mean(same)) if same else 0.0,
+    }
