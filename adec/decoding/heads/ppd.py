@@ -142,6 +142,7 @@ class PromptChooser(DraftChooser):
         self._budget = budget
         self._fixed = fixed
         self._plan: TreePlan | None = None
+        self._most = 0  # tokens of a forward in that plan
         self._until_plan, self._between = 0, FIRST_PLAN
         self._idle, self._pause, self._since_plain = 0, PROBE, 0
         self._ahead: list[list[int]] = []
@@ -214,12 +215,14 @@ class PromptChooser(DraftChooser):
         return PromptTree(prompts=(len(plan.trees) - 1,))
 
     def _planned(self, ms: Callable[[int], float]) -> TreePlan:
-        if self._plan is None or self._until_plan <= 0:
-            engine = self._engine
+        # sizes of which nothing is known are come near to by doubling
+        most = self._budget if self._fixed else min(self._budget, self._costs.next_size)
+        if self._plan is None or self._until_plan <= 0 or most > self._most:
+            nodes = min(most, self._engine.branches)
+            self._most = most
             self._plan = plan_trees(
-                self._counts.accuracy, ms, most=self._budget,
-                nodes=min(self._budget, engine.branches), fixed=self._fixed,
-            )  # fmt: skip
+                self._counts.accuracy, ms, most=most, nodes=nodes, fixed=self._fixed
+            )
             self._until_plan, self._between = self._between, min(2 * self._between, LAST_PLAN)
         return self._plan
 
