@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import date
-from time import monotonic
 from typing import Any, cast
 
 import numpy as np
 
-from adec.calibration.fit.exit_records import greedy
-from adec.calibration.fit.fitting import LEAST_ANSWERS, PATIENCE, TESTED, FittedPart, Fitting
+from adec.calibration.fit.fitting import FittedPart, Fitting
 from adec.decoding.heads.ppd import KIND, RANKS, Ppd, PpdSettings
 from adec.decoding.plain import Plain
-from adec.decoding.strategy import Aids, Limits, Prompt
+from adec.decoding.strategy import Aids
 from adec.engines.base import OpenOptions
 from adec.engines.opening import open_engine, read_header
 from adec.engines.pair import Engines
 from adec.engines.protocols import EmbedEngine, Vectors
 from adec.engines.torch.torch_fit.prompt_fit import Written, fit_prompt_tokens, prompt_ranks
-from adec.errors import EngineError, ModelFileError, UsageError
+from adec.errors import EngineError, ModelFileError
 from adec.machine import memory
 from adec.parts.kept_parts import find_part, keep_part, part_path
 from adec.parts.part import Array, Fact, Part
@@ -31,7 +29,6 @@ STEPS = 3
 """Prompt tokens, as in the paper."""
 RECORDED, LEARNED = 0.2, 0.65
 """Shares of the time for answers and for learning; the rest is for real answers."""
-MOST_ANSWERS = 400
 LEARNED_FROM = 0.8
 """Share of the answers that are learned from; on the others accuracies are counted."""
 ASKED = "Next {} word"
@@ -49,7 +46,10 @@ def fit_ppd(fitting: Fitting) -> FittedPart:
     engine = cast(EmbedEngine, fitting.engine)
     needed = check_memory(engine)
     fitting.stage(f"answers (learning takes {needed / 2**30:.1f} GiB)")
-    texts = written(fitting, RECORDED * fitting.seconds)
+    texts = [
+        Written((*prompt, *answer), len(prompt), answer[-1] in fitting.end)
+        for prompt, answer in fitting.answers(RECORDED * fitting.seconds)
+    ]
     cut = max(1, round(LEARNED_FROM * len(texts)))
     learn, judge = texts[:cut], texts[cut:] or texts[-1:]
     fitting.stage("prompt tokens")
@@ -66,14 +66,18 @@ def fit_ppd(fitting: Fitting) -> FittedPart:
     arrays = {"embeddings": embeddings, "accuracy": accuracy}
     part = Part(KIND, fitting.model, arrays, {}, date.today().isoformat())
     fitting.stage("answers for real")
-    real = _try_out(fitting, part, (1 - RECORDED - LEARNED) * fitting.seconds)
+    strategy = Ppd(Engines(large=engine), PpdSettings(), Aids(part=lambda kind: part))
+    rest = (1 - RECORDED - LEARNED) * fitting.seconds
+    real = fitting.try_out(strategy, Plain(engine), rest)
     facts: dict[str, Fact] = {
         "answers": len(texts),
         "steps": steps,
         "loss_nats": loss,
         "judged": len(ranks),
         "prompts": fitting.prompts.source,
-        **real,
+        "tokens_a_forward": real.per_forward,
+        "answers_same": real.same,
+        "tested_prompts": real.prompts,
     }
     facts |= {f"right_{d}_further": float(row[0]) for d, row in enumerate(accuracy, 1)}
     lines = [
@@ -85,9 +89,8 @@ def fit_ppd(fitting: Fitting) -> FittedPart:
             f" {distance} further"
             for distance, row in enumerate(accuracy, 1)
         ),
-        f"for real, on {real['tested_prompts']} prompts: {real['tokens_a_forward']:.2f} tokens a"
-        f" forward of {real['size']:.1f} tokens, {100 * float(real['answers_same']):.1f} % of the"
-        " answers plain's",
+        f"for real, on {real.prompts} prompts: {real.per_forward:.2f} tokens a forward,"
+        f" {100 * real.same:.1f} % of the answers unchanged",
     ]
     part_path(BEGUN, fitting.model).unlink(missing_ok=True)
     return FittedPart(Part(KIND, fitting.model, arrays, facts, part.made), tuple(lines))
@@ -107,33 +110,6 @@ def check_memory(engine: EmbedEngine) -> int:
             hint="a part that was learned on another machine serves this model here, too",
         )
     return needed
-
-
-def written(fitting: Fitting, seconds: float) -> list[Written]:
-    """The model's own answers to the prompts to fit on, as many as the time allows.
-
-    Raises UsageError where there are too few.
-    """
-    engine, end = fitting.engine, fitting.end
-    asked = fitting.prompts.fit[:MOST_ANSWERS]
-    began, found = monotonic(), list[Written]()
-    for number, prompt in enumerate(asked, 1):
-        ids = tuple(fitting.encode(prompt.text))
-        room = min(fitting.max_tokens, engine.context - len(ids))
-        if room > STEPS:
-            answer = greedy(engine, ids, room, end)
-            if len(answer) > STEPS:
-                found.append(Written((*ids, *answer), len(ids), answer[-1] in end))
-        spent = monotonic() - began
-        fitting.tick(max(number / len(asked), spent / seconds))
-        if spent > (seconds if len(found) >= LEAST_ANSWERS else PATIENCE * seconds):
-            break
-    if len(found) < LEAST_ANSWERS:
-        raise UsageError(
-            f"the time was enough for {len(found)} answers, and a fit needs {LEAST_ANSWERS}",
-            hint="give a longer --time-limit, or fewer tokens with -n",
-        )
-    return found
 
 
 @contextmanager
@@ -187,38 +163,3 @@ def accuracy_of(ranks: np.ndarray[Any, Any]) -> Array:
     counts = np.stack([(ranks == rank).sum(0) for rank in range(RANKS)], 1) + 0.5
     accuracy: Array = (counts / (len(ranks) + 0.5 * (RANKS + 1))).astype(np.float32)
     return accuracy
-
-
-def _try_out(fitting: Fitting, part: Part, seconds: float) -> dict[str, Any]:
-    """Held-out prompts, answered plainly and with the part, one after the other."""
-    engine = fitting.engine
-    plain = Plain(engine)
-    strategy = Ppd(Engines(large=engine), PpdSettings(), Aids(part=lambda kind: part))
-    began, same, tokens, forwards, fed = monotonic(), list[bool](), 0, 0, 0
-    for number, prompt in enumerate(fitting.prompts.held_out[:TESTED], 1):
-        ids = tuple(fitting.encode(prompt.text))
-        if len(ids) >= engine.context:
-            continue
-        limits = Limits(fitting.max_tokens, fitting.end, signals=False)
-        answers = []
-        for one in (plain, strategy):
-            ids_of, steps = [], list(one.generate(Prompt(ids), limits))
-            for step in steps:
-                ids_of += [token.id for token in step.tokens]
-            answers.append(ids_of)
-        made = [f for step in steps for f in step.forwards if f.purpose != "prompt"]
-        # the prompt's own forward writes the first token
-        tokens += max(0, len(answers[1]) - 1)
-        forwards += len(made)
-        fed += sum(forward.tokens for forward in made)
-        same.append(answers[0] == answers[1])
-        spent = monotonic() - began
-        fitting.tick(max(number / TESTED, spent / seconds))
-        if spent > seconds:
-            break
-    return {
-        "tested_prompts": len(same),
-        "tokens_a_forward": tokens / max(1, forwards),
-        "size": fed / max(1, forwards),
-        "answers_same": float(np.mean(same)) if same else 0.0,
-    }

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 import numpy as np
+from msgspec.structs import replace
 
 from adec.decoding.heads.prompt_trees import Accuracy, PromptTree, TreePlan, plan_trees
 from adec.decoding.heads.prompted_engine import PromptedEngine
@@ -188,7 +189,7 @@ class PromptChooser(DraftChooser):
     def account(self, step: Step) -> None:
         if any(forward.purpose == "prompt" for forward in step.forwards):
             return
-        self._costs.record(step, plain=not self._drafted)
+        self._costs.record(_whole(step), plain=not self._drafted)
         self._since_plain = self._since_plain + 1 if self._drafted else 0
         self._until_plan -= 1
 
@@ -249,6 +250,14 @@ class PromptChooser(DraftChooser):
             if tree.prompts[node + 1] and likeliest[rank] not in self._end:
                 carry[places[node] + 1] = tree.prompts[node + 1]
         return Proposal(found, [KIND] * len(found), chances), carry
+
+
+def _whole(step: Step) -> Step:
+    """A step with its prompt tokens counted into the forward that they were in."""
+    one, *beside = sorted(step.forwards, key=lambda forward: forward.purpose == "draft")
+    tokens = one.tokens + sum(forward.tokens for forward in beside)
+    ms = one.ms + sum(forward.ms for forward in beside)
+    return replace(step, forwards=(replace(one, tokens=tokens, ms=ms),))
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,8 @@ class PromptedEngine(WrappedEngine):
         self._prompts = prompts
         self.carry: Mapping[int, int] = {}
         """By row of the next forward, how many prompt tokens its node carries."""
-        self.added = 0
-        """Prompt tokens of the last forward."""
+        self.beside = (0, 0)
+        """Prompt tokens of the last forward, and how many layers they ran."""
         self._scores: Scores | None = None
         self._found: dict[int, tuple[int, int]] = {}
 
@@ -74,8 +74,9 @@ class PromptedEngine(WrappedEngine):
                 vectors[node] = self._prompts[at]
         self._forget()
         scores = self._embed.forward_tree_vectors(whole, vectors, first_row=first_row)
-        self._scores, self._found, self.added = scores, carried, len(vectors)
+        self._scores, self._found = scores, carried
+        self.beside = (len(vectors), self.info.layers)
         return scores
 
     def _forget(self) -> None:
-        self.carry, self._found, self._scores, self.added = {}, {}, None, 0
+        self.carry, self._found, self._scores, self.beside = {}, {}, None, (0, 0)

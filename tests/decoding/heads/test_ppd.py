@@ -112,10 +112,11 @@ def test_right_prompt_tokens_save_forwards() -> None:
         Plain(TableEngine(foreseeing, size=SIZE)), [0], limits
     )
     forwards = [forward for step in steps for forward in step.forwards]
-    assert len(tokens) / len(forwards) > 3
+    verified = [forward for forward in forwards if forward.purpose != "draft"]
+    assert len(tokens) / len(verified) > 3
     assert {token.source for token in tokens} == {"large", KIND}
     # what is fed besides candidates is counted
-    assert max(forward.tokens for forward in forwards) == 12
+    assert max(sum(f.tokens for f in step.forwards) for step in steps) == 12
     assert sum(forward.tokens for forward in forwards) == sum(map(len, engine.fed))
 
 
