@@ -206,8 +206,9 @@ class PromptChooser(DraftChooser):
             won = plan.rate * max(known.ms(1) + own_ms, 1e-9)
             if self._since_plain >= PLAIN and won < SURELY:
                 return None
-        if plan.drafts or state:
+        if plan.drafts:
             self._idle, self._pause = 0, PROBE
+        if plan.drafts or state:
             return plan.trees[state]
         self._idle += 1
         if self._idle < self._pause:

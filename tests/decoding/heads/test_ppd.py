@@ -149,7 +149,7 @@ def test_prompt_tokens_that_are_wrong_are_given_up() -> None:
 
 def test_cheap_forwards_pay() -> None:
     share, _ = timed(foreseeing, 0.3, 300)
-    assert share < 0.5
+    assert share < 0.6
 
 
 def test_ranks_are_counted_once_their_tokens_are_known() -> None:

@@ -28,7 +28,7 @@ CHAINS = 48
 """Chains of one text in one step, drawn anew each time."""
 LONGEST = 512
 """Tokens of a text; of a longer prompt the beginning is left out."""
-RATE = 0.3
+RATE = 1.0
 """Of AdamW, as a share of the root mean square of the model's embeddings: the paper's 1e-2 is that
 or more of Vicuna's. It falls as a cosine."""
 KEPT = 1 << 30
