@@ -14,6 +14,7 @@ from adec.engines.table import TableEngine
 from adec.parts.part import Part
 from adec.sampling import Sampler
 from tests.decoding.heads.pseudo_table import PseudoTable, pseudo_part
+from tests.decoding.heads.test_ppd import part as prompt_part
 from tests.decoding.layers.layered import LayeredTable
 from tests.decoding.layers.test_early_exit import random_part
 from tests.laws import law, pair, prompt_of
@@ -50,6 +51,8 @@ class Talk:
     def part(self, kind: str) -> Part:
         if isinstance(self.large, PseudoTable):
             return pseudo_part(kind)
+        if kind == "ppd":
+            return prompt_part()
         return random_part("linear", self.seed, kind=kind)
 
     def answer(self, ids: list[int], count: int, sampler: Sampler, stop: int) -> list[int]:
