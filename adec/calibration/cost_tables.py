@@ -128,10 +128,10 @@ def measure_costs(
     """
     began = clock()
     tables: dict[Role, CostTable] = {role: CostTable() for role in engines}
-    canvas = isinstance(engines["large"], CanvasEngine)
+    canvas = any(isinstance(engine, CanvasEngine) for engine in engines.values())
     # a canvas is computed whole: nothing precedes it
     contexts = [0] if canvas else _affordable(engines, seconds, clock)
-    room = engines["large"].context
+    room = min(engine.context for engine in engines.values())
     large = ([n for n in CANVAS_SIZES if n <= room] or [room]) if canvas else LARGE_SIZES
     for place, context in enumerate(contexts):
         until = began + seconds * (place + 1) / len(contexts)

@@ -21,6 +21,7 @@ from adec.calibration.cost_tables import (
 from adec.calibration.replay.agreement import logistic_of, percentile_of
 from adec.calibration.trial import front
 from adec.decoding.pair.clock.cost_curve import CostCurve
+from adec.engines.pair import Engines
 from adec.events.hostile_json import JsonReader
 from adec.machine import Machine, busy, file_fingerprint
 from tests.laws import pair
@@ -190,3 +191,9 @@ def test_the_front_is_what_nothing_beats() -> None:
             for q in points
         )  # fmt: skip
         assert beaten != (p in edge)
+
+
+def test_a_small_model_beside_a_server_is_measured_alone() -> None:
+    small, _ = pair()
+    tables = measure_costs(Engines(small=small), seconds=0.01)
+    assert set(tables) == {"small"} and tables["small"].cells
