@@ -22,7 +22,7 @@ from tests.engines.tiny_folder import write_tiny_folder
 
 torch = pytest.importorskip("torch")
 
-from adec.engines.torch.layer_engine import TorchLayerEngine  # noqa: E402
+from adec.engines.torch.layers.layer_engine import TorchLayerEngine  # noqa: E402
 
 LAYERS = 4
 

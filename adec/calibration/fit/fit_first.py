@@ -10,9 +10,9 @@ import numpy as np
 
 from adec.calibration.fit.exit_records import LayerRecord
 from adec.calibration.fit.fitting import FittedPart, Fitting, split
+from adec.decoding.layers.drafting.self_draft import PLAIN_TOKENS
 from adec.decoding.layers.exit_classifiers import normed
 from adec.decoding.layers.prompt_routers import KIND, Control, PromptMeans, PromptRouters, Routers
-from adec.decoding.layers.self_draft import PLAIN_TOKENS
 from adec.decoding.plain import Plain
 from adec.engines.protocols import LayerEngine
 from adec.engines.torch.torch_fit.router_fit import Gated, agreement, fit_routers

@@ -9,8 +9,8 @@ import numpy as np
 
 from adec.calibration.fit.fit_first import gated
 from adec.calibration.fit.fitting import FittedPart, Fitting, split
+from adec.decoding.layers.drafting.self_draft import PLAIN_TOKENS
 from adec.decoding.layers.predicted_neurons import KIND, PredictedNeurons, logit_of
-from adec.decoding.layers.self_draft import PLAIN_TOKENS
 from adec.decoding.plain import Plain
 from adec.engines.torch.torch_fit.neuron_fit import MASS, fit_gates, inputs_of, masked
 from adec.errors import UsageError

@@ -20,7 +20,7 @@ from random import Random
 from typing import Literal
 
 from adec.decoding.answer import AnswerState, read_prompt
-from adec.decoding.layers.self_draft import PLAIN_TOKENS
+from adec.decoding.layers.drafting.self_draft import PLAIN_TOKENS
 from adec.decoding.meter import Meter
 from adec.decoding.strategy import Limits, Prompt
 from adec.engines.protocols import LayerEngine

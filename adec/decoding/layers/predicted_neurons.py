@@ -24,7 +24,7 @@ from math import inf, log
 from typing import Literal, cast
 
 from adec.decoding.answer import AnswerState, read_prompt
-from adec.decoding.layers.self_draft import PLAIN_TOKENS
+from adec.decoding.layers.drafting.self_draft import PLAIN_TOKENS
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids, Limits, Prompt
 from adec.engines.neuron_gates import NeuronGates

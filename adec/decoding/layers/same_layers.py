@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
 
 from adec.decoding.answer import AnswerState, read_prompt
-from adec.decoding.layers.self_draft import PLAIN_TOKENS
+from adec.decoding.layers.drafting.self_draft import PLAIN_TOKENS
 from adec.decoding.strategy import Limits, Prompt
 from adec.engines.protocols import LayerEngine
 from adec.events.records import Guarantee, Step

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from msgspec.structs import replace
 
+from adec.decoding.layers.drafting.self_draft import PLAIN_TOKENS
 from adec.decoding.layers.exit_classifiers import Classifiers, classifiers_of
-from adec.decoding.layers.self_draft import PLAIN_TOKENS
 from adec.decoding.layers.stop_exit import KIND, STOP
 from adec.decoding.strategy import Limits, Prompt, Strategy
 from adec.engines.protocols import LayerEngine

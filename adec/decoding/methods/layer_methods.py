@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from adec.decoding.layers import (
-    dynamic_exit,
-    layerskip,
     learned_exits,
     predicted_neurons,
     prompt_routers,
     sorted_depth,
     stop_exit,
-    swift,
     unified_skip,
 )
+from adec.decoding.layers.drafting import dynamic_exit, layerskip, swift
 from adec.decoding.method import LAYERS, Method
 
 LAYER_METHODS = (

@@ -15,7 +15,7 @@ def _read_header(path: Path) -> ModelHeader:
 
 def _open(header: ModelHeader, options: OpenOptions) -> Engine:
     if header.canvas is not None:
-        from adec.engines.torch.torch_canvas import TorchCanvas
+        from adec.engines.torch.canvas.torch_canvas import TorchCanvas
 
         return TorchCanvas.open(header, options)
     from adec.engines.torch.mamba_engine import MambaEngine

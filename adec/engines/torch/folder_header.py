@@ -10,7 +10,7 @@ from typing import Any
 
 from adec.engines.base import Capability, ModelHeader, ModelInfo
 from adec.engines.canvas_model import CANVAS, MISSING
-from adec.engines.torch.canvas_folder import canvas_facts, canvas_shape, is_canvas
+from adec.engines.torch.canvas.canvas_folder import canvas_facts, canvas_shape, is_canvas
 from adec.engines.torch.folder_files import TensorEntry, read_json, read_tensors
 from adec.engines.torch.folder_vocabulary import CONFIG_LIMIT, TOKENS_LIMIT, read_vocabulary
 from adec.engines.vocabularies.vocabulary import Vocabulary

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as drawn_arrays
 
+from adec.decoding.layers.drafting.self_draft import PLAIN_TOKENS
 from adec.decoding.layers.predicted_neurons import (
     NeuronSettings,
     PredictedNeurons,
@@ -19,7 +20,6 @@ from adec.decoding.layers.predicted_neurons import (
     gates_of,
     logit_of,
 )
-from adec.decoding.layers.self_draft import PLAIN_TOKENS
 from adec.decoding.plain import Plain
 from adec.decoding.strategy import Aids, Limits
 from adec.engines.neuron_gates import NeuronGates
@@ -170,7 +170,7 @@ def test_the_target_is_the_smallest_set_that_holds_the_mass(heat: np.ndarray, ma
 
 
 def test_gates_learn_which_neurons_hold_the_heat(fresh: Any) -> None:
-    from adec.engines.torch.gathered_neurons import heats
+    from adec.engines.torch.layers.gathered_neurons import heats
     from adec.engines.torch.torch_fit import neuron_fit
 
     engine = fresh()

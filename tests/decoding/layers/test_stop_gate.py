@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adec.decoding.layers.drafting.layerskip import FixedExit
+from adec.decoding.layers.drafting.self_draft import PLAIN_TOKENS, SelfDraft
 from adec.decoding.layers.exit_classifiers import classifiers_of
-from adec.decoding.layers.layerskip import FixedExit
-from adec.decoding.layers.self_draft import PLAIN_TOKENS, SelfDraft
 from adec.decoding.layers.stop_gate import THRESHOLD, StopWhenLost
 from adec.decoding.layers.unified_skip import UnifiedSkip
 from adec.decoding.plain import Plain

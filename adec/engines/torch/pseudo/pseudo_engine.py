@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adec.engines.base import ModelHeader, OpenOptions
 from adec.engines.protocols import PseudoStates
-from adec.engines.torch.layer_engine import TorchLayerEngine
+from adec.engines.torch.layers.layer_engine import TorchLayerEngine
 from adec.engines.torch.pseudo.pseudo_run import Layout, PseudoTensors, lay_out, run_ahead
 from adec.engines.torch.torch_cache import cut
 from adec.engines.torch.torch_weights import Weights

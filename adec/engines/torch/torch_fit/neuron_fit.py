@@ -89,7 +89,7 @@ def fit_gates(
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits
 
-    from adec.engines.torch.gathered_neurons import heats
+    from adec.engines.torch.layers.gathered_neurons import heats
 
     rng = torch.Generator().manual_seed(seed)
     layers, tokens, width = inputs.shape
@@ -135,7 +135,7 @@ def masked(
     """
     import torch
 
-    from adec.engines.torch.gathered_neurons import heats
+    from adec.engines.torch.layers.gathered_neurons import heats
 
     ids, first = answer
     gates = {name: torch.from_numpy(array).to(module.device) for name, array in arrays.items()}

@@ -22,9 +22,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from adec.decoding.layers.exit_times import ExitTimes
-from adec.decoding.layers.search_account import SearchAccount
-from adec.decoding.layers.self_draft import Exit, ExitRule, Round
+from adec.decoding.layers.drafting.exit_times import ExitTimes
+from adec.decoding.layers.drafting.search_account import SearchAccount
+from adec.decoding.layers.drafting.self_draft import Exit, ExitRule, Round
 from adec.engines.protocols import LayerEngine, Vectors
 from adec.events.records import Step
 from adec.signals import Scores

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from adec.decoding.layers.search_account import FIRST_CREDIT, SHARE, SearchAccount
-from adec.decoding.layers.self_draft import PLAIN_TOKENS
-from adec.decoding.layers.swift import Layers, LayerSets, Swift, SwiftSettings, build
+from adec.decoding.layers.drafting.search_account import FIRST_CREDIT, SHARE, SearchAccount
+from adec.decoding.layers.drafting.self_draft import PLAIN_TOKENS
+from adec.decoding.layers.drafting.swift import Layers, LayerSets, Swift, SwiftSettings, build
 from adec.decoding.plain import Plain
 from adec.decoding.strategy import Aids, Limits
 from adec.engines.pair import Engines

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from adec.engines.base import ModelHeader, OpenOptions
 from adec.engines.canvas_model import CanvasModel
-from adec.engines.torch.canvas_module import CanvasModule, KeptStates, load_canvas
+from adec.engines.torch.canvas.canvas_module import CanvasModule, KeptStates, load_canvas
 from adec.engines.torch.folder_vocabulary import FolderTokenizer
 from adec.engines.torch.torch_engine import context_of, device_of, dtype_of
 from adec.engines.torch.torch_weights import Weights, engine_error

@@ -26,8 +26,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from adec.decoding.layers.paying_exits import PayingExits
-from adec.decoding.layers.self_draft import SelfDraft
+from adec.decoding.layers.drafting.paying_exits import PayingExits
+from adec.decoding.layers.drafting.self_draft import SelfDraft
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids
 from adec.engines.pair import Engines

@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from adec.engines.torch.canvas_folder import CanvasShape, canvas_shape
+from adec.engines.torch.canvas.canvas_folder import CanvasShape, canvas_shape
 from adec.engines.torch.folder_files import find_shards, read_json
 from adec.engines.torch.folder_vocabulary import CONFIG_LIMIT
 from adec.errors import EngineError

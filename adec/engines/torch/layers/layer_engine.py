@@ -18,8 +18,8 @@ from adec.engines.base import ModelHeader, OpenOptions
 from adec.engines.neuron_gates import NeuronGates
 from adec.engines.protocols import Vectors
 from adec.engines.sequence import EmbedSequence
-from adec.engines.torch.gathered_neurons import GatheredNeurons, neurons_of
-from adec.engines.torch.state_watch import StateWatch
+from adec.engines.torch.layers.gathered_neurons import GatheredNeurons, neurons_of
+from adec.engines.torch.layers.state_watch import StateWatch
 from adec.engines.torch.torch_cache import cut_each
 from adec.engines.torch.torch_engine import CHUNK, TorchEngine
 from adec.engines.torch.torch_weights import Weights

@@ -26,10 +26,10 @@ from typing import cast
 from msgspec.structs import replace
 
 from adec.decoding.answer import AnswerState
-from adec.decoding.layers.exit_times import ExitTimes
-from adec.decoding.layers.paying_exits import PAYS
-from adec.decoding.layers.search_account import SearchAccount
-from adec.decoding.layers.self_draft import Exit, ExitRule, Round, SelfDraft
+from adec.decoding.layers.drafting.exit_times import ExitTimes
+from adec.decoding.layers.drafting.paying_exits import PAYS
+from adec.decoding.layers.drafting.search_account import SearchAccount
+from adec.decoding.layers.drafting.self_draft import Exit, ExitRule, Round, SelfDraft
 from adec.decoding.layers.unified_skip import kept_layers
 from adec.decoding.meter import Meter
 from adec.decoding.settings import setting

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from adec.decoding.layers.dynamic_exit import DynamicExit
-from adec.decoding.layers.exit_times import ExitTimes
-from adec.decoding.layers.layerskip import FixedExit, LayerSkipSettings, PayingExit, build
-from adec.decoding.layers.self_draft import ExitRule, SelfDraft
+from adec.decoding.layers.drafting.dynamic_exit import DynamicExit
+from adec.decoding.layers.drafting.exit_times import ExitTimes
+from adec.decoding.layers.drafting.layerskip import FixedExit, LayerSkipSettings, PayingExit, build
+from adec.decoding.layers.drafting.self_draft import ExitRule, SelfDraft
 from adec.decoding.plain import Plain
 from adec.decoding.strategy import Aids, Limits
 from adec.engines.pair import Engines

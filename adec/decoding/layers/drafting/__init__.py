@@ -1,0 +1,1 @@
+"""Some of a model's own layers draft for all of them."""

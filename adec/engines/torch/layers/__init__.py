@@ -1,0 +1,1 @@
+"""Models layer by layer: lower layers first, some left out, some neurons alone, states kept."""
