@@ -45,7 +45,7 @@ def fit_ppd(fitting: Fitting) -> FittedPart:
     """
     engine = cast(EmbedEngine, fitting.engine)
     needed = check_memory(engine)
-    fitting.stage(f"answers (learning takes {needed / 2**30:.1f} GiB)")
+    fitting.stage(f"answers (learning takes {needed / 2**20:.0f} MiB)")
     texts = [
         Written((*prompt, *answer), len(prompt), answer[-1] in fitting.end)
         for prompt, answer in fitting.answers(RECORDED * fitting.seconds)

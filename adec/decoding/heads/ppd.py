@@ -32,6 +32,7 @@ from adec.decoding.heads.prompt_trees import Accuracy, PromptTree, TreePlan, pla
 from adec.decoding.heads.prompted_engine import PromptedEngine
 from adec.decoding.heads.typical import TypicalAcceptance
 from adec.decoding.pair.accept import FollowTarget, Verifier
+from adec.decoding.pair.clock.candidate import OWN_MS
 from adec.decoding.pair.clock.round_costs import RoundCosts
 from adec.decoding.pair.draft_verify import DraftChooser, DraftVerify, Turn
 from adec.decoding.pair.drafters.drafter import Outcome, Proposal, empty
@@ -56,6 +57,9 @@ FIRST_PLAN, LAST_PLAN = 4, 256
 """Rounds between two plans: twice as many each time."""
 PROBE, LONGEST_PAUSE = 64, 4096
 """Rounds after which it is tried again where nothing pays: four times as many each time."""
+LOST, WON = 4.0, 16.0
+"""Plain rounds that drafting may have lost before it pauses, and that it is remembered to have won:
+the plan is a forecast, this is what became of it."""
 PLAIN = 64
 """Rounds with prompt tokens after which one is made without, while they win less than SURELY."""
 SURELY = 1.5
@@ -146,6 +150,8 @@ class PromptChooser(DraftChooser):
         self._most = 0  # tokens of a forward in that plan
         self._until_plan, self._between = 0, FIRST_PLAN
         self._idle, self._pause, self._since_plain = 0, PROBE, 0
+        self._own_ms = OWN_MS  # running mean, of rounds with prompt tokens
+        self._balance_ms, self._resting = 0.0, 0
         self._ahead: list[list[int]] = []
         self._drafted = False
         self._end: frozenset[int] = frozenset()
@@ -189,9 +195,26 @@ class PromptChooser(DraftChooser):
     def account(self, step: Step) -> None:
         if any(forward.purpose == "prompt" for forward in step.forwards):
             return
-        self._costs.record(_whole(step), plain=not self._drafted)
+        steady = self._costs.record(_whole(step), plain=not self._drafted)
+        if self._drafted and steady and not self._fixed:
+            self._judge(step)
         self._since_plain = self._since_plain + 1 if self._drafted else 0
         self._until_plan -= 1
+
+    def _judge(self, step: Step) -> None:
+        """Count what a round with prompt tokens won, and pause when they have lost too much."""
+        self._own_ms += 0.2 * (step.own_ms - self._own_ms)
+        curve = self._costs.curve
+        if curve is None:
+            return
+        plain_ms = self._costs.plain_round_ms(curve, 1)
+        won_ms = len(step.tokens) * plain_ms - step.ms() - step.own_ms
+        self._balance_ms = min(WON * plain_ms, self._balance_ms + won_ms)
+        if self._balance_ms < -LOST * plain_ms:
+            self._balance_ms, self._resting = 0.0, self._pause
+            self._pause = min(4 * self._pause, LONGEST_PAUSE)
+        elif self._balance_ms >= WON * plain_ms:
+            self._pause = PROBE
 
     def _tree(self, state: int) -> PromptTree | None:
         """The tree of a state; None for a plain round."""
@@ -201,14 +224,16 @@ class PromptChooser(DraftChooser):
             curve = self._costs.times.hopeful
             if self._costs.curve is None or curve is None:
                 return None
-            own_ms, known = self._costs.own_ms, curve
-            plan = self._planned(lambda size: known.ms(size) + own_ms)
-            won = plan.rate * max(known.ms(1) + own_ms, 1e-9)
+            if self._resting:
+                self._resting -= 1
+                return None
+            plain_ms, more_ms, known = self._costs.own_ms, self._own_ms, curve
+            plan = self._planned(lambda size: known.ms(size) + (more_ms if size > 1 else plain_ms))
+            won = plan.rate * max(known.ms(1) + plain_ms, 1e-9)
             if self._since_plain >= PLAIN and won < SURELY:
                 return None
-        if plan.drafts:
-            self._idle, self._pause = 0, PROBE
         if plan.drafts or state:
+            self._idle = 0 if plan.drafts else self._idle
             return plan.trees[state]
         self._idle += 1
         if self._idle < self._pause:
