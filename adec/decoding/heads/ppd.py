@@ -149,7 +149,7 @@ class PromptChooser(DraftChooser):
         self._plan: TreePlan | None = None
         self._most = 0  # tokens of a forward in that plan
         self._until_plan, self._between = 0, FIRST_PLAN
-        self._idle, self._pause, self._since_plain = 0, PROBE, 0
+        self._pause, self._tries, self._since_plain = PROBE, False, 0
         self._own_ms = OWN_MS  # running mean, of rounds with prompt tokens
         self._balance_ms, self._resting = 0.0, 0
         self._ahead: list[list[int]] = []
@@ -172,6 +172,11 @@ class PromptChooser(DraftChooser):
         self._costs.keep()
         self._costs.new_answer()
         self._engine.carry = {}
+
+    def rest(self) -> int:
+        if self._resting:
+            self._engine.carry, self._drafted, self._ahead = {}, False, []
+        return self._resting
 
     def propose(self, turn: Turn) -> Proposal:
         self._engine.carry, self._drafted = {}, False
@@ -199,6 +204,8 @@ class PromptChooser(DraftChooser):
         if self._drafted and steady and not self._fixed:
             self._judge(step)
         self._since_plain = self._since_plain + 1 if self._drafted else 0
+        # a pause lasts beyond the end of an answer
+        self._resting = max(0, self._resting - (not self._drafted))
         self._until_plan -= 1
 
     def _judge(self, step: Step) -> None:
@@ -211,8 +218,8 @@ class PromptChooser(DraftChooser):
         won_ms = len(step.tokens) * plain_ms - step.ms() - step.own_ms
         self._balance_ms = min(WON * plain_ms, self._balance_ms + won_ms)
         if self._balance_ms < -LOST * plain_ms:
-            self._balance_ms, self._resting = 0.0, self._pause
-            self._pause = min(4 * self._pause, LONGEST_PAUSE)
+            self._balance_ms = 0.0
+            self._rest_for_long()
         elif self._balance_ms >= WON * plain_ms:
             self._pause = PROBE
 
@@ -224,22 +231,24 @@ class PromptChooser(DraftChooser):
             curve = self._costs.times.hopeful
             if self._costs.curve is None or curve is None:
                 return None
-            if self._resting:
-                self._resting -= 1
-                return None
             plain_ms, more_ms, known = self._costs.own_ms, self._own_ms, curve
             plan = self._planned(lambda size: known.ms(size) + (more_ms if size > 1 else plain_ms))
             won = plan.rate * max(known.ms(1) + plain_ms, 1e-9)
             if self._since_plain >= PLAIN and won < SURELY:
                 return None
         if plan.drafts or state:
-            self._idle = 0 if plan.drafts else self._idle
+            self._tries = not plan.drafts and self._tries
             return plan.trees[state]
-        self._idle += 1
-        if self._idle < self._pause:
-            return None
-        self._idle, self._pause = 0, min(4 * self._pause, LONGEST_PAUSE)
-        return PromptTree(prompts=(len(plan.trees) - 1,))
+        if self._tries:
+            self._tries = False
+            return PromptTree(prompts=(len(plan.trees) - 1,))
+        self._rest_for_long()
+        return None
+
+    def _rest_for_long(self) -> None:
+        """Pause four times as long as the last time, and then try once."""
+        self._resting, self._tries = self._pause, True
+        self._pause = min(4 * self._pause, LONGEST_PAUSE)
 
     def _planned(self, ms: Callable[[int], float]) -> TreePlan:
         # sizes of which nothing is known are come near to by doubling
