@@ -92,7 +92,7 @@ def _runs(samples: Iterable[PromptResult]) -> Iterator[dict[str, Any]]:
                 "tokens": answer.tokens,
                 "seconds": f"{answer.seconds:.3f}",
                 "ms": "" if ms is None else short(ms),
-                "first": "" if first is None else f"{short(1000 * first)} ms",
+                "first_token": "" if first is None else f"{short(1000 * first)} ms",
                 "right": words[answer.right],
                 "same": words[answer.same],
                 "text": text if len(text) <= TEXT else f"{text[:TEXT]} …",

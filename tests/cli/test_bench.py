@@ -200,7 +200,7 @@ def wrong(name: str) -> Any:
         "task": (["--task", "no-such-file.txt"], 2, "no task and no file"),
         "peer": (["--peers", "llama-lookup"], 2, "not on the PATH"),
         "unknown peer": (["--peers", "vllm"], 2, "no peer 'vllm'"),
-        "format": (["--peers", "transformers"], 3, "Hugging Face folders"),
+        "format": (["--peers", "transformers"], 3, "--engine torch"),
         "word": (["--check=loosely"], 2, "loosely"),
         "ties": (["--check=bitwise", "--tie-gap", "0.1"], 2, "knows no ties"),
         "sampled": (["--check", "--temp", "1"], 2, "distribution only"),

@@ -203,7 +203,7 @@ def test_noise_has_the_scale_that_was_asked_for(kind: Kind) -> None:
 
 def test_the_same_seed_writes_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
     one, two, other = (
-        inflate_folder(tiny, tmp_path / name, LARGER, seed).path.read_bytes()
+        inflate_folder(tiny, tmp_path / f"{name}.gguf", LARGER, seed).path.read_bytes()
         for name, seed in (("one", 1), ("two", 1), ("other", 2))
     )
     assert one == two != other
