@@ -21,7 +21,8 @@ from adec.answering.session import open_session
 from adec.calibration.canvas.canvas_stages import CanvasCalibration
 from adec.calibration.cost_tables import choose_threads
 from adec.calibration.helpers import DeskOfCalibration, Helpers
-from adec.calibration.journal import Journal, key_of
+from adec.calibration.journal import Journal
+from adec.calibration.journal_place import journal_key, journal_path, where_it_lies
 from adec.calibration.printout import (
     chart,
     check_pictures,
@@ -48,8 +49,8 @@ from adec.engines.remote.remote_header import RemoteHeader
 from adec.errors import PairError, ProfileError, UsageError
 from adec.events.hostile_json import JsonReader
 from adec.interrupts import Interrupts
-from adec.machine import busy, file_fingerprint, this_machine
-from adec.places import kept_folder, user_profiles
+from adec.machine import busy, this_machine
+from adec.places import user_profiles
 from adec.profiles.read import read_profile
 from adec.profiles.schema import Prices
 from adec.profiles.write import check_writable, write_profile
@@ -146,7 +147,10 @@ def run_calibration(
     for remark in told:
         say(remark)
     said = len(told)
-    journal = Journal(_journal_path(ready), _key(request, ready, options, prompts))
+    key = journal_key(
+        ready, options, prompts, seed=request.seed, max_tokens=request.wishes.max_tokens
+    )
+    journal = Journal(journal_path(ready), key)
     if journal.resumed:
         say(f"going on where an earlier calibration stopped: {journal.resumed:,} measurements kept")
     try:
@@ -304,43 +308,6 @@ def _prompts(request: Request) -> PromptSet:
     return read_prompts(request.prompts, request.seed, answers=request.metric == "answer")
 
 
-def _journal_path(ready: Plan) -> Path:
-    names = [_where(header) for header in ready.models.values()]
-    return kept_folder("calibration") / f"{key_of(names)}.jsonl"
-
-
-def _where(header: ModelHeader) -> str:
-    """A file, or what the server at an address answers by."""
-    if isinstance(header, RemoteHeader):
-        return header.called
-    return str(header.info.path.resolve())
-
-
-def _print_of(header: ModelHeader) -> str:
-    """What tells a model from another at the same place."""
-    if isinstance(header, RemoteHeader):
-        return repr((_where(header), header.info.bytes, header.abilities.dialect))
-    return file_fingerprint(header.info.path)
-
-
-def _key(request: Request, ready: Plan, options: OpenOptions, prompts: PromptSet) -> str:
-    """Everything that a measurement depends on, but not what it is judged by (metric, keep)."""
-    headers = list(ready.models.values())
-    machine = dataclasses.replace(this_machine(ready.models["large"].info.format), load=None)
-    return key_of(
-        [
-            *map(_print_of, headers),
-            repr(machine),
-            # another budget goes on with what was bought
-            repr(dataclasses.replace(options, budget_tokens=None)),
-            str(request.seed),
-            str(request.wishes.max_tokens),
-            # right answers are judged while it is measured
-            *(f"{prompt.text}\0{prompt.right is not None}" for prompt in prompts.all),
-        ]
-    )
-
-
 def _threads(
     journal: Journal,
     headers: Sequence[ModelHeader],
@@ -364,8 +331,8 @@ def _named(request: Request, ready: Plan, name: str, prompts: PromptSet) -> Name
     return Named(
         name,
         portable=request.portable,
-        large=_where(ready.models["large"]),
-        small=None if "small" not in ready.models else _where(ready.models["small"]),
+        large=where_it_lies(ready.models["large"]),
+        small=None if "small" not in ready.models else where_it_lies(ready.models["small"]),
         prompts=prompts.source,
         seed=request.seed,
     )

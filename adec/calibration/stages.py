@@ -324,7 +324,7 @@ class Calibration:
         longest = [m for m in measured if len(m.runs) == len(measured[0].runs)]
         clocked = min((m for m in longest if m.exact), key=lambda m: m.ms_per_token)
         # a resumed calibration reads its runs, and its clock says little
-        run_seconds = max(run_seconds, sum(_run_ms(m) for m in longest) / 1000 / len(longest))
+        run_seconds = max(run_seconds, sum(m.run_ms for m in longest) / 1000 / len(longest))
         left = wishes.seconds - (self._clock() - self._began)
         left = max(PROOF * wishes.seconds, left) - CLOCKED * run_seconds
         overtime = self._over(OVERTIME * max(PROOF, left / wishes.seconds))
@@ -394,9 +394,3 @@ def _curves(tables: dict[Role, CostTable], agreement: Agreement) -> Curves:
         tables["large"].curve(agreement.context),
         None if small is None else small.curve(agreement.context),
     )
-
-
-def _run_ms(measured: Measured) -> float:
-    """Decoding time of a run in milliseconds, in the mean."""
-    decoded = sum(run.decoded for run in measured.runs)
-    return measured.ms_per_token * decoded / max(1, len(measured.runs))

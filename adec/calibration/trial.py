@@ -232,6 +232,12 @@ class Measured:
         return ms_per_token(without_outliers(self.runs))
 
     @property
+    def run_ms(self) -> float:
+        """Decoding time of a run in milliseconds, in the mean."""
+        decoded = sum(run.decoded for run in self.runs)
+        return self.ms_per_token * decoded / max(1, len(self.runs))
+
+    @property
     def tokens_per_second(self) -> float:
         return 1000 / self.ms_per_token if self.ms_per_token > 0 else 0.0
 

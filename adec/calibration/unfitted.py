@@ -58,7 +58,7 @@ LEARNABLE = (
     ),
     Learnable(
         "hidden-transfer", _VICUNA,
-        "taken to be those of ppd, as its paper (arXiv 2404.12022) claims no less", _prompted,
+        "taken to be those of ppd; its paper, arXiv 2404.12022, has other models", _prompted,
     ),
     Learnable(
         "lexical", (0.25, 0.25, 0.25),

@@ -233,8 +233,9 @@ def calibrate(
     if fit != "quantise" and bits is not None:
         raise UsageError("--bits has no effect without --fit quantise")
     if fit in ("drop", "quantise"):
-        from adec.calibration.compress.drop_command import DropRequest, run_drop
-        from adec.calibration.compress.quantise_command import QuantiseRequest, run_quantise
+        from adec.calibration.compress.drop_command import run_drop
+        from adec.calibration.compress.quantise_command import run_quantise
+        from adec.calibration.compress.smaller_model import SmallerModel
 
         if small is None or large is not None:
             raise UsageError(
@@ -243,13 +244,13 @@ def calibrate(
             )
         if is_remote(small):
             raise UsageError(f"{small} is a server: it cannot be made smaller from here")
-        rest = (
-            output, prompts, fresh_seed() if seed == -1 else seed, seconds_of(time_limit),
+        smaller = SmallerModel(
+            small, output, prompts, fresh_seed() if seed == -1 else seed, seconds_of(time_limit),
             max_tokens, quiet,
         )  # fmt: skip
         if fit == "drop":
-            return run_drop(DropRequest(small, leave_out or "1/8", *rest), options, say)
-        return run_quantise(QuantiseRequest(small, bits or "4.5", *rest), options, say)
+            return run_drop(smaller, leave_out or "1/8", options, say)
+        return run_quantise(smaller, bits or "4.5", options, say)
     if fit is not None:
         from adec.calibration.fit.fit_part import FitRequest, run_fit
 

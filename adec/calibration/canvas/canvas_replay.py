@@ -18,19 +18,19 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adec.calibration.canvas.trajectory import MaskRow, Trajectory
 from adec.calibration.cost_tables import CostTable
-from adec.calibration.replay.simulate import TableMeter
+from adec.calibration.replay.simulate import limits_by_tables
 from adec.calibration.trial import Point, Trial
 from adec.decoding.diffusion.canvas_loop import canvas_engine
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import find_method
-from adec.decoding.strategy import Aids, Limits, Prompt
+from adec.decoding.strategy import Aids, Prompt
 from adec.engines.base import CanvasFacts, ModelHeader
 from adec.engines.canvas_model import CANVAS, MISSING, CanvasModel
 from adec.engines.pair import Engines
@@ -131,13 +131,7 @@ class CanvasReplay:
         self._prompts = prompts
         self._engine = RecordedCanvas(engines)
         self._aids = Aids(curves.by_role, part=part)
-        known_ms = cache(lambda role, count, length: tables[role].ms(count, length))
-        self._limits = Limits(
-            max_tokens,
-            engines["large"].vocabulary.end,
-            signals=False,
-            meter=lambda: TableMeter(known_ms),
-        )
+        self._limits = limits_by_tables(tables, engines, max_tokens)
 
     def run(self, point: Point, index: int, *, on_path: bool = False) -> Trial:
         """What the point would write for a prompt, and what that would take.

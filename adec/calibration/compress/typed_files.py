@@ -83,13 +83,18 @@ class TypedFiles:
             )
         return choices
 
+    def of_source(self) -> Types:
+        """The model's own types."""
+        return self._nearest(self.source)
+
     def of_mix(self) -> Types:
         """The types of llama.cpp's mix."""
+        return self._nearest(self.mix)
+
+    def _nearest(self, file: GgufFile) -> Types:
+        """By tensor, the type whose size is nearest to that of the file's."""
         return tuple(
-            min(
-                range(len(each)),
-                key=lambda kind: abs(each[kind].bytes - self.mix.tensors[name].bytes),
-            )
+            min(range(len(each)), key=lambda kind: abs(each[kind].bytes - file.tensors[name].bytes))
             for name, each in zip(self.names, self.tensors, strict=True)
         )
 
@@ -125,12 +130,10 @@ class TypedFiles:
 class Candidates:
     """Candidates as models: written, opened, and gone when the next one is asked for."""
 
-    def __init__(
-        self, files: TypedFiles, options: OpenOptions, context: int, texts: list[KnownText]
-    ) -> None:
-        """`context`: tokens of the longest text."""
+    def __init__(self, files: TypedFiles, options: OpenOptions, texts: list[KnownText]) -> None:
         self._files = files
-        self._options = replace(options, context=context)
+        longest = max(len(text.tokens) for text in texts)
+        self._options = replace(options, context=longest + 1)
         self._texts = texts
         self._types: Types | None = None
         self._engine: Engine | None = None

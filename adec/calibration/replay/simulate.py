@@ -170,6 +170,17 @@ class TableMeter(Meter):
         return Step(kind, tokens, tuple(self._forwards), own_ms, **parts)
 
 
+def limits_by_tables(tables: Mapping[Role, CostTable], engines: Engines, max_tokens: int) -> Limits:
+    """Limits of a run whose forwards take what the tables say."""
+    known_ms = cache(lambda role, count, length: tables[role].ms(count, length))
+    return Limits(
+        max_tokens,
+        engines["large"].vocabulary.end,
+        signals=False,
+        meter=lambda: TableMeter(known_ms),
+    )
+
+
 class Replay(Protocol):
     """Runs points on records, by their number."""
 
@@ -208,13 +219,7 @@ class Simulator:
         self._engines = {role: RecordedEngine(engine) for role, engine in engines.items()}
         self._columns: dict[tuple[int, Role], Columns] = {}
         self._curves = curves
-        known_ms = cache(lambda role, count, length: tables[role].ms(count, length))
-        self._limits = Limits(
-            max_tokens,
-            engines["large"].vocabulary.end,
-            signals=False,
-            meter=lambda: TableMeter(known_ms),
-        )
+        self._limits = limits_by_tables(tables, engines, max_tokens)
 
     def run(self, point: Point, index: int, *, on_path: bool = False) -> Trial:
         """What the point would write for a prompt, and what that would take.

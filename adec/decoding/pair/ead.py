@@ -166,14 +166,20 @@ class EadLoop:
     def _large_writes(self) -> Iterator[Step]:
         """The large model writes on until the rule hands back."""
         answer, rule, meter, written = self._answer, self._rule, self._meter, 1
-        while not answer.done and not rule.hand_back(*self._large_row, written):
+        while not answer.done:
             meter.start()
+            if self._hands_back(written):
+                break
             scores = meter.forward(self._large, "large", "write", answer.sequence[-1:])
             record = self._write(scores, "large")
             self._large_row = scores, 0
             written += 1
             yield meter.step("write", (record,), signal=rule.signal)
         self._why = rule.reason
+
+    def _hands_back(self, written: int) -> bool:
+        """Whether the small model goes on, after so many tokens of the large one."""
+        return self._rule.hand_back(*self._large_row, written)
 
     def _read_small(self, drafts: Sequence[int] = ()) -> Scores:
         """The small model's row for the next token, after it has read what it has not seen."""

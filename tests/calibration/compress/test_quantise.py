@@ -124,8 +124,8 @@ def test_candidates_are_models_one_at_a_time(files: TypedFiles, tmp_path: Path) 
     texts = [know(engine, IDS, 1), know(engine, IDS[::-1], 1)]
     engine.close()
     choices = files.choices(4.5)
-    candidates = Candidates(files, options, 32, texts)
-    most = tuple(len(each) - 1 for each in files.tensors)
+    candidates = Candidates(files, options, texts)
+    most = files.of_source()
     try:
         least = candidates.lost(even(choices), 0)
         assert 0 < least.kl < 1 and least == candidates.lost(even(choices), 0)

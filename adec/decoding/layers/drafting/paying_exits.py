@@ -169,19 +169,11 @@ class PayingExits(ExitRule):
 
     def account(self, step: Step) -> None:
         """Learn the times, and what the round won or lost."""
-        self._times.add(step)
-        ms = sum(forward.ms for forward in step.forwards)
-        if step.drafted:
-            self._account.book(len(step.tokens), ms, self._times.plain_ms)
-        else:
-            self._account.wait(ms)
+        self._account.book_round(step, self._times)
 
     def account_prompt(self, step: Step) -> None:
         """What a part of the prompt took is what a batch of so many tokens takes."""
-        for forward in step.forwards:
-            self._account.wait(forward.ms)
-            if forward.tokens > 1:
-                self._times.add_reading(forward.tokens, forward.ms)
+        self._account.book_prompt(step, self._times)
 
     # ---- asking heads
 

@@ -19,6 +19,9 @@ and with it trials that lose 3 % of an answer of 100 tokens.
 
 from __future__ import annotations
 
+from adec.decoding.layers.drafting.exit_times import ExitTimes
+from adec.events.records import Step
+
 FIRST_CREDIT = 0.5
 """Plain tokens whose time may be spent before anything was won."""
 SHARE, SHARE_OF_GAIN = 0.005, 0.1
@@ -54,3 +57,19 @@ class SearchAccount:
         """A round of drafts wrote so many tokens in so much time."""
         self.elapsed_ms += ms
         self.net_ms += tokens * plain_ms - ms
+
+    def book_round(self, step: Step, times: ExitTimes) -> None:
+        """A round was run: `times` learns what it took, and what it won or lost is booked."""
+        times.add(step)
+        ms = sum(forward.ms for forward in step.forwards)
+        if step.drafted:
+            self.book(len(step.tokens), ms, times.plain_ms)
+        else:
+            self.wait(ms)
+
+    def book_prompt(self, step: Step, times: ExitTimes) -> None:
+        """A part of the prompt was read, which takes what a batch of so many tokens takes."""
+        for forward in step.forwards:
+            self.wait(forward.ms)
+            if forward.tokens > 1:
+                times.add_reading(forward.tokens, forward.ms)

@@ -164,20 +164,11 @@ class LayerSets(ExitRule):
             for f in step.forwards
             if f.purpose != "catch_up" and (f.purpose != "draft" or f.tokens == 1)
         )
-        step = replace(step, forwards=own)
-        self._times.add(step)
-        ms = sum(forward.ms for forward in own)
-        if step.drafted:
-            self._account.book(len(step.tokens), ms, self._times.plain_ms)
-        else:
-            self._account.wait(ms)
+        self._account.book_round(replace(step, forwards=own), self._times)
 
     def account_prompt(self, step: Step) -> None:
         """What a part of the prompt took is what a batch of so many tokens takes."""
-        for forward in step.forwards:
-            self._account.wait(forward.ms)
-            if forward.tokens > 1:
-                self._times.add_reading(forward.tokens, forward.ms)
+        self._account.book_prompt(step, self._times)
 
     def _round_ms(self, kept: int, length: int) -> float:
         return length * self._times.draft_ms(kept) + self._times.finish_ms(0, length + 1)

@@ -97,20 +97,10 @@ class EadLoopByText(EadLoop):
             if token is None:
                 return
 
-    def _large_writes(self) -> Iterator[Step]:
-        """The large model writes until the rule hands back, and then to the end of a word."""
-        answer, rule, meter, written = self._answer, self._rule, self._meter, 1
-        while not answer.done:
-            meter.start()
-            if rule.hand_back(*self._large_row, written) and self._is_boundary():
-                self._asked = True
-                break
-            scores = meter.forward(self._large, "large", "write", answer.sequence[-1:])
-            record = self._write(scores, "large")
-            self._large_row = scores, 0
-            written += 1
-            yield meter.step("write", (record,), signal=rule.signal)
-        self._why = rule.reason
+    def _hands_back(self, written: int) -> bool:
+        """Whether the small model goes on: where the rule says so, at the end of a word."""
+        self._asked = super()._hands_back(written) and self._is_boundary()
+        return self._asked
 
     def _read_small(self, drafts: Sequence[int] = ()) -> Scores:
         """The small model's row for the next token, after it has read what it has not seen."""
