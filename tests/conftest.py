@@ -35,7 +35,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 @pytest.fixture(scope="session")
 def tiny_pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """(small, large): GGUF files of random weights that share a vocabulary."""
-    from tests.engines.tiny_gguf import write_tiny_gguf
+    from tests.engines.gguf.tiny_gguf import write_tiny_gguf
 
     folder = tmp_path_factory.mktemp("models")
     return (

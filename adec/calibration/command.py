@@ -38,7 +38,7 @@ from adec.calibration.result import Result
 from adec.calibration.served.served_stages import ServedCalibration
 from adec.calibration.stages import Calibration
 from adec.calibration.to_profile import Named, profile_text
-from adec.calibration.trial import Metric, Runner
+from adec.calibration.trials.trial import Metric, Runner
 from adec.calibration.wishes import Wishes
 from adec.display.progress import Progress
 from adec.display.screen.terminal import size_of
@@ -361,7 +361,7 @@ def _show(result: Result, request: Request, name: str, path: Path, say: Say) -> 
 
 def run_check(name: str, options: OpenOptions, *, quiet: bool, origin: str | None = None) -> int:
     """`--check NAME`: print the table. Raises CheckFailed when the profile no longer holds."""
-    from adec.calibration.recheck import check_profile
+    from adec.calibration.trials.recheck import check_profile
 
     with (
         Interrupts() as interrupts,

@@ -21,7 +21,7 @@ from adec.calibration.journal import Journal, Measurements
 from adec.calibration.prompts import KnownPrompt
 from adec.calibration.replay.grids import is_timed
 from adec.calibration.replay.recording import Answer, Record, record
-from adec.calibration.trial import Metric, Point, Runner, Trial, loss_of
+from adec.calibration.trials.trial import Metric, Point, Runner, Trial, loss_of
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.engines.base import OpenOptions
 from adec.events.hostile_json import JsonReader

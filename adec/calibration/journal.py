@@ -16,7 +16,7 @@ import msgspec
 
 from adec.calibration.prompts import KnownPrompt
 from adec.calibration.replay.recording import Answer, Record, record
-from adec.calibration.trial import Metric, Point, Runner, Trial, loss_of
+from adec.calibration.trials.trial import Metric, Point, Runner, Trial, loss_of
 from adec.errors import UsageError
 from adec.events.hostile_json import JsonReader
 from adec.whole_file import whole_file

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from adec.answering.purchases import MILLION
 from adec.calibration.cost_tables import CostTable
-from adec.calibration.proof import Tested
 from adec.calibration.replay.agreement import Agreement
 from adec.calibration.replay.grids import ADAPTIVE
 from adec.calibration.replay.pause_thresholds import Learned
-from adec.calibration.trial import Measured, Metric, ms_per_token, without_outliers
+from adec.calibration.trials.proof import Tested
+from adec.calibration.trials.trial import Measured, Metric, ms_per_token, without_outliers
 from adec.engines.remote.bill import Bill
 from adec.events.records import Role
 from adec.machine import Machine

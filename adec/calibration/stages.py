@@ -11,14 +11,6 @@ from time import perf_counter
 from typing import Any
 
 from adec.calibration.cost_tables import CostTable, TableData, data_of, measure_costs, tables_from
-from adec.calibration.held_out import (
-    CLOCKED,
-    Proof,
-    ProofPlan,
-    plan_proof,
-    planned_before,
-    run_proof,
-)
 from adec.calibration.helpers import Helpers
 from adec.calibration.journal import Journal, Measurements
 from adec.calibration.prompts import KnownPrompt, PromptSet
@@ -33,8 +25,16 @@ from adec.calibration.replay.pause_thresholds import Learned, learn_thresholds
 from adec.calibration.replay.recording import Answer
 from adec.calibration.replay.simulate import Replay, Simulator, forecast
 from adec.calibration.result import Result
-from adec.calibration.trial import Measured, Point, Runner
-from adec.calibration.tryouts import LEAST_ANSWERS, Tryouts
+from adec.calibration.trials.held_out import (
+    CLOCKED,
+    Proof,
+    ProofPlan,
+    plan_proof,
+    planned_before,
+    run_proof,
+)
+from adec.calibration.trials.trial import Measured, Point, Runner
+from adec.calibration.trials.tryouts import LEAST_ANSWERS, Tryouts
 from adec.calibration.wishes import Watcher, Wishes
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import remaining

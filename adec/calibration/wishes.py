@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from adec.calibration.trial import Metric
+from adec.calibration.trials.trial import Metric
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from adec.answering.elsewhere import carried, find_again
 from adec.answering.plan import plan
 from adec.errors import ModelFileError, UsageError
 from adec.models.stores import Surroundings
-from tests.engines.tiny_gguf import write_tiny_gguf
+from tests.engines.gguf.tiny_gguf import write_tiny_gguf
 
 
 def test_a_plan_that_was_carried_opens_the_same_models(tiny_pair: tuple[Path, Path]) -> None:

@@ -17,7 +17,7 @@ from adec.engines.base import ModelHeader, OpenOptions
 from adec.engines.opening import read_header
 from adec.errors import AdecError, ModelFileError, PairError, UsageError
 from adec.practice import large_gguf, small_gguf
-from tests.engines.tiny_gguf import RawGguf, write_tiny_gguf
+from tests.engines.gguf.tiny_gguf import RawGguf, write_tiny_gguf
 from tests.laws import pair
 
 CAPABILITIES = st.frozensets(st.sampled_from(["rewind", "tree"]))

@@ -11,7 +11,7 @@ from adec.answering.plan import plan
 from adec.answering.session import Question, open_session
 from adec.engines.base import OpenOptions
 from adec.errors import PairError, UsageError
-from tests.engines.tiny_gguf import write_tiny_gguf
+from tests.engines.gguf.tiny_gguf import write_tiny_gguf
 
 
 @pytest.fixture

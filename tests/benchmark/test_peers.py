@@ -33,7 +33,7 @@ from adec.engines.pair import Engines
 from adec.errors import EngineError, PairError, UsageError
 from adec.models.names import locate
 from tests import laws
-from tests.engines.tiny_folder import write_tiny_folder
+from tests.engines.torch.tiny_folder import write_tiny_folder
 
 GGUF = ("practice:large", "practice:small")
 FOLDERS = ("practice:large-torch", "practice:small-torch")

@@ -11,8 +11,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from adec.calibration.proof import upper_bound
-from adec.calibration.trial import Point, Runner, disagreement
+from adec.calibration.trials.proof import upper_bound
+from adec.calibration.trials.trial import Point, Runner, disagreement
 from adec.calibration.wishes import Wishes
 from adec.engines.pair import Engines
 from tests.calibration.tables import calibration, engines, plan_of, prompts

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adec.calibration.proof import binomial_tail, p_value, prompts_needed, upper_bound
+from adec.calibration.trials.proof import binomial_tail, p_value, prompts_needed, upper_bound
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from adec.calibration.result import Result, Server
 from adec.calibration.served.allowance import Allowance, check_budget, wanted
 from adec.calibration.served.served_stages import ServedCalibration
 from adec.calibration.to_profile import Named, profile_text
-from adec.calibration.trial import PLAIN, Bought, Measured, Point, Runner, Trial
+from adec.calibration.trials.trial import PLAIN, Bought, Measured, Point, Runner, Trial
 from adec.calibration.wishes import Wishes
 from adec.engines.pair import Engines
 from adec.engines.remote.bill import Bill
@@ -28,7 +28,7 @@ from adec.errors import EngineError, UsageError
 from adec.profiles.read import read_profile
 from adec.profiles.schema import Prices
 from tests.calibration.tables import MACHINE, Unseen, header, plan_of, prompts
-from tests.engines.fake_server import KEY, FakeServer
+from tests.engines.remote.fake_server import KEY, FakeServer
 from tests.laws import blend, law
 
 SIZE = 6

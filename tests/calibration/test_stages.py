@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from adec.calibration.held_out import PROVED_FAMILIES
 from adec.calibration.journal import Journal
-from adec.calibration.proof import binomial_tail
 from adec.calibration.replay.grids import PAIR_FAMILIES
-from adec.calibration.trial import Point, Runner, disagreement, loss_of
-from adec.calibration.tryouts import GIVEN_UP_AT
+from adec.calibration.trials.held_out import PROVED_FAMILIES
+from adec.calibration.trials.proof import binomial_tail
+from adec.calibration.trials.trial import Point, Runner, disagreement, loss_of
+from adec.calibration.trials.tryouts import GIVEN_UP_AT
 from adec.calibration.wishes import Wishes
 from adec.engines.pair import Engines
 from adec.errors import UsageError

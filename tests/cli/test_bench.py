@@ -19,7 +19,7 @@ from adec.cli import bench as bench_module
 from adec.errors import AdecError
 from tests.cli.command import call, start
 from tests.cli.test_process import read_until
-from tests.engines.tiny_gguf import write_tiny_gguf
+from tests.engines.gguf.tiny_gguf import write_tiny_gguf
 
 Pair = tuple[Path, Path]
 

@@ -24,7 +24,7 @@ from adec.profiles.read import read_profile
 from adec.profiles.schema import MeasuredOn
 from tests import laws
 from tests.cli.command import call, start
-from tests.engines.fake_server import KEY, FakeServer
+from tests.engines.remote.fake_server import KEY, FakeServer
 
 Pair = tuple[Path, Path]
 FEW = ("--threads", 1, "--batch-threads", 1, "--ctx", 160, "-n", 6, "--time-limit", "4s")
@@ -138,10 +138,10 @@ def test_stale_profiles_warn_and_name_the_field(
 def test_check_compares_with_the_profile(
     calibrated: Any, capsys: Any, home: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("adec.calibration.recheck.TOLERANCE", 1e9)
+    monkeypatch.setattr("adec.calibration.trials.recheck.TOLERANCE", 1e9)
     done = call(capsys, "calibrate", "--check", "mine", "--threads", 1)
     assert done.code == 0 and "it holds" in done.out and "large        1" in done.out
-    monkeypatch.setattr("adec.calibration.recheck.TOLERANCE", 0.25)
+    monkeypatch.setattr("adec.calibration.trials.recheck.TOLERANCE", 0.25)
     path = home / "profiles" / "mine.toml"
     lines = path.read_text().splitlines()
     slow = [

@@ -13,8 +13,8 @@ import pytest
 from adec.engines.llama.rpc_devices import supports_rpc
 from adec.profiles.find import find_profile
 from tests.cli.command import call, start
-from tests.engines.rpc_at_hand import SERVER, needs_rpc
-from tests.engines.rpc_server import listening, polite
+from tests.engines.llama.rpc_at_hand import SERVER, needs_rpc
+from tests.engines.llama.rpc_server import listening, polite
 from tools.network_lab import Lab, obstacle
 
 Pair = tuple[Path, Path]

@@ -15,7 +15,7 @@ from adec.cli import run as run_module
 from adec.display.summary_line import summary_lines
 from adec.errors import AdecError
 from tests.cli.command import call
-from tests.engines.tiny_gguf import write_tiny_gguf
+from tests.engines.gguf.tiny_gguf import write_tiny_gguf
 
 Pair = tuple[Path, Path]
 SWITCHING = ("--set", "ead.up=4.6", "--set", "ead.window=1", "--set", "ead.dwell=0")

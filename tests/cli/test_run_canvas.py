@@ -12,8 +12,8 @@ from adec.answering.choice import Choice
 from adec.answering.plan import plan_yardstick
 from adec.profiles.find import find_profile
 from tests.cli.command import call
+from tests.engines.gguf.tiny_gguf import RawGguf
 from tests.engines.tiny_canvas import write_practice_form
-from tests.engines.tiny_gguf import RawGguf
 
 pytest.importorskip("torch")
 pytest.importorskip("llama_cpp")

@@ -22,7 +22,7 @@ from adec.engines.base import OpenOptions
 from adec.events.records import End, Event, Start, Step
 from tests.cli.command import start
 from tests.cli.test_process import read_until
-from tests.engines.tiny_gguf import write_tiny_gguf
+from tests.engines.gguf.tiny_gguf import write_tiny_gguf
 
 TEMPLATE = (
     "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"

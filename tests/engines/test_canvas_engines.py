@@ -18,9 +18,9 @@ from adec.engines.opening import open_engine, read_header
 from adec.engines.table_canvas import TableCanvas
 from adec.errors import ModelFileError
 from tests.engines.canvas_contract import CanvasContract, Fresh, rows_of
-from tests.engines.test_gguf_header import BOOL, U32
+from tests.engines.gguf.test_gguf_header import BOOL, U32
+from tests.engines.gguf.tiny_gguf import RawGguf, write_tiny_gguf
 from tests.engines.tiny_canvas import MASK, write_llada_folder, write_practice_form
-from tests.engines.tiny_gguf import RawGguf, write_tiny_gguf
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("llama_cpp")

@@ -17,8 +17,8 @@ from adec.engines.table import TableEngine
 from adec.practice import large_gguf
 from adec.tree import ROOT, TokenTree
 from tests.engines.embed_contract import EmbedContract
-from tests.engines.tiny_folder import write_tiny_folder
-from tests.engines.tiny_gguf import write_tiny_gguf
+from tests.engines.gguf.tiny_gguf import write_tiny_gguf
+from tests.engines.torch.tiny_folder import write_tiny_folder
 from tests.laws import law
 
 OPTIONS = OpenOptions(context=512, threads=1)

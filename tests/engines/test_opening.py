@@ -18,8 +18,8 @@ from adec.engines.base import Capability, Engine, Format, ModelHeader, OpenOptio
 from adec.engines.protocols import PROTOCOLS
 from adec.engines.table import TableEngine
 from adec.errors import ModelFileError
-from tests.engines.tiny_folder import write_tiny_folder
-from tests.engines.tiny_gguf import write_tiny_gguf, write_tiny_mamba
+from tests.engines.gguf.tiny_gguf import write_tiny_gguf, write_tiny_mamba
+from tests.engines.torch.tiny_folder import write_tiny_folder
 
 FULL = {"rewind", "tree", "layers", "vectors", "pseudo"}
 Write = Callable[[Path], Path]

@@ -18,8 +18,8 @@ from adec.engines.snapshots import SNAPSHOTS, SnapshotRewind
 from adec.errors import EngineError
 from adec.tree import ROOT, TokenTree
 from tests.engines.contract import EngineContract, assert_rows_equal, log_probabilities
-from tests.engines.tiny_folder import write_tiny_mamba2
-from tests.engines.tiny_gguf import write_tiny_mamba
+from tests.engines.gguf.tiny_gguf import write_tiny_mamba
+from tests.engines.torch.tiny_folder import write_tiny_mamba2
 from tests.laws import prompt_of
 
 pytest.importorskip("llama_cpp")

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.engines.tiny_folder import CONTROL, write_tiny_folder
+from tests.engines.torch.tiny_folder import CONTROL, write_tiny_folder
 
 _LLADA = {
     "model.embed_tokens.weight": "model.transformer.wte.weight",

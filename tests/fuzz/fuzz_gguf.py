@@ -25,8 +25,8 @@ from adec.engines.base import OpenOptions
 from adec.engines.llama.gguf.gguf_header import read_gguf_header
 from adec.errors import AdecError, ModelFileError
 from adec.tree import TokenTree
-from tests.engines.test_gguf_header import sentencepiece
-from tests.engines.tiny_gguf import RawGguf, write_tiny_gguf, write_tiny_mamba
+from tests.engines.gguf.test_gguf_header import sentencepiece
+from tests.engines.gguf.tiny_gguf import RawGguf, write_tiny_gguf, write_tiny_mamba
 from tests.fuzz.gguf_mutation import mutate
 
 LIMIT_S = 20

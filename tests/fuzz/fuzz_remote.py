@@ -35,7 +35,7 @@ from adec.engines.remote.server_engine import ServerEngine
 from adec.engines.table import TableEngine
 from adec.errors import AdecError
 from tests import laws
-from tests.engines.fake_server import FakeServer
+from tests.engines.remote.fake_server import FakeServer
 
 SIZE = 8
 MEMORY_BYTES = 400 << 20

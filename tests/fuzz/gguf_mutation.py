@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from adec.engines.llama.gguf.gguf_reader import TENSOR_TYPES
-from tests.engines.tiny_gguf import RawGguf
+from tests.engines.gguf.tiny_gguf import RawGguf
 from tests.fuzz.mutation import NUMBERS, REALS, flip
 
 HEADER = 9000

@@ -10,9 +10,9 @@ from pathlib import Path
 from adec.events.codec import encode_line
 from adec.events.records import Attempt, Candidate, Pause, Step, Token, TreeRecord
 from tests.display.fakes import events_of
-from tests.engines.test_gguf_header import sentencepiece
-from tests.engines.tiny_folder import write_tiny_folder
-from tests.engines.tiny_gguf import RawGguf, write_tiny_gguf, write_tiny_mamba
+from tests.engines.gguf.test_gguf_header import sentencepiece
+from tests.engines.gguf.tiny_gguf import RawGguf, write_tiny_gguf, write_tiny_mamba
+from tests.engines.torch.tiny_folder import write_tiny_folder
 from tests.fuzz import gguf_mutation
 from tests.fuzz.mutation import change_json, change_lines, change_toml, flip, tear
 

@@ -18,8 +18,8 @@ from adec.inspection.anatomy import dissect, group_of
 from adec.inspection.model_report import inspect_model
 from adec.models.couples import expected_speed
 from tests.cli.command import call
-from tests.engines.tiny_folder import write_tiny_folder
-from tests.engines.tiny_gguf import write_tiny_gguf, write_tiny_mamba
+from tests.engines.gguf.tiny_gguf import write_tiny_gguf, write_tiny_mamba
+from tests.engines.torch.tiny_folder import write_tiny_folder
 
 Pair = tuple[Path, Path]
 

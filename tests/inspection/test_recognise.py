@@ -11,7 +11,7 @@ import pytest
 from adec.errors import AdecError, UsageError
 from adec.inspection.recognise import Model, Pair, Trace, recognise
 from adec.profiles.schema import Profile
-from tests.engines.tiny_gguf import write_tiny_gguf
+from tests.engines.gguf.tiny_gguf import write_tiny_gguf
 
 
 @pytest.fixture(autouse=True)

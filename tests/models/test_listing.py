@@ -30,8 +30,13 @@ from adec.models.couples import (
 from adec.models.headers import ManyHeaders, weights_read
 from adec.models.listing import ListedModel, Listing, save_names
 from adec.models.stores import Found, Surroundings
-from tests.engines.tiny_folder import write_tiny_folder
-from tests.engines.tiny_gguf import RawGguf, byte_level_vocabulary, write_parts, write_tiny_gguf
+from tests.engines.gguf.tiny_gguf import (
+    RawGguf,
+    byte_level_vocabulary,
+    write_parts,
+    write_tiny_gguf,
+)
+from tests.engines.torch.tiny_folder import write_tiny_folder
 
 OTHER = byte_level_vocabulary(control=("<|endoftext|>", "<|im_start|>", "<|other|>"))
 

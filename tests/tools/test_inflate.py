@@ -24,7 +24,7 @@ from adec.engines.protocols import CanvasEngine
 from adec.models.names import locate
 from adec.practice import large_folder, small_folder
 from adec.practice.tasks import problems
-from tests.engines.tiny_folder import write_tiny_folder
+from tests.engines.torch.tiny_folder import write_tiny_folder
 from tools.inflate import __main__ as command
 from tools.inflate.inflated_file import Size
 from tools.inflate.inflated_model import inflate_folder, random_model

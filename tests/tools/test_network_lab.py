@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.rpc_server import listening, read
+from tests.engines.llama.rpc_server import listening, read
 from tools.network_lab import Host, Lab, obstacle
 from tools.slow_link import SlowLink
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import product
 
-from adec.calibration.trial import Point
+from adec.calibration.trials.trial import Point
 
 Knobs = tuple[str, ...]
 Published = tuple[tuple[str, object], ...]

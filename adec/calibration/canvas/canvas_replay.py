@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from adec.calibration.canvas.trajectory import MaskRow, Trajectory
 from adec.calibration.cost_tables import CostTable
 from adec.calibration.replay.simulate import limits_by_tables
-from adec.calibration.trial import Point, Trial
+from adec.calibration.trials.trial import Point, Trial
 from adec.decoding.diffusion.canvas_loop import canvas_engine
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import find_method

@@ -10,7 +10,7 @@ from adec.answering.session import open_session
 from adec.calibration.compress.known_texts import know
 from adec.calibration.journal import Journal, Measurements
 from adec.calibration.prompts import KnownPrompt, PromptSet
-from adec.calibration.trial import Runner
+from adec.calibration.trials.trial import Runner
 from adec.engines.base import Engine, OpenOptions
 from adec.events.hostile_json import JsonReader
 

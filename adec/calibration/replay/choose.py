@@ -19,7 +19,7 @@ from adec.calibration.replay.grids import (
     handicap,
 )
 from adec.calibration.replay.simulate import Replay, forwards_ms, own_ms
-from adec.calibration.trial import Measured, Metric, Point, front
+from adec.calibration.trials.trial import Measured, Metric, Point, front
 from adec.errors import UsageError
 
 TARGETS = (1, 0.5, 2, 0.2, 4)

@@ -14,7 +14,7 @@ import numpy as np
 
 from adec.calibration.canvas.canvas_grids import CANVAS_GRIDS
 from adec.calibration.replay.recording import Column, Record
-from adec.calibration.trial import Point
+from adec.calibration.trials.trial import Point
 from adec.events.records import Role
 
 ADAPTIVE = "speculate"

@@ -17,7 +17,6 @@ from statistics import fmean, median
 from typing import Any
 
 from adec.calibration.cost_tables import Cell, CostTable, data_of, measure_costs, tables_from
-from adec.calibration.held_out import TESTED
 from adec.calibration.prompts import PromptSet
 from adec.calibration.replay.pause_thresholds import Learned
 from adec.calibration.replay.recording import Answer
@@ -33,7 +32,8 @@ from adec.calibration.served.allowance import (
     wanted,
 )
 from adec.calibration.stages import COST_SECONDS, COSTS, COSTS_READER, Calibration
-from adec.calibration.trial import Measured, Point
+from adec.calibration.trials.held_out import TESTED
+from adec.calibration.trials.trial import Measured, Point
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import check_method, find_method
 from adec.engines.pair import Engines

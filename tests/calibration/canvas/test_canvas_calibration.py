@@ -26,7 +26,7 @@ from adec.calibration.canvas.trajectory import (
 from adec.calibration.cost_tables import Cell, CostTable
 from adec.calibration.journal import Journal
 from adec.calibration.result import Result
-from adec.calibration.trial import Point, Runner
+from adec.calibration.trials.trial import Point, Runner
 from adec.calibration.wishes import Wishes
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import METHODS

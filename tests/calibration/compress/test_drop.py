@@ -36,7 +36,7 @@ from adec.calibration.journal import Journal
 from adec.engines.base import OpenOptions
 from adec.engines.opening import open_engine, read_header
 from adec.errors import UsageError
-from tests.engines.tiny_gguf import write_tiny_gguf
+from tests.engines.gguf.tiny_gguf import write_tiny_gguf
 
 TEXTS = [[1, 2, *range(30 + 7 * i, 50 + 7 * i)] for i in range(4)]
 

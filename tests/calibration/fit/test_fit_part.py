@@ -13,7 +13,7 @@ from adec.calibration.fit.exit_records import LayerRecord
 from adec.calibration.fit.fit_exits import choose_threshold, exits_of
 from adec.calibration.fit.fit_sec import stop_threshold, worst_seen
 from tests.cli.command import call
-from tests.engines.test_layer_engine import deep
+from tests.engines.torch.test_layer_engine import deep
 
 __all__ = ["deep"]
 

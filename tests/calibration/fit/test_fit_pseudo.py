@@ -14,7 +14,7 @@ from adec.engines.base import OpenOptions
 from adec.engines.torch.folder_header import read_folder_header
 from tests.calibration.fit.test_fit_part import prompts
 from tests.cli.command import call
-from tests.engines.tiny_folder import write_tiny_folder
+from tests.engines.torch.tiny_folder import write_tiny_folder
 
 torch = pytest.importorskip("torch")
 
@@ -180,7 +180,7 @@ def test_learning_that_does_not_fit_memory_is_refused_before_it_starts(
 def test_a_model_that_is_no_list_of_layers_is_refused_in_a_line(
     tmp_path: Path, capsys: Any
 ) -> None:
-    from tests.engines.tiny_folder import write_tiny_mamba2
+    from tests.engines.torch.tiny_folder import write_tiny_mamba2
 
     other = write_tiny_mamba2(tmp_path / "mamba")
     for arguments in (

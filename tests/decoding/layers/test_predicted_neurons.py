@@ -29,7 +29,7 @@ from adec.events.codec import _read, encode_line
 from adec.events.tally import Tally
 from adec.parts.part import Part
 from adec.sampling import Sampler
-from tests.engines.test_layer_engine import deep, opened
+from tests.engines.torch.test_layer_engine import deep, opened
 from tests.laws import prompt_of
 
 torch = pytest.importorskip("torch")

@@ -27,7 +27,7 @@ from adec.errors import ModelFileError
 from adec.parts.part import Part
 from adec.sampling import Sampler
 from tests.decoding.layers.layered import LAYERS, LayeredTable
-from tests.engines.test_layer_engine import deep, opened
+from tests.engines.torch.test_layer_engine import deep, opened
 from tests.laws import prompt_of
 
 __all__ = ["deep"]

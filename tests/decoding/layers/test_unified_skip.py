@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from adec.decoding.layers.unified_skip import UnifiedSkip, kept_layers
 from adec.decoding.strategy import Limits
-from tests.engines.test_layer_engine import deep, opened
+from tests.engines.torch.test_layer_engine import deep, opened
 from tests.laws import prompt_of
 
 __all__ = ["deep"]

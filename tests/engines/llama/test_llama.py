@@ -24,8 +24,8 @@ from adec.machine import usable_cores
 from adec.signals import ArrayScores
 from adec.tree import ROOT, TokenTree
 from tests.engines.contract import EngineContract, assert_rows_equal, log_probabilities
-from tests.engines.test_gguf_header import sentencepiece
-from tests.engines.tiny_gguf import RawGguf, write_parts, write_tiny_gguf
+from tests.engines.gguf.test_gguf_header import sentencepiece
+from tests.engines.gguf.tiny_gguf import RawGguf, write_parts, write_tiny_gguf
 
 pytest.importorskip("llama_cpp")
 from adec.engines.llama import llama_library

@@ -12,12 +12,12 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import product
 
-from adec.calibration.held_out import expected_losses
 from adec.calibration.journal import Measurements
 from adec.calibration.prompts import KnownPrompt
 from adec.calibration.replay.grids import ADAPTIVE, FAMILIES
 from adec.calibration.replay.recording import Answer
-from adec.calibration.trial import Measured, Point, front
+from adec.calibration.trials.held_out import expected_losses
+from adec.calibration.trials.trial import Measured, Point, front
 
 LEAST_ANSWERS = 4
 """Answers that each stage takes whatever the time: with fewer nothing can be fitted."""

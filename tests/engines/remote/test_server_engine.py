@@ -26,7 +26,7 @@ from adec.errors import EngineError, RemoteError
 from adec.sampling import Sampler
 from tests import laws
 from tests.engines.contract import EngineContract
-from tests.engines.fake_server import KEY, FakeServer
+from tests.engines.remote.fake_server import KEY, FakeServer
 from tests.engines.test_table import prefix_law
 
 SIZE = 8

@@ -22,7 +22,7 @@ from adec.errors import EngineError
 from adec.signals import ArrayScores
 from adec.tree import TokenTree
 from tests.engines.contract import EngineContract, assert_rows_equal, log_probabilities
-from tests.engines.tiny_folder import CONTROL, write_tiny_folder
+from tests.engines.torch.tiny_folder import CONTROL, write_tiny_folder
 
 torch = pytest.importorskip("torch")
 

@@ -16,8 +16,8 @@ from adec.engines.torch.from_gguf.torch_layout import READABLE, read_layout
 from adec.errors import EngineError, ModelFileError
 from adec.practice import large_gguf, small_gguf
 from tests.engines.contract import EngineContract, log_probabilities
+from tests.engines.gguf.tiny_gguf import RawGguf, RawTensor, write_tiny_gguf
 from tests.engines.layer_contract import LayerContract
-from tests.engines.tiny_gguf import RawGguf, RawTensor, write_tiny_gguf
 
 torch = pytest.importorskip("torch")
 

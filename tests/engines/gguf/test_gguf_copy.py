@@ -18,7 +18,7 @@ from adec.engines.llama.gguf.gguf_reader import read_gguf
 from adec.engines.opening import open_engine, read_header
 from adec.errors import ModelFileError
 from tests.engines.contract import assert_rows_equal, log_probabilities
-from tests.engines.tiny_gguf import RawGguf, write_tiny_gguf
+from tests.engines.gguf.tiny_gguf import RawGguf, write_tiny_gguf
 
 TOKENS = list(range(20, 32))
 OPTIONS = OpenOptions(context=64, threads=1)

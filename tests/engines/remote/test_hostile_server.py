@@ -16,7 +16,7 @@ from adec.engines.remote.http_client import PAUSES_S, HttpClient
 from adec.errors import RemoteError, UsageError
 from tests import laws
 from tests.cli.command import call
-from tests.engines.fake_server import KEY, FakeServer
+from tests.engines.remote.fake_server import KEY, FakeServer
 from tests.fuzz.fuzz_remote import HostileServer, fuzz
 
 SIZE = 8

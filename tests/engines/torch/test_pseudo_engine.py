@@ -16,7 +16,7 @@ from adec.engines.torch.folder_header import read_folder_header
 from adec.errors import EngineError
 from adec.tree import ROOT, TokenTree
 from tests.engines.contract import log_probabilities
-from tests.engines.tiny_folder import write_tiny_folder
+from tests.engines.torch.tiny_folder import write_tiny_folder
 
 torch = pytest.importorskip("torch")
 

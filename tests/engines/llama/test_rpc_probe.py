@@ -13,7 +13,7 @@ import pytest
 from adec.engines.llama.rpc_addresses import Address
 from adec.engines.llama.rpc_probe import RpcDevice, probe, probe_all
 from adec.errors import EngineError
-from tests.engines.rpc_server import Serve, listening, polite, read
+from tests.engines.llama.rpc_server import Serve, listening, polite, read
 
 WAIT = 0.3
 

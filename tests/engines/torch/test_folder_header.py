@@ -23,7 +23,7 @@ from adec.engines.torch.folder_vocabulary import (
 from adec.engines.vocabularies.vocabulary import byte_to_unicode
 from adec.errors import ModelFileError
 from tests.engines.stand_ins import STAND_INS
-from tests.engines.tiny_folder import CHAT_TEMPLATE, CONTROL, write_tokenizer
+from tests.engines.torch.tiny_folder import CHAT_TEMPLATE, CONTROL, write_tokenizer
 
 CONFIG = {
     "architectures": ["LlamaForCausalLM"],

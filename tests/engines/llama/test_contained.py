@@ -13,7 +13,7 @@ from adec.engines.llama import contained
 from adec.engines.llama.contained import Containment, Lost, keep_alive
 from adec.engines.llama.rpc_addresses import Address
 from adec.errors import EngineError
-from tests.engines.rpc_server import listening
+from tests.engines.llama.rpc_server import listening
 
 ABORT = b"/build/ggml/src/ggml-rpc/ggml-rpc.cpp:569: Remote RPC server crashed"
 

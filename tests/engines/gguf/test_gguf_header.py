@@ -19,14 +19,14 @@ from adec.engines.llama.gguf.gguf_header import read_gguf_header
 from adec.engines.llama.gguf.gguf_reader import MAX_ELEMENTS, read_gguf
 from adec.engines.vocabularies.vocabulary import byte_to_unicode, from_byte_level
 from adec.errors import ModelFileError
-from tests.engines.stand_ins import STAND_INS
-from tests.engines.tiny_gguf import (
+from tests.engines.gguf.tiny_gguf import (
     CONTROL,
     RawGguf,
     byte_level_vocabulary,
     write_parts,
     write_tiny_gguf,
 )
+from tests.engines.stand_ins import STAND_INS
 
 U32, I32, F32, BOOL, STRING, ARRAY, U64 = 4, 5, 6, 7, 8, 9, 10
 

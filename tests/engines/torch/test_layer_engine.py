@@ -17,8 +17,8 @@ from adec.errors import EngineError
 from adec.tree import ROOT, TokenTree
 from tests.engines.contract import EngineContract, assert_rows_equal, log_probabilities
 from tests.engines.layer_contract import LayerContract
-from tests.engines.test_torch import Open
-from tests.engines.tiny_folder import write_tiny_folder
+from tests.engines.torch.test_torch import Open
+from tests.engines.torch.tiny_folder import write_tiny_folder
 
 torch = pytest.importorskip("torch")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adec.calibration.proof import binomial_tail, prove
+from adec.calibration.trials.proof import binomial_tail, prove
 
 ALLOWED = 1e-4
 """Chance that a test of coverage here fails although the bound keeps its promise."""

@@ -22,8 +22,8 @@ from adec.engines.model_key import model_key
 from adec.engines.opening import beside_large, devices, open_engine, open_engines
 from adec.errors import EngineError
 from tests.engines.contract import EngineContract
-from tests.engines.rpc_at_hand import SERVER, needs_rpc
-from tests.engines.tiny_gguf import write_tiny_gguf
+from tests.engines.gguf.tiny_gguf import write_tiny_gguf
+from tests.engines.llama.rpc_at_hand import SERVER, needs_rpc
 from tools.network_lab import wait_for
 
 OPTIONS = OpenOptions(context=1024, threads=1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from adec.calibration.trial import Measured, Point, Trial
-from adec.calibration.tryouts import halfway, safer, worth_more
+from adec.calibration.trials.trial import Measured, Point, Trial
+from adec.calibration.trials.tryouts import halfway, safer, worth_more
 from tests.calibration.tables import point
 
 PLAIN = point("plain", 10.0, exact=True)

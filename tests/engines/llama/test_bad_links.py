@@ -21,7 +21,7 @@ from adec.engines.remote.server_engine import ServerEngine
 from adec.engines.vocabularies.vocabulary import Vocabulary
 from tests import laws
 from tests.cli.command import Outcome, call
-from tests.engines.fake_server import FakeServer
+from tests.engines.remote.fake_server import FakeServer
 from tools.slow_link import SlowLink
 
 SIZE = 8

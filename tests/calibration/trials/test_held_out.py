@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from adec.calibration.held_out import (
+from adec.calibration.trials.held_out import (
     LEAST,
     expected_losses,
     families_to_test,
     prompts_to_ask,
     to_test,
 )
-from adec.calibration.trial import Point
+from adec.calibration.trials.trial import Point
 from tests.calibration.tables import COUNT, point
 
 PLAIN = point("plain", 10.0, exact=True)
