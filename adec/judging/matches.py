@@ -22,6 +22,7 @@ Match = Literal[
 REPLY = 100_000
 """Characters of a reply that are judged: this bounds what a pattern may search."""
 PATTERN_SECONDS = 1.0
+"""Of processor time, so that a busy machine finds what an idle one does."""
 
 _ANSWER = re.compile(r"Answer:\s*([^\n]*)")
 _FENCE = re.compile(r"```(?:python)?\n(.*?)(?:```|\Z)", re.DOTALL)
@@ -119,10 +120,10 @@ def _time_limit(seconds: float) -> Iterator[None]:
     def expire(number: int, frame: FrameType | None) -> None:
         raise TimeoutError
 
-    before = signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGVTALRM, expire)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)

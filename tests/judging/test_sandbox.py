@@ -15,6 +15,7 @@ from secrets import token_hex
 
 import pytest
 
+from adec.errors import AdecError
 from adec.judging.sandbox import CODE, Confinement, Refused, passes, run_confined, succeeds
 from adec.judging.verifiers import CommandVerifier
 
@@ -58,6 +59,43 @@ def test_time(ends: User, source: str) -> None:
     began = time.monotonic()
     assert not ends(source, 1.0)
     assert time.monotonic() - began < ENOUGH
+
+
+def test_too_much_of_the_processor_is_told_from_a_failure() -> None:
+    with pytest.raises(Refused, match="took more than 1 s"):
+        run_confined((), b"while True: pass", Confinement(1.0), bare=True)
+
+
+STOPPED = """
+import os, signal, time
+if not os.fork():
+    time.sleep(2)
+    os.kill(os.getppid(), signal.SIGCONT)
+    os._exit(0)
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+@every_user
+def test_a_program_that_the_machine_lets_wait_is_not_late(ends: User) -> None:
+    assert ends(STOPPED, 1.0)
+
+
+def test_what_python_leaves_to_chance_is_the_same_in_every_run() -> None:
+    source = b"print({'a', 'bc', 'def', 'ghij', 'klmno', 'pqrstu', 'v'})"
+    said = {run_confined((), source, CODE, bare=True) for _ in range(5)}
+    # by chance all five were alike once in 5040 ** 4 times
+    assert len(said) == 1 and next(iter(said))[0] == 0
+
+
+def test_a_reply_that_nobody_could_run_is_not_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*words: object, **options: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", full)
+    for ask in (lambda: passes("x = 1", ["True"]), lambda: succeeds("true", "x")):
+        with pytest.raises(AdecError, match="cannot be judged: no process"):
+            ask()
 
 
 @every_user
