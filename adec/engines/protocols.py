@@ -96,12 +96,18 @@ class LayerEngine(Engine, Protocol):
         """
         ...
 
-    def leave_out(self, layers: Collection[int]) -> None:
-        """Let the tokens to come skip these layers; an empty collection ends it.
+    def leave_out(
+        self,
+        layers: Collection[int],
+        *,
+        attention: Collection[int] = (),
+        feed_forward: Collection[int] = (),
+    ) -> None:
+        """Let the tokens to come skip these layers, and that half of these; nothing ends it.
 
-        A skipped layer passes its input on, so that scores are those of a model built without it.
-        Keys and values that a later forward needs there are filled in from the kept inputs, in one
-        batch.
+        A skipped layer passes its input on, a skipped half adds nothing, so that scores are those
+        of a model built without them. Keys and values that a later forward needs there are filled
+        in from the kept inputs, in one batch.
         """
         ...
 

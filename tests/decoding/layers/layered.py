@@ -76,7 +76,14 @@ class LayeredTable(TableEngine):
     def propagate(self) -> None:
         self._depths = [LAYERS] * len(self._depths)
 
-    def leave_out(self, layers: Collection[int]) -> None:
+    def leave_out(
+        self,
+        layers: Collection[int],
+        *,
+        attention: Collection[int] = (),
+        feed_forward: Collection[int] = (),
+    ) -> None:
+        assert not attention and not feed_forward  # no strategy asks for halves
         self._left_out = len(set(layers))
 
     def watch(self, depths: Collection[int], since: int = 0) -> None:

@@ -91,6 +91,51 @@ def test_left_out_layers_make_the_model_without_them(fresh: Open, tmp_path: Path
             assert_rows_equal(row, expected[first : first + len(row)], 1e-4)
 
 
+@pytest.mark.parametrize(
+    ("layers", "attention", "feed_forward"),
+    [((), (1, 3), (0,)), ((), (), (0, 1, 2, 3)), ((2,), (0,), (1,)), ((), (0, 2), (2, 3))],
+)
+def test_left_out_halves_add_nothing(
+    fresh: Open, layers: Any, attention: Any, feed_forward: Any
+) -> None:
+    engine, zero = fresh(), fresh()
+    tokens = list(range(20, 32))
+    model = deepcopy(engine.module)
+    with torch.no_grad():
+        for at in (*layers, *attention):
+            model.model.layers[at].self_attn.o_proj.weight.zero_()
+        for at in (*layers, *feed_forward):
+            model.model.layers[at].mlp.down_proj.weight.zero_()
+    with torch.inference_mode():
+        logits = model(torch.tensor([tokens]), use_cache=False).logits[0]
+    expected = logits.log_softmax(-1).double().numpy()
+    for one in (engine, zero):
+        one.leave_out(layers, attention=attention, feed_forward=feed_forward)
+    assert_rows_equal(log_probabilities(engine.forward(tokens[:9], rows=9)), expected[:9], 1e-4)
+    for at in (9, 10, 11):
+        row = log_probabilities(engine.forward([tokens[at]]))
+        assert_rows_equal(row, expected[at : at + 1], 1e-4)
+    # keys and values that nobody wrote are filled in when attention is back
+    gone = {*layers, *attention}
+    assert [engine.layer_length(at) for at in range(LAYERS)] == [
+        0 if at in gone else 12 for at in range(LAYERS)
+    ]
+    zero.forward(tokens, rows=0)
+    rows = []
+    for one in (engine, zero):
+        one.leave_out(())
+        rows.append(log_probabilities(one.forward([1, 2], rows=2)))
+        assert {one.layer_length(at) for at in range(LAYERS)} == {14}
+    assert_rows_equal(*rows, 1e-4)
+    for wrong in (
+        lambda: engine.leave_out((), attention=[LAYERS]),
+        lambda: engine.leave_out((), feed_forward=[-1]),
+        lambda: engine.leave_out([0], attention=range(1, LAYERS), feed_forward=range(1, LAYERS)),
+    ):
+        with pytest.raises(EngineError):
+            wrong()
+
+
 def test_a_forward_that_fails_half_way_up_is_undone(
     fresh: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,7 +60,7 @@ class TorchPseudoEngine(TorchLayerEngine):
         pseudo = self._foreseeing
         if pseudo is None:
             raise EngineError(f"{self.info.name} was not told how to foresee")
-        if self._left_out:
+        if self._leaves_out:
             raise EngineError("a tree cannot be run while layers are left out")
         self._check_tree(tree, first_row)
         self._check_feed(tree.tokens, len(tree) - first_row)
@@ -71,7 +71,7 @@ class TorchPseudoEngine(TorchLayerEngine):
         start, nodes = self.length, len(tree)
         try:
             with self._inference(nodes + pseudo.count * len(carriers)):
-                if self._have[-1] < start:
+                if self._kept.finished < start:
                     self._climb(self.depth)
                 self._fill()
                 layout = lay_out(copy, carriers, pseudo.count, start, self._device)
