@@ -124,7 +124,7 @@ def test_the_control_draws_as_many_neurons_by_lot(fresh: Any) -> None:
     chosen: dict[Any, list[list[int]]] = {}
     for lot in (None, 1, 2):
         engine.gate_neurons(gates_of(part_of(), engine, 0.5, lot))
-        gathered = engine._gathered
+        gathered = engine._runner.gathered
         state = torch.randn(WIDTH, generator=torch.Generator().manual_seed(1))
         with torch.inference_mode():
             chosen[lot] = [gathered.choose(layer, state, 9).tolist() for layer in range(LAYERS)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import struct
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -43,8 +43,11 @@ _EACH = frozenset(
 _PIECE = 1 << 22
 """Bytes that are copied at once."""
 _SPARE = 1 << 20
-_U32, _U64, _INT32 = SCALARS[4], SCALARS[10], 5
+_UINT32, _INT32 = 4, 5
+_U32, _U64 = SCALARS[_UINT32], SCALARS[10]
 _TYPE_NUMBERS = {name: number for number, (name, _, _) in TENSOR_TYPES.items()}
+
+_COPIED: Mapping[str, Callable[[], bytes]] = {}
 
 Progress = Callable[[float], None]
 
@@ -83,7 +86,7 @@ def write_without(
     places = {block: place for place, block in enumerate(kept)}
     tensors = []
     for tensor in gguf.tensors.values():
-        block, rest = _block_of(tensor.name)
+        block, rest = block_of(tensor.name)
         if block is None:
             tensors.append(tensor)
         elif block >= blocks:
@@ -100,11 +103,13 @@ def write_gguf(
     tensors: Collection[Tensor],
     changed: Mapping[str, bytes | None],
     progress: Progress = lambda share: None,
+    contents: Mapping[str, Callable[[], bytes]] = _COPIED,
 ) -> None:
     """Write `tensors`, from whichever files they lie in, under the header of `gguf`.
 
     `changed`: pairs by key that replace those of the header, as bytes with their keys, or None for
-    one that is left out. Raises ModelFileError, OSError.
+    one that is left out. `contents`: by name, what tensors hold that are not copied. Raises
+    ModelFileError, OSError.
     """
     sources = {tensor.path.resolve() for tensor in tensors} | {gguf.path.resolve()}
     if to.resolve() in sources:
@@ -131,9 +136,12 @@ def write_gguf(
         done = 0
         for tensor in tensors:
             out.write(bytes(-out.tell() % gguf.alignment))
-            with tensor.path.open("rb") as source:
-                source.seek(tensor.start)
-                _copy(source, out, tensor)
+            if tensor.name in contents:
+                out.write(contents[tensor.name]())
+            else:
+                with tensor.path.open("rb") as source:
+                    source.seek(tensor.start)
+                    _copy(source, out, tensor)
             done += tensor.bytes
             progress(done / max(1, size))
 
@@ -141,6 +149,25 @@ def write_gguf(
 def text_pair(key: str, text: str) -> bytes:
     """A pair whose value is a text."""
     return _string(key) + _U32.pack(STRING) + _string(text)
+
+
+def number_pair(key: str, number: int) -> bytes:
+    """A pair whose value is an integer."""
+    return _string(key) + _U32.pack(_UINT32) + _U32.pack(number)
+
+
+def array_pair(key: str, numbers: Sequence[int]) -> bytes:
+    """A pair whose value is a list of integers."""
+    head = _U32.pack(ARRAY) + _U32.pack(_INT32) + _U64.pack(len(numbers))
+    return _string(key) + head + struct.pack(f"<{len(numbers)}i", *numbers)
+
+
+def renamed_pair(gguf: GgufFile, key: str, new: str) -> bytes:
+    """A pair of the file under another key."""
+    start, end = gguf.spans[key]
+    with gguf.path.open("rb") as source:
+        source.seek(start + len(_string(key)))
+        return _string(new) + source.read(end - start - len(_string(key)))
 
 
 def _copy(source: BinaryIO, out: BinaryIO, tensor: Tensor) -> None:
@@ -159,7 +186,7 @@ def _changed(
     """Pairs of the header that speak of the blocks."""
     count = f"{architecture}.block_count"
     changed: dict[str, bytes | None] = {
-        count: _string(count) + _U32.pack(4) + _U32.pack(len(kept)),
+        count: number_pair(count, len(kept)),
         # a word such as 7B, which is no longer true
         "general.size_label": None,
     }
@@ -177,8 +204,7 @@ def _changed(
     lacks = _lacks(gguf, blocks)
     origin = [block for block in range(blocks + len(lacks)) if block not in lacks]
     gone = sorted(lacks | {origin[block] for block in range(blocks) if block not in kept})
-    head = _U32.pack(ARRAY) + _U32.pack(_INT32) + _U64.pack(len(gone))
-    changed[LEFT_OUT] = _string(LEFT_OUT) + head + struct.pack(f"<{len(gone)}i", *gone)
+    changed[LEFT_OUT] = array_pair(LEFT_OUT, gone)
     return changed
 
 
@@ -222,7 +248,7 @@ def _header_size(gguf: GgufFile) -> int:
     return max((end for _, end in gguf.spans.values()), default=0) + 128 * len(gguf.tensors)
 
 
-def _block_of(name: str) -> tuple[int | None, str]:
+def block_of(name: str) -> tuple[int | None, str]:
     """The number of the block in a tensor's name, None for none, and what follows it."""
     mark, _, rest = name.partition(".")
     number, _, rest = rest.partition(".")
