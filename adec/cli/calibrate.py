@@ -143,6 +143,15 @@ def calibrate(
             rich_help_panel=FITTING,
         ),
     ] = None,
+    halves: Annotated[
+        bool,
+        typer.Option(
+            "--halves",
+            help="With --fit drop: leave out attention and feed-forward parts one by one, so many "
+            "of each, or those named (a3,a10,f4).",
+            rich_help_panel=FITTING,
+        ),
+    ] = False,
     bits: Annotated[
         str | None,
         typer.Option(
@@ -230,6 +239,8 @@ def calibrate(
         return run_check(check, options, quiet=quiet, origin=machine.rpc_origin)
     if fit != "drop" and leave_out is not None:
         raise UsageError("--leave-out has no effect without --fit drop")
+    if fit != "drop" and halves:
+        raise UsageError("--halves has no effect without --fit drop")
     if fit != "quantise" and bits is not None:
         raise UsageError("--bits has no effect without --fit quantise")
     if fit in ("drop", "quantise"):
@@ -249,7 +260,7 @@ def calibrate(
             max_tokens, quiet,
         )  # fmt: skip
         if fit == "drop":
-            return run_drop(smaller, leave_out or "1/8", options, say)
+            return run_drop(smaller, leave_out or "1/8", options, say, halves=halves)
         return run_quantise(smaller, bits or "4.5", options, say)
     if fit is not None:
         from adec.calibration.fit.fit_part import FitRequest, run_fit

@@ -3,8 +3,8 @@
 A child exchanges min(a, b) blocks that are left out for blocks that are not, a and b drawn from 1
 to 3 ("level switch": the number stays). The paper goes on for k (n - k) / 1.5 generations.
 
-What is different here: the search leaves out whole blocks, since a file cannot lack half of one;
-the paper drops attention and feed-forward parts one by one.
+What is different here: whole blocks are left out; the paper's attention and feed-forward parts are
+those of `half_sets.py`.
 """
 
 from __future__ import annotations
@@ -46,10 +46,15 @@ def search_blocks(
 
 def mutated(blocks: int, parent: Blocks, rng: Random) -> Blocks:
     """A child of the parent, which leaves out as many."""
-    kept = sorted(set(range(blocks)) - parent)
-    exchanged = min(changes_of_a_child(rng), len(parent), len(kept))
-    back = rng.sample(sorted(parent), exchanged)
-    return (parent - frozenset(back)) | frozenset(rng.sample(kept, exchanged))
+    return exchanged(blocks, parent, changes_of_a_child(rng), rng)
+
+
+def exchanged(blocks: int, left_out: Blocks, most: int, rng: Random) -> Blocks:
+    """With as many as there are, at most `most`, exchanged for others."""
+    kept = sorted(set(range(blocks)) - left_out)
+    count = min(most, len(left_out), len(kept))
+    back = rng.sample(sorted(left_out), count)
+    return (left_out - frozenset(back)) | frozenset(rng.sample(kept, count))
 
 
 def random_set(blocks: int, left_out: int, rng: Random) -> Blocks:

@@ -11,12 +11,16 @@ from typing import cast
 from adec.answering.choice import Choice
 from adec.answering.plan import Plan, plan
 from adec.answering.session import open_session
-from adec.calibration.compress.block_sets import Blocks, random_set, search_blocks, words_of
+from adec.calibration.compress.drop_spaces import (
+    Space,
+    blocks_to_leave_out,
+    halves_to_leave_out,
+)
+from adec.calibration.compress.evopress import Candidate
 from adec.calibration.compress.judge import Judge
-from adec.calibration.compress.known_texts import KnownText, TextLoss, changes, lost
-from adec.calibration.compress.loss_table import LEGEND, name_of
+from adec.calibration.compress.known_texts import KnownText, TextLoss
+from adec.calibration.compress.loss_table import LEGEND
 from adec.calibration.compress.own_answers import own_answers
-from adec.calibration.compress.simple_rules import best_run, least_alone, least_change
 from adec.calibration.compress.smaller_model import (
     DRAWN,
     Say,
@@ -25,30 +29,34 @@ from adec.calibration.compress.smaller_model import (
     run_search,
     searching,
 )
-from adec.display.wording import many, size
+from adec.display.wording import size
 from adec.engines.base import EngineName, OpenOptions
-from adec.engines.llama.gguf.gguf_copy import check_plain_list, write_without
 from adec.engines.protocols import LayerEngine
-from adec.errors import UsageError
 
-RANDOM = "Random: the mean of as many blocks drawn by lot."
+RANDOM = "Random: the mean of as many drawn by lot."
 
 
-def run_drop(request: SmallerModel, left_out: str, options: OpenOptions, say: Say) -> int:
+def run_drop(
+    request: SmallerModel, left_out: str, options: OpenOptions, say: Say, *, halves: bool
+) -> int:
     """Search, judge, write the file and print what it lost; the exit code. Raises AdecError.
 
-    `left_out`: a number of blocks, a share such as 1/8, or the blocks themselves: 3,10,11.
+    `left_out`: how many blocks, or what a person chose; see `drop_spaces.py`.
     """
     info = _plan(request.model, "torch").models["large"].info
     to, path, blocks = request.destination(info.path), info.path, info.layers
-    check_plain_list(path)
-    given, count = parse_left_out(left_out, blocks)
-    return run_search(lambda: _drop(request, options, path, to, blocks, given, count, say), say)
+    if halves:
+        half = halves_to_leave_out(left_out, blocks)
+        half.check(path)
+        return run_search(lambda: _drop(request, options, path, to, half, say), say)
+    whole = blocks_to_leave_out(left_out, blocks)
+    whole.check(path)
+    return run_search(lambda: _drop(request, options, path, to, whole, say), say)
 
 
 def _drop(
-    request: SmallerModel, options: OpenOptions, path: Path, to: Path, blocks: int,
-    given: Blocks | None, count: int, say: Say,
+    request: SmallerModel, options: OpenOptions, path: Path, to: Path, space: Space[Candidate],
+    say: Say,
 ) -> None:  # fmt: skip
     with searching("drop", request, path, say) as search:
         search.stage("answers")
@@ -59,91 +67,45 @@ def _drop(
         with open_session(_plan(request.model, "torch"), options) as session:
             engine = cast(LayerEngine, session.engines["large"])
             fit_texts, held_texts = search.know(engine, tokens)
-            fit = _judge(engine, fit_texts, "fit", search, lambda: search.tick(None))
-            held = _judge(engine, held_texts, "held out", search, lambda: None)
-            rules: dict[str, Blocks] = {}
-            if given is None:
-                rules = _rules(engine, fit_texts, fit, blocks, count, search)
+            fit = _judge(space, engine, fit_texts, "fit", search, lambda: search.tick(None))
+            held = _judge(space, engine, held_texts, "held out", search, lambda: None)
+            rules: dict[str, Candidate] = {}
+            found = space.given
+            if found is None:
+                search.stage("simple rules")
+                rules = space.rules(engine, fit_texts, fit, search)
                 rng, starts = Random(f"search {request.seed}"), list(rules.values())
-                found = search.best(
-                    fit, search_blocks(blocks, count, fit.texts, fit.kl, rng, starts=starts), starts
-                )
-            else:
-                found = given
+                found = search.best(fit, space.search(fit.texts, fit, rng, starts), starts)
             rng = Random(f"random {request.seed}")
-            named: dict[str, Sequence[Blocks]] = {
-                "whole model": [frozenset()],
-                "found" if given is None else "given": [found],
+            named: dict[str, Sequence[Candidate]] = {
+                "whole model": [space.whole],
+                "found" if space.given is None else "given": [found],
                 **{rule: [one] for rule, one in rules.items()},
-                "random": [random_set(blocks, count, rng) for _ in range(DRAWN)],
+                "random": [space.draw(rng) for _ in range(DRAWN)],
             }
-            text = search.table(held, named, found, "blocks left out", name_of)
+            text = search.table(held, named, found, space.column, space.name)
         search.stage("writing")
-        write_without(path, to, found, search.tick)
+        space.write(path, to, found, search.tick)
     sys.stdout.write(f"{text}\n\n{LEGEND} {RANDOM}\n")
     before, after = path.stat().st_size, to.stat().st_size
     say(
-        f"{to} has {many(blocks - len(found))} of {many(blocks)} blocks and {size(after)} of"
-        f" {size(before)}; it drafts for the whole one with --small {to} --large {path}"
+        f"{to} has {space.kept(found)} and {size(after)} of {size(before)}; it drafts for the"
+        f" whole one with --small {to} --large {path}"
     )
 
 
 def _judge(
+    space: Space[Candidate],
     engine: LayerEngine,
     texts: Sequence[KnownText],
     name: str,
     search: Search,
     tick: Callable[[], None],
-) -> Judge[Blocks]:
-    def measure(left_out: Blocks, index: int) -> TextLoss:
-        return lost(engine, texts[index], left_out)
+) -> Judge[Candidate]:
+    def measure(left_out: Candidate, index: int) -> TextLoss:
+        return space.lost(engine, texts[index], left_out)
 
-    return Judge(measure, words_of, len(texts), name, search.journal, tick)
-
-
-def _rules(
-    engine: LayerEngine, texts: Sequence[KnownText], fit: Judge[Blocks], blocks: int, count: int,
-    search: Search,
-) -> dict[str, Blocks]:  # fmt: skip
-    """What simpler rules leave out."""
-    search.stage("simple rules")
-    turned = changes(engine, texts[: max(2, len(texts) // 4)])
-    return {
-        "best run": best_run(blocks, count, fit.texts, fit.kl),
-        "least alone": least_alone(
-            blocks, count, range(min(2, fit.texts)), fit.kl,
-            lambda block, _: search.tick((block + 1) / blocks),
-        ),
-        "least change (ShortGPT)": least_change(turned, count),
-    }  # fmt: skip
-
-
-def parse_left_out(text: str, blocks: int) -> tuple[Blocks | None, int]:
-    """The blocks that a person named, None where only their number, and the number.
-
-    Raises UsageError.
-    """
-    hint = "a number such as 4, a share such as 1/8, or blocks such as 3,10,11"
-    try:
-        if "," in text:
-            chosen = frozenset(int(word) for word in text.split(",") if word.strip())
-            if not chosen or not all(0 <= block < blocks for block in chosen):
-                raise ValueError
-            count = len(chosen)
-        elif "/" in text:
-            part, _, whole = text.partition("/")
-            # half of a block counts as one
-            chosen, count = None, (2 * blocks * int(part) + int(whole)) // (2 * int(whole))
-        else:
-            chosen, count = None, int(text)
-        if not 1 <= count < blocks:
-            raise ValueError
-    except (ValueError, ZeroDivisionError):
-        raise UsageError(
-            f"--leave-out {text[:40]!r} leaves out no 1 to {blocks - 1} of the {blocks} blocks",
-            hint=hint,
-        ) from None
-    return chosen, count
+    return Judge(measure, space.words, len(texts), name, search.journal, tick)
 
 
 def _plan(model: str, engine: EngineName) -> Plan:

@@ -7,7 +7,7 @@ that: it is then a lower bound, by a thousandth at most where they hold nearly a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adec.engines.base import Engine
-from adec.engines.protocols import LayerEngine
+from adec.engines.protocols import LayerEngine, Vectors
 from adec.events.hostile_json import Count
 from adec.signals import Scores, likeliest
 
@@ -101,10 +101,17 @@ def read_again(engine: Engine, text: KnownText) -> TextLoss:
         engine.rewind(0)
 
 
-def lost(engine: LayerEngine, text: KnownText, left_out: Collection[int]) -> TextLoss:
-    """What leaving out these blocks loses on a text."""
+def lost(
+    engine: LayerEngine,
+    text: KnownText,
+    left_out: Collection[int],
+    *,
+    attention: Collection[int] = (),
+    feed_forward: Collection[int] = (),
+) -> TextLoss:
+    """What leaving out these blocks, and halves of those, loses on a text."""
     engine.rewind(0)
-    engine.leave_out(left_out)
+    engine.leave_out(left_out, attention=attention, feed_forward=feed_forward)
     try:
         return read_again(engine, text)
     finally:
@@ -139,16 +146,49 @@ def changes(engine: LayerEngine, texts: Sequence[KnownText]) -> list[float]:
     depth = engine.info.layers
     sums, count = np.zeros(depth), 0
     for text in texts:
-        engine.rewind(0)
-        engine.lower(list(text.tokens[:-1]), depth)
-        states = [engine.states_at(at, rows=text.rows) for at in range(depth + 1)]
-        for block in range(depth):
-            before, after = states[block], states[block + 1]
-            lengths = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
-            sums[block] += (1 - (before * after).sum(axis=1) / np.maximum(lengths, _LEAST)).sum()
+        states = _states(engine, text, range(depth + 1))
+        sums += [_turn(states[block], states[block + 1]) for block in range(depth)]
         count += text.rows
-        engine.rewind(0)
     return [float(total / max(1, count)) for total in sums]
+
+
+def changes_by_halves(
+    engine: LayerEngine, texts: Sequence[KnownText], tick: Callable[[float], None]
+) -> tuple[list[float], list[float]]:
+    """The same of each block's attention, and of each block's feed-forward part."""
+    depth = engine.info.layers
+    sums, count = np.zeros((2, depth)), 0
+    for number, text in enumerate(texts):
+        states = _states(engine, text, range(depth + 1))
+        for block in range(depth):
+            tick((number + block / depth) / len(texts))
+            # what is between the two is what the block says without its second half
+            engine.leave_out((), feed_forward=[block])
+            try:
+                (between,) = _states(engine, text, [block + 1])
+            finally:
+                engine.leave_out(())
+            sums[0, block] += _turn(states[block], between)
+            sums[1, block] += _turn(between, states[block + 1])
+        count += text.rows
+    attention, feed_forward = (sums / max(1, count)).tolist()
+    return attention, feed_forward
+
+
+def _states(engine: LayerEngine, text: KnownText, depths: Sequence[int]) -> list[Vectors]:
+    """Those of the rows of a text that count; `engine` is left empty."""
+    engine.rewind(0)
+    try:
+        engine.lower(list(text.tokens[:-1]), max(depths))
+        return [engine.states_at(depth, rows=text.rows) for depth in depths]
+    finally:
+        engine.rewind(0)
+
+
+def _turn(before: Vectors, after: Vectors) -> float:
+    """1 - cos of one state to another, summed over rows."""
+    lengths = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
+    return float((1 - (before * after).sum(axis=1) / np.maximum(lengths, _LEAST)).sum())
 
 
 def common_start(texts: Sequence[Sequence[int]]) -> int:

@@ -19,19 +19,35 @@ from adec.calibration.compress.block_sets import (
     search_blocks,
     words_of,
 )
-from adec.calibration.compress.drop_command import parse_left_out
-from adec.calibration.compress.evopress import MOST_CHANGED, OutOfTime, Pace, Stage
+from adec.calibration.compress.drop_spaces import blocks_to_leave_out, halves_to_leave_out
+from adec.calibration.compress.evopress import MOST_CHANGED, PAPER, OutOfTime, Pace, Stage
+from adec.calibration.compress.half_sets import (
+    Halves,
+    mutated_halves,
+    random_halves,
+    read_halves,
+    search_halves,
+    words_of_halves,
+)
 from adec.calibration.compress.judge import Judge
 from adec.calibration.compress.known_texts import (
     TextLoss,
     changes,
+    changes_by_halves,
     common_start,
     know,
     lost,
     together,
 )
 from adec.calibration.compress.loss_table import loss_table, name_of
-from adec.calibration.compress.simple_rules import best_run, least_alone, least_change
+from adec.calibration.compress.simple_rules import (
+    best_run,
+    best_run_of_halves,
+    least_alone,
+    least_alone_by_halves,
+    least_change,
+    least_change_by_halves,
+)
 from adec.calibration.journal import Journal
 from adec.engines.base import OpenOptions
 from adec.engines.opening import open_engine, read_header
@@ -123,6 +139,81 @@ def test_simpler_rules() -> None:
     assert best_run(14, 3, 2, loss) == {0, 1, 2}
     assert least_alone(14, 3, [0], loss) == {2, 3, 4}
     assert least_change([0.3, 0.1, 0.5, 0.2], 2) == {1, 3}
+
+
+# ---- halves
+
+
+@given(blocks=st.integers(2, 40), seed=st.integers(0, 99), data=st.data())
+def test_a_child_leaves_out_as_many_halves_of_each_kind(
+    blocks: int, seed: int, data: st.DataObject
+) -> None:
+    count = data.draw(st.integers(1, blocks - 1))
+    rng = Random(seed)
+    parent = random_halves(blocks, count, rng)
+    child = mutated_halves(blocks, parent, rng)
+    for one in (parent, child):
+        assert len(one.attention) == len(one.feed_forward) == count
+        assert one.attention | one.feed_forward <= set(range(blocks)) and one.can_run(blocks)
+    changed = len(parent.attention - child.attention), len(parent.feed_forward - child.feed_forward)
+    assert sum(changed) <= MOST_CHANGED
+    assert read_halves(words_of_halves(child), blocks) == child
+
+
+def test_the_lowest_block_that_is_left_needs_its_attention() -> None:
+    def halves(attention: set[int], feed_forward: set[int]) -> Halves:
+        return Halves(frozenset(attention), frozenset(feed_forward))
+
+    assert halves({1, 2}, {0}).can_run(3) and halves({0}, {0}).can_run(3)
+    assert not halves({0}, {1}).can_run(3) and not halves({0, 1}, {0}).can_run(3)
+    assert not halves({0, 1}, {0, 1}).can_run(2)
+    # where nothing else can run, a child is its parent
+    assert mutated_halves(2, halves({1}, {0}), Random(0)) in (
+        halves({1}, {0}), halves({1}, {1}), halves({0}, {0}),
+    )  # fmt: skip
+
+
+def loss_of_halves(left_out: Halves, prompts: Sequence[int]) -> float:
+    """Attention is cheap in even blocks, feed-forward in odd ones; 3 and 5 are so together."""
+    cost = sum(1 + 4 * (at % 2) + at / 100 for at in left_out.attention)
+    cost += sum(5 - 4 * (at % 2) + at / 100 for at in left_out.feed_forward)
+    return cost - (10.0 if {3, 5} <= left_out.attention else 0.0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_search_of_halves_finds_what_whole_blocks_and_single_halves_do_not(seed: int) -> None:
+    loss = loss_of_halves
+    starts = [best_run_of_halves(8, 3, 2, loss), least_alone_by_halves(8, 3, [0], loss)]
+    assert starts[0].attention == starts[0].feed_forward
+    assert starts[1] == Halves(frozenset({2, 4, 6}), frozenset({1, 3, 5}))
+    found = list(search_halves(8, 3, 8, loss, Random(seed), pace=PAPER, starts=starts))
+    values = [loss(now.parent, [0]) for now in found]
+    assert values == sorted(values, reverse=True)
+    # so do all of the first 300 seeds
+    best = Halves(frozenset({2, 3, 5}), frozenset({1, 3, 5}))
+    assert found[-1].parent == best and values[-1] < min(loss(one, [0]) for one in starts)
+
+
+def test_halves_turn_states_by_what_they_add(engine: Any) -> None:
+    texts = [know(engine, text, 2) for text in TEXTS[:2]]
+    attention, feed_forward = changes_by_halves(engine, texts, lambda share: None)
+    whole = changes(engine, texts)
+    assert len(attention) == len(feed_forward) == 6
+    assert all(0 < one < 2 for one in (*attention, *feed_forward))
+    # angles add up at most
+    for one, two, both in zip(attention, feed_forward, whole, strict=True):
+        turns = [float(np.arccos(1 - value)) for value in (one, two, both)]
+        assert turns[2] < 1.2 * (turns[0] + turns[1])
+    found = least_change_by_halves((attention, feed_forward), 2)
+    assert 0 not in found.attention and found.can_run(6)
+
+
+def test_a_whole_block_is_its_two_halves(engine: Any) -> None:
+    text = know(engine, TEXTS[0], 2)
+    some = {2, 4}
+    halves = lost(engine, text, (), attention=some, feed_forward=some)
+    assert halves == lost(engine, text, some)
+    assert halves.kl > lost(engine, text, (), attention=some).kl > 0
 
 
 # ---- what is lost
@@ -220,12 +311,35 @@ def test_the_table_compares_prompt_by_prompt() -> None:
     [("4", None, 4), ("1/8", None, 4), ("1/4", None, 8), ("3,10,3", {3, 10}, 2), ("7,", {7}, 1)],
 )
 def test_what_to_leave_out_is_read(text: str, blocks: Any, count: int) -> None:
-    assert parse_left_out(text, 30) == (blocks, count)
+    space = blocks_to_leave_out(text, 30)
+    assert (space.given, space.count) == (blocks, count)
 
 
 @pytest.mark.parametrize(
-    "text", ["0", "30", "1/0", "1/100", "30,1", "-1,2", "x", "1/2/3", "", ",", "9" * 99]
+    ("text", "halves", "count"),
+    [
+        ("4", None, 4),
+        ("1/8", None, 4),
+        ("a3,a10,f4,f3", Halves(frozenset({3, 10}), frozenset({3, 4})), 2),
+        ("0,a1,a2,f5,", None, None),
+        ("0,a2,f5,", Halves(frozenset({0, 2}), frozenset({0, 5})), 2),
+        ("f0,", Halves(feed_forward=frozenset({0})), 1),
+    ],
 )
-def test_what_cannot_be_left_out_is_refused(text: str) -> None:
+def test_halves_to_leave_out_are_read(text: str, halves: Any, count: int | None) -> None:
+    if count is None:  # block 1, the lowest that is left, would have no attention
+        with pytest.raises(UsageError, match="lowest with its attention"):
+            halves_to_leave_out(text, 30)
+        return
+    space = halves_to_leave_out(text, 30)
+    assert (space.given, space.count) == (halves, count)
+    assert halves is None or read_halves(space.words(halves), 30) == halves
+
+
+@pytest.mark.parametrize("read", [blocks_to_leave_out, halves_to_leave_out])
+@pytest.mark.parametrize(
+    "text", ["0", "30", "1/0", "1/100", "30,1", "-1,2", "x", "1/2/3", "", ",", "9" * 99, "a30,"]
+)
+def test_what_cannot_be_left_out_is_refused(read: Any, text: str) -> None:
     with pytest.raises(UsageError, match="--leave-out"):
-        parse_left_out(text, 30)
+        read(text, 30)
