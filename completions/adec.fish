@@ -78,6 +78,7 @@ complete -c adec -n '__fish_seen_subcommand_from calibrate' -l form -x -a 'linea
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l jobs -x -d 'Processes that answer ahead where nothing is timed (answers to fit on, most of the proof); with --ray, on each machine.'
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l ray -x -d 'Let a Ray cluster do that, HOST:PORT; local starts one here. All that is timed runs on this machine.'
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l leave-out -x -d 'With --fit drop: how many blocks, such as 4 or 1/8, or which, such as 3,10,11. Default: 1/8.'
+complete -c adec -n '__fish_seen_subcommand_from calibrate' -l halves -d 'With --fit drop: leave out attention and feed-forward parts one by one, so many of each, or those named (a3,a10,f4).'
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l bits -x -d 'With --fit quantise: bits a weight, such as 4.5, or as many as one of llama.cpp'\''s types takes, such as Q4_K_M. Default: 4.5.'
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -s o -l output -x -d 'Name of the profile, or a path that ends in .toml; with --fit drop or quantise one that ends in .gguf.'
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l check -x -a '(__adec_profiles)' -d 'Measure a profile'\''s forward times again and compare.'

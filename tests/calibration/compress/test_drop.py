@@ -52,6 +52,7 @@ from adec.calibration.journal import Journal
 from adec.engines.base import OpenOptions
 from adec.engines.opening import open_engine, read_header
 from adec.errors import UsageError
+from tests.cli.command import call
 from tests.engines.gguf.tiny_gguf import write_tiny_gguf
 
 TEXTS = [[1, 2, *range(30 + 7 * i, 50 + 7 * i)] for i in range(4)]
@@ -343,3 +344,41 @@ def test_halves_to_leave_out_are_read(text: str, halves: Any, count: int | None)
 def test_what_cannot_be_left_out_is_refused(read: Any, text: str) -> None:
     with pytest.raises(UsageError, match="--leave-out"):
         read(text, 30)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["practice:large", "--halves"], "--halves has no effect without --fit drop"),
+        (["{qwen3}", "--fit", "drop", "--halves", "-o", "{out}"], "is a qwen3: halves"),
+        (["{llama}", "--fit", "drop", "--halves", "--leave-out", "a0,f1", "-o", "{out}"], "lowest"),
+        (["{llama}", "--fit", "drop", "--halves", "--leave-out", "6", "-o", "{out}"], "no 1 to 5"),
+        (["{llama}", "--fit", "drop", "--leave-out", "a1,f2", "-o", "{out}"], "no 1 to 5"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {"out": tmp_path / "out.gguf"}
+    for kind in ("llama", "qwen3"):
+        places[kind] = tmp_path / f"{kind}.gguf"
+        write_tiny_gguf(places[kind], layers=6, architecture=kind)
+    done = call(capsys, "calibrate", *(word.format(**places) for word in arguments))
+    assert done.code in (1, 2) and done.out == "" and not places["out"].exists()
+    assert said in done.err and done.err.count("\n") == 1
+
+
+def test_a_file_without_halves_is_written_and_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("llama_cpp")
+    out, prompts = tmp_path / "less.gguf", tmp_path / "prompts.txt"
+    prompts.write_text("".join(f"Reverse this list: plum fig {n}.\n" for n in range(8)))
+    done = call(
+        capsys, "calibrate", "practice:large", "--fit", "drop", "--halves", "--leave-out", "a3,f1",
+        "--prompts", str(prompts), "-n", "8", "-t", "1", "-o", str(out),
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert "attention 3; feed-forward 1" in done.out
+    assert "has 5 attention and 5 feed-forward parts in 6 blocks" in done.err
+    assert call(capsys, "run", "-m", str(out), "-n", "4", "Reverse this list: plum fig.").code == 0
