@@ -12,7 +12,7 @@ from adec.answering.choice import Choice
 from adec.answering.plan import Plan, plan
 from adec.answering.session import open_session
 from adec.calibration.compress.drop_spaces import (
-    Space,
+    DropSpace,
     blocks_to_leave_out,
     halves_to_leave_out,
 )
@@ -55,7 +55,7 @@ def run_drop(
 
 
 def _drop(
-    request: SmallerModel, options: OpenOptions, path: Path, to: Path, space: Space[Candidate],
+    request: SmallerModel, options: OpenOptions, path: Path, to: Path, space: DropSpace[Candidate],
     say: Say,
 ) -> None:  # fmt: skip
     with searching("drop", request, path, say) as search:
@@ -95,7 +95,7 @@ def _drop(
 
 
 def _judge(
-    space: Space[Candidate],
+    space: DropSpace[Candidate],
     engine: LayerEngine,
     texts: Sequence[KnownText],
     name: str,

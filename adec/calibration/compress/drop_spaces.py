@@ -45,7 +45,7 @@ from adec.errors import UsageError
 BEST_RUN, LEAST_ALONE, LEAST_CHANGE = "best run", "least alone", "least change (ShortGPT)"
 
 
-class Space(Protocol[Candidate]):
+class DropSpace(Protocol[Candidate]):
     """The candidates of one search, all of which make a model equally small."""
 
     @property
@@ -115,23 +115,23 @@ class WholeBlocks:
     column: str = "blocks left out"
 
     def check(self, path: Path) -> None:
-        """See `Space`."""
+        """See `DropSpace`."""
         check_plain_list(path)
 
     def search(
         self, prompts: int, judge: Judge[Blocks], rng: Random, starts: Sequence[Blocks]
     ) -> Iterator[Generation[Blocks]]:
-        """See `Space`."""
+        """See `DropSpace`."""
         return search_blocks(self.blocks, self.count, prompts, judge.kl, rng, starts=starts)
 
     def draw(self, rng: Random) -> Blocks:
-        """See `Space`."""
+        """See `DropSpace`."""
         return random_set(self.blocks, self.count, rng)
 
     def rules(
         self, engine: LayerEngine, texts: Sequence[KnownText], fit: Judge[Blocks], search: Search
     ) -> dict[str, Blocks]:
-        """See `Space`."""
+        """See `DropSpace`."""
         turned = changes(engine, texts[: max(2, len(texts) // 4)])
         return {
             BEST_RUN: best_run(self.blocks, self.count, fit.texts, fit.kl),
@@ -143,23 +143,23 @@ class WholeBlocks:
         }  # fmt: skip
 
     def lost(self, engine: LayerEngine, text: KnownText, left_out: Blocks) -> TextLoss:
-        """See `Space`."""
+        """See `DropSpace`."""
         return lost(engine, text, left_out)
 
     def words(self, left_out: Blocks) -> str:
-        """See `Space`."""
+        """See `DropSpace`."""
         return words_of(left_out)
 
     def name(self, left_out: Blocks) -> str:
-        """See `Space`."""
+        """See `DropSpace`."""
         return name_of(left_out)
 
     def kept(self, left_out: Blocks) -> str:
-        """See `Space`."""
+        """See `DropSpace`."""
         return f"{many(self.blocks - len(left_out))} of {many(self.blocks)} blocks"
 
     def write(self, path: Path, to: Path, left_out: Blocks, progress: Progress) -> None:
-        """See `Space`."""
+        """See `DropSpace`."""
         write_without(path, to, left_out, progress)
 
 
@@ -174,23 +174,23 @@ class HalfBlocks:
     column: str = "halves left out"
 
     def check(self, path: Path) -> None:
-        """See `Space`."""
+        """See `DropSpace`."""
         check_halves(path)
 
     def search(
         self, prompts: int, judge: Judge[Halves], rng: Random, starts: Sequence[Halves]
     ) -> Iterator[Generation[Halves]]:
-        """See `Space`."""
+        """See `DropSpace`."""
         return search_halves(self.blocks, self.count, prompts, judge.kl, rng, starts=starts)
 
     def draw(self, rng: Random) -> Halves:
-        """See `Space`."""
+        """See `DropSpace`."""
         return random_halves(self.blocks, self.count, rng)
 
     def rules(
         self, engine: LayerEngine, texts: Sequence[KnownText], fit: Judge[Halves], search: Search
     ) -> dict[str, Halves]:
-        """See `Space`. Each asks about as many forwards as that of whole blocks."""
+        """See `DropSpace`. Each asks about as many forwards as that of whole blocks."""
         turned = changes_by_halves(engine, texts[:2], search.tick)
         return {
             BEST_RUN: best_run_of_halves(self.blocks, self.count, fit.texts, fit.kl),
@@ -202,24 +202,24 @@ class HalfBlocks:
         }  # fmt: skip
 
     def lost(self, engine: LayerEngine, text: KnownText, left_out: Halves) -> TextLoss:
-        """See `Space`."""
+        """See `DropSpace`."""
         return lost(
             engine, text, (), attention=left_out.attention, feed_forward=left_out.feed_forward
         )
 
     def words(self, left_out: Halves) -> str:
-        """See `Space`."""
+        """See `DropSpace`."""
         return words_of_halves(left_out)
 
     def name(self, left_out: Halves) -> str:
-        """See `Space`."""
+        """See `DropSpace`."""
         if left_out == self.whole:
             return "none"
         kinds = name_of(left_out.attention), name_of(left_out.feed_forward)
         return f"attention {kinds[0]}; feed-forward {kinds[1]}"
 
     def kept(self, left_out: Halves) -> str:
-        """See `Space`."""
+        """See `DropSpace`."""
         lacks = [len(left_out.attention), len(left_out.feed_forward)]
         attention, feed_forward = (many(self.blocks - count) for count in lacks)
         return (
@@ -227,7 +227,7 @@ class HalfBlocks:
         )
 
     def write(self, path: Path, to: Path, left_out: Halves, progress: Progress) -> None:
-        """See `Space`."""
+        """See `DropSpace`."""
         write_halves(path, to, left_out.attention, left_out.feed_forward, progress)
 
 

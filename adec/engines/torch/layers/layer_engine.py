@@ -1,6 +1,6 @@
 """Layers of a torch model one by one: early exits, later completion, layers left out.
 
-`kept_states.py` knows how far each token got, `layer_runner.py` runs a layer. All of `LayerEngine`
+`layer_states.py` knows how far each token got, `layer_runner.py` runs a layer. All of `LayerEngine`
 is then one step per layer: tokens that wait below it are run; tokens that passed it by get keys and
 values from the state that they passed it with.
 """
@@ -18,8 +18,8 @@ from adec.engines.neuron_gates import NeuronGates
 from adec.engines.protocols import Vectors
 from adec.engines.sequence import EmbedSequence
 from adec.engines.torch.layers.gathered_neurons import GatheredNeurons, neurons_of
-from adec.engines.torch.layers.kept_states import KeptStates
 from adec.engines.torch.layers.layer_runner import LayerRunner
+from adec.engines.torch.layers.layer_states import LayerStates
 from adec.engines.torch.layers.state_watch import StateWatch
 from adec.engines.torch.torch_cache import cut_each
 from adec.engines.torch.torch_engine import CHUNK, TorchEngine
@@ -39,7 +39,7 @@ class TorchLayerEngine(EmbedSequence, TorchEngine):
         self._embed, self._norm = base.embed_tokens, base.norm
         self._head: Any = self._module.get_output_embeddings()
         self._runner = LayerRunner(base, self._positions, self._as_mask)
-        self._kept = KeptStates(self.depth, self._no_states())
+        self._kept = LayerStates(self.depth, self._no_states())
         self._no_attention: frozenset[int] = frozenset()
         self._no_feed_forward: frozenset[int] = frozenset()
         self._watch: StateWatch | None = None
@@ -290,7 +290,7 @@ class TorchLayerEngine(EmbedSequence, TorchEngine):
         return self._kept.newest(depth, rows)
 
     def _enter(self, tokens: Sequence[int], *, trail: bool) -> None:
-        """Add the embeddings of `tokens`; `trail`: see `KeptStates.forget`."""
+        """Add the embeddings of `tokens`; `trail`: see `LayerStates.forget`."""
         self._kept.forget(trail=trail)
         self._kept.add(0, self._embed(torch.tensor(tokens, device=self._device)))
 

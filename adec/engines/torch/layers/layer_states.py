@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-class KeptStates:
+class LayerStates:
     """Of every layer how many tokens have keys and values there (`lengths`), and of every depth the
     states of the newest tokens that got so far.
 
