@@ -20,7 +20,7 @@ from adec.benchmark.samples import (
 )
 from adec.benchmark.totals import Totals
 from adec.events.hostile_json import JsonReader, encode
-from tools.best_single import BenchJson
+from tools.choices.best_single import BenchJson
 
 FIXTURES = Path(__file__).parent / "fixtures"
 OLD = FIXTURES / "samples_c73a023.jsonl"

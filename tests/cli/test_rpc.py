@@ -15,7 +15,7 @@ from adec.profiles.find import find_profile
 from tests.cli.command import call, start
 from tests.engines.llama.rpc_at_hand import SERVER, needs_rpc
 from tests.engines.llama.rpc_server import listening, polite
-from tools.network_lab import Lab, obstacle
+from tools.network.network_lab import Lab, obstacle
 
 Pair = tuple[Path, Path]
 LAB = obstacle() if SERVER and supports_rpc() else None

@@ -10,7 +10,7 @@ import pytest
 from adec.benchmark.samples import BenchAnswer, PromptResult
 from adec.errors import UsageError
 from adec.events.hostile_json import to_plain
-from tools.best_single import compare, main
+from tools.choices.best_single import compare, main
 
 
 def result(group: str, **seconds: float) -> PromptResult:

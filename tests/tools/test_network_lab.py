@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.engines.llama.rpc_server import listening, read
-from tools.network_lab import Host, Lab, obstacle
-from tools.slow_link import SlowLink
+from tools.network.network_lab import Host, Lab, obstacle
+from tools.network.slow_link import SlowLink
 
 ROOT = Path(__file__).parents[2]
 WHY = obstacle()
@@ -36,7 +36,7 @@ def test_bytes_come_through_a_slow_link_whole_and_late(
     delay: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[float] = []
-    monkeypatch.setattr("tools.slow_link.sleep", waited.append)
+    monkeypatch.setattr("tools.network.slow_link.sleep", waited.append)
     sent = random.Random(1).randbytes(3_000_000)
     with (
         listening(echo) as target,
@@ -129,8 +129,9 @@ def test_a_lab_that_is_ended_cleans_up(number: int, tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     process = subprocess.Popen(
         [
-            sys.executable, "-m", "tools.network_lab", "--server", str(server), "--hosts", "1",
-            "--", "sh", "-c", f"echo {{rpc}} > {ready}.tmp; mv {ready}.tmp {ready}; sleep 600",
+            sys.executable, "-m", "tools.network.network_lab",
+            "--server", str(server), "--hosts", "1", "--", "sh", "-c",
+            f"echo {{rpc}} > {ready}.tmp; mv {ready}.tmp {ready}; sleep 600",
         ],
         cwd=ROOT,
         start_new_session=True,

@@ -10,7 +10,7 @@ import pytest
 from adec.calibration.to_profile import Named, profile_text
 from adec.calibration.wishes import Wishes
 from tests.calibration.tables import calibration, engines, plan_of, prompts
-from tools.rerun import Pick, differences, main, pick_of
+from tools.choices.rerun import Pick, differences, main, pick_of
 
 
 def profile(folder: Path, seed: int) -> Path:

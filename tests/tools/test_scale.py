@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adec.errors import UsageError
-from tools.scale import (
+from tools.many_users.scale import (
     NEVER,
     Server,
     Trace,

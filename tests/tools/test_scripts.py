@@ -15,26 +15,25 @@ from adec.benchmark.tasks.task_files import read_tasks
 from tools import (
     busy_machine,
     canvas_table,
-    look_ahead,
     own_time,
     parallel_bench,
-    pause_cost,
     strategies_page,
-    sweep,
-    visible_examples,
 )
+from tools.choices import look_ahead, pause_cost, sweep, visible_examples
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(
-    {path.stem for path in (ROOT / "tools").glob("*.py")} - {"__init__", "script", "llama_gguf"}
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in (ROOT / "tools").rglob("*.py")
+    if "\nif __name__ ==" in path.read_text(encoding="utf-8") and path.stem != "__main__"
 )
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_opens_with_what_it_measures_and_its_command(name: str) -> None:
-    text = importlib.import_module(f"tools.{name}").__doc__ or ""
-    assert f"\n    python -m tools.{name}" in text
-    assert f"`python -m tools.{name}" in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    text = importlib.import_module(name).__doc__ or ""
+    assert f"\n    python -m {name}" in text
+    assert f"`python -m {name}" in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 def test_the_sweep_has_a_row_a_setting_and_the_exact_one_differs_nowhere(capsys) -> None:
@@ -105,7 +104,7 @@ def test_a_canvas_table_compares_models_and_goes_on(tmp_path: Path, capsys) -> N
 
 
 def test_a_wrong_argument_is_one_line_and_an_exit_code() -> None:
-    command = [sys.executable, "-m", "tools.sweep", "-n", "1", "--large", "nowhere.gguf"]
+    command = [sys.executable, "-m", "tools.choices.sweep", "-n", "1", "--large", "nowhere.gguf"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert done.stderr.startswith("adec: ") and "nowhere.gguf" in done.stderr

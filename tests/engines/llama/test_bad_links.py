@@ -22,7 +22,7 @@ from adec.engines.vocabularies.vocabulary import Vocabulary
 from tests import laws
 from tests.cli.command import Outcome, call
 from tests.engines.remote.fake_server import FakeServer
-from tools.slow_link import SlowLink
+from tools.network.slow_link import SlowLink
 
 SIZE = 8
 TOKENS = 20

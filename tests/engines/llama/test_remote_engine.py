@@ -24,7 +24,7 @@ from adec.errors import EngineError
 from tests.engines.contract import EngineContract
 from tests.engines.gguf.tiny_gguf import write_tiny_gguf
 from tests.engines.llama.rpc_at_hand import SERVER, needs_rpc
-from tools.network_lab import wait_for
+from tools.network.network_lab import wait_for
 
 OPTIONS = OpenOptions(context=1024, threads=1)
 TOLERANCE = 3e-2

@@ -25,7 +25,7 @@ from adec.engines.base import OpenOptions
 from adec.models.names import locate
 from adec.practice.tasks import problems
 from adec.sampling import Sampler
-from tools.remote_speed import own_answer
+from tools.network.remote_speed import own_answer
 
 LARGE = locate("practice:large")
 PROMPTS = 12

@@ -2,7 +2,7 @@
 
     adec calibrate --seed 0 -o first.toml
     adec calibrate --seed 1 -o second.toml
-    python -m tools.rerun first.toml second.toml
+    python -m tools.choices.rerun first.toml second.toml
 
 A calibration's choice is the setting that its budget was proved for. Compared are the quality it
 kept on held-out prompts, and the share of tokens by the large model on the prompts it was fitted

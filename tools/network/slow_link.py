@@ -1,6 +1,6 @@
 """A link that takes its time: a relay that holds every byte back, for kernels without `tc netem`.
 
-    python -m tools.slow_link 127.0.0.1:8080 --delay 40
+    python -m tools.network.slow_link 127.0.0.1:8080 --delay 40
 
 prints the address that stands for 127.0.0.1:8080 and relays until Ctrl-C. `--delay` is the time
 there and back in milliseconds, half of it each way. Bytes keep their order and their distances, so

@@ -1,6 +1,6 @@
 """A pause of AdaDec: what it costs beyond its bare forwards, on this machine.
 
-    python -m tools.pause_cost --model large.gguf --candidates 3 --ahead 5
+    python -m tools.choices.pause_cost --model large.gguf --candidates 3 --ahead 5
 
 A pause of B candidates and L tokens ahead is compared with one forward of a token and L forwards of
 B tokens, without tree, entropies or bookkeeping, run right beside it at the same place. Shown are

@@ -1,6 +1,6 @@
 """A model behind a server over a slow link: rows of strategies, answer by answer, against plain.
 
-    python -m tools.remote_speed --small practice:small --large http://10.77.0.2:8080/v1 \\
+    python -m tools.network.remote_speed --small practice:small --large http://10.77.0.2:8080/v1 \\
         --rows stream,one-by-one,speculate,adaedl --prompts 50
 
 `stream` is plain as adec has it, one request an answer; `one-by-one` is plain with a request for
@@ -50,7 +50,7 @@ class Row:
 def main() -> int:
     """Print the table, or JSON."""
     parser = argparse.ArgumentParser(
-        prog="tools.remote_speed", description=(__doc__ or "").partition("\n")[0]
+        prog="tools.network.remote_speed", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--small", default="practice:small")
     parser.add_argument("--large", required=True)

@@ -1,6 +1,6 @@
-"""Records of a real pair for `tools.scale`: where the small model agrees, and how sure it is.
+"""Records of a real pair for `scale.py`: where the small model agrees, and how sure it is.
 
-    python -m tools.scale_records --small small.gguf --large large.gguf \
+    python -m tools.many_users.scale_records --small small.gguf --large large.gguf \
         --task humaneval.jsonl --task spec-bench.jsonl -n 12 --out docs/results/scale-records.jsonl
 
 The large model answers each prompt greedily; then both read the answer, and every position is

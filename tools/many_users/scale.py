@@ -1,10 +1,10 @@
 """A thousand users, each with a small model, before one large model: simulated on recorded answers.
 
-    python -m tools.scale docs/results/scale-records.jsonl --seed 1
+    python -m tools.many_users.scale docs/results/scale-records.jsonl --seed 1
 
-Nothing is loaded and nothing is timed. The records (`tools.scale_records`) say where the small
-model agrees with the large one and how sure it is. The server runs what waits in one batch after
-the other, whose time a curve gives; users think, ask, draft, and wait for the line.
+Nothing is loaded and nothing is timed. The records (`scale_records.py`) say where the small model
+agrees with the large one and how sure it is. The server runs what waits in one batch after the
+other, whose time a curve gives; users think, ask, draft, and wait for the line.
 
 What is assumed:
 
@@ -277,7 +277,7 @@ def simulate(
 
 
 def read_traces(path: Path) -> list[Trace]:
-    """The records of `tools.scale_records`. Raises UsageError."""
+    """The records of `tools.many_users.scale_records`. Raises UsageError."""
     traces = []
     try:
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -326,7 +326,7 @@ WAYS = (plain(), speculation(4), speculation(8), speculation(16), speculation(8,
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print all tables."""
     parser = arguments_of(__doc__)
-    parser.add_argument("records", type=Path, help="of tools.scale_records")
+    parser.add_argument("records", type=Path, help="of tools.many_users.scale_records")
     parser.add_argument("--seed", type=int, default=1, help="of users and prompts (1)")
     parser.add_argument("--users", type=int, default=1000, help="before the GPU (1000)")
     parser.add_argument("--seconds", type=float, default=600, help="that are simulated (600)")

@@ -1,6 +1,6 @@
 """EAD on held-out problems: accuracy and large-model share by threshold, window and dwell.
 
-    python -m tools.sweep -n 500
+    python -m tools.choices.sweep -n 500
 
 All rows answer each problem before the next one, so that all see the same machine. The first two
 rows are the models alone. The last column counts answers that differ from the large model's; for an

@@ -1,12 +1,12 @@
 """Several machines on one: network namespaces with a link each, and RPC servers in them.
 
-    python -m tools.network_lab --server bin/ggml-rpc-server --hosts 2 --delay 20 -- \\
+    python -m tools.network.network_lab --server bin/ggml-rpc-server --hosts 2 --delay 20 -- \\
         adec run --rpc {rpc} "How many eggs are in three dozen?"
 
 Every host is a namespace with its own loopback and address, joined to this machine by a veth pair.
-`--delay` is the time there and back in milliseconds, on a link of `tools.slow_link`. `{rpc}` stands
-for the servers' addresses. Needs Linux, root, iproute2. All is removed at the end, also after
-Ctrl-C or a termination; what a killed lab left behind is removed by the next.
+`--delay` is the time there and back in milliseconds, on a link of `slow_link.py`. `{rpc}` stands
+for the servers' addresses. Needs Linux, root, iproute2. All is removed at the end, also after Ctrl-C
+or a termination; what a killed lab left behind is removed by the next.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from types import FrameType
 
 from adec.cli.failures import exit_code_of, leave
 from adec.errors import AdecError, UsageError
+from tools.network.slow_link import SlowLink
 from tools.script import arguments_of
-from tools.slow_link import SlowLink
 
 PORT = 50052
 START_SECONDS = 20.0

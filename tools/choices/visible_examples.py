@@ -1,6 +1,6 @@
 """IAD on programming tasks, with the examples that a prompt shows as its verifier.
 
-    python -m tools.visible_examples humaneval.jsonl --model coder.gguf --samples iad.jsonl
+    python -m tools.choices.visible_examples humaneval.jsonl --model coder.gguf --samples iad.jsonl
 
 Takes the prompts of a task file whose docstring shows at least one example with a literal result
 (`>>> f(1)` and a line with 2, `f(1) == 2`, `f(1) ➞ 2`), and whose replies a hidden command judges.

@@ -2,7 +2,7 @@
 
     adec bench --pair mine --task copy --task texts.txt --strategies auto,speculate,ead,lookup \\
       --json bench.json
-    python -m tools.best_single bench.json --least 0.97
+    python -m tools.choices.best_single bench.json --least 0.97
 
 Speeds are tokens per second of wall time, prompts included, over all prompts of a group. The best
 row is picked on the very prompts that it is judged by, which favours it. Exits with 4 where `auto`

@@ -1,6 +1,6 @@
 """AdaDec on held-out problems: the gain in accuracy by candidates (B) and look-ahead (L).
 
-    python -m tools.look_ahead -n 300 --trigger-rate 0.03
+    python -m tools.choices.look_ahead -n 300 --trigger-rate 0.03
 
 The threshold is learned on known solutions of the train split, as in the paper; --trigger-rate asks
 for a share of the positions to pause instead. All settings answer the same problems. A cell is the

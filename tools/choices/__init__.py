@@ -1,0 +1,1 @@
+"""Settings against each other: what a choice gains, and whether it is repeated."""

@@ -1,0 +1,1 @@
+"""A thousand users before one large model, simulated on records of a real pair."""
