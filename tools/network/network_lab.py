@@ -5,8 +5,8 @@
 
 Every host is a namespace with its own loopback and address, joined to this machine by a veth pair.
 `--delay` is the time there and back in milliseconds, on a link of `slow_link.py`. `{rpc}` stands
-for the servers' addresses. Needs Linux, root, iproute2. All is removed at the end, also after Ctrl-C
-or a termination; what a killed lab left behind is removed by the next.
+for the servers' addresses. Needs Linux, root, iproute2. All is removed at the end, also after
+Ctrl-C or a termination; what a killed lab left behind is removed by the next.
 """
 
 from __future__ import annotations
