@@ -161,7 +161,7 @@ def plan_bench(
         named.setdefault(row.name, row)
     found = tuple(named.values())
     _check_assignments(choice, found)
-    headers, beams = [], 0
+    headers, beams, layered = [], 0, False
     for row in found:
         made = base.with_strategy(row.strategy, row.assignments)
         method = made.method
@@ -171,11 +171,13 @@ def plan_bench(
         )
         if method.width is not None and not beams:
             beams = getattr(made.settings, method.width)
+        layered = layered or "layers" in method.needs.get("large", ())
     offered = find_peers(
         peers,
         peer_places,
         base.models,
         beams=beams,
+        layered=layered,
         unlike=base.unlike is not None,
         greedy=settings.sampler.greedy,
     )

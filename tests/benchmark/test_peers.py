@@ -17,6 +17,7 @@ from adec.benchmark.peers.diffusion_peer import DiffusionPeer
 from adec.benchmark.peers.llama_peer import LlamaPeer
 from adec.benchmark.peers.offered import (
     DIFFUSION,
+    EARLY_EXIT,
     PROGRAMS,
     TRANSFORMERS,
     UNIVERSAL,
@@ -78,7 +79,7 @@ def test_what_is_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     gguf, folders = headers(GGUF), headers(FOLDERS)
     assert find_peers("none", (), folders) == ()
     every = find_peers("auto", (), folders, beams=4)  # beside an adadec row of four candidates
-    like = [name for name in TRANSFORMERS if name != UNIVERSAL]
+    like = [name for name in TRANSFORMERS if name not in (UNIVERSAL, EARLY_EXIT)]
     assert [p.name for p in every] == like and every[-1].beams == 4
     assert [p.name for p in find_peers("auto", (), folders)] == like[:-1]
     assert find_peers("transformers-beam", (), folders)[0].beams == 3
@@ -209,6 +210,59 @@ def test_transformers_generate_gives_the_large_models_tokens() -> None:
         )
     finally:
         bench.close()
+
+
+def test_early_exits_are_offered_beside_rows_that_run_single_layers() -> None:
+    folders, gguf = alone(headers(FOLDERS)), alone(headers(GGUF))
+    found = find_peers("auto", (), folders, layered=True)
+    assert [peer.early_exit for peer in found if peer.name == EARLY_EXIT] == [3]  # of six layers
+    assert EARLY_EXIT not in [peer.name for peer in find_peers("auto", (), folders)]
+    found = find_peers("transformers-early-exit-2,transformers-early-exit-5", (), folders)
+    assert [peer.early_exit for peer in found] == [2, 5]
+    for models, name, why in (
+        (folders, f"{EARLY_EXIT}-0", "of 6 layers it can leave after 1 to 5"),
+        (folders, f"{EARLY_EXIT}-6", "of 6 layers it can leave after 1 to 5"),
+        (gguf, EARLY_EXIT, "its layers cannot be run one by one"),
+    ):
+        with pytest.raises(PairError, match=why):
+            find_peers(name, (), models)
+    for name in (f"{EARLY_EXIT}-", f"{EARLY_EXIT}-x", "transformers-3"):
+        with pytest.raises(UsageError, match="no peer"):
+            find_peers(name, (), folders)
+
+
+def test_early_exits_draft_and_give_the_models_answer() -> None:
+    choice = Choice(model="practice:depth-torch")
+    names = f"{EARLY_EXIT}-5,{EARLY_EXIT}-11,transformers"
+    planned = plan_bench(choice, "plain", ONE, BenchSettings(max_tokens=16), names)
+    bench = planned.open()
+    try:
+        result = bench.run(Task(0, "Reverse this list: plum fig pear.", "g"), never)
+        assert result is not None and not [a.error for a in result.answers if a.error]
+        plain, five, eleven, own = result.answers
+        assert five.text == eleven.text == own.text == plain.text
+        assert five.same and eleven.same
+        # drafts run through the lower layers, and only verified ones through all
+        assert own.large_fed == plain.large_fed and not own.small_fed
+        assert five.small_fed and eleven.small_fed
+    finally:
+        bench.close()
+
+
+def test_a_failure_leaves_the_shared_module_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    from adec.engines.opening import open_engine
+    from adec.engines.torch.torch_generate import generate
+    from adec.sampling import Sampler
+
+    engine = open_engine(read_header(locate("practice:depth-torch")), ONE)
+    try:
+        config = engine.module.base_model.config
+        monkeypatch.setattr(engine.module.base_model.layers[2].mlp, "forward", lambda x: 1 / 0)
+        with pytest.raises(EngineError, match="generate failed"):
+            generate(engine, [1, 2, 3], 4, Sampler(), early_exit=5)
+        assert config.num_hidden_layers == len(engine.module.base_model.layers) == 12
+    finally:
+        engine.close()
 
 
 def test_beam_search_has_adadecs_width_and_counts_what_it_is_fed() -> None:

@@ -20,6 +20,7 @@ TRANSFORMERS: dict[str, str] = {
     "transformers-assisted": "transformers' generate with assistant_model",
     "transformers-universal": "transformers' generate across vocabularies: drafts go over as text",
     "transformers-lookup": "transformers' generate with prompt_lookup_num_tokens",
+    "transformers-early-exit": "transformers' generate with assistant_early_exit",
     "transformers-beam": "transformers' generate with num_beams, as many as adadec's candidates",
 }
 PROGRAMS: dict[str, str] = {
@@ -50,6 +51,9 @@ of a tokenizer than every model here has."""
 BEAM, BEAMS = "transformers-beam", 3
 """Beam search, and its width where no row sets one. It trades speed for quality, unlike the other
 peers, so "auto" takes it beside a searching row only."""
+EARLY_EXIT = "transformers-early-exit"
+"""The model's own lower half drafts, or as many of its layers as stand behind the name: -5. "auto"
+takes it beside a row that runs single layers only."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class PeerChoice:
     name: str
     program: str | None = None
     beams: int = 1
+    early_exit: int = 0
 
 
 def find_peers(
@@ -67,15 +72,16 @@ def find_peers(
     models: Mapping[Role, ModelHeader],
     *,
     beams: int = 0,
+    layered: bool = False,
     unlike: bool = False,
     greedy: bool = True,
 ) -> tuple[PeerChoice, ...]:
     """The peers that --peers names; with "auto" all that are installed and can run these models.
 
     `places` are folders or programs to try before the PATH. `beams` is the number of candidates of
-    a searching row, 0 without one; `unlike` says whether the two models' vocabularies are, and
-    `greedy` whether answers are not sampled. Raises UsageError for an unknown or missing peer,
-    PairError for one that cannot run these models.
+    a searching row, 0 without one; `layered` says whether a row runs single layers, `unlike`
+    whether the two models' vocabularies are, and `greedy` whether answers are not sampled. Raises
+    UsageError for an unknown or missing peer, PairError for one that cannot run these models.
     """
     if words == "none":
         return ()
@@ -85,16 +91,18 @@ def find_peers(
     named = dict.fromkeys(word.strip() for word in words.split(",") if word.strip())
     chosen = []
     for name in KNOWN if words == "auto" else named:
-        if name not in KNOWN:
+        kind, early_exit = _exit_of(name, models["large"])
+        if kind not in KNOWN:
             raise UsageError(
                 f"there is no peer {name!r}", hint=f"there are auto, none, {', '.join(KNOWN)}"
             )
         needed = DIFFUSION_PROGRAM if name in DIFFUSION else name
         is_program = name in PROGRAMS or name in DIFFUSION
         program = _program(needed, places) if is_program else None
-        obstacle = _obstacle(name, models, unlike=unlike, greedy=greedy)
+        obstacle = _obstacle(kind, models, early_exit, unlike=unlike, greedy=greedy)
         missing = is_program and program is None
-        if words == "auto" and (obstacle or missing or (name == BEAM and beams < 2)):
+        apart = (name == BEAM and beams < 2) or (name == EARLY_EXIT and not layered)
+        if words == "auto" and (obstacle or missing or apart):
             continue
         if obstacle is not None:
             raise PairError(f"{name} cannot run here: {obstacle}")
@@ -103,12 +111,22 @@ def find_peers(
                 f"{needed} is not on the PATH", hint="say where it lies with --peer-path"
             )
         width = max(2, beams or BEAMS) if name == BEAM else 1
-        chosen.append(PeerChoice(name, program, width))
+        chosen.append(PeerChoice(name, program, width, early_exit))
     return tuple(chosen)
+
+
+def _exit_of(name: str, large: ModelHeader) -> tuple[str, int]:
+    """The name without a layer to leave at, and that layer, 0 for other peers."""
+    kind, _, number = name.rpartition("-")
+    if kind == EARLY_EXIT and number.isascii() and number.isdigit():
+        return kind, int(number[:6])
+    return name, max(1, large.info.layers // 2) if name == EARLY_EXIT else 0
 
 
 def peer_header(peer: PeerChoice) -> RowHeader:
     """Its line in the table."""
+    if peer.early_exit:
+        return RowHeader(peer.name, "peer", f"{KNOWN[EARLY_EXIT]}={peer.early_exit}")
     return RowHeader(peer.name, "peer", KNOWN[peer.name])
 
 
@@ -126,11 +144,11 @@ def open_peer(peer: PeerChoice, engines: Engines, options: OpenOptions) -> Bench
         return LlamaPeer(peer_header(peer), peer.program, engines, options)
     from adec.benchmark.peers.transformers_peer import TransformersPeer
 
-    return TransformersPeer(peer_header(peer), engines, peer.beams)
+    return TransformersPeer(peer_header(peer), engines, peer.beams, peer.early_exit)
 
 
 def _obstacle(
-    name: str, models: Mapping[Role, ModelHeader], *, unlike: bool, greedy: bool
+    name: str, models: Mapping[Role, ModelHeader], early_exit: int, *, unlike: bool, greedy: bool
 ) -> str | None:
     """Why a peer cannot run these models; None when it can."""
     if (name in BY_IDS or name == UNIVERSAL) and "small" not in models:
@@ -144,6 +162,12 @@ def _obstacle(
         return "the two share a vocabulary, and transformers then wants transformers-assisted"
     if name == UNIVERSAL and not greedy:
         return "it is greedy"
+    if name == EARLY_EXIT and "layers" not in models["large"].capabilities:
+        missing = models["large"].missing.get("layers")
+        return f"its layers cannot be run one by one{f': {missing}' if missing else ''}"
+    layers = models["large"].info.layers
+    if name == EARLY_EXIT and not 1 <= early_exit < layers:
+        return f"of {layers} layers it can leave after 1 to {layers - 1}"
     program = name not in TRANSFORMERS
     wanted = "llama" if program else "torch"
     used = models.values() if not unlike or name == UNIVERSAL else [models["large"]]

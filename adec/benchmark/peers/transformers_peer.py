@@ -16,9 +16,12 @@ from adec.errors import UsageError
 class TransformersPeer:
     """One way of calling `generate`, which the row's name tells."""
 
-    def __init__(self, header: RowHeader, engines: Engines, beams: int = 1) -> None:
+    def __init__(
+        self, header: RowHeader, engines: Engines, beams: int = 1, early_exit: int = 0
+    ) -> None:
         self.header = header
         self._beams = beams
+        self._early_exit = early_exit
         self._engines = engines
 
     def reply(self, question: Question, run: int, interrupted: Interrupted) -> Reply | None:
@@ -43,6 +46,7 @@ class TransformersPeer:
             by_text=way == "transformers-universal",
             lookup=way == "transformers-lookup",
             beams=self._beams,
+            early_exit=self._early_exit,
             interrupted=interrupted,
         )
         if made is None:

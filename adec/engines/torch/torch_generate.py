@@ -41,12 +41,14 @@ def generate(
     by_text: bool = False,
     lookup: bool = False,
     beams: int = 1,
+    early_exit: int = 0,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Generated | None:
     """Call `generate`, perhaps with an assistant, prompt lookup or beams. None when interrupted.
 
-    `by_text`: the assistant speaks another vocabulary, and drafts go over as text: what
-    transformers calls universal assisted generation, here greedy.
+    `early_exit`: so many of the model's own lowest layers are its assistant
+    (`assistant_early_exit`). `by_text`: the assistant speaks another vocabulary, and drafts go over
+    as text: what transformers calls universal assisted generation, here greedy.
 
     The engine's sequence stays as it is. Raises EngineError when an engine is not torch's, or when
     transformers fails.
@@ -75,14 +77,26 @@ def generate(
             options["assistant_tokenizer"] = _Words(assistant)
     if lookup:
         options["prompt_lookup_num_tokens"] = LOOKUP_TOKENS
+    if early_exit:
+        options["assistant_early_exit"] = early_exit
     if beams > 1:
         options["num_beams"] = beams
     ids = torch.tensor([list(prompt)], device=engine.module.device)
+    config = engine.module.base_model.config
+    whole = config.num_hidden_layers
+    drafter = engine if early_exit else assistant
     try:
-        with _Count(engine) as own, _Count(assistant) as other, torch.inference_mode():
+        with (
+            _Count(engine, whole) as own,
+            _Count(drafter, early_exit) as other,
+            torch.inference_mode(),
+        ):
             made = engine.module.generate(ids, attention_mask=torch.ones_like(ids), **options)
     except Exception as error:
         raise engine_error("transformers' generate failed", error) from error
+    finally:
+        # to leave early transformers changes the number, and a failure would leave it so
+        config.num_hidden_layers = whole
     if watch.stopped:
         return None
     tokens = made[0, len(prompt) :].tolist()
@@ -120,10 +134,14 @@ class _Words:
 
 
 class _Count:
-    """Counts the tokens that a module reads after its first forward, which is the prompt's."""
+    """Counts the tokens that a module reads after its first forward, which is the prompt's.
 
-    def __init__(self, engine: TorchEngine | None) -> None:
+    With `layers` only forwards through so many of them count.
+    """
+
+    def __init__(self, engine: TorchEngine | None, layers: int = 0) -> None:
         self._engine = engine
+        self._layers = layers
         self._hook: Any = None
         self._first = True
         self.tokens = 0
@@ -138,6 +156,8 @@ class _Count:
             self._hook.remove()
 
     def _add(self, module: Any, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        if self._layers and module.base_model.config.num_hidden_layers != self._layers:
+            return
         ids = named.get("input_ids", args[0] if args else None)
         if ids is None or self._first:
             self._first = ids is None
