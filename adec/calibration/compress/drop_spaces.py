@@ -43,6 +43,8 @@ from adec.engines.protocols import LayerEngine
 from adec.errors import UsageError
 
 BEST_RUN, LEAST_ALONE, LEAST_CHANGE = "best run", "least alone", "least change (ShortGPT)"
+PLENTY = 12
+"""From so many texts on a search has time enough for rules to look at two of them."""
 
 
 class DropSpace(Protocol[Candidate]):
@@ -133,10 +135,11 @@ class WholeBlocks:
     ) -> dict[str, Blocks]:
         """See `DropSpace`."""
         turned = changes(engine, texts[: max(2, len(texts) // 4)])
+        looked_at = range(2 if fit.texts >= PLENTY else 1)
         return {
             BEST_RUN: best_run(self.blocks, self.count, fit.texts, fit.kl),
             LEAST_ALONE: least_alone(
-                self.blocks, self.count, range(min(2, fit.texts)), fit.kl,
+                self.blocks, self.count, looked_at, fit.kl,
                 lambda block, _: search.tick((block + 1) / self.blocks),
             ),
             LEAST_CHANGE: least_change(turned, self.count),
@@ -191,7 +194,8 @@ class HalfBlocks:
         self, engine: LayerEngine, texts: Sequence[KnownText], fit: Judge[Halves], search: Search
     ) -> dict[str, Halves]:
         """See `DropSpace`. Each asks about as many forwards as that of whole blocks."""
-        turned = changes_by_halves(engine, texts[:2], search.tick)
+        looked_at = 2 if fit.texts >= PLENTY else 1
+        turned = changes_by_halves(engine, texts[:looked_at], search.tick)
         return {
             BEST_RUN: best_run_of_halves(self.blocks, self.count, fit.texts, fit.kl),
             LEAST_ALONE: least_alone_by_halves(
