@@ -42,6 +42,7 @@ from adec.engines.llama.gguf.gguf_halves import check_halves, write_halves
 from adec.engines.protocols import LayerEngine
 from adec.errors import UsageError
 
+WHOLE_BLOCKS = "whole blocks (ShortGPT)"
 BEST_RUN, LEAST_ALONE, LEAST_CHANGE = "best run", "least alone", "least change (ShortGPT)"
 PLENTY = 12
 """From so many texts on a search has time enough for rules to look at two of them."""
@@ -196,7 +197,9 @@ class HalfBlocks:
         """See `DropSpace`. Each asks about as many forwards as that of whole blocks."""
         looked_at = 2 if fit.texts >= PLENTY else 1
         turned = changes_by_halves(engine, texts[:looked_at], search.tick)
+        blocks = least_change(changes(engine, texts[: max(2, len(texts) // 4)]), self.count)
         return {
+            WHOLE_BLOCKS: Halves(blocks, blocks),
             BEST_RUN: best_run_of_halves(self.blocks, self.count, fit.texts, fit.kl),
             LEAST_ALONE: least_alone_by_halves(
                 self.blocks, self.count, [0], fit.kl,
