@@ -31,7 +31,7 @@ from adec.engines.pair import Engines
 from adec.errors import AdecError
 from adec.events.tally import Tally
 from adec.models.names import locate
-from adec.parts.kept_parts import need_part
+from adec.parts.kept_parts import find_part, need_part
 from adec.practice.tasks import FAMILIES, Problem
 from tools.evaluate import LONGEST_REPLY, SEED, held_out
 from tools.train.tokenizer import ASSISTANT_ID, END_ID, USER_ID
@@ -86,7 +86,10 @@ def open_rows(engine: Engine, names: Sequence[str]) -> list[Row]:
         values = dict(word.split("=", 1) for word in rest.split("+") if word)
         made = settings.build(method.settings, name, ("--strategies", values))
         check_method(method, {"large": read_header(engine.info.path)}, made)
-        aids = Aids(part=lambda kind: need_part(kind, engine.info))
+        aids = Aids(
+            part=lambda kind: need_part(kind, engine.info),
+            fitted=lambda kind: find_part(kind, engine.info),
+        )
         strategy = method.build(Engines(large=engine), made, aids)
         rows.append(Row(words, strategy, engine.info.layers))
     return rows

@@ -22,11 +22,12 @@ from adec.decoding.strategy import Aids, Exchange, Limits, Prompt, Strategy
 from adec.engines.base import Engine, OpenOptions
 from adec.engines.opening import open_engines
 from adec.engines.pair import Engines
-from adec.errors import ContextError, UsageError
+from adec.errors import AdecError, ContextError, ModelFileError, UsageError
 from adec.events.records import End, Event, Guarantee, Start, Step
 from adec.events.tally import Finish, Tally
 from adec.judging.verifiers import Rating
-from adec.parts.kept_parts import need_part
+from adec.parts.kept_parts import find_part, need_part
+from adec.parts.part import Part
 from adec.sampling import Sampler
 
 
@@ -80,7 +81,12 @@ class Session:
         earlier = None if found is None else found.answers
         large = engines["large"].info
         self._aids = Aids(
-            curves, lambda: self._exchange, earlier, lambda kind: need_part(kind, large)
+            curves,
+            lambda: self._exchange,
+            earlier,
+            part=lambda kind: need_part(kind, large),
+            fitted=self._fitted,
+            complain=self._complain,
         )
         self._strategies: dict[tuple[str, Any, frozenset[str], bool], Strategy] = {}
         self._watch = MachineWatch(engines)
@@ -120,6 +126,17 @@ class Session:
                 built = gate(built, engines, self._aids)
             self._strategies[key] = built
         return self._strategies[key]
+
+    def _fitted(self, kind: str) -> Part | None:
+        """A part that a strategy can do without; what is wrong with one is told once."""
+        try:
+            return find_part(kind, self.engines["large"].info)
+        except ModelFileError as error:
+            self._complain(error)
+            return None
+
+    def _complain(self, error: AdecError) -> None:
+        self._trouble = f"going on without a part: {error.message}"
 
     def close(self) -> None:
         """Free the engines."""

@@ -10,7 +10,7 @@ from adec.decoding.meter import Meter
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
-from adec.errors import UsageError
+from adec.errors import AdecError, UsageError
 from adec.events.records import Guarantee, Role, Step
 from adec.judging.verifiers import Rating
 from adec.parts.part import Part
@@ -86,6 +86,10 @@ class Aids:
     part: Callable[[str], Part] = _no_part
     """The part of a kind that was learned for the large model. Raises UsageError where there is
     none, ModelFileError where it is damaged."""
+    fitted: Callable[[str], Part | None] = lambda kind: None
+    """The same for what can do without it: None where there is none that can be read."""
+    complain: Callable[[AdecError], None] = lambda error: None
+    """Told why something that can be done without is left out."""
 
 
 def engine_for(engines: Engines, role: Role, setting: str) -> Engine:

@@ -10,7 +10,9 @@ from typing import Any, cast
 import numpy as np
 
 from adec.calibration.fit.fitting import FittedPart, Fitting
-from adec.decoding.heads.ppd import KIND, RANKS, Ppd, PpdSettings
+from adec.decoding.heads.ppd import Ppd, PpdSettings
+from adec.decoding.heads.prompt_part import KIND
+from adec.decoding.heads.rank_counts import RANKS
 from adec.decoding.plain import Plain
 from adec.decoding.strategy import Aids
 from adec.engines.base import OpenOptions

@@ -7,22 +7,24 @@ A round of `pair/draft_verify.py` then takes one forward of one model:
     3. accept    as for any drafter
     4. learn     the rows foreseen behind the last accepted node are the next round's drafts
 
-`Foreseeing` stands around the engine and adds the pseudo positions to every forward that gives
-rows; `Foresight` is the drafter. What is foreseen at a distance does not depend on what is drafted
-before it, so a tree is best first over the product of the chances.
+`Foreseeing` stands around the engine and adds the pseudo positions: to every forward that gives
+rows, or behind the nodes that somebody asks for (`carrying_engine.py`). `Foresight` is the drafter
+of fixed trees. What is foreseen at a distance does not depend on what is drafted before it, so a
+tree is best first over the product of the chances.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from adec.decoding.heads.carrying_engine import CarryingEngine
+from adec.decoding.heads.prompt_trees import RowPrice
 from adec.decoding.heads.pseudo_part import use_part
 from adec.decoding.meter import Meter
 from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal
 from adec.decoding.pair.drafters.growth import Growth
 from adec.decoding.pair.drafters.shapes import best_first
 from adec.engines.protocols import PseudoEngine
-from adec.engines.wrapped import WrappedEngine
 from adec.parts.part import Part
 from adec.signals import Scores
 from adec.tree import ROOT, TokenTree
@@ -31,8 +33,10 @@ WIDE = 512
 """Tokens of a forward from which on those without rows are read before it, without a tree."""
 
 
-class Foreseeing(WrappedEngine):
-    """The large model, which foresees in every forward that gives rows."""
+class Foreseeing(CarryingEngine):
+    """The large model, which foresees in every forward that gives rows, unless `carry` is set."""
+
+    rows = RowPrice(whole=True)
 
     def __init__(
         self, engine: PseudoEngine, part: Callable[[], Part], most: int = 0, carry: float = 0.0
@@ -46,8 +50,6 @@ class Foreseeing(WrappedEngine):
         self._most = most
         self._carry = carry
         self._count = 0
-        self.beside = (0, 0)
-        """Pseudo positions in the last forward, and how many layers they ran, on average."""
         self._layers = 0
         self._rows: Scores | None = None
         self._places: dict[int, int] = {}
@@ -65,27 +67,54 @@ class Foreseeing(WrappedEngine):
     def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
         """See `Engine.forward`. Raises UsageError where there is no part, ModelFileError where it
         does not fit the model."""
-        self._places, self.beside = {}, (0, 0)
+        asked = self._take()
         before = len(tokens) - rows
-        if rows < 1 or before < 0:
+        if rows < 1 or before < 0 or (asked is not None and not asked):
             return self._engine.forward(tokens, rows=rows)
         self._prepare()
         if len(tokens) > WIDE and before:
             self._engine.forward(tokens[:before], rows=0)
             tokens, before = tokens[before:], 0
-        carriers = range(before, len(tokens))
         tree = TokenTree.chain(tokens)
-        scores, self._rows = self._ahead.forward_ahead(tree, carriers, first_row=before)
+        if asked is None:
+            carriers = list(range(before, len(tokens)))
+        else:
+            carriers = self._asked_for(asked, before, len(tokens))
+        scores = self._run(tree, carriers, before)
         self._engine.keep(range(len(tokens)))
-        self._places = {row: row for row in range(rows)}
-        self.beside = rows * self._count, self._layers
         return scores
 
     def forward_tree(self, tree: TokenTree, *, first_row: int = 0) -> Scores:
         """See `Engine.forward_tree`."""
+        asked = self._take()
+        if asked is not None and not asked:
+            return self._engine.forward_tree(tree, first_row=first_row)
         self._prepare()
-        carriers = self._carriers(tree, first_row)
+        if asked is None:
+            carriers = self._carriers(tree, first_row)
+        else:
+            carriers = self._asked_for(asked, first_row, len(tree))
+        return self._run(tree, carriers, first_row)
+
+    def prepare(self) -> None:
+        """See `CarryingEngine.prepare`: the model foresees by one part at a time."""
+        self._count = 0
+
+    def _take(self) -> Mapping[int, int] | None:
+        """What was asked for, once."""
         self._places, self.beside = {}, (0, 0)
+        asked = self.carry
+        if asked:
+            self.carry = {}
+        return asked
+
+    def _asked_for(self, asked: Mapping[int, int], first_row: int, size: int) -> list[int]:
+        """The nodes that were asked for, as far as there is room behind the forward."""
+        room = (min(self.context - self.length, self.at_once) - size) // self._count
+        nodes = [row + first_row for row, count in asked.items() if count]
+        return sorted([node for node in nodes if node < size][: max(0, room)])
+
+    def _run(self, tree: TokenTree, carriers: Sequence[int], first_row: int) -> Scores:
         scores, self._rows = self._ahead.forward_ahead(tree, carriers, first_row=first_row)
         self._places = {node - first_row: place for place, node in enumerate(carriers)}
         self.beside = len(carriers) * self._count, self._layers

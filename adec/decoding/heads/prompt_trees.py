@@ -16,6 +16,8 @@ What is different here: size. The paper fixes the tokens of a forward, finds the
 tokens a round, and takes the size of most tokens a second among a few. Here a further token is
 paid for with the time that this machine takes for it, in each state anew: Howard's policy iteration
 on tokens per millisecond. A node may carry no prompt token, and the best plan may be not to draft.
+`RowPrice` says what carrying takes, so that pseudo states (`hidden_transfer.py`, `lexical.py`),
+which come as whole chains and run some of the layers, are planned alike.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, pairwise
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +46,23 @@ COUNTS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128
 
 
 @dataclass(frozen=True)
+class RowPrice:
+    """What the rows that foresee cost, and how they come."""
+
+    tokens: float = 1.0
+    """Tokens of a forward that a row counts as; less where it runs some of the layers."""
+    whole: bool = False
+    """Whether a node carries all of its chain or nothing."""
+
+    def size(self, rows: int) -> int:
+        """Tokens of a forward that so many rows count as."""
+        return ceil(rows * self.tokens - 1e-9)
+
+
+EACH = RowPrice()
+
+
+@dataclass(frozen=True)
 class PromptTree:
     """What a round verifies: candidates by rank, and prompt tokens behind them."""
 
@@ -56,11 +76,12 @@ class PromptTree:
     """Expected tokens of a round."""
     ends: tuple[float, ...] = (1.0,)
     """By number of prompt tokens: the chance that a round ends at a node with so many."""
+    rows: RowPrice = EACH
 
     @property
     def size(self) -> int:
         """Tokens of the forward, the newest one and prompt tokens included."""
-        return 1 + len(self.parents) + sum(self.prompts)
+        return 1 + len(self.parents) + self.rows.size(sum(self.prompts))
 
 
 @dataclass(frozen=True)
@@ -127,6 +148,33 @@ def by_loss(ends: Sequence[float], values: Sequence[float]) -> list[tuple[float,
     return sorted(found, key=lambda one: (-one[0], one[1]))
 
 
+def carried_by(
+    ends: Sequence[float],
+    values: Sequence[float],
+    price: Callable[[int], float],
+    *,
+    most: int,
+    rows: RowPrice = EACH,
+) -> tuple[list[int], float]:
+    """How many prompt tokens each node carries, and what they and the forward are worth in tokens.
+
+    `ends`: the chance that the round ends at the newest token, then at each candidate. `price`: by
+    tokens of the forward, in tokens. `most`: tokens of the forward.
+    """
+    step = len(values) - 1 if rows.whole else 1
+    room = max(0, most - len(ends))
+    most_carried = int(room / (step * rows.tokens))
+    ranked = [one for one in by_loss(ends, values[::step])[:most_carried] if one[0] > 0]
+    gains = accumulate((loss for loss, _ in ranked), initial=0.0)
+    size = len(ends)
+    worths = [gain - price(size + rows.size(p * step)) for p, gain in enumerate(gains)]
+    kept = max(range(len(worths)), key=worths.__getitem__)
+    prompts = [0] * size
+    for _, node in ranked[:kept]:
+        prompts[node] += step
+    return prompts, worths[kept]
+
+
 def best_tree(
     accuracy: Accuracy,
     state: int,
@@ -135,6 +183,7 @@ def best_tree(
     *,
     most: int,
     nodes: int,
+    rows: RowPrice = EACH,
 ) -> PromptTree:
     """The tree of most value for a round that begins with `state` prompt tokens.
 
@@ -148,15 +197,9 @@ def best_tree(
         paths = every[:count]
         ends = ends_at(paths)
         tokens = 1 + sum(chance for _, _, chance in paths)
-        ranked = by_loss(ends, values)[: max(0, most - 1 - count)]
-        gains = accumulate((loss for loss, _ in ranked), initial=0.0)
-        worths = [tokens + gain - price(1 + count + p) for p, gain in enumerate(gains)]
-        kept = int(np.argmax(worths))
-        if worths[kept] > best_worth:
-            best_worth = worths[kept]
-            prompts = [0] * (1 + count)
-            for _, node in ranked[:kept]:
-                prompts[node] += 1
+        prompts, worth = carried_by(ends, values, price, most=most, rows=rows)
+        if tokens + worth > best_worth:
+            best_worth = tokens + worth
             chances = [0.0] * len(values)
             for end, carries in zip(ends, prompts, strict=True):
                 chances[carries] += end
@@ -166,6 +209,7 @@ def best_tree(
                 tuple(prompts),
                 tokens,
                 tuple(chances),
+                rows,
             )
     return best
 
@@ -177,6 +221,7 @@ def plan_trees(
     most: int,
     nodes: int,
     fixed: bool = False,
+    rows: RowPrice = EACH,
 ) -> TreePlan:
     """Trees of the greatest speed in the long run, on a machine whose forward of n takes `ms(n)`.
 
@@ -193,7 +238,7 @@ def plan_trees(
         price = partial(_price, times, rate)
         before = trees
         trees = tuple(
-            best_tree(accuracy, state, values, price, most=most, nodes=nodes)
+            best_tree(accuracy, state, values, price, most=most, nodes=nodes, rows=rows)
             for state in range(states)
         )
         if trees == before:

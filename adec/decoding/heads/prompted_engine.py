@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from adec.decoding.heads.carrying_engine import CarryingEngine
+from adec.decoding.heads.prompt_trees import EACH
 from adec.engines.base import Capability
 from adec.engines.protocols import EmbedEngine, Vectors
-from adec.engines.wrapped import WrappedEngine
 from adec.signals import Scores
 from adec.tree import TokenTree
 
 
-class PromptedEngine(WrappedEngine):
+class PromptedEngine(CarryingEngine):
     """A large model beside which the loop of `pair/draft_verify.py` goes on as it is.
 
     A prompt token sees what its node sees, its node, and those before it in its chain. No node sees
     it, and it is gone when a path is kept. Its row comes behind those that were asked for.
     """
 
+    rows = EACH
+
     def __init__(self, engine: EmbedEngine, prompts: Vectors) -> None:
         """`prompts`: what prompt tokens read, shape (prompt tokens, width)."""
         super().__init__(engine)
         self._embed = engine
         self._prompts = prompts
-        self.carry: Mapping[int, int] = {}
-        """By row of the next forward, how many prompt tokens its node carries."""
-        self.beside = (0, 0)
-        """Prompt tokens of the last forward, and how many layers they ran."""
         self._scores: Scores | None = None
         self._found: dict[int, tuple[int, int]] = {}
 
@@ -61,7 +60,7 @@ class PromptedEngine(WrappedEngine):
         whole, vectors = tree.below(()), {}
         room = min(self.context - self.length, self.at_once) - len(tree)
         carried: dict[int, tuple[int, int]] = {}
-        for row, count in self.carry.items():
+        for row, count in (self.carry or {}).items():
             # what has no room is left out
             count = min(count, room, len(self._prompts))
             node = row + first_row

@@ -60,3 +60,18 @@ def use_part(engine: PseudoEngine, part: Part, most: int = 0) -> PseudoStates:
             hint=f"learn it again: adec calibrate {engine.info.path} --fit {part.kind}",
         ) from error
     return states
+
+
+def hit_rates(part: Part, count: int) -> list[float]:
+    """How often each position was right on answers that nothing was learned from, as it is noted.
+
+    A part of an older version notes only the tokens a forward that its drafts gave: then it is
+    that rate of every position which gives as many.
+    """
+    noted = [part.facts.get(f"right_{step}_ahead") for step in range(1, count + 1)]
+    rates = [float(rate) for rate in noted if isinstance(rate, int | float)]
+    if len(rates) == count and all(0 <= rate <= 1 for rate in rates):
+        return rates
+    tokens = part.facts.get("tokens_a_forward_exact", part.facts.get("tokens_a_forward"))
+    tokens = float(tokens) if isinstance(tokens, int | float) else 1.0
+    return [max(0.0, 1 - 1 / tokens) if tokens >= 1 else 0.0] * count

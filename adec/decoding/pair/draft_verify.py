@@ -121,6 +121,11 @@ class DraftChooser:
     def account(self, step: Step) -> None:
         """Learn from what a round took."""
 
+    def account_rest(self, steps: Sequence[Step]) -> None:
+        """The same for rounds of a rest, at its end."""
+        for step in steps:
+            self.account(step)
+
 
 class DraftVerify:
     """The strategy that a chooser and a verifier make."""
@@ -188,7 +193,8 @@ class _Rounds:
     def _plain_rounds(self, most: int) -> Iterator[Step]:
         """Rounds without drafts, in which nobody is asked: on a small model asking would show."""
         answer, chooser, meter, proposal = self._answer, self._chooser, self._meter, empty()
-        first = len(answer.sequence)
+        first, steps = len(answer.sequence), list[Step]()
+        reason, plain_ms = chooser.reason, chooser.plain_ms
         for left in reversed(range(most)):
             meter.start()
             base = len(answer.sequence)
@@ -196,14 +202,15 @@ class _Rounds:
             accepted = self._verifier.judge(proposal, scores, base, self._limits)
             written = self._written(proposal, scores, accepted)
             answer.commit(written)
-            if left == 0 or answer.done:
+            last = left == 0 or answer.done
+            if last:
                 chooser.learn(Outcome(proposal, accepted, answer.sequence, first, scores, meter))
-            step = meter.step(
-                "write", tuple(written), reason=chooser.reason, plain_ms=chooser.plain_ms
-            )
-            chooser.account(step)
-            yield step
-            if answer.done:
+            steps.append(meter.step("write", tuple(written), reason=reason, plain_ms=plain_ms))
+            reason = None
+            if last:
+                chooser.account_rest(steps)
+            yield steps[-1]
+            if last:
                 return
 
     def _judge(self, proposal: Proposal, unread: Sequence[int]) -> Step:

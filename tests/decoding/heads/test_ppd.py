@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adec.decoding.heads.ppd import KIND, RANKS, Ppd, PpdSettings, RankCounts, prompts_of
+from adec.decoding.heads.ppd import Ppd, PpdSettings
+from adec.decoding.heads.prompt_part import KIND, prompts_of
+from adec.decoding.heads.rank_counts import RANKS, RankCounts
 from adec.decoding.heads.typical import TypicalAcceptance
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.drafters.drafter import Proposal
@@ -120,7 +122,9 @@ def test_right_prompt_tokens_save_forwards() -> None:
     assert sum(forward.tokens for forward in forwards) == sum(map(len, engine.fed))
 
 
-def timed(table_law: Any, more: float, count: int) -> tuple[float, list[list[int]]]:
+def timed(
+    table_law: Any, more: float, count: int, first: float = 0.4
+) -> tuple[float, list[list[int]]]:
     """Milliseconds of an answer beside plain's, and what was fed, where a token adds `more`."""
     clock = Clock()
     with clock.installed():
@@ -128,23 +132,31 @@ def timed(table_law: Any, more: float, count: int) -> tuple[float, list[list[int
             table_law, clock, cpu(10.0, more), size=SIZE,
             capabilities=frozenset({"rewind", "tree", "vectors"}),
         )  # fmt: skip
-        aids = Aids(part=lambda kind: part())
-        answer(Ppd(Engines(large=engine), PpdSettings(), aids), [1, 2], Limits(count))
+        aids = Aids(part=lambda kind: part(first=first))
+        answer(Ppd(Engines(large=engine), PpdSettings(), aids), [1], Limits(count))
         return 1000 * clock.now / (10.0 * count), engine.fed
 
 
-def test_dear_forwards_leave_it_plain() -> None:
-    share, fed = timed(law(SIZE, 3), 9.0, 800)
-    assert share < 1.02
-    # now and then it is tried again
-    assert max(map(len, fed[1:])) > 1
+def test_where_the_forecast_is_against_it_nothing_is_tried() -> None:
+    share, fed = timed(law(SIZE, 3), 9.0, 800, first=0.3)
+    assert share == pytest.approx(1) and max(map(len, fed)) == 1
+
+
+def test_dear_forwards_of_a_promising_part_are_tried_once() -> None:
+    share, fed = timed(law(SIZE, 3), 9.0, 800, first=0.8)
+    assert share < 1.01
+    assert sum(len(tokens) > 1 for tokens in fed[1:]) == 1
 
 
 def test_prompt_tokens_that_are_wrong_are_given_up() -> None:
-    share, _ = timed(
-        lambda prefix: foreseeing((*prefix, -1) if prefix[-1] < 0 else prefix), 1.0, 3000
-    )
-    assert share < 1.1
+    def wrong(prefix: tuple[int, ...]) -> list[float]:
+        return foreseeing((*prefix, -1) if prefix[-1] < 0 else prefix)
+
+    for count in (300, 3000):
+        share, fed = timed(wrong, 1.0, count, first=0.6)
+        # one percent, and two rounds with what the last of them overshoots
+        assert share * count < 1.01 * count + 3
+        assert max(map(len, fed[1:])) > 1
 
 
 def test_cheap_forwards_pay() -> None:

@@ -75,9 +75,9 @@ class Backoff:
             self.state, self._wait = "drafting", WAIT
             self._forget()
 
-    def sat_out(self) -> None:
-        """Count a round in which this drafter was not used."""
-        self._idle += 1
+    def sat_out(self, rounds: int = 1) -> None:
+        """Count rounds in which this drafter was not used."""
+        self._idle += rounds
         if self._idle < self._wait:
             return
         if self._free:

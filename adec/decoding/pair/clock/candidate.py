@@ -11,6 +11,7 @@ from adec.decoding.pair.clock.start_forecast import StartForecast
 from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal
 from adec.decoding.pair.drafters.growth import Room
 from adec.events.records import Step
+from adec.tree import ROOT
 
 FORECAST_DEPTH = 16
 """Depths that a forecast of a small model's worth looks at."""
@@ -92,11 +93,11 @@ class CandidateDrafter:
         """It took `ms` to ask it for a proposal, or to teach it what a pause would leave out."""
         self._asked_ms += ms
 
-    def sit_out(self, plain_ms: float) -> None:
-        """Take in a round in which this drafter was not used; a plain one takes `plain_ms`."""
+    def sit_out(self, plain_ms: float, rounds: int = 1) -> None:
+        """Take in rounds in which this drafter was not used; a plain one takes `plain_ms`."""
         backoff = self.backoff
         before = backoff.state
-        backoff.sat_out()
+        backoff.sat_out(rounds)
         if backoff.state == "paused":
             self.forget_promises()
             return
@@ -138,6 +139,19 @@ class CandidateDrafter:
         """Take in a run of the small model: the more in a row gave nothing, the longer it rests."""
         self._in_vain = 0 if len(proposal) else self._in_vain + 1
         self.rest = min(LONGEST_REST, 2 ** (self._in_vain - 2)) if self._in_vain > 1 else 0
+
+    def reach_of(self, proposal: Proposal) -> list[float]:
+        """By node, the chance that it is accepted."""
+        tree, reach = proposal.tree, list[float]()
+        ranks: dict[int, int] = {}
+        for parent, depth, chance in zip(
+            tree.parents, tree.depths(), proposal.chances, strict=True
+        ):
+            rank = ranks.get(parent, 0)
+            ranks[parent] = rank + 1
+            above = 1.0 if parent == ROOT else reach[parent]
+            reach.append(above * self.rates.accepted(chance, depth, rank))
+        return reach
 
     def learn_judged(self, outcome: Outcome, *, in_order: bool) -> None:
         """Learn from the verdict on a proposal of this drafter."""

@@ -13,6 +13,7 @@ from adec.decoding.pair.clock.start_forecast import StartDecision, StartForecast
 from adec.decoding.pair.clock.timed_growth import ObservedGrowth, TimedGrowth
 from adec.decoding.pair.clock.trial_sizes import TrialSizes
 from adec.decoding.pair.draft_verify import DraftChooser, Turn
+from adec.decoding.pair.drafters.ahead_drafter import AheadDrafter, without_rows
 from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal, empty
 from adec.decoding.pair.drafters.growth import Growth, Room
 from adec.decoding.strategy import Limits
@@ -37,7 +38,8 @@ class ClockChooser(DraftChooser):
     """Picks the drafter with the most expected tokens per millisecond, or none if plain is faster.
 
     A drafter without a model is asked what it has, which costs microseconds, and its tree is
-    valued. The small model is valued by its acceptance so far, before it runs.
+    valued. The small model is valued by its acceptance so far, before it runs. One that looks ahead
+    is valued by its plan; whoever drafts, it may ask for rows behind the nodes.
     """
 
     def __init__(
@@ -49,8 +51,10 @@ class ClockChooser(DraftChooser):
         longest: int = LONGEST,
         chain: bool = False,
         early: bool = False,
+        ahead: AheadDrafter | None = None,
     ) -> None:
-        """`longest`: nodes at most. `in_order`: the verifier's. `chain`: no branches.
+        """`longest`: nodes at most. `in_order`: the verifier's. `chain`: no branches. `ahead`: what
+        drafts by rows that the verifying forward makes for it.
 
         `early`: the small model may draft before the prompt is read to its end.
         """
@@ -61,6 +65,8 @@ class ClockChooser(DraftChooser):
         self._chain = chain
         self._small = next((c for c in self.candidates if c.drafter.runs_a_model), None)
         self._early = early
+        self._ahead = ahead
+        self._looks = False  # whether this round is the one of `_ahead`
         self._limits = Limits(1)
         self._prompt_size = 0
         self._early_nodes = 0  # at most, in a first draft beside the prompt
@@ -107,6 +113,8 @@ class ClockChooser(DraftChooser):
         self._used = None
         self._take(prompt, limits)
         self._starting.new_answer()
+        if self._ahead is not None:
+            self._ahead.start(limits)
         early = self._early_nodes > 0
         for candidate in self.candidates:
             candidate.new_answer()
@@ -154,9 +162,17 @@ class ClockChooser(DraftChooser):
         if self._small is not None and not self._small.started and self.costs.curve is not None:
             # it is thought of again every few tokens
             rounds = min(rounds, self._starting.waits(self._written))
-        self._used = self._trials = None
-        self._resume_convinced()
+        if self._ahead is not None:
+            rounds = min(rounds, self._ahead.resting)
+        self._begin_round()
         return rounds if self._all_wait() else 0
+
+    def _begin_round(self) -> None:
+        self._used = self._trials = None
+        self._looks = False
+        if self._ahead is not None:
+            self._ahead.stop()
+        self._resume_convinced()
 
     def _resume_convinced(self) -> None:
         for candidate in self.candidates:
@@ -164,11 +180,11 @@ class ClockChooser(DraftChooser):
 
     def _all_wait(self) -> bool:
         """Whether no drafter would be asked now."""
-        return all(c.backoff.state == "paused" or not c.started for c in self.candidates)
+        waits = self._ahead is None or self._ahead.resting > 0
+        return waits and all(c.backoff.state == "paused" or not c.started for c in self.candidates)
 
     def propose(self, turn: Turn) -> Proposal:
-        self._used = self._trials = None
-        self._resume_convinced()
+        self._begin_round()
         if self._all_wait():
             return empty()
         curve = self.costs.curve
@@ -203,14 +219,29 @@ class ClockChooser(DraftChooser):
                 break
             if rate > best_rate:
                 best, best_rate, best_proposal = candidate, rate, proposal
+        return self._chosen(turn, best, best_rate, best_proposal)
+
+    def _chosen(
+        self, turn: Turn, best: CandidateDrafter | None, best_rate: float, proposal: Proposal
+    ) -> Proposal:
+        """The proposal of the best candidate, or of the one that looks ahead if that is better."""
+        ahead = self._ahead
+        promised = None if ahead is None else ahead.bid(turn, self.costs)
+        probing = best is not None and best.backoff.state == "probing"
+        if ahead is not None and promised is not None and promised > best_rate and not probing:
+            self._looks = True
+            return ahead.propose(turn)
         if best is None:
             return empty()
         if best.drafter.runs_a_model:
             if self._trials is not None:
                 turn = turn.with_nodes(self.costs.next_size - turn.unread)
-            return self._run(best, turn, self._growth(best, turn))
-        self._used = best
-        return best_proposal
+            proposal = self._run(best, turn, self._growth(best, turn))
+        else:
+            self._used = best
+        if ahead is not None and promised is not None and len(proposal):
+            ahead.plant(proposal, best.reach_of(proposal), turn)
+        return proposal
 
     def first_draft(self, turn: Turn) -> Proposal:
         self._used = None
@@ -231,10 +262,14 @@ class ClockChooser(DraftChooser):
         return self._run(small, turn, growth)
 
     def filled(self, size: int) -> int:
-        return self.costs.times.filled(size)
+        # tokens behind a node that carries rows would make a branch of these
+        planted = self._ahead is not None and self._ahead.planted
+        return size if planted else self.costs.times.filled(size)
 
     def learn(self, outcome: Outcome) -> None:
         meter, plain_ms = outcome.meter, self.plain_ms
+        if self._ahead is not None:
+            self._ahead.learn(outcome)
         if self._used is not None:
             self._used.learn_judged(outcome, in_order=self._in_order)
         for candidate in self.candidates:
@@ -259,9 +294,14 @@ class ClockChooser(DraftChooser):
                 # what a draft adds to the reading of a prompt is neither a forward of its size nor
                 # a round
                 return
-        costs, plain = self.costs, self._used is None
+        costs, plain = self.costs, self._used is None and not self._looks
         steady = costs.record(step, plain=plain, explored=self._trials is not None and not plain)
         plain_ms = max(self.plain_ms or 0.0, 1e-6)
+        if self._ahead is not None:
+            curve = costs.times.curve
+            known_ms = costs.plain_round_ms(curve, 1) if steady and curve is not None else None
+            self._ahead.account(step, known_ms, own=self._looks)
+            step = without_rows(step)
         for candidate in self.candidates:
             if candidate is self._used:
                 candidate.forget_promises()
@@ -269,6 +309,16 @@ class ClockChooser(DraftChooser):
                     candidate.judge_round(step, costs.plain_round_ms(curve, 1))
             elif candidate.started:
                 candidate.sit_out(plain_ms)
+        self.reason = self._wording.update(self.candidates) or self._starting.take_refusal()
+
+    def account_rest(self, steps: Sequence[Step]) -> None:
+        self.costs.record_rest(steps)
+        plain_ms = max(self.plain_ms or 0.0, 1e-6)
+        for candidate in self.candidates:
+            if candidate.started:
+                candidate.sit_out(plain_ms, len(steps))
+        if self._ahead is not None:
+            self._ahead.pass_rounds(len(steps))
         self.reason = self._wording.update(self.candidates) or self._starting.take_refusal()
 
     def _curve(self, candidate: CandidateDrafter) -> CostCurve:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from math import ceil
+
 from adec.decoding.answer import BLOCK
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.clock.kept_curve import KeptTimes
@@ -47,6 +50,7 @@ class RoundCosts:
         self.own_ms = 0.0
         """Running mean of the strategy's own time in plain rounds."""
         self.large = large
+        self._layers = max(1, large.info.layers)
         self.times = KeptTimes(large, curve, keeps=keeps)
         """Forwards of the large model."""
         self._last_size = 0
@@ -65,6 +69,11 @@ class RoundCosts:
     def pace_ms(self) -> float:
         """What a token of this answer has taken; infinity before the first round."""
         return self.answer_ms / self._answer_tokens if self._answer_tokens else float("inf")
+
+    @property
+    def run_ms(self) -> float:
+        """What this run has taken so far, over all answers."""
+        return self._run_ms
 
     @property
     def curve(self) -> CostCurve | None:
@@ -142,10 +151,7 @@ class RoundCosts:
             return False
         if step.own_ms > max(STALLED_MS, STALLED * curve.ms(1)):
             return True
-        for forward in step.forwards:
-            if forward.model == "large" and forward.ms > STALLED * curve.ms(forward.tokens) > 0:
-                return True
-        return False
+        return any(ms > STALLED * curve.ms(size) > 0 for size, ms in self._large_forwards(step))
 
     def record(self, step: Step, *, plain: bool, explored: bool = False) -> bool:
         """Learn from a round. Returns whether it went on without standing still.
@@ -169,17 +175,59 @@ class RoundCosts:
             self.own_ms += 0.2 * (step.own_ms - self.own_ms)
         return True
 
+    def record_rest(self, steps: Sequence[Step]) -> None:
+        """Learn from plain rounds in a row: what they took, and the median of their forwards.
+
+        One by one they would cost a small model more than drafts can win.
+        """
+        single_ms = self.times.plain_ms or 0.0
+        own_most = max(STALLED_MS, STALLED * single_ms)
+        steady = [
+            (step.ms(), step.own_ms, step)
+            for step in steps
+            if step.own_ms <= own_most and not step.ms() > STALLED * single_ms > 0
+        ]
+        self._since_plain += len(steps)
+        if not steady:
+            # where it is the machine that has become slow, the curve follows
+            self._learn_times(steps[-1])
+            return
+        spent_ms = sum(ms + own_ms for ms, own_ms, _ in steady)
+        self._run_ms += spent_ms
+        self.answer_ms += spent_ms
+        self._answer_tokens += sum(len(step.tokens) for _, _, step in steady)
+        steady.sort(key=lambda one: one[0])
+        _, own_ms, step = steady[len(steady) // 2]
+        self._learn_times(step)
+        self.own_ms += (1 - 0.8 ** len(steady)) * (own_ms - self.own_ms)
+
     def _learn_times(self, step: Step) -> None:
-        for forward in step.forwards:
-            if forward.model != "large" or forward.purpose == "rewind":
-                continue
-            size, last = forward.tokens, self._last_size
+        for size, ms in self._large_forwards(step):
+            last = self._last_size
             # the first single token after a batch is slow, as the backend sets up for another size
             if size > 1 or last == 1:
-                self.times.record(size, forward.ms)
+                self.times.record(size, ms)
                 if size == 1:
                     self._since_plain = 0
             self._last_size = size
+
+    def _large_forwards(self, step: Step) -> Iterator[tuple[int, float]]:
+        """Tokens and milliseconds of the large model's forwards.
+
+        Rows that foresee count with the tokens that they ran beside, by the layers that they ran.
+        """
+        rows, rows_ms = 0.0, 0.0
+        for forward in step.forwards:
+            if forward.model != "large" or forward.purpose == "rewind":
+                continue
+            if forward.purpose == "draft":
+                # noted before the forward that they ran in
+                layers = forward.layers or self._layers
+                rows += forward.tokens * layers / self._layers
+                rows_ms += forward.ms
+                continue
+            yield forward.tokens + ceil(rows - 1e-9), forward.ms + rows_ms
+            rows = rows_ms = 0.0
 
     def keep(self) -> None:
         """Keep what was learnt for later runs: see `KeptTimes.keep`."""
