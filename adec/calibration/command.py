@@ -39,6 +39,7 @@ from adec.calibration.served.served_stages import ServedCalibration
 from adec.calibration.stages import Calibration
 from adec.calibration.to_profile import Named, profile_text
 from adec.calibration.trials.trial import Metric, Runner
+from adec.calibration.unfitted import lines, unfitted_of
 from adec.calibration.wishes import Wishes
 from adec.display.progress import Progress
 from adec.display.screen.terminal import size_of
@@ -63,6 +64,8 @@ Threads = Annotated[int, msgspec.Meta(ge=1)] | None
 _THREADS: JsonReader[tuple[Threads, Threads]] = JsonReader(tuple[Threads, Threads])
 
 INTERRUPTED = 130
+ANSWER = 256
+"""Tokens before a forward whose time forecasts are made by."""
 
 
 @dataclass(frozen=True)
@@ -203,6 +206,11 @@ def run_calibration(
     journal.remove()
     result.remarks = [remark for remark in result.remarks if remark not in told[:said]]
     _show(result, request, name, path, say)
+    if not served and "large" in result.tables:
+        # an answer of some hundred tokens
+        curve = result.tables["large"].curve(ANSWER)
+        model = request.large or request.small or "practice:large"
+        sys.stdout.writelines(f"{line}\n" for line in lines(unfitted_of(far, curve), model))
     return 0
 
 

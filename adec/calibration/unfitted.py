@@ -1,21 +1,29 @@
 """What a model could learn that it has not: which drafters would pay here, before anyone fits them.
 
-The forecast is counted hit rates over this machine's forward times. A hit rate says how often the
-likeliest token of a draft is the right one, by how many tokens it looks ahead. They are those of
-parts that were fitted here for other models, else the published ones, and the line says which. A
-chain of the likeliest tokens is forecast; trees do better where batches are cheap.
+The forecast is the plan by which `speculate` would draft (`decoding/heads/prompt_trees.py`), from
+this machine's forward times and hit rates. A hit rate says how often the likeliest token of a draft
+is the right one, by how many tokens it looks ahead. They are those of parts that were fitted here
+for other models, else the published ones, and the line says which. Chains of the likeliest tokens
+are forecast; trees do better where batches are cheap.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import count, takewhile
 
-from adec.decoding.pair.clock.acceptance_rate import expected_tokens
+import numpy as np
+
+from adec.calibration.fit.fit_part import NEEDS
+from adec.decoding.heads.planned_foresight import BUDGET
+from adec.decoding.heads.prompt_trees import EACH, RowPrice, plan_trees
 from adec.decoding.pair.clock.cost_curve import CostCurve
+from adec.decoding.registry import shortcoming
+from adec.engines.base import ModelHeader
 from adec.errors import AdecError
+from adec.parts.kept_parts import parts_of
 from adec.parts.part import Part
 from adec.parts.part_file import read_part
 from adec.places import user_parts
@@ -41,29 +49,25 @@ class Learnable:
     hits: tuple[float, ...]
     """Published hit rates, from one token ahead on."""
     source: str
-    size: Callable[[int], int]
-    """Tokens of a forward that verifies so many drafts and makes as many."""
-
-
-def _prompted(drafts: int) -> int:
-    # every node has its own tokens that look ahead, since each may be the last that stands
-    return (1 + drafts) ** 2
+    rows: RowPrice
+    """What looking ahead behind a node takes."""
 
 
 _VICUNA = (0.48, 0.48 * LATER, 0.48 * LATER**2)
 LEARNABLE = (
     Learnable(
         "ppd", _VICUNA, "0.48 at one ahead on Vicuna-7B (arXiv 2405.18628), the rest guessed",
-        _prompted,
+        EACH,
     ),
     Learnable(
         "hidden-transfer", _VICUNA,
-        "taken to be those of ppd; its paper, arXiv 2404.12022, has other models", _prompted,
+        "taken to be those of ppd; its paper, arXiv 2404.12022, has other models",
+        RowPrice(0.67, whole=True),
     ),
     Learnable(
         "lexical", (0.25, 0.25, 0.25),
         "a quarter each, which gives the 1.33 times of arXiv 2405.15208 (LLaMA-13B)",
-        lambda drafts: 1 + 2 * drafts,
+        RowPrice(whole=True),
     ),
 )  # fmt: skip
 
@@ -76,6 +80,7 @@ class FitForecast:
     speed: float
     """As a multiple of plain decoding, with the draft length that is best; 1 where none is."""
     drafts: int
+    """Tokens of a draft; 0 where none pays."""
     source: str
     """Where the hit rates are from."""
 
@@ -97,19 +102,25 @@ def forecast_fits(
         if learnable.kind in able and learnable.kind not in fitted:
             measured = measured_hits(learnable.kind)
             hits, source = measured or (learnable.hits, f"published: {learnable.source}")
-            speeds = [_speed(curve, hits, k, learnable.size) for k in range(len(hits) + 1)]
-            drafts = max(range(len(speeds)), key=speeds.__getitem__)
-            found.append(FitForecast(learnable.kind, speeds[drafts], drafts, source))
+            speed, drafts = _planned(curve, hits, learnable.rows)
+            found.append(FitForecast(learnable.kind, speed, drafts, source))
     return sorted(found, key=lambda forecast: -forecast.speed)
 
 
-def _speed(
-    curve: CostCurve, hits: Sequence[float], drafts: int, size: Callable[[int], int]
-) -> float:
-    if not drafts:
-        return 1.0
-    tokens = expected_tokens(hits[:drafts])[-1]
-    return tokens * curve.ms(1) / max(1e-9, curve.ms(size(drafts)))
+def unfitted_of(header: ModelHeader, curve: CostCurve) -> list[FitForecast]:
+    """The forecasts for a model, by what its header says that it is capable of and has."""
+    able = [kind for kind, (needed, _, _) in NEEDS.items() if shortcoming(header, needed) is None]
+    has = [part.kind for _, part in parts_of(header.info) if isinstance(part, Part)]
+    return forecast_fits(curve, able, has)
+
+
+def _planned(curve: CostCurve, hits: Sequence[float], rows: RowPrice) -> tuple[float, int]:
+    """Speed as a multiple of plain decoding, and tokens of a draft."""
+    accuracy = np.array(hits, dtype=np.float64)[:, None]
+    plan = plan_trees(accuracy, curve.ms, most=BUDGET, nodes=len(hits) + 1, rows=rows)
+    if not plan.drafts:
+        return 1.0, 0
+    return plan.rate * curve.ms(1), len(plan.trees[-1].parents)
 
 
 def measured_hits(kind: str) -> tuple[tuple[float, ...], str] | None:

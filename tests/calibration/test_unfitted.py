@@ -30,7 +30,8 @@ def test_where_batches_are_free_the_speed_is_the_tokens_of_a_round() -> None:
     forecasts = {forecast.kind: forecast for forecast in forecast_fits(FREE, KINDS, [])}
     first = 0.48
     tokens = 1 + first + first * 0.8 * first + first * 0.8 * first * 0.64 * first
-    assert forecasts["ppd"].speed == pytest.approx(tokens)
+    # a few rounds in a thousand foresee nothing
+    assert forecasts["ppd"].speed == pytest.approx(tokens, rel=2e-3)
     assert forecasts["ppd"].drafts == 3 and "published" in forecasts["ppd"].source
     # that of its paper
     assert forecasts["lexical"].speed == pytest.approx(1.33, abs=0.01)
@@ -56,7 +57,7 @@ def test_hit_rates_that_were_measured_here_count_before_published_ones() -> None
     keep_part(Part("ppd", "a" * 16, {"a": np.zeros(1, np.float32)}, facts, "2026-01-31"))
     assert measured_hits("ppd") == ((0.6, 0.3), "measured on another model here, 2026-01-31")
     (one,) = forecast_fits(FREE, ["ppd"], [])
-    assert one.speed == pytest.approx(1 + 0.6 + 0.6 * 0.3) and "measured" in one.source
+    assert one.speed == pytest.approx(1 + 0.6 + 0.6 * 0.3, rel=2e-3) and "measured" in one.source
     assert measured_hits("hidden-transfer") is None
 
 
