@@ -205,13 +205,17 @@ def run_calibration(
     write_profile(path, profile_text(result, named, ready.models))
     journal.remove()
     result.remarks = [remark for remark in result.remarks if remark not in told[:said]]
-    _show(result, request, name, path, say)
-    if not served and "large" in result.tables:
-        # an answer of some hundred tokens
-        curve = result.tables["large"].curve(ANSWER)
-        model = request.large or request.small or "practice:large"
-        sys.stdout.writelines(f"{line}\n" for line in lines(unfitted_of(far, curve), model))
+    _show(result, request, name, path, say, _unfitted(result, request, far))
     return 0
+
+
+def _unfitted(result: Result, request: Request, large: ModelHeader) -> list[str]:
+    """What the large model could learn, for people."""
+    if result.server is not None or "large" not in result.tables:
+        return []
+    curve = result.tables["large"].curve(ANSWER)
+    model = request.large or request.small or "practice:large"
+    return lines(unfitted_of(large, curve), model)
 
 
 def _helpers(
@@ -346,7 +350,9 @@ def _named(request: Request, ready: Plan, name: str, prompts: PromptSet) -> Name
     )
 
 
-def _show(result: Result, request: Request, name: str, path: Path, say: Say) -> None:
+def _show(
+    result: Result, request: Request, name: str, path: Path, say: Say, unfitted: list[str]
+) -> None:
     columns, _ = size_of(sys.stdout)
     shown = request.output if request.output and request.output.endswith(".toml") else name
     width = columns if sys.stdout.isatty() else None
@@ -358,6 +364,7 @@ def _show(result: Result, request: Request, name: str, path: Path, say: Say) -> 
         legend(columns),
         "",
         *([] if result.server is None else [price_table(result), ""]),
+        *([*unfitted, ""] if unfitted else []),
         sentence(result, shown),
     ]
     sys.stdout.write("\n".join(out) + "\n")

@@ -60,6 +60,9 @@ def test_it_prints_a_chart_a_table_and_a_sentence_and_saves_a_profile(
     for column in ("off", "written", "read", "of plain"):
         assert column in calibrated.out[calibrated.out.rindex("tok/s: ") :]
     assert out[-1].endswith("`adec run --pair mine` obeys this profile.")
+    # what a GGUF could learn
+    assert sum(line.startswith("  ppd: ") for line in out) == 1
+    assert not any(line.startswith("  hidden-transfer: ") for line in out)
     assert "the profile is" in calibrated.err and "\x1b" not in calibrated.out + calibrated.err
     profile = find_profile("mine")
     assert profile.path == home / "profiles" / "mine.toml"
