@@ -8,8 +8,9 @@ from typing import Any, cast
 
 import numpy as np
 
+from adec.calibration.fit.begun import Begun
 from adec.calibration.fit.fitting import FittedPart, Fitting, Real, thresholds
-from adec.calibration.fit.own_texts import own_texts
+from adec.calibration.fit.own_texts import begun_states, own_texts
 from adec.decoding.heads.lexical import KIND, LexicalSettings, build
 from adec.decoding.heads.pseudo_part import arrays_of
 from adec.decoding.plain import Plain
@@ -50,9 +51,11 @@ def fit_lexical(fitting: Fitting) -> FittedPart:
     inside = np.concatenate([of[text.start:] > ALPHA for text, of in zip(learn, chances,
                              strict=True)])  # fmt: skip
     fitting.stage("pads")
+    begun = Begun(KIND, fitting.model)
+    begin = begun_states(begun, engine, PADS) or _begin(engine, learn, fitting.seed)
     states, steps = fit_pseudo(
-        engine, _begin(engine, learn, fitting.seed), weighed, "units",
-        seconds=LEARNED * fitting.seconds, seed=fitting.seed, tick=fitting.tick,
+        engine, begin, weighed, "units", seconds=LEARNED * fitting.seconds, seed=fitting.seed,
+        tick=fitting.tick, keep=lambda now: begun.keep(arrays_of(now)),
     )  # fmt: skip
     seen = foresee(engine, states, judge, "units")
     sure, kept, trusted = choose_sure(seen, fitting.keep)
@@ -79,9 +82,9 @@ def fit_lexical(fitting: Fitting) -> FittedPart:
     }
     if trust.right is not None and trust.right_plain is not None:
         facts |= {"right": trust.right, "right_plain": trust.right_plain}
-    rates = ", ".join(
-        f"{100 * rate:.1f} % at {step} ahead" for step, rate in enumerate(seen.hits.mean(0), 1)
-    )
+    hits = [float(rate) for rate in seen.hits.mean(0)]
+    facts |= {f"right_{step}_ahead": rate for step, rate in enumerate(hits, 1)}
+    rates = ", ".join(f"{100 * rate:.1f} % at {step} ahead" for step, rate in enumerate(hits, 1))
     numbers = sum(down.size + up.size for down, up in states.adapters.values())
     lines = [
         f"{PADS} pads and a fine-tune of {numbers} numbers, from {len(learn)} answers in {steps}"
@@ -99,6 +102,7 @@ def fit_lexical(fitting: Fitting) -> FittedPart:
             f"right, trusting: {100 * trust.right:.1f} %, the model alone"
             f" {100 * trust.right_plain:.1f} %"
         )
+    begun.remove()
     return FittedPart(Part(KIND, fitting.model, draft.tensors, facts, draft.made), tuple(lines))
 
 

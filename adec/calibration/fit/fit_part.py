@@ -12,6 +12,7 @@ from typing import cast
 from adec.answering.choice import Choice
 from adec.answering.plan import plan
 from adec.answering.prompt import encode_prompt
+from adec.calibration.fit.begun import Begun
 from adec.calibration.fit.fit_exits import fit_exits
 from adec.calibration.fit.fit_filter import fit_filter
 from adec.calibration.fit.fit_first import fit_first
@@ -125,7 +126,10 @@ def run_fit(request: FitRequest, options: OpenOptions, say: Callable[[str], None
             )  # fmt: skip
             measured = FITS[request.kind](fitting)
     except KeyboardInterrupt:
-        say("interrupted; no part was written")
+        if Begun(request.kind, fingerprint).exists:
+            say("interrupted; what was learned is kept, and the same command goes on from there")
+        else:
+            say("interrupted; no part was written")
         return INTERRUPTED
     path = keep_part(measured.part)
     sys.stdout.write("\n".join(measured.lines) + "\n")

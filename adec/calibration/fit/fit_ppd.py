@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from adec.calibration.fit.begun import Begun
 from adec.calibration.fit.fitting import FittedPart, Fitting
 from adec.decoding.heads.ppd import Ppd, PpdSettings
 from adec.decoding.heads.prompt_part import KIND
@@ -22,11 +23,8 @@ from adec.engines.protocols import EmbedEngine, Vectors
 from adec.engines.torch.torch_fit.prompt_fit import Written, fit_prompt_tokens, prompt_ranks
 from adec.errors import EngineError, ModelFileError
 from adec.machine import memory
-from adec.parts.kept_parts import find_part, keep_part, part_path
 from adec.parts.part import Array, Fact, Part
 
-BEGUN = "ppd_begun"
-"""Kind of the part that holds what an unfinished fit has learned."""
 STEPS = 3
 """Prompt tokens, as in the paper."""
 RECORDED, LEARNED = 0.2, 0.65
@@ -55,13 +53,14 @@ def fit_ppd(fitting: Fitting) -> FittedPart:
     cut = max(1, round(LEARNED_FROM * len(texts)))
     learn, judge = texts[:cut], texts[cut:] or texts[-1:]
     fitting.stage("prompt tokens")
-    begin = _begun(engine)
+    begun = Begun(KIND, fitting.model)
+    begin = _begun(begun, engine)
     if begin is None:
         begin = first_guess(engine, fitting.seed)
     with on_torch(engine) as module:
         embeddings, steps, loss = fit_prompt_tokens(
             module, begin, learn, seconds=LEARNED * fitting.seconds, seed=fitting.seed,
-            tick=fitting.tick, keep=lambda rows: _keep_begun(fitting, rows),
+            tick=fitting.tick, keep=lambda rows: begun.keep({"embeddings": rows}),
         )  # fmt: skip
         ranks = prompt_ranks(module, embeddings, judge, RANKS)
     accuracy = accuracy_of(ranks)
@@ -94,7 +93,7 @@ def fit_ppd(fitting: Fitting) -> FittedPart:
         f"for real, on {real.prompts} prompts: {real.per_forward:.2f} tokens a forward,"
         f" {100 * real.same:.1f} % of the answers unchanged",
     ]
-    part_path(BEGUN, fitting.model).unlink(missing_ok=True)
+    begun.remove()
     return FittedPart(Part(KIND, fitting.model, arrays, facts, part.made), tuple(lines))
 
 
@@ -142,18 +141,11 @@ def first_guess(engine: EmbedEngine, seed: int) -> Vectors:
     return np.array(rows, dtype=np.float32)
 
 
-def _keep_begun(fitting: Fitting, embeddings: Vectors) -> None:
-    """Keep what was learned so far, from which the next fit goes on if this one is broken off."""
-    keep_part(Part(BEGUN, fitting.model, {"embeddings": embeddings}, {}, date.today().isoformat()))
-
-
-def _begun(engine: EmbedEngine) -> Vectors | None:
+def _begun(begun: Begun, engine: EmbedEngine) -> Vectors | None:
     """What an earlier fit of this model got to; None where there is none, or a damaged one."""
-    for kind in (BEGUN, KIND):
+    for part in begun.found(engine.info):
         with suppress(ModelFileError):
-            part = find_part(kind, engine.info)
-            if part is not None:
-                return part.tensor("embeddings", STEPS, engine.width)
+            return part.tensor("embeddings", STEPS, engine.width)
     return None
 
 

@@ -9,8 +9,9 @@ from typing import Any, cast
 
 import numpy as np
 
+from adec.calibration.fit.begun import Begun
 from adec.calibration.fit.fitting import FittedPart, Fitting
-from adec.calibration.fit.own_texts import own_texts
+from adec.calibration.fit.own_texts import begun_states, own_texts
 from adec.decoding.heads.hidden_transfer import KIND, TransferSettings, build
 from adec.decoding.heads.pseudo_part import arrays_of
 from adec.decoding.plain import Plain
@@ -21,6 +22,7 @@ from adec.engines.torch.pseudo.pseudo_engine import TorchPseudoEngine
 from adec.engines.torch.torch_fit.pseudo_fit import Foreseen, Text, fit_pseudo, foresee
 from adec.errors import UsageError
 from adec.parts.part import Fact, Part
+from adec.parts.part_file import LIMIT
 
 STEPS = 3
 """Tokens ahead."""
@@ -42,14 +44,30 @@ def fit_transfer(fitting: Fitting) -> FittedPart:
     layers = engine.info.layers
     if layers < 2:
         raise UsageError(f"{engine.info.name} has one layer, and no state between two")
+    size = 4 * STEPS * engine.width * (engine.width + 1)
+    if size > LIMIT:
+        raise UsageError(
+            f"maps for {engine.info.name} take {size >> 20} MiB, and a part has {LIMIT >> 20} at"
+            " most",
+            hint="lexical and ppd take less: --fit lexical, --fit ppd",
+        )
     learn, judge = own_texts(fitting, RECORDED * fitting.seconds, STEPS)
-    fitting.stage("layers")
-    depths, tried = _choose_layers(fitting, engine, learn, judge)
+    begun = Begun(KIND, fitting.model)
+    begin = begun_states(begun, engine, STEPS)
+    if begin is None or begin.maps is None:
+        begun.check_room(arrays_of(identity_at(0, engine.width)))
+        fitting.stage("layers")
+        depths, tried = _choose_layers(fitting, engine, learn, judge)
+        begin = _joined([tried[depth][0] for depth in depths], depths)
+        chosen = f"layers tried, tokens foreseen by each: {_worths(tried)}"
+        share = LEARNED
+    else:
+        chosen = "goes on from an earlier fit, at its layers"
+        depths, share = begin.depths, CHOSEN + LEARNED
     fitting.stage("maps")
-    begin = _joined([tried[depth][0] for depth in depths], depths)
     states, steps = fit_pseudo(
-        engine, begin, learn, "states", seconds=LEARNED * fitting.seconds, seed=fitting.seed,
-        tick=fitting.tick,
+        engine, begin, learn, "states", seconds=share * fitting.seconds, seed=fitting.seed,
+        tick=fitting.tick, keep=lambda now: begun.keep(arrays_of(now)),
     )  # fmt: skip
     seen = foresee(engine, states, judge)
     fitting.stage("answers for real")
@@ -69,7 +87,7 @@ def fit_transfer(fitting: Fitting) -> FittedPart:
     }
     facts |= {f"right_{step}_ahead": rate for step, rate in enumerate(rates, 1)}
     lines = [
-        f"layers tried, tokens foreseen by each: {_worths(tried)}",
+        chosen,
         f"maps at layers {', '.join(map(str, depths))} of {layers}, from {len(learn)} answers in"
         f" {steps} steps",
         "right on answers that nothing was learned from: " + ", ".join(
@@ -78,6 +96,7 @@ def fit_transfer(fitting: Fitting) -> FittedPart:
         f"for real, on {real.prompts} prompts: {real.per_forward:.2f} tokens a forward,"
         f" {100 * real.same:.1f} % of the answers unchanged",
     ]  # fmt: skip
+    begun.remove()
     return FittedPart(Part(KIND, fitting.model, draft.tensors, facts, draft.made), tuple(lines))
 
 

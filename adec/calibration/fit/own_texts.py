@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import cast
 
+from adec.calibration.fit.begun import Begun
 from adec.calibration.fit.fitting import Fitting
+from adec.decoding.heads.pseudo_part import use_part
+from adec.engines.protocols import PseudoStates
 from adec.engines.torch.pseudo.pseudo_engine import TorchPseudoEngine
 from adec.engines.torch.torch_fit.pseudo_fit import Text, memory_needed
-from adec.errors import EngineError
+from adec.errors import EngineError, ModelFileError
 from adec.machine import memory
 
 JUDGED = 0.15
@@ -33,3 +37,13 @@ def own_texts(fitting: Fitting, seconds: float, count: int) -> tuple[list[Text],
     texts = [Text((*prompt, *answer), len(prompt)) for prompt, answer in answers]
     cut = max(1, round((1 - JUDGED) * len(texts)))
     return texts[:cut], texts[cut:] or texts[-1:]
+
+
+def begun_states(begun: Begun, engine: TorchPseudoEngine, count: int) -> PseudoStates | None:
+    """What an earlier fit of this model got to; None where there is none that fits it."""
+    for part in begun.found(engine.info):
+        with suppress(ModelFileError):
+            states = use_part(engine, part)
+            if states.count == count:
+                return states
+    return None

@@ -35,6 +35,8 @@ at 0.3 foresaw 28 % of the tokens one further, 400 at 1 and 3 foresaw 38 and 41 
 KEPT = 1 << 30
 """Bytes of keys, values and rows that are kept from texts."""
 KEEP_SECONDS = 30.0
+STEPS = 1_000_000
+"""Steps at most; the time ends before."""
 BATCH = 2
 """Texts of a step; the paper's is 4 on each of 4 machines."""
 
@@ -66,14 +68,16 @@ def fit_prompt_tokens(
     seed: int = 0,
     tick: Callable[[float], None] = lambda share: None,
     keep: Callable[[NDArray[np.float32]], None] = lambda embeddings: None,
-    steps: int = 1_000_000,
+    steps: int | None = None,
 ) -> tuple[NDArray[np.float32], int, float]:
     """The embeddings after `seconds` or `steps`, how many steps that were, and the latest loss.
 
+    `steps`: None stands for `STEPS`.
     `module`: transformers' own, frozen. `begin`: shape (prompt tokens, width). `tick` gets the
-    share of the work that is done, and may raise to end it. `keep` gets the embeddings every
-    `KEEP_SECONDS`. The loss is in nats.
+    share of the work that is done, and may raise to end it. `keep` gets the embeddings after the
+    first step, and then every `KEEP_SECONDS`. The loss is in nats.
     """
+    steps = STEPS if steps is None else steps
     rng = np.random.default_rng(seed)
     kept = _Kept(module, [text.cut() for text in texts])
     rms = float(module.get_input_embeddings().weight.float().pow(2).mean().sqrt())
@@ -81,7 +85,7 @@ def fit_prompt_tokens(
         learned = torch.tensor(begin, device=module.device).requires_grad_()
         optimizer = torch.optim.AdamW([learned], lr=RATE * rms, weight_decay=0.0)
         began, done, order, recent = monotonic(), 0, list[int](), 0.0
-        saved = began
+        saved = began - KEEP_SECONDS
         while done < steps:
             spent = max(done / steps, (monotonic() - began) / seconds)
             tick(spent)
@@ -97,6 +101,7 @@ def fit_prompt_tokens(
                 total += float(loss.detach())
             optimizer.step()
             done += 1
+            # at once, too: where nothing can be written there is nothing to learn for
             if monotonic() - saved > KEEP_SECONDS:
                 saved = monotonic()
                 keep(learned.detach().cpu().numpy().copy())

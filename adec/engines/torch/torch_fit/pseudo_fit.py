@@ -37,6 +37,8 @@ BATCH = 2
 WARM = 0.03
 """Share of the time in which rates rise."""
 
+KEEP_SECONDS = 30.0
+"""Between two moments at which what was learned is kept."""
 STEPS = 100_000
 """Steps at most; the time ends before."""
 
@@ -81,10 +83,12 @@ def fit_pseudo(
     seconds: float,
     seed: int = 0,
     tick: Callable[[float], None] = lambda share: None,
+    keep: Callable[[PseudoStates], None] = lambda states: None,
 ) -> tuple[PseudoStates, int]:
     """The states after `seconds` or `STEPS` steps, and how many steps that were.
 
-    AdamW without decay, at rates that rise for a moment and then fall as a cosine.
+    `keep` gets the states after the first step, and then every `KEEP_SECONDS`. AdamW without decay,
+    at rates that rise for a moment and then fall as a cosine.
     """
     rng = np.random.default_rng(seed)
     base = engine.pseudo_tensors(begin)
@@ -101,6 +105,7 @@ def fit_pseudo(
         optimizer = torch.optim.AdamW(groups, weight_decay=0.0, betas=(0.9, 0.98))
         rates = [group["lr"] for group in optimizer.param_groups]
         began, done, order = monotonic(), 0, list[int]()
+        saved = began - KEEP_SECONDS
         while done < STEPS:
             spent = max(done / STEPS, (monotonic() - began) / seconds)
             tick(spent)
@@ -119,6 +124,9 @@ def fit_pseudo(
                     _loss(rows, text, loss).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             done += 1
+            if monotonic() - saved > KEEP_SECONDS:
+                saved = monotonic()
+                keep(_as_states(held, begin))
     return _as_states(held, begin), done
 
 
