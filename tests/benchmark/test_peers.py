@@ -386,8 +386,12 @@ def diffusion_peer(folder: Path, body: str, a_step: int = 1) -> DiffusionPeer:
 
 @pytest.mark.parametrize("a_step", [1, 2, 4])
 @pytest.mark.parametrize("most", [1, 31, 32, 100])
-def test_llama_cpp_s_diffusion_program_is_read(tmp_path: Path, a_step: int, most: int) -> None:
-    reply = diffusion_peer(tmp_path, STEPS, a_step).reply(
+@pytest.mark.parametrize("prefix", ["", "0.02.036.810 I "])
+def test_llama_cpp_s_diffusion_program_is_read(
+    tmp_path: Path, a_step: int, most: int, prefix: str
+) -> None:
+    body = STEPS.replace('write("', f'write("{prefix}').replace('write(f"', f'write(f"{prefix}')
+    reply = diffusion_peer(tmp_path, body, a_step).reply(
         Question("abc", max_tokens=most), 0, never
     )
     assert reply is not None

@@ -36,7 +36,9 @@ TEMPERATURE = 0.1
 
 _STEP = "diffusion step:"
 """What it says before each forward."""
-_TIMED = re.compile(r"total time:\s*([\d.]+)\s*ms[^\n]*\n")
+_TIMED = re.compile(r"total time:\s*([\d.]+)\s*ms[^\n]*\n(?:\d+(?:\.\d+){3} [A-Z] (?=\n))?")
+"""The time, and what newer builds put before each entry of the log: hours to microseconds and a
+level. The answer, which is the next entry, begins on a line of its own."""
 
 
 class DiffusionPeer:
