@@ -391,9 +391,7 @@ def test_llama_cpp_s_diffusion_program_is_read(
     tmp_path: Path, a_step: int, most: int, prefix: str
 ) -> None:
     body = STEPS.replace('write("', f'write("{prefix}').replace('write(f"', f'write(f"{prefix}')
-    reply = diffusion_peer(tmp_path, body, a_step).reply(
-        Question("abc", max_tokens=most), 0, never
-    )
+    reply = diffusion_peer(tmp_path, body, a_step).reply(Question("abc", max_tokens=most), 0, never)
     assert reply is not None
     answer = reply.answer
     assert (answer.text, answer.seconds, answer.large_forwards) == ("dabad", 1.5, 5)

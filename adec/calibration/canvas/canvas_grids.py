@@ -22,7 +22,7 @@ def _grid(name: str, **values: Sequence[object]) -> list[Point]:
     ]
 
 
-THRESHOLDS = (0.99, 0.97, 0.95, 0.92, 0.9, 0.87, 0.83, 0.78, 0.7, 0.6, 0.5)
+THRESHOLDS = (0.995, 0.99, 0.98, 0.97, 0.95, 0.92, 0.9, 0.87, 0.83, 0.78, 0.7, 0.6, 0.5)
 FACTORS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
 BOUNDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8)
 PROPHET_GAPS = (7.5, 5.0, 2.5)
@@ -33,6 +33,7 @@ CANVAS_GRIDS: Mapping[str, tuple[Sequence[Point], Knobs, Published]] = {
         [
             *_grid("threshold", probability=THRESHOLDS),
             *_grid("threshold", factor=FACTORS),
+            *_grid("threshold", probability=(0.99, 0.98, 0.95, 0.9), block=(8, 16)),
         ],
         ("probability", "factor"),
         (("probability", 0.9),),
@@ -47,6 +48,16 @@ CANVAS_GRIDS: Mapping[str, tuple[Sequence[Point], Knobs, Published]] = {
         ],
         ("probability", "near"),
         (("probability", 0.9), ("near", 0.75), ("radius", 4)),
+    ),
+    "frontier": (
+        _grid(
+            "frontier",
+            reach=(6, 8, 12, 16),
+            run=(0.95, 0.9, 0.85, 0.8),
+            probability=(0.995, 0.99, 0.98, 0.95),
+        ),
+        ("run", "probability"),
+        (("reach", 12), ("run", 0.9), ("probability", 0.99)),
     ),
     "learn2pd": (
         _grid("learn2pd", probability=(0.995, 0.99, 0.98, 0.96, 0.93, 0.9, 0.8, 0.6)),

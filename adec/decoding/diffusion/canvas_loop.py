@@ -85,7 +85,7 @@ class CanvasStrategy:
     def __init__(
         self,
         name: str,
-        paper: str,
+        paper: str | None,
         engine: CanvasEngine,
         rule: UnmaskingRule,
         settings: CanvasSettings,

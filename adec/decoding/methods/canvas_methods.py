@@ -7,6 +7,7 @@ from adec.decoding.diffusion import (
     eb_sampler,
     fast_dllm,
     freedave,
+    frontier,
     learn2pd,
     localleap,
     prophet,
@@ -50,6 +51,15 @@ CANVAS_METHODS = (
         freedave.build,
         CANVAS,
         check=check_size,
+        default_row="always",
+    ),
+    Method(
+        "frontier",
+        "a diffusion model fills what it is sure of and continues what stands",
+        frontier.FrontierSettings,
+        frontier.build,
+        CANVAS,
+        check=check_canvas,
         default_row="always",
     ),
     Method(

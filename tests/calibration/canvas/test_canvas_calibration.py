@@ -141,6 +141,7 @@ def test_where_nothing_sways_a_replay_is_the_real_run(seed: int) -> None:
     for name, values in (
         ("threshold", {"probability": 0.7}),
         ("threshold", {"factor": 1.0}),
+        ("frontier", {"reach": 3, "run": 0.3, "probability": 0.7}),
         ("entropy", {"bound": 0.5}),
         ("localleap", {"near": 0.5}),
         ("ccd", {}),

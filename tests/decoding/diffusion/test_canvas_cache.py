@@ -21,7 +21,7 @@ from tests.decoding.diffusion.tables import (
     steps_of,
 )
 
-RULES = ("steps", "threshold", "entropy", "localleap", "prophet", "ccd")
+RULES = ("steps", "threshold", "frontier", "entropy", "localleap", "prophet", "ccd")
 CACHES = ("prefix", "dual", "prompt", "delayed", "greedy")
 
 

@@ -10,6 +10,7 @@ import pytest
 from adec.decoding.diffusion.ccd import Agreeing, Averaged
 from adec.decoding.diffusion.eb_sampler import EntropyBound
 from adec.decoding.diffusion.fast_dllm import Factor, SureTokens
+from adec.decoding.diffusion.frontier import NearFirst
 from adec.decoding.diffusion.localleap import Neighbours
 from adec.decoding.diffusion.prophet import EarlyCommit
 from adec.decoding.diffusion.reference_steps import Quota
@@ -97,6 +98,39 @@ def test_beside_an_anchor_less_suffices() -> None:
     assert rule.choose(Proposals(rows, [3, 6], Sampler())) == [0]
 
 
+def test_a_run_must_be_likely_together_or_a_token_alone_and_both_within_reach() -> None:
+    rule = NearFirst(4, 0.8, 0.99, twins=True)
+    # 0.95 * 0.9 = 0.855 and 0.855 * 0.9 = 0.7695
+    assert rule.choose(sure(0.95, 0.9, 0.9, 0.6)) == [0, 1]
+    # the third is likely enough alone; the run behind it is not likely together
+    assert rule.choose(sure(0.95, 0.6, 0.995, 0.9)) == [0, 2]
+    # beyond the reach nothing counts, and the surest within it stands in any case
+    assert rule.choose(sure(0.5, 0.7, 0.6, 0.6, 0.999)) == [1]
+    # a run begins anew behind a position that stands; reach counts positions of the canvas
+    with np.errstate(divide="ignore"):
+        rows = [(0.6, 0.4), (0.85, 0.15), (0.85, 0.15), (0.999, 0.001)]
+        scores = ArrayScores(np.log(np.array(rows, dtype=np.float32)))
+    assert rule.choose(Proposals(scores, [3, 5, 6, 7], Sampler())) == [1]
+    wider = NearFirst(5, 0.8, 0.99, twins=True)
+    assert wider.choose(Proposals(scores, [3, 5, 6, 7], Sampler())) == [1, 3]
+
+
+def test_of_two_neighbours_with_one_token_the_less_sure_waits() -> None:
+    first, other = (0.95, 0.05, 0.0), (0.05, 0.95, 0.0)
+    rule = NearFirst(4, 0.8, 0.9)
+    assert rule.choose(proposals(first, other, first)) == [0, 1, 2]
+    assert rule.choose(proposals(first, first, other)) == [0, 2]
+    assert rule.choose(proposals(first, (0.99, 0.01, 0.0), other)) == [1, 2]
+    assert rule.choose(proposals((0.94, 0.06), (0.99, 0.01), (0.95, 0.05))) == [1]
+    assert NearFirst(4, 0.8, 0.9, twins=True).choose(proposals(first, first, other)) == [0, 1, 2]
+    # a run ends there: 0.95 alone is not enough for the third
+    assert NearFirst(4, 0.8, 0.99).choose(proposals(first, first, other)) == [0]
+    # the surest stands in any case, also beside one that is out of reach
+    assert NearFirst(2, 1.0, 1.0).choose(proposals((0.6, 0.4), (0.7, 0.3), (0.9, 0.1))) == [1]
+    # ends may be many
+    assert rule.choose(proposals(first, first, other, end=0)) == [0, 1, 2]
+
+
 def test_all_that_is_left_stands_once_the_gaps_are_great() -> None:
     rule = EarlyCommit((7.5, 5.0, 2.5), 0)
     wide = tuple((1 - 1 / (1 + math.exp(g)), 1 / (1 + math.exp(g)), 0.0) for g in (6, 5, 4))
@@ -149,8 +183,9 @@ def test_the_released_form_compares_ranks_and_tokens_of_two_steps() -> None:
     "rule",
     [
         SureTokens(0.9), Factor(1.0), EntropyBound(0.1), Quota(2, "margin"),
-        Neighbours(0.9, 0.5, 2), EarlyCommit((2.0, 1.0, 0.5), 0), Averaged(4, 2, 0.3, dynamic=True),
-        Averaged(4, 3, 0.3, dynamic=False), Agreeing(4, dynamic=True), Agreeing(4, dynamic=False),
+        Neighbours(0.9, 0.5, 2), NearFirst(4, 0.6, 0.9), EarlyCommit((2.0, 1.0, 0.5), 0),
+        Averaged(4, 2, 0.3, dynamic=True), Averaged(4, 3, 0.3, dynamic=False),
+        Agreeing(4, dynamic=True), Agreeing(4, dynamic=False),
     ],
 )  # fmt: skip
 def test_every_rule_chooses_distinct_positions(rule: UnmaskingRule) -> None:
