@@ -63,7 +63,7 @@ def fit_lexical(fitting: Fitting) -> FittedPart:
     draft = Part(KIND, fitting.model, arrays_of(states), facts, date.today().isoformat())
     fitting.stage("answers for real")
     rest = (1 - RECORDED - LEARNED) * fitting.seconds / 2
-    trust = _try(fitting, draft, LexicalSettings(), rest)
+    trust = _try(fitting, draft, LexicalSettings(size="fixed"), rest)
     exact = _try(fitting, draft, LexicalSettings(form="exact"), rest)
     facts |= {
         "alpha": ALPHA,

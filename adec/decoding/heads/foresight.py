@@ -67,9 +67,9 @@ class Foreseeing(CarryingEngine):
     def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
         """See `Engine.forward`. Raises UsageError where there is no part, ModelFileError where it
         does not fit the model."""
-        asked = self._take()
         before = len(tokens) - rows
-        if rows < 1 or before < 0 or (asked is not None and not asked):
+        asked = self._take() if rows > 0 else {}
+        if before < 0 or (asked is not None and not asked):
             return self._engine.forward(tokens, rows=rows)
         self._prepare()
         if len(tokens) > WIDE and before:
@@ -99,6 +99,16 @@ class Foreseeing(CarryingEngine):
     def prepare(self) -> None:
         """See `CarryingEngine.prepare`: the model foresees by one part at a time."""
         self._count = 0
+
+    def row_price(self) -> RowPrice:
+        """What a pseudo position takes, by the layers that it runs. Raises as `forward` does."""
+        self._prepare()
+        return RowPrice(self._layers / max(1, self.info.layers), whole=True)
+
+    @property
+    def count(self) -> int:
+        """Pseudo positions behind a carrier; 0 before the part was asked for."""
+        return self._count
 
     def _take(self) -> Mapping[int, int] | None:
         """What was asked for, once."""
