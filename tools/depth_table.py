@@ -1,11 +1,12 @@
-"""Share of layers, tokens a forward, accuracy and time of strategies that need one model.
+"""Share of layers and neurons, accuracy and time of strategies that need one model.
 
     python -m tools.depth_table practice:depth-torch -n 25 --strategies plain,del,sorted:depth=9
 
 All strategies answer a problem before the next one begins, greedily, in one process. A strategy is
 NAME or NAME:SETTING=VALUE+…; the first one is what the others are compared with. Time is that of
 this process on the processor, so that a busy machine matters less; the prompt counts. The default
-rows set a learned rule beside a fixed depth and random depths.
+rows are the exact ones, then every rule beside controls that save as much without a look; what must
+be learned first is left out where it was not.
 """
 
 from __future__ import annotations
@@ -36,10 +37,21 @@ from adec.practice.tasks import FAMILIES, Problem
 from tools.evaluate import LONGEST_REPLY, SEED, held_out
 from tools.train.tokenizer import ASSISTANT_ID, END_ID, USER_ID
 
-ROWS = (
-    "plain,layerskip,del,sorted,sorted:threshold=0.7,sorted:depth=9,sorted:control=fixed+depth=9,"
-    "sorted:control=random+depth=9,skip:speedup=1.33"
-)
+EXACT = ("plain", "layerskip", "del", "swift")
+TRUSTED = ("sorted:threshold=0.97", "sorted:threshold=0.99")
+"""Thresholds that kept the answers of `practice:depth`."""
+LEARNED = (
+    "exits", "exits:control=fixed", "exits:control=random",
+    "first", "first:control=same", "first:control=random",
+    "neurons", "neurons:control=random",
+)  # fmt: skip
+
+
+def default_rows(layers: int) -> list[str]:
+    """For a model of so many layers: controls save a quarter of them."""
+    deep = max(1, 3 * layers // 4)
+    same = [f"sorted:depth={deep}", f"sorted:control=random+depth={deep}", "skip:speedup=1.33"]
+    return [*EXACT, *TRUSTED, *same, *LEARNED]
 
 
 @dataclass
@@ -54,6 +66,10 @@ class Row:
     """Layers that ran, a token and layer each."""
     whole: int = 0
     """Layers that the whole model would have run."""
+    neurons: int = 0
+    """Feed-forward neurons that ran, of the tokens for which a rule chose."""
+    all_neurons: int = 0
+    """Of these tokens."""
     tokens: int = 0
     """Written, the first of each answer left out: the prompt's forward writes it."""
     forwards: int = 0
@@ -71,20 +87,29 @@ class Row:
             "same": sum(self.same),
             "asked": len(self.right),
             "layers_share": self.ran / self.whole if self.whole else None,
+            "neurons_share": self.neurons / self.all_neurons if self.all_neurons else None,
             "tokens_per_forward": self.tokens / max(1, self.forwards),
             "cpu_ms_per_token": median(self.ms),
             "exits": dict(self.exits),
         }
 
 
-def open_rows(engine: Engine, names: Sequence[str]) -> list[Row]:
-    """The strategies on one engine. Raises AdecError."""
+def open_rows(engine: Engine, names: Sequence[str], *, all_of_them: bool = True) -> list[Row]:
+    """The strategies on one engine, or those for which what must be learned is there.
+
+    Raises AdecError.
+    """
     rows = []
     for words in names:
         name, _, rest = words.partition(":")
         method = find_method(name)
         values = dict(word.split("=", 1) for word in rest.split("+") if word)
         made = settings.build(method.settings, name, ("--strategies", values))
+        kinds = method.parts(settings.build(method.settings, name))  # of a control's rule, too
+        lacks = [kind for kind in kinds if find_part(kind, engine.info) is None]
+        if lacks and not all_of_them:
+            print(f"{words} is left out: no {lacks[0]} was learned", file=sys.stderr)
+            continue
         check_method(method, {"large": read_header(engine.info.path)}, made)
         aids = Aids(
             part=lambda kind: need_part(kind, engine.info),
@@ -112,6 +137,8 @@ def answer_all(engine: Engine, rows: Sequence[Row], asked: Sequence[Problem]) ->
             row.ms.append(1000 * (process_time() - began) / max(1, len(tokens)))
             row.ran += tally.layers_computed
             row.whole += tally.layers_of or 0
+            row.neurons += tally.neurons_computed
+            row.all_neurons += tally.neurons_of
             row.tokens += max(0, len(tokens) - 1)
             row.forwards += tally.forwards["large"]
             row.exits.update(tally.summary(0.0)["exits_by_layer"])
@@ -128,7 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.depth_table", description=__doc__)
     parser.add_argument("model")
     parser.add_argument("-n", type=int, default=25, help="problems a family (default 25)")
-    parser.add_argument("--strategies", default=ROWS, help=f"default: {ROWS}")
+    parser.add_argument("--strategies", help="default: exact ones, rules, and their controls")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="write the figures there, too")
@@ -138,18 +165,22 @@ def main() -> None:
         header = read_header(locate(options.model))
         choice = OpenOptions(context=512, threads=options.threads)
         with closing(open_engine(header, choice)) as engine:
-            rows = open_rows(engine, options.strategies.split(","))
+            names = options.strategies
+            wanted = default_rows(engine.info.layers) if names is None else names.split(",")
+            rows = open_rows(engine, wanted, all_of_them=names is not None)
             answer_all(engine, rows, asked)
     except AdecError as error:
         sys.exit(str(error))
     found = [row.figures() for row in rows]
-    print("| strategy | layers | tokens a forward | right | as the first | CPU ms a token |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print(
+        "| strategy | layers | neurons | tokens a forward | right | as the first | CPU ms a token |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for one in found:
-        share = one["layers_share"]
-        layers = "" if share is None else f"{100 * share:.1f} %"
+        shares = (one["layers_share"], one["neurons_share"])
+        layers, neurons = ("" if share is None else f"{100 * share:.1f} %" for share in shares)
         print(
-            f"| `{one['strategy']}` | {layers} | {one['tokens_per_forward']:.2f} |"
+            f"| `{one['strategy']}` | {layers} | {neurons} | {one['tokens_per_forward']:.2f} |"
             f" {one['right']}/{one['asked']} | {one['same']}/{one['asked']} |"
             f" {one['cpu_ms_per_token']:.2f} |"
         )
