@@ -30,8 +30,9 @@ from adec.calibration.compress.smaller_model import (
     searching,
 )
 from adec.display.wording import size
-from adec.engines.base import EngineName, OpenOptions
+from adec.engines.base import EngineName, ModelInfo, OpenOptions
 from adec.engines.protocols import LayerEngine
+from adec.errors import ModelFileError, UsageError
 
 RANDOM = "Random: the mean of as many drawn by lot."
 
@@ -43,7 +44,7 @@ def run_drop(
 
     `left_out`: how many blocks, or what a person chose; see `drop_spaces.py`.
     """
-    info = _plan(request.model, "torch").models["large"].info
+    info = _on_torch(request.model)
     to, path, blocks = request.destination(info.path), info.path, info.layers
     if halves:
         half = halves_to_leave_out(left_out, blocks)
@@ -52,6 +53,18 @@ def run_drop(
     whole = blocks_to_leave_out(left_out, blocks)
     whole.check(path)
     return run_search(lambda: _drop(request, options, path, to, whole, say), say)
+
+
+def _on_torch(model: str) -> ModelInfo:
+    """The model, a GGUF file whose blocks torch can leave out. Raises AdecError."""
+    info = plan(Choice(model=model, strategy="plain")).models["large"].info
+    if info.format != "gguf":
+        raise UsageError(f"{info.path} is no GGUF file, and blocks are left out of these only")
+    try:
+        return _plan(model, "torch").models["large"].info
+    except ModelFileError as error:
+        # its hint is about an option that nobody gave
+        raise ModelFileError(f"candidates are judged on torch, and {error.message}") from None
 
 
 def _drop(

@@ -19,9 +19,10 @@ from typing import Literal, cast
 
 from adec.decoding.layers.early_exit import EarlyExit, LeaveRule, Verdict
 from adec.decoding.layers.exit_classifiers import Classifiers, classifiers_of
-from adec.decoding.layers.sorted_depth import checked_depth, control_rule
+from adec.decoding.layers.sorted_depth import check_depth, control_rule
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids, Limits
+from adec.engines.base import ModelInfo
 from adec.engines.pair import Engines
 from adec.engines.protocols import LayerEngine
 from adec.parts.part import Part
@@ -85,12 +86,17 @@ def parts(settings: ExitSettings) -> tuple[str, ...]:
     return (KIND,) if settings.control == "none" else ()
 
 
+def check(settings: ExitSettings, info: ModelInfo) -> None:
+    """Raise UsageError for a depth that the model does not have."""
+    check_depth("exits.depth", settings.depth, info)
+    check_depth("exits.first", settings.first, info)
+
+
 def build(engines: Engines, settings: ExitSettings, aids: Aids) -> EarlyExit:
     """Learned exits on the large model. Raises UsageError for a depth that is not there."""
     engine = cast(LayerEngine, engines["large"])
-    depth = checked_depth("exits.depth", settings.depth, engine)
-    rule = control_rule(settings.control, depth, engine)
+    check(settings, engine.info)
+    rule = control_rule(settings.control, settings.depth, engine)
     if rule is None:
-        first = checked_depth("exits.first", settings.first, engine)
-        rule = LearnedExits(lambda: aids.part(KIND), settings.threshold, first)
+        rule = LearnedExits(lambda: aids.part(KIND), settings.threshold, settings.first)
     return EarlyExit("exits", "arXiv 2504.20922", engine, rule)

@@ -30,6 +30,7 @@ from adec.decoding.layers.early_exit import (
 )
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids, Limits, Prompt, Strategy
+from adec.engines.base import ModelInfo
 from adec.engines.pair import Engines
 from adec.engines.protocols import LayerEngine
 from adec.errors import UsageError
@@ -94,28 +95,33 @@ class SortedSettings:
     )
 
 
+def check(settings: SortedSettings, info: ModelInfo) -> None:
+    """Raise UsageError for a depth that the model does not have."""
+    check_depth("sorted.depth", settings.depth, info)
+    check_depth("sorted.first", settings.first, info)
+
+
 def build(engines: Engines, settings: SortedSettings, aids: Aids) -> Strategy:
     """A nested model, or exits by confidence. Raises UsageError for a depth that is not there."""
     engine = cast(LayerEngine, engines["large"])
-    layers = engine.info.layers
-    depth = checked_depth("sorted.depth", settings.depth, engine)
+    check(settings, engine.info)
+    layers, depth = engine.info.layers, settings.depth
     if settings.control == "none" and depth:
         return NestedModel(engine, depth)
     rule = control_rule(settings.control, depth, engine)
     if rule is None:
-        first = checked_depth("sorted.first", settings.first, engine) or max(1, layers // 4)
+        first = settings.first or max(1, layers // 4)
         rule = SureEnough(exit_depths(layers, first, settings.every), settings.threshold)
     return EarlyExit("sorted", _PAPER, engine, rule)
 
 
-def checked_depth(name: str, depth: int, engine: LayerEngine) -> int:
-    """`depth`, if the model has it. Raises UsageError."""
-    layers = engine.info.layers
-    if depth > layers:
+def check_depth(name: str, depth: int, info: ModelInfo) -> None:
+    """Raise UsageError where the model does not have it."""
+    if depth > info.layers:
         raise UsageError(
-            f"{name}={depth}: {engine.info.name} has {layers} layers", hint=f"choose 1 to {layers}"
+            f"{name}={depth}: {info.name} has {info.layers} layers",
+            hint=f"choose 1 to {info.layers}",
         )
-    return depth
 
 
 def control_rule(control: str, depth: int, engine: LayerEngine) -> LeaveRule | None:

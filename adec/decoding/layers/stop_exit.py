@@ -23,9 +23,10 @@ from typing import Literal, cast
 
 from adec.decoding.layers.early_exit import EarlyExit, LeaveRule, Verdict
 from adec.decoding.layers.exit_classifiers import Classifiers, classifiers_of
-from adec.decoding.layers.sorted_depth import checked_depth, control_rule
+from adec.decoding.layers.sorted_depth import check_depth, control_rule
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids, Limits
+from adec.engines.base import ModelInfo
 from adec.engines.pair import Engines
 from adec.engines.protocols import LayerEngine
 from adec.parts.part import Part
@@ -104,11 +105,16 @@ def parts(settings: SecSettings) -> tuple[str, ...]:
     return (KIND,) if settings.control == "none" else ()
 
 
+def check(settings: SecSettings, info: ModelInfo) -> None:
+    """Raise UsageError for a depth that the model does not have."""
+    check_depth("sec.depth", settings.depth, info)
+
+
 def build(engines: Engines, settings: SecSettings, aids: Aids) -> EarlyExit:
     """SEC on the large model. Raises UsageError for a depth that is not there."""
     engine = cast(LayerEngine, engines["large"])
-    depth = checked_depth("sec.depth", settings.depth, engine)
-    rule = control_rule(settings.control, depth, engine)
+    check(settings, engine.info)
+    rule = control_rule(settings.control, settings.depth, engine)
     if rule is None:
         rule = StopOrExit(lambda: aids.part(KIND), settings.exit, settings.stop)
     return EarlyExit("sec", "arXiv 2401.09964", engine, rule)

@@ -20,6 +20,7 @@ from typing import cast
 from adec.decoding.layers.same_layers import SameLayers
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids, Limits
+from adec.engines.base import ModelInfo
 from adec.engines.pair import Engines
 from adec.engines.protocols import LayerEngine
 from adec.errors import UsageError
@@ -52,11 +53,14 @@ class SkipSettings:
     )
 
 
+def check(settings: SkipSettings, info: ModelInfo) -> None:
+    """Raise UsageError where the model has fewer than three layers."""
+    if info.layers < 3:
+        raise UsageError(f"skip: {info.name} has no layer between its lowest and its highest")
+
+
 def build(engines: Engines, settings: SkipSettings, aids: Aids) -> UnifiedSkip:
     """Layer skipping on the large model. Raises UsageError where it has fewer than three layers."""
     engine = cast(LayerEngine, engines["large"])
-    if engine.info.layers < 3:
-        raise UsageError(
-            f"skip: {engine.info.name} has no layer between its lowest and its highest"
-        )
+    check(settings, engine.info)
     return UnifiedSkip(engine, settings.speedup)

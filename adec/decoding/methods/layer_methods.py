@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from adec.decoding.layers import (
     learned_exits,
     predicted_neurons,
@@ -12,6 +15,20 @@ from adec.decoding.layers import (
 )
 from adec.decoding.layers.drafting import dynamic_exit, layerskip, swift
 from adec.decoding.method import LAYERS, Method
+from adec.engines.base import ModelHeader, ModelInfo
+from adec.events.records import Role
+
+
+def _of_large(
+    check: Callable[[Any, ModelInfo], object],
+) -> Callable[[Any, Mapping[Role, ModelHeader]], None]:
+    """What settings ask of the large model's depth, which its header tells."""
+
+    def of_models(settings: Any, models: Mapping[Role, ModelHeader]) -> None:
+        check(settings, models["large"].info)
+
+    return of_models
+
 
 LAYER_METHODS = (
     Method(
@@ -20,6 +37,7 @@ LAYER_METHODS = (
         layerskip.LayerSkipSettings,
         layerskip.build,
         {"large": LAYERS},
+        check=_of_large(layerskip.exit_of),
     ),
     Method(
         "del",
@@ -27,6 +45,7 @@ LAYER_METHODS = (
         dynamic_exit.DelSettings,
         dynamic_exit.build,
         {"large": LAYERS},
+        check=_of_large(dynamic_exit.check),
     ),
     Method(
         "swift",
@@ -34,6 +53,7 @@ LAYER_METHODS = (
         swift.SwiftSettings,
         swift.build,
         {"large": LAYERS},
+        check=_of_large(swift.check),
     ),
     Method(
         "skip",
@@ -41,6 +61,7 @@ LAYER_METHODS = (
         unified_skip.SkipSettings,
         unified_skip.build,
         {"large": LAYERS},
+        check=_of_large(unified_skip.check),
     ),
     Method(
         "first",
@@ -64,6 +85,7 @@ LAYER_METHODS = (
         sorted_depth.SortedSettings,
         sorted_depth.build,
         {"large": LAYERS},
+        check=_of_large(sorted_depth.check),
     ),
     Method(
         "exits",
@@ -71,6 +93,7 @@ LAYER_METHODS = (
         learned_exits.ExitSettings,
         learned_exits.build,
         {"large": LAYERS},
+        check=_of_large(learned_exits.check),
         parts=learned_exits.parts,
     ),
     Method(
@@ -79,6 +102,7 @@ LAYER_METHODS = (
         stop_exit.SecSettings,
         stop_exit.build,
         {"large": LAYERS},
+        check=_of_large(stop_exit.check),
         parts=stop_exit.parts,
     ),
 )

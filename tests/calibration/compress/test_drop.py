@@ -350,6 +350,8 @@ def test_what_cannot_be_left_out_is_refused(read: Any, text: str) -> None:
     ("arguments", "said"),
     [
         (["practice:large", "--halves"], "--halves has no effect without --fit drop"),
+        (["practice:large-torch", "--fit", "drop", "-o", "{out}"], "is no GGUF file"),
+        (["{gemma2}", "--fit", "drop", "-o", "{out}"], "candidates are judged on torch"),
         (["{qwen3}", "--fit", "drop", "--halves", "-o", "{out}"], "is a qwen3: halves"),
         (["{llama}", "--fit", "drop", "--halves", "--leave-out", "a0,f1", "-o", "{out}"], "lowest"),
         (["{llama}", "--fit", "drop", "--halves", "--leave-out", "6", "-o", "{out}"], "no 1 to 5"),
@@ -363,6 +365,7 @@ def test_bad_input_is_one_line(
     for kind in ("llama", "qwen3"):
         places[kind] = tmp_path / f"{kind}.gguf"
         write_tiny_gguf(places[kind], layers=6, architecture=kind)
+    places["gemma2"] = write_tiny_gguf(tmp_path / "gemma2.gguf", swa=16)
     done = call(capsys, "calibrate", *(word.format(**places) for word in arguments))
     assert done.code in (1, 2) and done.out == "" and not places["out"].exists()
     assert said in done.err and done.err.count("\n") == 1

@@ -30,6 +30,7 @@ from adec.decoding.layers.drafting.paying_exits import PayingExits
 from adec.decoding.layers.drafting.self_draft import SelfDraft
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids
+from adec.engines.base import ModelInfo
 from adec.engines.pair import Engines
 from adec.engines.protocols import LayerEngine
 from adec.errors import UsageError
@@ -55,10 +56,15 @@ class DelSettings:
     longest: int = setting(18, "tokens drafted at most (paper)", least=1, most=64)
 
 
+def check(settings: DelSettings, info: ModelInfo) -> None:
+    """Raise UsageError where the model has a single layer."""
+    if info.layers < 2:
+        raise UsageError(f"del: {info.name} has one layer, and none to leave at before it")
+
+
 def build(engines: Engines, settings: DelSettings, aids: Aids) -> SelfDraft:
     """DEL on the large model. Raises UsageError where it has a single layer."""
     engine = cast(LayerEngine, engines["large"])
-    if engine.info.layers < 2:
-        raise UsageError(f"del: {engine.info.name} has one layer, and none to leave at before it")
+    check(settings, engine.info)
     rule = DynamicExit(settings.longest, settings.decay)
     return SelfDraft("del", "arXiv 2504.05598", engine, rule)

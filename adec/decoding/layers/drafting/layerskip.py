@@ -18,6 +18,7 @@ from adec.decoding.layers.drafting.paying_exits import PayingExits
 from adec.decoding.layers.drafting.self_draft import Exit, ExitRule, SelfDraft
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids
+from adec.engines.base import ModelInfo
 from adec.engines.pair import Engines
 from adec.engines.protocols import LayerEngine
 from adec.errors import UsageError
@@ -58,15 +59,21 @@ class LayerSkipSettings:
     always: bool = setting(False, "draft in every round, even where that is slower (paper: true)")
 
 
-def build(engines: Engines, settings: LayerSkipSettings, aids: Aids) -> SelfDraft:
-    """LayerSkip on the large model. Raises UsageError where it has no such layer to leave at."""
-    engine = cast(LayerEngine, engines["large"])
-    layers = engine.info.layers
+def exit_of(settings: LayerSkipSettings, info: ModelInfo) -> int:
+    """The layer to leave at. Raises UsageError where the model has no such layer."""
+    layers = info.layers
     depth = settings.exit or max(1, layers // 4)
     if not 1 <= depth < layers:
         raise UsageError(
-            f"layerskip.exit={depth}: {engine.info.name} has {layers} layers",
+            f"layerskip.exit={depth}: {info.name} has {layers} layers",
             hint=f"choose 1 to {layers - 1}" if layers > 1 else "take another strategy",
         )
+    return depth
+
+
+def build(engines: Engines, settings: LayerSkipSettings, aids: Aids) -> SelfDraft:
+    """LayerSkip on the large model. Raises UsageError where it has no such layer to leave at."""
+    engine = cast(LayerEngine, engines["large"])
+    depth = exit_of(settings, engine.info)
     rule = (FixedExit if settings.always else PayingExit)(depth, settings.length)
     return SelfDraft("layerskip", "arXiv 2404.16710", engine, rule)

@@ -34,6 +34,7 @@ from adec.decoding.layers.unified_skip import kept_layers
 from adec.decoding.meter import Meter
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids, Limits, Prompt
+from adec.engines.base import ModelInfo
 from adec.engines.pair import Engines
 from adec.engines.protocols import LayerEngine
 from adec.errors import UsageError
@@ -264,12 +265,15 @@ class SwiftSettings:
     )
 
 
+def check(settings: SwiftSettings, info: ModelInfo) -> None:
+    """Raise UsageError where the model has fewer than three layers."""
+    if info.layers < 3:
+        raise UsageError(f"swift: {info.name} has no layer between its lowest and its highest")
+
+
 def build(engines: Engines, settings: SwiftSettings, aids: Aids) -> Swift:
     """SWIFT on the large model. Raises UsageError where it has fewer than three layers."""
     engine = cast(LayerEngine, engines["large"])
-    if engine.info.layers < 3:
-        raise UsageError(
-            f"swift: {engine.info.name} has no layer between its lowest and its highest"
-        )
+    check(settings, engine.info)
     rule = LayerSets(engine.info.layers, settings.longest)
     return Swift(engine, rule, settings.window)
