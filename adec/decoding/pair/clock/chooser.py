@@ -32,6 +32,8 @@ SURE = 1.1
 estimates biases it upwards."""
 RESTING = 8
 """Rounds in a row in which nothing is considered while all drafters are paused."""
+RESTING_ALONE = 64
+"""The same where there are none but the one that looks ahead."""
 
 
 class ClockChooser(DraftChooser):
@@ -158,7 +160,8 @@ class ClockChooser(DraftChooser):
     def rest(self) -> int:
         if self.costs.own_ms <= ASKING * (self.plain_ms or 0.0):
             return 0
-        rounds = RESTING
+        # without a drafter there is nobody whom a text could convince
+        rounds = RESTING if self.candidates else RESTING_ALONE
         if self._small is not None and not self._small.started and self.costs.curve is not None:
             # it is thought of again every few tokens
             rounds = min(rounds, self._starting.waits(self._written))
