@@ -90,7 +90,7 @@ def answer_of(strategy, prompt: Sequence[int], limits: Limits) -> tuple[list[int
 def test_answers_are_plains_with_whatever_parts(
     seed, likeness, kinds, count, settings, temperature, prompt, left, branches, context
 ) -> None:
-    limits = Limits(left, END, Sampler(temperature, seed=seed), chunk=4)
+    limits = Limits(left, END, Sampler(temperature, seed=seed), chunk=4, resume=True)
     clock = Clock()
     engine = FullTable(clock, seed, likeness, context)
     engine.branches = branches
@@ -101,6 +101,8 @@ def test_answers_are_plains_with_whatever_parts(
         plain, _ = answer_of(Plain(PseudoTable(seed, context=context)), prompt, limits)
         assert mine == plain
         assert min(engine.tokens, default=0) >= 0
+        # the next turn of a conversation goes on with what the engine holds
+        prompt = [*prompt, *mine, 0][: context - 1]
 
 
 @pytest.mark.parametrize("kind", KINDS)
