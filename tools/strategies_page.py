@@ -124,12 +124,19 @@ def _section(method: Method) -> str:
 
 
 def _about(method: Method) -> str:
-    """The docstring of the method's file, as paragraphs."""
+    """The docstring of the method's file: paragraphs, lists, and formulas as they stand there."""
     module = sys.modules[method.settings.__module__]
     text = inspect.cleandoc(module.__doc__ or method.about)
     if module.__name__ == "adec.decoding.registry":
         text = method.about[0].upper() + method.about[1:] + "."
-    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+    return "\n\n".join(_block(part) for part in text.split("\n\n"))
+
+
+def _block(text: str) -> str:
+    lines = text.strip("\n").splitlines()
+    if all(line.startswith("    ") for line in lines):
+        return "\n".join(["```text", *inspect.cleandoc("\n".join(lines)).splitlines(), "```"])
+    return "\n".join(" ".join(item.split()) for item in re.split(r"\n(?=- )", "\n".join(lines)))
 
 
 def _build(method: Method, values: dict[str, Any]) -> Strategy:

@@ -22,7 +22,7 @@ class CarryingEngine(WrappedEngine):
     carry: Mapping[int, int] | None = None
     """By row of the next forward, how many rows its node carries; None: nobody said."""
     beside: tuple[int, int] = (0, 0)
-    """RowPrice that the last forward foresaw, and how many layers they ran, on average."""
+    """Rows that the last forward foresaw, and how many layers they ran, on average."""
     rows: RowPrice
     """What a row costs, and how rows come."""
 
