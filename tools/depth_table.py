@@ -6,7 +6,8 @@ All strategies answer a problem before the next one begins, greedily, in one pro
 NAME or NAME:SETTING=VALUE+…; the first one is what the others are compared with. Time is that of
 this process on the processor, so that a busy machine matters less; the prompt counts. The default
 rows are the exact ones, then every rule beside controls that save as much without a look; what must
-be learned first is left out where it was not.
+be learned first is left out where it was not. `generate` is transformers' own, one token a forward,
+and `generate:early_exit=5` drafts with its lowest five layers.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from adec.events.tally import Tally
 from adec.models.names import locate
 from adec.parts.kept_parts import find_part, need_part
 from adec.practice.tasks import FAMILIES, Problem
+from adec.sampling import Sampler
 from tools.evaluate import LONGEST_REPLY, SEED, held_out
 from tools.train.tokenizer import ASSISTANT_ID, END_ID, USER_ID
 
@@ -54,12 +56,32 @@ def default_rows(layers: int) -> list[str]:
     return [*EXACT, *TRUSTED, *same, *LEARNED]
 
 
+PEER = "generate"
+
+
+@dataclass(frozen=True)
+class Generate:
+    """transformers' own loop on the engine's module."""
+
+    engine: Engine
+    early_exit: int
+
+    def answer(self, prompt: Prompt, limits: Limits) -> list[int]:
+        """The tokens of an answer."""
+        from adec.engines.torch.torch_generate import generate
+
+        made = generate(
+            self.engine, prompt.ids, limits.max_tokens, Sampler(), early_exit=self.early_exit
+        )
+        return [] if made is None else list(made.tokens)
+
+
 @dataclass
 class Row:
     """One strategy on all problems."""
 
     name: str
-    strategy: Strategy
+    strategy: Strategy | Generate
     layers: int
     """Of the model."""
     ran: int = 0
@@ -88,7 +110,7 @@ class Row:
             "asked": len(self.right),
             "layers_share": self.ran / self.whole if self.whole else None,
             "neurons_share": self.neurons / self.all_neurons if self.all_neurons else None,
-            "tokens_per_forward": self.tokens / max(1, self.forwards),
+            "tokens_per_forward": self.tokens / self.forwards if self.forwards else None,
             "cpu_ms_per_token": median(self.ms),
             "exits": dict(self.exits),
         }
@@ -102,8 +124,12 @@ def open_rows(engine: Engine, names: Sequence[str], *, all_of_them: bool = True)
     rows = []
     for words in names:
         name, _, rest = words.partition(":")
-        method = find_method(name)
         values = dict(word.split("=", 1) for word in rest.split("+") if word)
+        if name == PEER:
+            peer = Generate(engine, int(values.get("early_exit", 0)))
+            rows.append(Row(words, peer, engine.info.layers))
+            continue
+        method = find_method(name)
         made = settings.build(method.settings, name, ("--strategies", values))
         kinds = method.parts(settings.build(method.settings, name))  # of a control's rule, too
         lacks = [kind for kind in kinds if find_part(kind, engine.info) is None]
@@ -131,9 +157,12 @@ def answer_all(engine: Engine, rows: Sequence[Row], asked: Sequence[Problem]) ->
             tokens: list[int] = []
             tally = Tally(row.name, "", layers=row.layers)
             began = process_time()
-            for step in row.strategy.generate(prompt, limits):
-                tally.add(step, 0.0)
-                tokens += [token.id for token in step.tokens]
+            if isinstance(row.strategy, Generate):
+                tokens = row.strategy.answer(prompt, limits)
+            else:
+                for step in row.strategy.generate(prompt, limits):
+                    tally.add(step, 0.0)
+                    tokens += [token.id for token in step.tokens]
             row.ms.append(1000 * (process_time() - began) / max(1, len(tokens)))
             row.ran += tally.layers_computed
             row.whole += tally.layers_of or 0
@@ -179,8 +208,10 @@ def main() -> None:
     for one in found:
         shares = (one["layers_share"], one["neurons_share"])
         layers, neurons = ("" if share is None else f"{100 * share:.1f} %" for share in shares)
+        per_forward = one["tokens_per_forward"]
+        tokens = "" if per_forward is None else f"{per_forward:.2f}"
         print(
-            f"| `{one['strategy']}` | {layers} | {neurons} | {one['tokens_per_forward']:.2f} |"
+            f"| `{one['strategy']}` | {layers} | {neurons} | {tokens} |"
             f" {one['right']}/{one['asked']} | {one['same']}/{one['asked']} |"
             f" {one['cpu_ms_per_token']:.2f} |"
         )
