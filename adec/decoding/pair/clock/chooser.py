@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from adec.decoding.answer import unread_of_prompt
 from adec.decoding.pair.clock.candidate import ASKING, LONGEST, CandidateDrafter
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.clock.pause_wording import PauseWording
 from adec.decoding.pair.clock.round_costs import RoundCosts
-from adec.decoding.pair.clock.start_forecast import StartDecision, StartForecast
+from adec.decoding.pair.clock.small_start import SmallStart
 from adec.decoding.pair.clock.timed_growth import ObservedGrowth, TimedGrowth
 from adec.decoding.pair.clock.trial_sizes import TrialSizes
 from adec.decoding.pair.draft_verify import DraftChooser, Turn
@@ -23,10 +22,6 @@ PROBE_NODES = 3
 """How many nodes a probe drafts: enough to detect predictable text, cheap if it is not."""
 OBSERVED = 4
 """Nodes that a drafter without a model names in any case, to learn how far to trust it."""
-EARLY = (16, 8, 4, 2)
-"""Nodes at most that are verified as the prompt is read: the first token waits for them."""
-LATER = 0.05
-"""How much later the first token may come for a first draft, as a share of reading the prompt."""
 SURE = 1.1
 """Speed, as a multiple of plain's, that an offer must promise: picking the best of several
 estimates biases it upwards."""
@@ -65,17 +60,14 @@ class ClockChooser(DraftChooser):
         self._in_order = in_order
         self._longest = longest
         self._chain = chain
-        self._small = next((c for c in self.candidates if c.drafter.runs_a_model), None)
-        self._early = early
+        small = next((c for c in self.candidates if c.drafter.runs_a_model), None)
+        self._small = (
+            None if small is None else SmallStart(small, costs, longest=longest, early=early)
+        )
         self._ahead = ahead
         self._looks = False  # whether this round is the one of `_ahead`
-        self._limits = Limits(1)
-        self._prompt_size = 0
-        self._early_nodes = 0  # at most, in a first draft beside the prompt
         self._used: CandidateDrafter | None = None
         self._trials: TrialSizes | None = None  # sizes that may be tried in this round
-        self._starting = StartDecision()
-        self._written = 0  # tokens of the answer before this round
         self._wording = PauseWording()
 
     @property
@@ -93,78 +85,35 @@ class ClockChooser(DraftChooser):
         self.costs.new_answer()
 
     def drafts_early(self, prompt: Sequence[int], limits: Limits) -> bool:
-        self._early_nodes = 0
-        self._take(prompt, limits)
-        small, curve = self._small, self.costs.curve
-        if not self._early or small is None or curve is None:
+        if self._small is None:
             return False
-        small.drafter.assume(self.costs.large, curve, self.costs.times.slowness)
-        draft_ms = small.drafter.draft_ms
-        read = unread_of_prompt(self.costs.large, prompt, limits)
-        start_ms = draft_ms(small.drafter.unread_of_prompt(prompt, limits))
-        for nodes in EARLY:
-            more = start_ms + nodes * draft_ms() + curve.ms(read + nodes) - curve.ms(read)
-            if more <= LATER * curve.ms(read):
-                forecast = self._forecast(prompt, limits.max_tokens)
-                if forecast is not None and forecast.pays:
-                    self._early_nodes = nodes
-                break
-        return self._early_nodes > 0
+        self._small.take(prompt, limits)
+        return self._small.drafts_early(prompt, limits)
 
     def start(self, prompt: Sequence[int], limits: Limits) -> Iterator[Step]:
         self._used = None
-        self._take(prompt, limits)
-        self._starting.new_answer()
         if self._ahead is not None:
             self._ahead.start(limits)
-        early = self._early_nodes > 0
         for candidate in self.candidates:
             candidate.new_answer()
-            candidate.started = candidate.started or early
+        if self._small is not None:
+            self._small.take(prompt, limits)
+            self._small.new_answer()
+        for candidate in self.candidates:
             if candidate.started:
                 yield from candidate.drafter.start(prompt, limits)
 
-    def _take(self, prompt: Sequence[int], limits: Limits) -> None:
-        """Remember what the answer is to, and its limits."""
-        self._prompt_size, self._limits = len(prompt), limits
-
     def before_round(self, sequence: Sequence[int], left: int) -> Iterator[Step]:
-        small, self._written = self._small, len(sequence) - self._prompt_size
-        if small is None or small.started or self._starting.waits(self._written):
-            return
-        forecast = self._forecast(sequence, left)
-        if forecast is not None and self._starting.weigh(forecast, self._written):
-            small.started = True
-            yield from small.drafter.start(sequence, self._limits)
-
-    def _forecast(self, sequence: Sequence[int], left: int) -> StartForecast | None:
-        """What starting the small model promises; None while that cannot be said.
-
-        It would read what it lacks of `sequence`, and `left` tokens may still be written.
-        """
-        self.costs.times.refresh()
-        small, curve = self._small, self.costs.curve
-        if small is None or curve is None:
-            return None
-        if self.costs.may_explore:
-            curve = self.costs.times.hopeful or curve
-        return small.forecast_start(
-            self.costs,
-            curve,
-            read=small.drafter.unread_of_prompt(sequence, self._limits),
-            written=len(sequence) - self._prompt_size,
-            left=left,
-            longest=self._longest,
-        )
+        if self._small is not None:
+            yield from self._small.before_round(sequence, left)
 
     def rest(self) -> int:
         if self.costs.own_ms <= ASKING * (self.plain_ms or 0.0):
             return 0
         # without a drafter there is nobody whom a text could convince
         rounds = RESTING if self.candidates else RESTING_ALONE
-        if self._small is not None and not self._small.started and self.costs.curve is not None:
-            # it is thought of again every few tokens
-            rounds = min(rounds, self._starting.waits(self._written))
+        if self._small is not None:
+            rounds = self._small.rest(rounds)
         if self._ahead is not None:
             rounds = min(rounds, self._ahead.resting)
         self._begin_round()
@@ -248,21 +197,10 @@ class ClockChooser(DraftChooser):
 
     def first_draft(self, turn: Turn) -> Proposal:
         self._used = None
-        small, curve = self._small, self.costs.curve
-        if small is None or curve is None or not turn.has_room:
+        curve = self.costs.curve
+        if self._small is None or curve is None or not turn.has_room:
             return empty()
-        # what a token takes once the prompt is read
-        rate = small.forecast_rate(curve, behind=1, unread=1, room=turn.room)
-        growth = TimedGrowth(
-            curve,
-            unread=turn.unread,
-            own_ms=0.0,
-            room=turn.room,
-            rates=small.rates,
-            most=min(self._early_nodes, self._longest),
-            worth_ms=min(1 / rate, self.costs.plain_round_ms(curve, 1)),
-        )
-        return self._run(small, turn, growth)
+        return self._run(self._small.small, turn, self._small.early_growth(turn, curve))
 
     def filled(self, size: int) -> int:
         # tokens behind a node that carries rows would make a branch of these
@@ -312,7 +250,7 @@ class ClockChooser(DraftChooser):
                     candidate.judge_round(step, costs.plain_round_ms(curve, 1))
             elif candidate.started:
                 candidate.sit_out(plain_ms)
-        self.reason = self._wording.update(self.candidates) or self._starting.take_refusal()
+        self._explain()
 
     def account_rest(self, steps: Sequence[Step]) -> None:
         self.costs.record_rest(steps)
@@ -322,7 +260,13 @@ class ClockChooser(DraftChooser):
                 candidate.sit_out(plain_ms, len(steps))
         if self._ahead is not None:
             self._ahead.pass_rounds(len(steps))
-        self.reason = self._wording.update(self.candidates) or self._starting.take_refusal()
+        self._explain()
+
+    def _explain(self) -> None:
+        """Say what rests, or why the small model is not started."""
+        self.reason = self._wording.update(self.candidates)
+        if self.reason is None and self._small is not None:
+            self.reason = self._small.take_refusal()
 
     def _curve(self, candidate: CandidateDrafter) -> CostCurve:
         """The curve that a candidate drafts by.

@@ -8,9 +8,10 @@ import pytest
 
 from adec.decoding.pair.accept import FollowTarget
 from adec.decoding.pair.clock.candidate import ASKING, HOPELESS, CandidateDrafter
-from adec.decoding.pair.clock.chooser import LATER, RESTING, ClockChooser
+from adec.decoding.pair.clock.chooser import RESTING, ClockChooser
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.clock.round_costs import RoundCosts
+from adec.decoding.pair.clock.small_start import LATER
 from adec.decoding.pair.draft_verify import DraftChooser, DraftVerify, Turn
 from adec.decoding.pair.drafters.drafter import Outcome, Proposal, empty
 from adec.decoding.pair.drafters.small_model import SmallModel
