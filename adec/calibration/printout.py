@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from adec.calibration.result import PAYS, Result
-from adec.calibration.trials.trial import Measured, front
+from adec.calibration.trials.measured import Measured, front
 from adec.display.plot import Plot, PlotPoint, letters
 from adec.errors import AdecError, UsageError
 from adec.whole_file import whole_file

@@ -10,8 +10,9 @@ from adec.calibration.cost_tables import CostTable
 from adec.calibration.replay.agreement import Agreement
 from adec.calibration.replay.grids import ADAPTIVE
 from adec.calibration.replay.pause_thresholds import Learned
+from adec.calibration.trials.measured import Measured, ms_per_token, without_outliers
 from adec.calibration.trials.proof import Tested
-from adec.calibration.trials.trial import Measured, Metric, ms_per_token, without_outliers
+from adec.calibration.trials.trial import Metric
 from adec.engines.remote.bill import Bill
 from adec.events.records import Role
 from adec.machine import Machine

@@ -33,7 +33,8 @@ from adec.calibration.trials.held_out import (
     planned_before,
     run_proof,
 )
-from adec.calibration.trials.trial import Measured, Point, Runner
+from adec.calibration.trials.measured import Measured
+from adec.calibration.trials.trial import Point, Runner
 from adec.calibration.trials.tryouts import LEAST_ANSWERS, Tryouts
 from adec.calibration.wishes import Watcher, Wishes
 from adec.decoding.pair.clock.cost_curve import Curves

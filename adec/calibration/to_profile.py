@@ -16,8 +16,9 @@ from adec.calibration.replay.agreement import Logistic
 from adec.calibration.replay.grids import FAMILIES
 from adec.calibration.replay.pause_thresholds import Learned
 from adec.calibration.result import Result, Server
+from adec.calibration.trials.measured import Measured, front
 from adec.calibration.trials.proof import Tested
-from adec.calibration.trials.trial import MEANING, Measured, front
+from adec.calibration.trials.trial import MEANING
 from adec.engines.base import ModelHeader
 from adec.engines.remote import REMOTE_NAME
 from adec.events.records import Role

@@ -15,7 +15,8 @@ from adec.calibration.helpers import Helpers, OpenCalibration
 from adec.calibration.journal import Journal
 from adec.calibration.prompts import KnownPrompt, PromptSet
 from adec.calibration.stages import Calibration
-from adec.calibration.trials.trial import Measured, Point, Runner, Trial
+from adec.calibration.trials.measured import Measured
+from adec.calibration.trials.trial import Point, Runner, Trial
 from adec.calibration.wishes import Wishes
 from adec.decoding.registry import yardstick
 from adec.engines.base import ModelHeader

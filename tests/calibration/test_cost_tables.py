@@ -19,7 +19,7 @@ from adec.calibration.cost_tables import (
     tables_from,
 )
 from adec.calibration.replay.agreement import logistic_of, percentile_of
-from adec.calibration.trials.trial import front
+from adec.calibration.trials.measured import front
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.engines.pair import Engines
 from adec.events.hostile_json import JsonReader

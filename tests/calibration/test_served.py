@@ -19,7 +19,8 @@ from adec.calibration.result import Result, Server
 from adec.calibration.served.allowance import Allowance, check_budget, wanted
 from adec.calibration.served.served_stages import ServedCalibration
 from adec.calibration.to_profile import Named, profile_text
-from adec.calibration.trials.trial import PLAIN, Bought, Measured, Point, Runner, Trial
+from adec.calibration.trials.measured import Measured
+from adec.calibration.trials.trial import PLAIN, Bought, Point, Runner, Trial
 from adec.calibration.wishes import Wishes
 from adec.engines.pair import Engines
 from adec.engines.remote.bill import Bill

@@ -16,7 +16,8 @@ from adec.answering.session import Question, Session
 from adec.calibration.printout import chart, plot, sentence, table
 from adec.calibration.replay.grids import FAMILIES
 from adec.calibration.to_profile import Named, profile_text
-from adec.calibration.trials.trial import PLAIN, Measured, Point, Trial
+from adec.calibration.trials.measured import Measured
+from adec.calibration.trials.trial import PLAIN, Point, Trial
 from adec.calibration.wishes import Wishes
 from adec.decoding.pair.clock.cost_curve import CostCurve, Curves
 from adec.decoding.registry import METHODS

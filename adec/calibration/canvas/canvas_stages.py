@@ -28,7 +28,8 @@ from adec.calibration.replay.pause_thresholds import Learned
 from adec.calibration.replay.recording import Answer
 from adec.calibration.replay.simulate import Replay
 from adec.calibration.stages import Calibration
-from adec.calibration.trials.trial import Measured, Point
+from adec.calibration.trials.measured import Measured
+from adec.calibration.trials.trial import Point
 from adec.decoding.diffusion.canvas_loop import canvas_engine
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import check_method, find_method

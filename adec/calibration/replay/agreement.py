@@ -14,7 +14,8 @@ import numpy as np
 
 from adec.calibration.replay.grids import CHAINS, FAMILIES, TRIGGER_RATES
 from adec.calibration.replay.recording import Column, Record
-from adec.calibration.trials.trial import Measured, Point, own_ms_per_round
+from adec.calibration.trials.measured import Measured, own_ms_per_round
+from adec.calibration.trials.trial import Point
 from adec.decoding.pair.clock.acceptance_rate import expected_tokens
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.search.threshold import fit_logistic

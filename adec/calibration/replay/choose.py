@@ -19,7 +19,8 @@ from adec.calibration.replay.grids import (
     handicap,
 )
 from adec.calibration.replay.simulate import Replay, forwards_ms, own_ms
-from adec.calibration.trials.trial import Measured, Metric, Point, front
+from adec.calibration.trials.measured import Measured, front
+from adec.calibration.trials.trial import Metric, Point
 from adec.errors import UsageError
 
 TARGETS = (1, 0.5, 2, 0.2, 4)

@@ -22,7 +22,8 @@ import numpy as np
 
 from adec.calibration.cost_tables import CostTable
 from adec.calibration.replay.recording import Record
-from adec.calibration.trials.trial import Measured, Point, Trial, without_outliers
+from adec.calibration.trials.measured import Measured, without_outliers
+from adec.calibration.trials.trial import Point, Trial
 from adec.decoding.meter import Meter
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import find_method

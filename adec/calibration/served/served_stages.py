@@ -33,7 +33,8 @@ from adec.calibration.served.allowance import (
 )
 from adec.calibration.stages import COST_SECONDS, COSTS, COSTS_READER, Calibration
 from adec.calibration.trials.held_out import TESTED
-from adec.calibration.trials.trial import Measured, Point
+from adec.calibration.trials.measured import Measured
+from adec.calibration.trials.trial import Point
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import check_method, find_method
 from adec.engines.pair import Engines

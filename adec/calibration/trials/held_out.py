@@ -15,8 +15,9 @@ from itertools import chain
 from adec.calibration.journal import Measurements
 from adec.calibration.prompts import KnownPrompt
 from adec.calibration.replay.grids import FAMILIES, rule
+from adec.calibration.trials.measured import Measured
 from adec.calibration.trials.proof import Tested, is_binary, prompts_needed, prove
-from adec.calibration.trials.trial import Measured, Metric, Point, Trial
+from adec.calibration.trials.trial import Metric, Point, Trial
 
 TESTED = 3
 """Most points of a family that are brought to the proof."""

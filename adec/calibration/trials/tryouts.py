@@ -17,7 +17,8 @@ from adec.calibration.prompts import KnownPrompt
 from adec.calibration.replay.grids import ADAPTIVE, FAMILIES
 from adec.calibration.replay.recording import Answer
 from adec.calibration.trials.held_out import expected_losses
-from adec.calibration.trials.trial import Measured, Point, front
+from adec.calibration.trials.measured import Measured, front
+from adec.calibration.trials.trial import Point
 
 LEAST_ANSWERS = 4
 """Answers that each stage takes whatever the time: with fewer nothing can be fitted."""

@@ -21,7 +21,8 @@ from adec.calibration.replay.choose import (
 from adec.calibration.replay.grids import PAIR_FAMILIES, handicap
 from adec.calibration.replay.recording import record
 from adec.calibration.replay.simulate import Simulator
-from adec.calibration.trials.trial import PLAIN, Measured, Point, Runner, front
+from adec.calibration.trials.measured import Measured, front
+from adec.calibration.trials.trial import PLAIN, Point, Runner
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import remaining
 from adec.engines.pair import Engines

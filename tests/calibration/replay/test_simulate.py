@@ -11,7 +11,8 @@ from adec.calibration.cost_tables import tables_from
 from adec.calibration.replay.choose import Contender
 from adec.calibration.replay.recording import record
 from adec.calibration.replay.simulate import Columns, RecordedScores, Simulator, forecast
-from adec.calibration.trials.trial import Measured, Point, Runner
+from adec.calibration.trials.measured import Measured
+from adec.calibration.trials.trial import Point, Runner
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import find_method
 from adec.decoding.strategy import Aids, Limits, Prompt

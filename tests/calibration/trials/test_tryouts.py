@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from adec.calibration.trials.trial import Measured, Point, Trial
+from adec.calibration.trials.measured import Measured
+from adec.calibration.trials.trial import Point, Trial
 from adec.calibration.trials.tryouts import halfway, safer, worth_more
 from tests.calibration.tables import point
 
