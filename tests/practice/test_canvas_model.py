@@ -42,4 +42,5 @@ def test_both_formats_write_the_same_tokens() -> None:
             rows.append(np.stack([scores.row(i) for i in range(len(scores))]))
     assert answers[0] == answers[1]
     assert all(answer[-1] == 3 for answer in answers[0])
-    assert np.abs(np.delete(rows[0] - rows[1], 1280, axis=1)).max() < 0.2
+    without_mask = [np.delete(scores, 1280, axis=1) for scores in rows]  # it is never proposed
+    assert np.abs(without_mask[0] - without_mask[1]).max() < 0.2
