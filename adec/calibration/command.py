@@ -39,7 +39,7 @@ from adec.calibration.served.served_stages import ServedCalibration
 from adec.calibration.stages import Calibration
 from adec.calibration.to_profile import Named, profile_text
 from adec.calibration.trials.trial import Metric, Runner
-from adec.calibration.unfitted import lines, unfitted_of
+from adec.calibration.unfitted import forecast_lines, unfitted_of
 from adec.calibration.wishes import Wishes
 from adec.display.progress import Progress
 from adec.display.screen.terminal import size_of
@@ -64,8 +64,8 @@ Threads = Annotated[int, msgspec.Meta(ge=1)] | None
 _THREADS: JsonReader[tuple[Threads, Threads]] = JsonReader(tuple[Threads, Threads])
 
 INTERRUPTED = 130
-ANSWER = 256
-"""Tokens before a forward whose time forecasts are made by."""
+FORECAST_CONTEXT = 256
+"""Tokens before the forwards whose times a forecast of unfitted parts rests on."""
 
 
 @dataclass(frozen=True)
@@ -213,9 +213,9 @@ def _unfitted(result: Result, request: Request, large: ModelHeader) -> list[str]
     """What the large model could learn, for people."""
     if result.server is not None or "large" not in result.tables:
         return []
-    curve = result.tables["large"].curve(ANSWER)
+    curve = result.tables["large"].curve(FORECAST_CONTEXT)
     model = request.large or request.small or "practice:large"
-    return lines(unfitted_of(large, curve), model)
+    return forecast_lines(unfitted_of(large, curve), model)
 
 
 def _helpers(

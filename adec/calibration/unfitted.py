@@ -154,7 +154,7 @@ def _hits_of(part: Part) -> tuple[float, ...]:
     return tuple(rates[step] for step in steps)[:AHEAD]
 
 
-def lines(forecasts: Sequence[FitForecast], model: str) -> list[str]:
+def forecast_lines(forecasts: Sequence[FitForecast], model: str) -> list[str]:
     """For people: what would pay if it were fitted, with the command, and what would not."""
     if not forecasts:
         return []

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adec.calibration import unfitted
-from adec.calibration.unfitted import LEARNABLE, forecast_fits, lines, measured_hits
+from adec.calibration.unfitted import LEARNABLE, forecast_fits, forecast_lines, measured_hits
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.parts.kept_parts import keep_part
 from adec.parts.part import Part
@@ -41,15 +41,15 @@ def test_where_a_batch_costs_what_its_tokens_cost_nothing_pays_and_no_command_is
     forecasts = forecast_fits(LINEAR, KINDS, [])
     assert not any(forecast.pays for forecast in forecasts)
     assert all(forecast.speed == 1 and forecast.drafts == 0 for forecast in forecasts)
-    told = lines(forecasts, "m.gguf")
+    told = forecast_lines(forecasts, "m.gguf")
     assert all("does not pay" in line for line in told[1:]) and "--fit" not in " ".join(told)
 
 
 def test_only_what_the_model_can_learn_and_has_not_is_forecast() -> None:
     assert [f.kind for f in forecast_fits(FREE, ["lexical", "exits"], [])] == ["lexical"]
-    assert forecast_fits(FREE, KINDS, KINDS) == [] and lines([], "m") == []
+    assert forecast_fits(FREE, KINDS, KINDS) == [] and forecast_lines([], "m") == []
     (one,) = forecast_fits(FREE, ["ppd"], ["lexical"])
-    assert "adec calibrate m.gguf --fit ppd" in lines([one], "m.gguf")[-1]
+    assert "adec calibrate m.gguf --fit ppd" in forecast_lines([one], "m.gguf")[-1]
 
 
 def test_hit_rates_that_were_measured_here_count_before_published_ones() -> None:

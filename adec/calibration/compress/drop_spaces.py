@@ -229,9 +229,8 @@ class HalfBlocks:
         """See `DropSpace`."""
         lacks = [len(left_out.attention), len(left_out.feed_forward)]
         attention, feed_forward = (many(self.blocks - count) for count in lacks)
-        return (
-            f"{attention} attention and {feed_forward} feed-forward parts in {self.blocks} blocks"
-        )
+        blocks = many(self.blocks - len(left_out.gone))
+        return f"{attention} attention and {feed_forward} feed-forward parts in {blocks} blocks"
 
     def write(self, path: Path, to: Path, left_out: Halves, progress: Progress) -> None:
         """See `DropSpace`."""

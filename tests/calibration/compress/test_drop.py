@@ -19,7 +19,11 @@ from adec.calibration.compress.block_sets import (
     search_blocks,
     words_of,
 )
-from adec.calibration.compress.drop_spaces import blocks_to_leave_out, halves_to_leave_out
+from adec.calibration.compress.drop_spaces import (
+    HalfBlocks,
+    blocks_to_leave_out,
+    halves_to_leave_out,
+)
 from adec.calibration.compress.evopress import MOST_CHANGED, PAPER, OutOfTime, Pace, Stage
 from adec.calibration.compress.half_sets import (
     Halves,
@@ -385,3 +389,8 @@ def test_a_file_without_halves_is_written_and_answers(
     assert "attention 3; feed-forward 1" in done.out
     assert "has 5 attention and 5 feed-forward parts in 6 blocks" in done.err
     assert call(capsys, "run", "-m", str(out), "-n", "4", "Reverse this list: plum fig.").code == 0
+
+
+def test_a_block_without_both_halves_is_no_block_of_the_file() -> None:
+    lacks = Halves(attention=frozenset({2, 3}), feed_forward=frozenset({3}))
+    assert HalfBlocks(6, 2).kept(lacks) == "4 attention and 5 feed-forward parts in 5 blocks"
