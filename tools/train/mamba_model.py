@@ -11,6 +11,7 @@ decays after j up to i. Sequences of up to some 200 tokens are one chunk of it.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -105,6 +106,9 @@ class MambaBlock(nn.Module):
         return total
 
 
+RunBlock = Callable[[MambaBlock, Tensor], Tensor]
+
+
 class Mamba(nn.Module):
     """A language model whose output head is its embedding."""
 
@@ -120,13 +124,15 @@ class Mamba(nn.Module):
             out = cast(MambaBlock, block).out_proj.weight
             nn.init.normal_(out, std=(shape.inner * shape.layers) ** -0.5)
 
-    def forward(self, tokens: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Logits of every position, or of the flat positions `rows`."""
+    def forward(
+        self, tokens: Tensor, rows: Tensor | None = None, run: RunBlock = MambaBlock.forward
+    ) -> Tensor:
+        """Logits of every position, or of the flat positions `rows`; `run` computes a block."""
         x = self.embedding(tokens)
         if torch.is_autocast_enabled(tokens.device.type):
             x = x.to(torch.bfloat16)
         for block in self.blocks:
-            x = block(x)
+            x = run(cast(MambaBlock, block), x)
         x = F.rms_norm(x, (self.shape.width,), self.norm.to(x.dtype), NORM_EPS)
         if rows is not None:
             x = x.flatten(0, 1)[rows]

@@ -25,7 +25,7 @@ from tools.train import tokenizer as tokens
 from tools.train.clocked_trainer import ClockedTrainer, train_by_the_clock
 from tools.train.llama_model import SHAPES, Llama
 from tools.train.mamba_files import export_mamba, mamba_weights
-from tools.train.mamba_model import MAMBA, Mamba, MambaShape
+from tools.train.mamba_model import MAMBA, Mamba, MambaBlock, MambaShape, RunBlock
 from tools.train.model_files import from_hugging_face_names
 from tools.train.optimizer import Optimizer
 from tools.train.training_data import FIRST, LAST, LATE, Batch, chunk, rectangles
@@ -55,10 +55,14 @@ class MambaTrainer(ClockedTrainer[Mamba]):
 
     def __init__(
         self, tokenizer: Tokenizer, *, seed: int, minutes: float, device: str = "cpu",
-        chunk_size: int = CHUNK,
+        chunk_size: int = CHUNK, compiled: bool = False,
     ) -> None:  # fmt: skip
+        """`compiled`: blocks are compiled, once for each shape of the rectangles."""
         super().__init__(tokenizer, seed=seed, minutes=minutes, rate=RATE, device=device)
         self.chunk_size = chunk_size
+        self._run: RunBlock = (
+            torch.compile(MambaBlock.forward, dynamic=False) if compiled else MambaBlock.forward
+        )
         self.teacher = Llama(SHAPES["large"]).to(device).eval().requires_grad_(False)
         self.teacher.load_state_dict(_large())
 
@@ -95,7 +99,7 @@ class MambaTrainer(ClockedTrainer[Mamba]):
         shares = (batch.weights / batch.weights.sum()).to(self.device)
         targets = batch.targets.to(self.device)
         with self._autocast():
-            logs = self.model(ids, rows).float().log_softmax(-1)
+            logs = self.model(ids, rows, self._run).float().log_softmax(-1)
             with torch.no_grad():
                 taught = self.teacher(ids, rows).float().softmax(-1)
         each = -(1 - TAUGHT) * logs.gather(1, targets[:, None])[:, 0]
@@ -152,7 +156,7 @@ def train_mamba(
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(practice.large_folder() / "tokenizer.json"))
-    trainer = MambaTrainer(tokenizer, seed=seed, minutes=minutes, device=device)
+    trainer = MambaTrainer(tokenizer, seed=seed, minutes=minutes, device=device, compiled=True)
     landed = practice.mamba_folder()
     begin = landed if landed.is_dir() else practice.large_folder()
     return train_by_the_clock(trainer, out, begin, resume=resume, threads=threads)
