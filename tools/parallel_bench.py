@@ -1,6 +1,7 @@
 """How far rules adapt to tasks whose words depend on each other, and what an ideal model reaches.
 
-    python -m tools.parallel_bench --model practice:canvas --strategies steps threshold entropy
+    python -m tools.parallel_bench --model practice:canvas --strategies threshold entropy \
+        --beside practice:large
 
 Each kind of ParallelBench (`--task parallelbench` of `adec bench`) is answered by every strategy,
 prompt by prompt in turn. C is the conditional total correlation of an answer's words given the
@@ -8,7 +9,7 @@ prompt, in nats: at 0 all words may be written at once. *words a forward*: words
 forwards that wrote it; a rule that adapts writes fewer where C is greater. *limit*: the share of
 right answers of an ideal model that draws so many words at once, of lists as long as these; between
 two whole numbers of words it is interpolated. An autoregressive model writes one token a forward,
-so its limit is always 100 %.
+so its limit is always 100 %; `--beside` names such a model, which answers the same prompts plainly.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from itertools import islice
 from statistics import fmean
 
 from adec.answering.choice import Choice
-from adec.answering.plan import plan_yardstick
+from adec.answering.plan import Plan, plan_yardstick
 from adec.answering.session import Question, Session, open_session
 from adec.benchmark.tasks import dependence, parallelbench
 from adec.benchmark.tasks.parallelbench import KINDS, dependence_of, limit
@@ -46,11 +48,33 @@ class Reply:
     forwards: int
 
 
+@dataclass(frozen=True)
+class Row:
+    """A strategy of a model, and its answers by kind."""
+
+    name: str
+    session: Session
+    plan: Plan
+    replies: defaultdict[str, list[Reply]] = field(default_factory=lambda: defaultdict(list))
+
+
+def rows_of(session: Session, strategies: Sequence[str], suffix: str) -> list[Row]:
+    """The model's yardstick, and then these strategies."""
+    base = session.plan
+    rows = []
+    for word in dict.fromkeys([base.method.name, *strategies]):
+        name, _, rest = word.partition(":")
+        settings = tuple(f"{name}.{part}" for part in rest.split("+") if part)
+        rows.append(Row(word + suffix, session, base.with_strategy(name, settings)))
+    return rows
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print a table."""
     parser = arguments_of(__doc__)
     add_model(parser, threads=1)
     parser.add_argument("--strategies", nargs="+", default=[], metavar="NAME[:SETTING=VALUE+...]")
+    parser.add_argument("--beside", nargs="+", default=[], metavar="MODEL")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, metavar="KIND")
     parser.add_argument("-n", type=int, default=5, help="prompts a kind (5)")
     parser.add_argument("--tokens", type=int, default=64, help="tokens at most (64)")
@@ -60,27 +84,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="with an example before each, or the lists that the practice models know",
     )  # fmt: skip
     chosen = parser.parse_args(arguments)
-    found: defaultdict[tuple[str, str], list[Reply]] = defaultdict(list)
     options = OpenOptions(threads=chosen.threads)
-    with open_session(plan_yardstick(Choice(model=chosen.model)), options) as session:
-        base = session.plan
-        names = list(dict.fromkeys([base.method.name, *chosen.strategies]))
-        plans = {}
-        for word in names:
-            name, _, rest = word.partition(":")
-            settings = tuple(f"{name}.{part}" for part in rest.split("+") if part)
-            plans[word] = base.with_strategy(name, settings)
+    with ExitStack() as stack:
+        rows = [
+            row
+            for model in (chosen.model, *chosen.beside)
+            for row in rows_of(
+                stack.enter_context(open_session(plan_yardstick(Choice(model=model)), options)),
+                chosen.strategies if model == chosen.model else (),
+                f" ({model})" if chosen.beside else "",
+            )
+        ]
         make = parallelbench.tasks if chosen.task == "parallelbench" else dependence.tasks
         kinds = [k for k in chosen.kinds if make is parallelbench.tasks or k in dependence.PROMPTS]
-        stream = islice(make(chosen.seed, kinds), chosen.n * len(kinds))
-        for task in stream:
-            for word in names:
-                session.take(plans[word])
-                found[task.kind, word].append(answered(session, task, chosen.tokens))
+        for task in islice(make(chosen.seed, kinds), chosen.n * len(kinds)):
+            for row in rows:
+                row.session.take(row.plan)
+                row.replies[task.kind].append(answered(row.session, task, chosen.tokens))
     print(
         table_of(
             HEADS,
-            [cells(kind, word, found[kind, word]) for kind in kinds for word in names],
+            [cells(kind, row.name, row.replies[kind]) for kind in kinds for row in rows],
             left=3,
         )
     )

@@ -89,6 +89,20 @@ def test_parallel_bench_has_limits_beside_what_was_right(capsys) -> None:
     )
 
 
+def test_parallel_bench_has_an_autoregressive_model_beside(capsys) -> None:
+    command = ["--model", "practice:canvas", "--beside", "practice:large", "--task", "dependence"]
+    parallel_bench.main([*command, "--kinds", "shuffle", "-n", "1", "--tokens", "24"])
+    _, _, canvas, beside = capsys.readouterr().out.splitlines()
+    assert canvas.split(" | ")[:3] == [
+        "| shuffle",
+        canvas.split(" | ")[1],
+        "steps (practice:canvas)",
+    ]
+    assert beside.split(" | ")[2] == "plain (practice:large)"
+    # whoever writes one token after the other may always be right
+    assert beside.split(" | ")[5] == "100 %"
+
+
 def test_a_canvas_table_compares_models_and_goes_on(tmp_path: Path, capsys) -> None:
     rows = ["practice:canvas=threshold:probability=0.8", "practice:small=plain"]
     command = [*rows, "-n", "1", "--family", "lists", "--tokens", "24"]
