@@ -11,8 +11,7 @@ In the order in which a calibration uses them:
     trials/           the promising settings run for real, and the proof on held-out prompts
     unfitted          parts that nobody has fitted yet, and whether they would pay here
     result            what was found, and the strategy that follows from it
-    to_profile        the result as a profile
-    printout          the result for people: chart, table and sentence
+    report/           the result as a profile, and for people: chart, table and sentence
 
 Beside them, what is calibrated otherwise: `served/` a server as the large model, `canvas/` a
 diffusion model, `fit/` the parts that methods learn (`--fit`), `compress/` smaller models.

@@ -23,21 +23,20 @@ from adec.calibration.cost_tables import choose_threads
 from adec.calibration.helpers import DeskOfCalibration, Helpers
 from adec.calibration.journal import Journal
 from adec.calibration.journal_place import journal_key, journal_path, where_it_lies
-from adec.calibration.printout import (
+from adec.calibration.prompts import PromptSet, built_in, read_prompts
+from adec.calibration.report.front_pictures import check_pictures, write_pictures
+from adec.calibration.report.printout import (
     chart,
-    check_pictures,
     legend,
     plot,
     price_table,
     sentence,
     table,
-    write_pictures,
 )
-from adec.calibration.prompts import PromptSet, built_in, read_prompts
+from adec.calibration.report.to_profile import Named, profile_text
 from adec.calibration.result import Result
 from adec.calibration.served.served_stages import ServedCalibration
 from adec.calibration.stages import Calibration
-from adec.calibration.to_profile import Named, profile_text
 from adec.calibration.trials.trial import Metric, Runner
 from adec.calibration.unfitted import forecast_lines, unfitted_of
 from adec.calibration.wishes import Wishes

@@ -14,11 +14,11 @@ import pytest
 
 from adec.answering.purchases import MILLION
 from adec.calibration.journal import Journal
-from adec.calibration.printout import price_table
+from adec.calibration.report.printout import price_table
+from adec.calibration.report.to_profile import Named, profile_text
 from adec.calibration.result import Result, Server
 from adec.calibration.served.allowance import Allowance, check_budget, wanted
 from adec.calibration.served.served_stages import ServedCalibration
-from adec.calibration.to_profile import Named, profile_text
 from adec.calibration.trials.measured import Measured
 from adec.calibration.trials.trial import PLAIN, Bought, Point, Runner, Trial
 from adec.calibration.wishes import Wishes

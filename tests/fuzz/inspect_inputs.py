@@ -186,7 +186,7 @@ def _trace_of(text: str, seed: int, *, tall: bool = False) -> bytes:
 
 def _profiles(folder: Path) -> list[bytes]:
     """The shipped profile, and one that a calibration of two tables has made."""
-    from adec.calibration.to_profile import Named, profile_text
+    from adec.calibration.report.to_profile import Named, profile_text
     from adec.calibration.wishes import Wishes
     from adec.places import shipped_profiles
     from tests.calibration.tables import calibration, engines, plan_of, prompts

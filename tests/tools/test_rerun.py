@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adec.calibration.to_profile import Named, profile_text
+from adec.calibration.report.to_profile import Named, profile_text
 from adec.calibration.wishes import Wishes
 from tests.calibration.tables import calibration, engines, plan_of, prompts
 from tools.choices.rerun import Pick, differences, main, pick_of

@@ -14,7 +14,7 @@ from adec.calibration.journal import Journal
 from adec.calibration.prompts import KnownPrompt, PromptSet, built_in, read_prompts
 from adec.calibration.replay import pause_thresholds
 from adec.calibration.replay.pause_thresholds import learn, learn_thresholds
-from adec.calibration.to_profile import pause_tables
+from adec.calibration.report.measured_tables import pause_tables
 from adec.calibration.wishes import Wishes
 from adec.decoding.search.threshold import TRIGGER_RATE, observe
 from adec.engines.pair import Engines

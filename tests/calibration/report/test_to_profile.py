@@ -13,9 +13,9 @@ import pytest
 
 from adec.answering.choice import Choice, Chosen, choose_strategy, is_proved
 from adec.answering.session import Question, Session
-from adec.calibration.printout import chart, plot, sentence, table
 from adec.calibration.replay.grids import FAMILIES
-from adec.calibration.to_profile import Named, profile_text
+from adec.calibration.report.printout import chart, plot, sentence, table
+from adec.calibration.report.to_profile import Named, profile_text
 from adec.calibration.trials.measured import Measured
 from adec.calibration.trials.trial import PLAIN, Point, Trial
 from adec.calibration.wishes import Wishes
@@ -28,6 +28,7 @@ from adec.profiles.read import read_profile
 from adec.profiles.write import check_writable, write_profile
 from tests.calibration.tables import calibration, engines, plan_of, prompts
 
+EARLIER = Path(__file__).parent.parent / "earlier"
 NAMED = Named("letters", "large.gguf", "small.gguf", "letters", 0)
 
 
@@ -68,7 +69,7 @@ def test_what_is_written_is_read(result, headers, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [Path(__file__).parent / "earlier" / "profile.toml", shipped_profiles() / "practice.toml"],
+    [EARLIER / "profile.toml", shipped_profiles() / "practice.toml"],
 )
 def test_profiles_of_an_earlier_adec_are_read(path: Path) -> None:
     profile = read_profile(path)

@@ -1,21 +1,14 @@
-"""What a person reads at the end: the front as a chart, one table, one sentence; the chart as SVG
-or PNG, too, the latter by resvg, which an extra installs."""
+"""What a person reads at the end: the front as a chart, one table, one sentence."""
 
 from __future__ import annotations
 
-import importlib
 import math
-import tempfile
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from adec.calibration.result import PAYS, Result
 from adec.calibration.trials.measured import Measured, front
 from adec.display.plot import Plot, PlotPoint, letters
-from adec.errors import AdecError, UsageError
-from adec.whole_file import whole_file
 
 HEAD = (
     "strategy and settings", "tok/s", "±", "forecast", "off", "of plain",
@@ -31,8 +24,6 @@ NARROW = (9, 8, 7, 2, 4, 3, 5)
 """Columns of the table that a narrow window does without, the first of these first."""
 WIDEST = 100
 """Columns of the chart at most."""
-ZOOM = 2
-"""Pixels of a PNG for each unit of the SVG."""
 
 
 def plot(result: Result) -> Plot:
@@ -252,45 +243,3 @@ def _note(result: Result, measured: Measured) -> str:
     if measured.exact and measured.unlike:
         notes.append(f"{measured.unlike} answers differ by near ties")
     return ", ".join(notes)
-
-
-def check_pictures(svg: Path | None, png: Path | None) -> None:
-    """Raise UsageError when a picture cannot be written: better before minutes of measuring than
-    after."""
-    if png is not None:
-        _renderer()
-    for path in (svg, png):
-        if path is None:
-            continue
-        try:
-            if path.is_dir():
-                raise IsADirectoryError(21, "is a folder")
-            with tempfile.TemporaryFile(dir=path.parent):
-                pass
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise UsageError(f"the picture {path} cannot be written: {reason}") from error
-
-
-def write_pictures(text: str, svg: Path | None, png: Path | None) -> None:
-    """Write an SVG's text to either or both, whole or not at all. Raises AdecError."""
-    try:
-        if svg is not None:
-            with whole_file(svg) as file:
-                file.write(text)
-        if png is not None:
-            data = bytes(_renderer().svg_to_bytes(svg_string=text, zoom=ZOOM))
-            with whole_file(png) as file:
-                file.buffer.write(data)
-    except (OSError, ValueError) as error:
-        raise AdecError(f"the picture cannot be written: {error}") from error
-
-
-def _renderer() -> Any:
-    try:
-        return importlib.import_module("resvg_py")
-    except ImportError:
-        raise UsageError(
-            "a PNG needs a renderer that is not installed",
-            hint="install it with pip install 'adec[png]', or take --svg",
-        ) from None
