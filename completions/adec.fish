@@ -83,7 +83,7 @@ complete -c adec -n '__fish_seen_subcommand_from calibrate' -l bits -x -d 'With 
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -s o -l output -x -d 'Name of the profile, or a path that ends in .toml; with --fit drop or quantise one that ends in .gguf.'
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l check -x -a '(__adec_profiles)' -d 'Measure a profile'\''s forward times again and compare.'
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l svg -r -F -d 'Write the front as a picture too.'
-complete -c adec -n '__fish_seen_subcommand_from calibrate' -l png -r -F -d 'The same as PNG; needs the extra adec[png].'
+complete -c adec -n '__fish_seen_subcommand_from calibrate' -l png -r -F -d 'The same as PNG; needs pip install resvg-py.'
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l portable -d 'Leave out what holds on this machine only, to give the profile away with the models.'
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l quiet -s q -d 'Write nothing to stderr but errors.'
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l ctx -s c -x -d 'Context to reserve, in tokens; 0 is all of the model'\''s. Default: up to 8192.'

@@ -151,8 +151,8 @@ class Session:
     ) -> Iterator[Event]:
         """A start, steps with their texts, an end. `interrupted` is asked after each step.
 
-        `remark` is told when an optional model is left out because its context is too small, and
-        when answers cannot be remembered.
+        `remark` is told when an optional model is left out because its context is too small, when
+        a canvas is cut short by it, and when answers cannot be remembered.
 
         Raises UsageError when the prompt leaves no room in the context, EngineError when a backend
         fails.
@@ -176,6 +176,7 @@ class Session:
             interrupted=interrupted,
             resume=question.resume,
             bitwise=bitwise,
+            remark=remark,
         )
         if bitwise:
             # what is measured once is no part of an answer's time

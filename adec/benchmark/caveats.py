@@ -51,7 +51,7 @@ def caveats(
     ]
     if totals.remarked:
         found.append(
-            f"{count(totals.remarked, 'prompt')} left a model out, the first one so: "
+            f"{count(totals.remarked, 'prompt')} had less than was asked for, the first one so: "
             f"{totals.remark}"
         )
     found += _crossings(rows)

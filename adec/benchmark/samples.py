@@ -102,7 +102,7 @@ class BenchAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     peak_bytes: Count | None = None
     """Highest resident memory while it was answered."""
     remark: str = ""
-    """Why a model was left out."""
+    """What it went without: a model, or a part of its canvas."""
     right: bool | None = None
     same: bool | None = None
     """Whether all tokens are those of the large model alone in the same run."""

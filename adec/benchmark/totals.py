@@ -126,7 +126,7 @@ class Totals:
         """Who answered; the empty name stands for this machine."""
         self.prompts = 0
         self.remarked = 0
-        """Prompts that left a model out."""
+        """Prompts that went without a model, or a part of the canvas."""
         self.remark = ""
         """What was said of the first of them."""
         self._seed = seed

@@ -9,8 +9,9 @@ def main() -> None:
     """Entry point of the `adec` command."""
     import sys
 
-    from adec.cli.failures import exit_code_of, leave
+    from adec.cli.failures import exit_code_of, leave, open_closed_streams
 
+    open_closed_streams()
     leave(exit_code_of(lambda: invoke(sys.argv[1:])))
 
 

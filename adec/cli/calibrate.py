@@ -197,7 +197,7 @@ def calibrate(
         typer.Option(
             "--png",
             metavar="FILE",
-            help="The same as PNG; needs the extra adec[png].",
+            help="The same as PNG; needs pip install resvg-py.",
             rich_help_panel=shared.OUTPUT,
         ),
     ] = None,

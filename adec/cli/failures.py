@@ -65,6 +65,11 @@ def exit_code_of(run: Callable[[], object]) -> int:
         return INTERRUPTED
     except typer.Exit as leaving:
         return leaving.exit_code
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):  # typer's help found its reader gone
+            _discard_stdout()
+            return 0
+        raise
     except MemoryError:
         report("out of memory. Take a smaller model, or a smaller --ctx")
         return 1
@@ -76,6 +81,20 @@ def exit_code_of(run: Callable[[], object]) -> int:
         what = f"unexpected {type(error).__name__}: {error}"
         report(f"{what}. ADEC_DEBUG=1 shows where; please report it")
         return 1
+
+
+def open_closed_streams() -> None:
+    """Give standard streams that were closed (`>&-`) the null device.
+
+    Python has None in their place. The first file opened would also get the number of the stream,
+    and what a library prints would go into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        null = os.open(os.devnull, os.O_RDWR)
+        os.set_inheritable(null, null == number)
+        setattr(sys, name, open(null, "w" if number else "r", encoding="utf-8"))  # noqa: SIM115
 
 
 def report(message: str) -> None:

@@ -28,7 +28,9 @@ def explain(error: Any, arguments: Sequence[str]) -> UsageError:
 
 def _hint(error: Any, arguments: Sequence[str], context: Any, verb: str | None) -> str | None:
     message, option = str(error), getattr(error, "option_name", None)
-    dashed = [word for word in arguments if _is_prose(word)]
+    # a number below zero that an option has refused is no prompt
+    refused = getattr(error, "param", None) is not None
+    dashed = [] if refused else [word for word in arguments if _is_prose(word)]
     if dashed and verb == "run":
         rest = arguments[arguments.index(dashed[0]) :]
         return f"put -- before a prompt that begins with a dash: adec run -- {_quoted(rest)}"

@@ -46,6 +46,8 @@ class Limits:
     bitwise: bool = False
     """Whether rows must be bit for bit those of plain decoding, so that a prompt is read in the
     same pieces: not in others to learn what they cost, nor together with a draft."""
+    remark: Callable[[str], None] = lambda line: None
+    """Told what the settings promise and this answer cannot have, before its first step."""
     meter: Callable[[], Meter] = Meter
     """Makes what times the forwards; a simulator hands in its own."""
 

@@ -71,8 +71,10 @@ def test_a_prompt_that_leaves_the_small_model_out_is_counted(
         *bench_of((small, tiny_pair[1]), "--task", task, "--strategies", "lookup", "--json", "-"),
     )
     assert outcome.code == 0, outcome.err
-    told = [note for note in json.loads(outcome.out)["remarks"] if "left a model out" in note]
-    assert len(told) == 1 and told[0].startswith("1 prompt left a model out")
+    told = [
+        note for note in json.loads(outcome.out)["remarks"] if "had less than was asked for" in note
+    ]
+    assert len(told) == 1 and told[0].startswith("1 prompt had less than was asked for")
     assert "going on without short.gguf" in told[0]
 
 

@@ -54,6 +54,32 @@ def test_a_reader_that_leaves_early_is_no_error(tiny_pair: Pair) -> None:
     assert process.stderr.read() == b""
 
 
+def test_a_reader_of_the_help_that_leaves_early_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = start("run", "--help", stdout=writing)
+    os.close(writing)
+    assert process.wait(60) == 0
+    assert process.stderr is not None and process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+@pytest.mark.parametrize("what", ["run hi", "--version", "run --help"])
+def test_streams_that_were_closed_are_the_null_device(
+    tiny_pair: Pair, tmp_path: Path, closed: str, what: str
+) -> None:
+    trace = tmp_path / "t.jsonl"
+    given = ""
+    if what == "run hi":
+        given = f"--model {tiny_pair[0]} --threads 1 -n 3 --trace {trace}"
+    command = f"exec {sys.executable} -m adec {what} {given} {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=60)
+    assert done.returncode == 0
+    assert b"adec:" not in done.stderr.replace(b"adec: the answer is cut off", b"")
+    assert bool(done.stdout) != ("1>&-" in closed)
+    assert not given or '"type": "end"' in trace.read_text().splitlines()[-1]
+
+
 def test_a_pipe_that_nobody_closes_does_not_hang_it(tiny_pair: Pair) -> None:
     reading, writing = os.pipe()
     process = start(

@@ -79,6 +79,27 @@ def check_canvas(settings: CanvasSettings, models: Mapping[Role, ModelHeader]) -
         )
 
 
+def open_canvas(
+    engine: CanvasEngine, settings: CanvasSize, prompt: Prompt, limits: Limits
+) -> CanvasAnswer:
+    """The canvas that an answer begins with. One that the context cuts short is remarked on.
+
+    The model sees every mask, so a shorter canvas may change all of the answer, not just its end.
+    """
+    room = engine.context - len(prompt.ids)
+    if room < settings.canvas:
+        more = "a larger --ctx holds more" if engine.context < engine.info.context_limit else ""
+        why = f"the context of {engine.context:,} and a prompt of {len(prompt.ids):,} tokens"
+        limits.remark(
+            f"the canvas has {room:,} positions instead of {settings.canvas:,}, which may change"
+            f" the answer: {why} leave no more" + (f"; {more}" if more else "")
+        )
+    return CanvasAnswer(
+        prompt, limits, mask=engine.mask, context=engine.context,
+        length=settings.canvas, block=settings.block,
+    )  # fmt: skip
+
+
 class CanvasStrategy:
     """One canvas model and a rule."""
 
@@ -108,10 +129,7 @@ class CanvasStrategy:
         """
         engine, settings, meter = self._engine, self._settings, limits.meter()
         engine.forget()
-        answer = CanvasAnswer(
-            prompt, limits, mask=engine.mask, context=engine.context,
-            length=settings.canvas, block=settings.block,
-        )  # fmt: skip
+        answer = open_canvas(engine, settings, prompt, limits)
         cache = fresh_cache(settings.cache, refresh=settings.refresh, window=settings.window)
         step = 0
         before: dict[int, int] = {}

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from adec.decoding.diffusion.canvas_answer import CanvasAnswer
-from adec.decoding.diffusion.canvas_loop import CanvasSize, canvas_engine, describe
+from adec.decoding.diffusion.canvas_loop import CanvasSize, canvas_engine, describe, open_canvas
 from adec.decoding.diffusion.draft_width import DraftWidth
 from adec.decoding.diffusion.reference_steps import Quota
 from adec.decoding.diffusion.unmasking import Proposals
@@ -99,10 +99,7 @@ class FreeDave:
         """See `Strategy.generate`. A step is a batched forward, which fills a position or more."""
         engine, meter = self._engine, limits.meter()
         engine.forget()
-        answer = CanvasAnswer(
-            prompt, limits, mask=engine.mask, context=engine.context,
-            length=self._settings.canvas, block=self._settings.block,
-        )  # fmt: skip
+        answer = open_canvas(engine, self._settings, prompt, limits)
         now: Look | None = None
         while not answer.done:
             meter.start()

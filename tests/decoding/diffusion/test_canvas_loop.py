@@ -6,11 +6,13 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
 from adec.decoding.diffusion import eb_sampler, fast_dllm, reference_steps
 from adec.decoding.diffusion.canvas_loop import CanvasStrategy
+from adec.decoding.registry import METHODS
 from adec.decoding.strategy import Aids, Limits
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
@@ -169,6 +171,25 @@ def test_limits_are_kept() -> None:
     assert len(answer_of(made)) == 6
     assert max(len(fed) for fed in tight.fed) == 9
     assert steps_of(steps(tight, canvas=4, block=4), [0], Limits(0)) == []
+
+
+@pytest.mark.parametrize("method", ["steps", "freedave"])
+def test_a_canvas_that_the_context_cuts_short_is_remarked_on(method: str) -> None:
+    told: list[str] = []
+    limits = Limits(1, frozenset({END}), remark=told.append)
+    for context, more in ((9, "; a larger --ctx holds more"), (11, None)):
+        engine = TableCanvas(law(2, end=0.0), size=SIZE, context=context)
+        engine.info = replace(engine.info, context_limit=32)
+        settings = METHODS[method].settings(canvas=8, block=4)
+        strategy = METHODS[method].build(Engines(large=engine), settings, Aids())
+        told.clear()
+        assert list(strategy.generate(prompt_of([0] * 3), limits))
+        if more is None:
+            assert not told
+        else:
+            (line,) = told
+            assert line.startswith("the canvas has 6 positions instead of 8")
+            assert line.endswith(more)
 
 
 def test_a_shorter_limit_changes_no_token() -> None:
