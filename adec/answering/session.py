@@ -114,6 +114,15 @@ class Session:
         self._strategy = self._built(plan, self.engines)
         self.plan = plan
 
+    def check_exactness(self) -> None:
+        """Raise UsageError where bits are promised and the strategy at work does not keep them."""
+        if self.plan.bitwise and self.guarantee != Guarantee.EXACT.value:
+            raise UsageError(
+                f"--exactness bitwise is for exact strategies; {self.plan.method.name} with these "
+                f"settings is {self.guarantee}",
+                hint="take speculate, or plain",
+            )
+
     def _built(self, plan: Plan, engines: Engines) -> Strategy:
         key = plan.method.name, plan.settings, frozenset(engines), plan.stop_when_lost
         if key not in self._strategies:
@@ -349,13 +358,11 @@ def open_session(plan: Plan, options: OpenOptions, *, remember: bool = False) ->
     engines = open_engines(plan.models, options)
     remembered = remembered_for(engines["large"]) if remember else None
     session = Session(plan, engines, perf_counter() - began, remembered)
-    if plan.bitwise and session.guarantee != Guarantee.EXACT.value:
+    try:
+        session.check_exactness()
+    except UsageError:
         session.close()
-        raise UsageError(
-            f"--exactness bitwise is for exact strategies; {plan.method.name} with these settings "
-            f"is {session.guarantee}",
-            hint="leave --strategy out, or take speculate",
-        )
+        raise
     return session
 
 

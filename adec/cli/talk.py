@@ -217,6 +217,7 @@ class Talk:
         for name, value in dataclasses.asdict(like.sampler).items():
             known[name.replace("_", "-")] = value
         known["stop-when-lost"] = "on" if plan.stop_when_lost else "off"
+        known["exactness"] = "bitwise" if plan.bitwise else "rounding"
         known["max-tokens"] = -1 if like.max_tokens == UNLIMITED else like.max_tokens
         print(", ".join(f"{name}={value}" for name, value in known.items()))
 
@@ -226,7 +227,13 @@ class Talk:
             raise UsageError(
                 f"{name} compares no answers", hint="start without --verify or --tests"
             )
+        before = self._session.plan
         self._session.take(plan)
+        try:
+            self._session.check_exactness()
+        except UsageError:
+            self._session.take(before)
+            raise
         if not self._quiet:
             print(f"{plan.method.name}, {self._session.guarantee}")
 

@@ -10,6 +10,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from adec import defaults
 from adec.errors import UsageError
 
 T = typing.TypeVar("T")
@@ -39,8 +40,10 @@ def parse_assignments(words: Iterable[str]) -> dict[str, dict[str, str]]:
         key, equals, value = word.partition("=")
         strategy, dot, name = key.strip().partition(".")
         if not (equals and dot and strategy and name):
+            hint = _option_hint(key) if equals else None
             raise UsageError(
-                f"--set {word!r} is not STRATEGY.NAME=VALUE", hint="for example: --set ead.up=0.3"
+                f"--set {word!r} is not STRATEGY.NAME=VALUE",
+                hint=hint or "for example: --set ead.up=0.3",
             )
         result.setdefault(strategy, {})[name] = value.strip()
     return result
@@ -61,7 +64,8 @@ def build(settings: type[T], strategy: str, *layers: tuple[str, Mapping[str, Any
             if name not in fields:
                 near = difflib.get_close_matches(name, fields, n=1)
                 known = f"did you mean {strategy}.{near[0]}?" if near else _known(strategy, fields)
-                raise UsageError(f"{origin}: {strategy} has no setting {name!r}", hint=known)
+                hint = _option_hint(name) or known
+                raise UsageError(f"{origin}: {strategy} has no setting {name!r}", hint=hint)
             where = f"{origin}: {strategy}.{name}"
             values[name] = _bounded(_convert(value, hints[name], where), fields[name], where)
     return settings(**values)
@@ -73,6 +77,13 @@ def meanings(settings: type[Any]) -> list[tuple[str, Any, str]]:
         (field.name, field.default, field.metadata["meaning"])
         for field in dataclasses.fields(settings)
     ]
+
+
+def _option_hint(name: str) -> str | None:
+    """Where a word goes that is no setting of a strategy but an option of the command."""
+    word = name.strip().replace("_", "-")
+    word = "temp" if word == "temperature" else word
+    return f"it is an option of its own, --{word}" if word in defaults.KEYS else None
 
 
 def _known(strategy: str, fields: Mapping[str, Any]) -> str:

@@ -168,6 +168,26 @@ def test_settings_of_the_strategy_and_of_sampling_can_be_changed(
     assert "lookup.least=3" in out and "max-tokens=3" in out
 
 
+def test_a_conversation_that_promised_bits_takes_no_strategy_that_does_not_keep_them(
+    chatty: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = plan(Choice(model=str(chatty), strategy="lookup", exactness="bitwise"))
+    typed = iter(["/strategy adadec", "/set adadec.ahead=2", "/strategy plain", "/set"])
+
+    def read_line(_: str) -> str:
+        line = next(typed, None)
+        if line is None:
+            raise EOFError
+        return line
+
+    with open_session(chosen, OpenOptions(threads=1, context=512)) as session:
+        Talk(session, Conversation(Question("")), Seen, read_line=read_line).run()
+        assert session.plan.method.name == "plain"
+    out, err = capsys.readouterr()
+    assert err.count("--exactness bitwise is for exact strategies; adadec") == 2
+    assert "exactness=bitwise" in out and "adadec, approximate" not in out
+
+
 def test_a_strategy_goes_on_with_what_it_learned(say: Say, session: Session) -> None:
     before = session._strategy
     say("/strategy plain")
@@ -186,6 +206,7 @@ def test_a_strategy_goes_on_with_what_it_learned(say: Say, session: Session) -> 
         ("/set temp=hot", "temp is 'hot', not a number"),
         ("/set top-p=7", "--top-p 7.0 is not between"),
         ("/set nonsense=1", "lookup has no setting 'nonsense'"),
+        ("/set exactness=bitwise", "an option of its own, --exactness"),
         ("/set max-tokens=0", "neither 1 or more"),
         ("/retry", "no answer to try again"),
         ("/save", "the name of a file"),
