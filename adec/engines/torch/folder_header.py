@@ -41,6 +41,11 @@ _EMBEDDINGS = (
     "backbone.embeddings.weight",
     "model.transformer.wte.weight",
 )
+_LAYER_OF = re.compile(r"(?:[a-z_]+\.){0,3}(?:layers|h|blocks)\.(\d{1,4})\.")
+# layers behind the last one that foresee later tokens, which no forward of the model needs
+_FORESEEING_KEYS = (
+    "num_nextn_predict_layers", "num_mtp_layers", "mtp_num_layers", "num_mtp_modules",
+)  # fmt: skip
 _SENSES = ("vision_config", "audio_config", "vision_tower", "speech_config", "image_token_id")
 
 
@@ -82,20 +87,15 @@ def read_folder_header(
             f"{path} has vocab_size {width} but embeddings of shape {list(embedding.shape)}"
         )
     capabilities, missing = _capabilities(config, tensors) if canvas is None else (CANVAS, MISSING)
+    layers = _number(
+        config, path, "num_hidden_layers", "n_layer", "n_layers", "num_layers", maximum=LAYERS_LIMIT
+    )
     info = ModelInfo(
         name=_name(path),
         path=path,
         format="safetensors",
         architecture=config["model_type"],
-        layers=_number(
-            config,
-            path,
-            "num_hidden_layers",
-            "n_layer",
-            "n_layers",
-            "num_layers",
-            maximum=LAYERS_LIMIT,
-        ),
+        layers=layers,
         parameters=_parameters(config, tensors),
         vocabulary=width,
         context_limit=_context_limit(config, path),
@@ -103,7 +103,28 @@ def read_folder_header(
         quantisation=_dominant_type(tensors),
     )
     return ModelHeader(
-        info, vocabulary_of(path, config, width), capabilities, missing, canvas=canvas
+        info,
+        vocabulary_of(path, config, width),
+        capabilities,
+        missing,
+        _left_out(config, tensors, layers),
+        canvas,
+    )
+
+
+def _left_out(
+    config: dict[str, Any], tensors: Mapping[str, TensorEntry], layers: int
+) -> tuple[str, ...]:
+    """A remark where the weights have layers that the config does not ask for."""
+    found = [match for name in tensors if (match := _LAYER_OF.match(name))]
+    there = 1 + max((int(match[1]) for match in found), default=-1)
+    counts = [config.get(key) for key in _FORESEEING_KEYS]
+    foreseeing = sum(value for value in counts if type(value) is int and 0 < value <= LAYERS_LIMIT)
+    if there <= layers + foreseeing:
+        return ()
+    return (
+        f"its config.json names {layers} of the {there} layers in its weights, so the others do "
+        "not run; a whole model has the number of all of them there",
     )
 
 

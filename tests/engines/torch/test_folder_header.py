@@ -310,6 +310,30 @@ def test_other_stacks_can_be_rewound_only(folder: Path) -> None:
     assert read_folder_header(folder).capabilities == {"rewind"}
 
 
+@pytest.mark.parametrize(
+    ("extra", "more", "told"),
+    [
+        ({}, [], False),
+        ({}, ["model.layers.3.mlp.experts.7.up_proj.weight"], True),
+        ({"num_hidden_layers": 4}, ["model.layers.3.mlp.up_proj.weight"], False),
+        ({}, ["transformer.h.1.attn.weight"], True),
+        ({"num_nextn_predict_layers": 1}, ["model.layers.1.eh_proj.weight"], False),
+        ({"num_nextn_predict_layers": 1}, ["model.layers.2.eh_proj.weight"], True),
+        ({"num_nextn_predict_layers": "1"}, ["model.layers.1.eh_proj.weight"], True),
+        ({}, ["model.mtp_layers.1.weight", "mtp.norms.9.weight"], False),
+    ],
+)
+def test_layers_that_the_config_leaves_out_are_told(
+    folder: Path, extra: dict[str, Any], more: list[str], told: bool
+) -> None:
+    (folder / "config.json").write_text(json.dumps({**CONFIG, **extra}))
+    shapes = {**SHAPES, **{name: ("F32", [2]) for name in more}}
+    (folder / "model.safetensors").write_bytes(shard(shapes))
+    remarks = read_folder_header(folder).remarks
+    assert len(remarks) == told
+    assert not told or "layers in its weights, so the others do not run" in remarks[0]
+
+
 def test_shards(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     names = list(SHAPES)
