@@ -20,22 +20,17 @@ from adec.calibration.replay.agreement import (
     set_break_even,
     threshold_percentiles,
 )
+from adec.calibration.replay.answers_to_fit import AnswersToFit
 from adec.calibration.replay.choose import MOST_POINTS, Chooser, Kept, Shortlist
 from adec.calibration.replay.pause_thresholds import Learned, learn_thresholds
 from adec.calibration.replay.recording import Answer
 from adec.calibration.replay.simulate import Replay, Simulator, forecast
 from adec.calibration.result import Result
-from adec.calibration.trials.held_out import (
-    CLOCKED,
-    Proof,
-    ProofPlan,
-    plan_proof,
-    planned_before,
-    run_proof,
-)
+from adec.calibration.trials.held_out import Proof
 from adec.calibration.trials.measured import Measured
+from adec.calibration.trials.proof_stage import ProofStage
 from adec.calibration.trials.trial import Point, Runner
-from adec.calibration.trials.tryouts import LEAST_ANSWERS, Tryouts
+from adec.calibration.trials.tryouts import Tryouts
 from adec.calibration.wishes import Watcher, Wishes
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import remaining
@@ -46,9 +41,9 @@ from adec.events.hostile_json import JsonReader
 from adec.events.records import Role
 from adec.machine import Machine
 
-COSTS, ANSWERS, SIMULATION, TRYOUTS, REFINEMENT, PROOF = 0.1, 0.15, 0.06, 0.25, 0.04, 0.4
+COSTS, ANSWERS, SIMULATION, TRYOUTS, REFINEMENT = 0.1, 0.15, 0.06, 0.25, 0.04
 """Shares of the time that the stages may take, each from its own beginning. What they leave goes to
-the proof, which needs the most prompts."""
+the proof."""
 PAUSES = 0.04
 """Share of the time for the solutions that AdaDec's thresholds rest on, beside the others."""
 EXACTNESS = 0.1
@@ -59,16 +54,16 @@ COST_SECONDS = 40.0
 """Longest time for costs: beyond that the medians no longer move."""
 ENOUGH_PROMPTS = 20
 """Prompts that every point is run on; where the time is short, fewer points are run instead."""
-OVERTIME = 1.2
-"""The proof's time, as a multiple of its plan, after which it stops: the machine became slower."""
 
 COSTS_READER: JsonReader[TableData] = JsonReader(TableData)
 _POINTS: JsonReader[Kept] = JsonReader(Kept)
-_PROOF: JsonReader[tuple[int, list[Point]]] = JsonReader(tuple[int, list[Point]])
 
 
 class Calibration:
-    """One calibration on loaded engines."""
+    """One calibration on loaded engines.
+
+    A subclass replaces what its large model lacks or does otherwise: see `served/` and `canvas/`.
+    """
 
     most_points: int = MOST_POINTS
     """Points that are run for real at most."""
@@ -170,14 +165,6 @@ class Calibration:
         """Whether a stage has used up its share of what it may use, which is time."""
         return self._late(share)
 
-    def _exact_variants(self) -> Mapping[str, Sequence[Point]] | None:
-        """The variants of exact methods to choose from; None: those of `grids`."""
-        return None
-
-    def _serves(self, point: Point) -> bool:
-        """Whether these models can run a method with these settings."""
-        return True
-
     def _costs(self) -> dict[Role, CostTable]:
         self._progress.stage("forward times")
         known = self._journal.get("costs", COSTS_READER)
@@ -188,9 +175,47 @@ class Calibration:
         self._journal.put("costs", data_of(tables))
         return tables
 
+    def _answers(self) -> tuple[list[Answer], list[Any], float]:
+        """The large model's answers to the prompts to fit on, what is replayed of them, and the
+        seconds that one took."""
+        pair = "small" in self._engines
+        self._progress.stage("answers of the large model" if pair else "answers")
+        stage = AnswersToFit(
+            self._measurements,
+            self._prompts.fit,
+            self._journal,
+            self._helpers,
+            self._clock,
+            self._progress.tick,
+        )
+        found = stage.run(self._record, self._over(ANSWERS), helpers_record=self.helpers_record)
+        count, wanted = len(found.answers), len(self._prompts.fit)
+        if count < wanted:
+            self._remarks.append(f"the time allowed for {count} of {wanted} answers to fit on")
+        return found.answers, found.records, found.seconds
+
+    def _record(self, index: int, prompt: KnownPrompt, answer: Answer) -> Any:
+        """What is replayed of an answer."""
+        return self._measurements.record(f"{index}", prompt, answer)
+
     def _costs_from(self, answers: Sequence[Answer]) -> dict[Role, CostTable]:
         """Tables that answers tell and forwards do not."""
         return {}
+
+    def _measure_exactness(self, answer: Answer) -> None:
+        """Keep how far rows depend on the forward that they are computed in, unless it is known."""
+        large = self._engines["large"]
+        if kept_invariance(large) is not None:
+            return
+        self._progress.stage("exactness")
+        prompt = self._runner.encode(self._prompts.fit[0])
+        found = measure_invariance(
+            large, prompt, answer.tokens, reach=REACH, enough=self._over(EXACTNESS)
+        )
+        keep_invariance(large, found)
+
+    def _agreement(self, records: Sequence[Any]) -> Agreement:
+        return agreement_of(records, pair="small" in self._engines)
 
     def _take_curves(self, curves: Curves) -> None:
         """Hand strategies the forward times, as a profile will."""
@@ -210,9 +235,6 @@ class Calibration:
         self._remarks += remarks
         return thresholds
 
-    def _agreement(self, records: Sequence[Any]) -> Agreement:
-        return agreement_of(records, pair="small" in self._engines)
-
     def _replay(
         self,
         tables: Mapping[Role, CostTable],
@@ -224,54 +246,6 @@ class Calibration:
         return Simulator(
             self._engines, tables, curves, prompts, records, max_tokens=self._wishes.max_tokens
         )
-
-    def _record(self, index: int, prompt: KnownPrompt, answer: Answer) -> Any:
-        """What is replayed of an answer."""
-        return self._measurements.record(f"{index}", prompt, answer)
-
-    def _answers(self) -> tuple[list[Answer], list[Any], float]:
-        """The large model's answers to the prompts to fit on, what is replayed of them, and the
-        seconds that one took."""
-        pair = "small" in self._engines
-        self._progress.stage("answers of the large model" if pair else "answers")
-        answers: list[Answer] = []
-        records: list[Any] = []
-        began, over = self._clock(), self._over(ANSWERS)
-        helped = 0.0
-        for index, prompt in enumerate(self._prompts.fit):
-            self._progress.tick(index / len(self._prompts.fit))
-            if index == LEAST_ANSWERS and self._helpers is not None:
-                helped = self._clock()
-                named = [(f"fit {i}", p) for i, p in enumerate(self._prompts.fit) if i >= index]
-                self._helpers.answer(
-                    named, recorded=self.helpers_record, over=over, tick=self._progress.tick
-                )
-                helped -= self._clock()
-            known = f"answer fit {index}" in self._journal
-            if index >= LEAST_ANSWERS and not known and over():
-                self._remarks.append(
-                    f"the time allowed for {index} of {len(self._prompts.fit)} answers to fit on"
-                )
-                break
-            answers.append(self._measurements.answer(f"fit {index}", prompt))
-            records.append(self._record(index, prompt, answers[-1]))
-        # a resumed calibration reads most of them, and its clock says little
-        own = [answer for answer in answers if not answer.worker]
-        spent = self._clock() - began + helped
-        seconds = max(spent / len(own), sum(a.ms for a in own) / 1000 / len(own))
-        return answers, records, seconds
-
-    def _measure_exactness(self, answer: Answer) -> None:
-        """Keep how far rows depend on the forward that they are computed in, unless it is known."""
-        large = self._engines["large"]
-        if kept_invariance(large) is not None:
-            return
-        self._progress.stage("exactness")
-        prompt = self._runner.encode(self._prompts.fit[0])
-        found = measure_invariance(
-            large, prompt, answer.tokens, reach=REACH, enough=self._over(EXACTNESS)
-        )
-        keep_invariance(large, found)
 
     def _choose(self, simulator: Replay, run_seconds: float) -> Shortlist:
         self._progress.stage("simulation")
@@ -297,6 +271,14 @@ class Calibration:
         self._journal.put("points", shortlist.kept)
         return shortlist
 
+    def _exact_variants(self) -> Mapping[str, Sequence[Point]] | None:
+        """The variants of exact methods to choose from; None: those of `grids`."""
+        return None
+
+    def _serves(self, point: Point) -> bool:
+        """Whether these models can run a method with these settings."""
+        return True
+
     def _try(self, shortlist: Shortlist, answers: list[Answer]) -> tuple[list[Measured], float]:
         """All points that were run, and the seconds that a run took."""
         self._progress.stage("strategies for real")
@@ -318,39 +300,25 @@ class Calibration:
 
     def _prove(self, measured: list[Measured], answers: list[Answer], run_seconds: float) -> Proof:
         wishes, held_out = self._wishes, self._prompts.held_out
-        level = 1 - wishes.keep
-        if level <= 0 or all(m.exact for m in measured):
+        if wishes.keep >= 1 or all(m.exact for m in measured):
             return Proof({}, 0, 0)
         self._progress.stage("proof on held-out prompts")
-        longest = [m for m in measured if len(m.runs) == len(measured[0].runs)]
-        clocked = min((m for m in longest if m.exact), key=lambda m: m.ms_per_token)
-        # a resumed calibration reads its runs, and its clock says little
-        run_seconds = max(run_seconds, sum(m.run_ms for m in longest) / 1000 / len(longest))
-        left = wishes.seconds - (self._clock() - self._began)
-        left = max(PROOF * wishes.seconds, left) - CLOCKED * run_seconds
-        overtime = self._over(OVERTIME * max(PROOF, left / wishes.seconds))
-        helpers = 1 if self._helpers is None else self._helpers.size
-        plan = self._proof_plan(measured, answers, level, helpers * left, run_seconds)
-        if self._helpers is not None:
-            self._helpers.prove(
-                self._measurements,
-                [m.point for m in plan.points],
-                list(enumerate(held_out))[CLOCKED : plan.prompts],
-                metric=wishes.metric,
-                curves=self._runner.plan.curves,
-                over=overtime,
-                tick=self._progress.tick,
-            )
-        proof = run_proof(
+        stage = ProofStage(
             self._measurements,
-            plan,
-            clocked,
             held_out,
-            metric=wishes.metric,
-            level=level,
-            confidence=wishes.confidence,
-            overtime=overtime,
-            tick=self._progress.tick,
+            wishes,
+            self._journal,
+            self._helpers,
+            self._progress.tick,
+        )
+        proof = stage.run(
+            measured,
+            answers,
+            run_seconds=run_seconds,
+            left=wishes.seconds - (self._clock() - self._began),
+            over=self._over,
+            most=self._most_held_out(measured),
+            curves=self._runner.plan.curves,
         )
         if proof.asked < len(held_out):
             self._remarks.append(f"{proof.asked} of {len(held_out)} held-out prompts were asked")
@@ -359,33 +327,6 @@ class Calibration:
     def _most_held_out(self, measured: Sequence[Measured]) -> int:
         """Prompts that the proof may ask."""
         return len(self._prompts.held_out)
-
-    def _proof_plan(
-        self,
-        measured: Sequence[Measured],
-        answers: Sequence[Answer],
-        level: float,
-        seconds: float,
-        run_seconds: float,
-    ) -> ProofPlan:
-        known = self._journal.get("proof", _PROOF)
-        if known is not None and (plan := planned_before(known, measured)) is not None:
-            return plan
-        useful = 1.0
-        if self._wishes.metric == "answer":
-            useful = sum(bool(answer.right) for answer in answers) / len(answers)
-        plan = plan_proof(
-            measured,
-            level,
-            self._wishes.confidence,
-            held_out=self._most_held_out(measured),
-            useful=useful,
-            seconds=seconds,
-            run_seconds=run_seconds,
-        )
-        # fixed now, so that no result decides what is tested or when to stop
-        self._journal.put("proof", plan.data)
-        return plan
 
 
 def _curves(tables: dict[Role, CostTable], agreement: Agreement) -> Curves:

@@ -12,11 +12,11 @@ import pytest
 
 from adec.calibration.helpers import Asked, Helpers, Told
 from adec.calibration.journal import Journal
+from adec.calibration.replay.answers_to_fit import LEAST_ANSWERS
 from adec.calibration.replay.grids import CLOCK, is_timed
 from adec.calibration.replay.recording import Answer
 from adec.calibration.trials.held_out import CLOCKED
 from adec.calibration.trials.trial import PLAIN, Point, Runner, Trial
-from adec.calibration.trials.tryouts import LEAST_ANSWERS
 from adec.calibration.wishes import Wishes
 from tests.calibration.tables import SIZE, calibration, engines, plan_of, prompts
 from tests.spreading.fakes import FakeCrew

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from adec.answering.purchases import MILLION
+from adec.calibration.replay.answers_to_fit import LEAST_ANSWERS
 from adec.engines.remote.bill import Bill
 from adec.errors import UsageError
 from adec.profiles.schema import Prices
@@ -23,8 +24,6 @@ AN_ANSWER = 3
 """Requests that an answer of a strategy takes, as far as is known before the first one."""
 TESTED_ANSWERS = 2
 """Answers of strategies to a prompt of the proof, likewise."""
-LEAST_ANSWERS = 4
-"""As in the stages: fewer are no calibration."""
 
 
 @dataclass(frozen=True)

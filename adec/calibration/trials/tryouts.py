@@ -14,14 +14,13 @@ from itertools import product
 
 from adec.calibration.journal import Measurements
 from adec.calibration.prompts import KnownPrompt
+from adec.calibration.replay.answers_to_fit import LEAST_ANSWERS
 from adec.calibration.replay.grids import ADAPTIVE, FAMILIES
 from adec.calibration.replay.recording import Answer
 from adec.calibration.trials.held_out import expected_losses
 from adec.calibration.trials.measured import Measured, front
 from adec.calibration.trials.trial import Point
 
-LEAST_ANSWERS = 4
-"""Answers that each stage takes whatever the time: with fewer nothing can be fitted."""
 GIVEN_UP_AT = 12
 """Prompts after which points that cannot win are run no more."""
 KEPT_EXACT, KEPT_APPROXIMATE = 3, 8
