@@ -2,6 +2,7 @@
 
 In the order in which a calibration uses them:
 
+    request           what a person asked for, and what is refused before weights are loaded
     command           `adec calibrate` behind its options
     stages            the stages of a calibration, and how they share the time
     journal           what was measured so far, so that an interrupted calibration goes on

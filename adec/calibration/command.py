@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -13,44 +12,35 @@ from typing import Annotated
 
 import msgspec
 
-from adec.answering.choice import Choice
 from adec.answering.elsewhere import carried
-from adec.answering.placement import place
-from adec.answering.plan import DEFAULT_PAIR, Plan, plan, plan_yardstick
+from adec.answering.placement import Placed, place
+from adec.answering.plan import Plan
 from adec.answering.session import open_session
 from adec.calibration.canvas.canvas_stages import CanvasCalibration
 from adec.calibration.cost_tables import choose_threads
 from adec.calibration.helpers import DeskOfCalibration, Helpers
 from adec.calibration.journal import Journal
-from adec.calibration.journal_place import journal_key, journal_path, where_it_lies
-from adec.calibration.prompts import PromptSet, built_in, read_prompts
+from adec.calibration.journal_place import journal_key, journal_path
+from adec.calibration.prompts import PromptSet
 from adec.calibration.report.front_pictures import check_pictures, write_pictures
-from adec.calibration.report.printout import (
-    chart,
-    legend,
-    plot,
-    price_table,
-    sentence,
-    table,
-)
-from adec.calibration.report.to_profile import Named, profile_text
+from adec.calibration.report.printout import chart, legend, plot, price_table, sentence, table
+from adec.calibration.report.to_profile import profile_text
+from adec.calibration.request import Request
 from adec.calibration.result import Result
 from adec.calibration.served.served_stages import ServedCalibration
 from adec.calibration.stages import Calibration
-from adec.calibration.trials.trial import Metric, Runner
+from adec.calibration.trials.trial import Runner
 from adec.calibration.unfitted import forecast_lines, unfitted_of
 from adec.calibration.wishes import Wishes
 from adec.display.progress import Progress
 from adec.display.screen.terminal import size_of
-from adec.engines.base import EngineName, ModelHeader, OpenOptions
+from adec.engines.base import ModelHeader, OpenOptions
 from adec.engines.pair import Engines
-from adec.engines.remote import REMOTE_NAME, is_remote
 from adec.engines.remote.remote_header import RemoteHeader
-from adec.errors import PairError, ProfileError, UsageError
+from adec.errors import ProfileError
 from adec.events.hostile_json import JsonReader
 from adec.interrupts import Interrupts
-from adec.machine import busy, this_machine
-from adec.places import user_profiles
+from adec.machine import Machine, busy, this_machine
 from adec.profiles.read import read_profile
 from adec.profiles.schema import Prices
 from adec.profiles.write import check_writable, write_profile
@@ -65,29 +55,6 @@ _THREADS: JsonReader[tuple[Threads, Threads]] = JsonReader(tuple[Threads, Thread
 INTERRUPTED = 130
 FORECAST_CONTEXT = 256
 """Tokens before the forwards whose times a forecast of unfitted parts rests on."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a person typed."""
-
-    small: str | None
-    large: str | None
-    prompts: Path | None
-    seed: int
-    output: str | None
-    svg: Path | None
-    png: Path | None
-    quiet: bool
-    metric: Metric | None
-    """None: right answers where they are known, else agreement."""
-    wishes: Wishes
-    portable: bool = False
-    options: OpenOptions = dataclasses.field(default_factory=OpenOptions)
-    """As typed, for workers: the threads that are fastest here say nothing of other machines."""
-    jobs: int = 1
-    ray: str | None = None
-    engine: EngineName | None = None
 
 
 class Watched:
@@ -108,125 +75,158 @@ class Watched:
         self._bars.update(min(1.0, share))
 
 
+@dataclass(frozen=True)
+class _Work:
+    """A calibration that nothing forbids, before weights are loaded."""
+
+    request: Request
+    placed: Placed
+    prompts: PromptSet
+    machine: Machine
+    journal: Journal
+    path: Path
+    """Of the profile."""
+    say: Say
+    told: list[str]
+    """Remarks that a person has seen; workers add theirs."""
+
+    @property
+    def ready(self) -> Plan:
+        return self.placed.plan
+
+    @property
+    def large(self) -> ModelHeader:
+        return self.ready.models["large"]
+
+    @property
+    def wishes(self) -> Wishes:
+        metric = self.request.metric or ("answer" if self.prompts.answered else "agreement")
+        return dataclasses.replace(self.request.wishes, metric=metric)
+
+
 def run_calibration(
     request: Request, options: OpenOptions, say: Say, *, origin: str | None = None
 ) -> int:
     """The whole command; the exit code. `origin`: what else than the command line named the RPC
     servers. Raises AdecError."""
-    _check(request.wishes)
-    placed = place(_plan(request), options, origin)
-    ready, options = placed.plan, placed.options
-    far = ready.models["large"]
-    served = isinstance(far, RemoteHeader)
-    canvas = "canvas" in far.capabilities
-    if canvas and request.metric == "perplexity":
-        raise UsageError(
-            f"--metric perplexity reads answers from left to right, and {far.info.name} is a"
-            " diffusion model",
-            hint="take agreement or answer",
-        )
-    if served:
-        _check_served(request)
-    if options.rpc and (request.ray is not None or request.jobs > 1):
-        raise UsageError(
-            "RPC servers serve one process, and here several would share the work",
-            hint="leave --jobs and --ray out, or give --rpc off",
-        )
-    name, path = _destination(request, ready)
+    request.check()
+    placed = place(request.plan(), options, origin)
+    ready = placed.plan
+    large = ready.models["large"]
+    request.check_place(large, rpc=bool(placed.options.rpc))
+    name, path = request.destination(ready)
     check_writable(path)
     check_pictures(request.svg, request.png)
-    prompts = _prompts(request)
-    metric = request.metric or ("answer" if prompts.answered else "agreement")
-    wishes = dataclasses.replace(request.wishes, metric=metric)
-    told = [*ready.remarks, *placed.remarks, *prompts.remarks]
-    # threads matter to what is computed here
-    away = bool(options.rpc) or served
-    headers = [h for role, h in ready.models.items() if not (away and role == "large")]
-    machine = this_machine(ready.models["large"].info.format)
+    prompts = request.read_prompts()
+    machine = this_machine(large.info.format)
     warning = busy(machine)
+    told = [*ready.remarks, *placed.remarks, *prompts.remarks]
     if warning is not None:
         told.append(warning)
     for remark in told:
         say(remark)
     said = len(told)
-    key = journal_key(
-        ready, options, prompts, seed=request.seed, max_tokens=request.wishes.max_tokens
-    )
-    journal = Journal(journal_path(ready), key)
+    journal = _journal(request, placed, prompts)
     if journal.resumed:
         say(f"going on where an earlier calibration stopped: {journal.resumed:,} measurements kept")
     try:
-        with (
-            journal,
-            Interrupts() as interrupts,
-            Progress(sys.stderr, quiet=request.quiet) as bars,
-        ):
-            progress = Watched(bars, interrupts)
-            progress.stage("threads")
-            options = _threads(journal, headers, options, progress.tick)
-            machine = dataclasses.replace(
-                machine,
-                threads=options.threads,
-                batch_threads=options.batch_threads,
-                rpc=placed.named,
-            )
-            with open_session(ready, options) as session, ExitStack() as stack:
-                machine = dataclasses.replace(machine, dtype=session.engines["large"].dtype)
-                runner = Runner(
-                    ready,
-                    session.engines,
-                    max_tokens=wishes.max_tokens,
-                    interrupted=lambda: interrupts.asked,
-                )
-                helpers = _helpers(request, ready, wishes, session.engines, journal, told)
-                if helpers is not None:
-                    stack.callback(helpers.close)
-                parts = runner, prompts, wishes, machine, journal, progress
-                if isinstance(far, RemoteHeader):
-                    result = ServedCalibration(
-                        *parts,
-                        place=far.address.place,
-                        prices=_prices(path, ready),
-                        budget=options.budget_tokens,
-                        say=say,
-                    ).run()
-                elif canvas:
-                    result = CanvasCalibration(*parts, helpers=helpers).run()
-                else:
-                    result = Calibration(*parts, helpers=helpers).run()
+        result = _measure(_Work(request, placed, prompts, machine, journal, path, say, told))
     except KeyboardInterrupt:
         say("interrupted; what was measured is kept, and the same command goes on from there")
         return INTERRUPTED
     if warning is not None:
         result.remarks.append(warning)
     result.remarks += told[said:]
-    named = _named(request, ready, name, prompts)
-    write_profile(path, profile_text(result, named, ready.models))
+    write_profile(path, profile_text(result, request.named(ready, name, prompts), ready.models))
     journal.remove()
     result.remarks = [remark for remark in result.remarks if remark not in told[:said]]
-    _show(result, request, name, path, say, _unfitted(result, request, far))
+    _show(result, request, name, path, say, _unfitted(result, request, large))
     return 0
 
 
-def _unfitted(result: Result, request: Request, large: ModelHeader) -> list[str]:
-    """What the large model could learn, for people."""
-    if result.server is not None or "large" not in result.tables:
-        return []
-    curve = result.tables["large"].curve(FORECAST_CONTEXT)
-    model = request.large or request.small or "practice:large"
-    return forecast_lines(unfitted_of(large, curve), model)
+def _journal(request: Request, placed: Placed, prompts: PromptSet) -> Journal:
+    ready, most = placed.plan, request.wishes.max_tokens
+    key = journal_key(ready, placed.options, prompts, seed=request.seed, max_tokens=most)
+    return Journal(journal_path(ready), key)
 
 
-def _helpers(
-    request: Request,
-    ready: Plan,
-    wishes: Wishes,
-    engines: Engines,
-    journal: Journal,
-    told: list[str],
-) -> Helpers | None:
+def _measure(work: _Work) -> Result:
+    """Open the models and run the stages.
+
+    Raises AdecError, and KeyboardInterrupt with all that was measured in the journal.
+    """
+    placed = work.placed
+    with (
+        work.journal,
+        Interrupts() as interrupts,
+        Progress(sys.stderr, quiet=work.request.quiet) as bars,
+    ):
+        progress = Watched(bars, interrupts)
+        progress.stage("threads")
+        options = _with_threads(work, progress.tick)
+        with open_session(work.ready, options) as session, ExitStack() as stack:
+            machine = dataclasses.replace(
+                work.machine,
+                threads=options.threads,
+                batch_threads=options.batch_threads,
+                rpc=placed.named,
+                dtype=session.engines["large"].dtype,
+            )
+            runner = Runner(
+                work.ready,
+                session.engines,
+                max_tokens=work.wishes.max_tokens,
+                interrupted=lambda: interrupts.asked,
+            )
+            helpers = _helpers(work, session.engines)
+            if helpers is not None:
+                stack.callback(helpers.close)
+            return _stages(work, runner, machine, progress, helpers).run()
+
+
+def _stages(
+    work: _Work, runner: Runner, machine: Machine, progress: Watched, helpers: Helpers | None
+) -> Calibration:
+    """The stages for the kind of the large model."""
+    parts = runner, work.prompts, work.wishes, machine, work.journal, progress
+    large = work.large
+    if isinstance(large, RemoteHeader):
+        return ServedCalibration(
+            *parts,
+            place=large.address.place,
+            prices=_prices(work.path, work.ready),
+            budget=work.placed.options.budget_tokens,
+            say=work.say,
+        )
+    if "canvas" in large.capabilities:
+        return CanvasCalibration(*parts, helpers=helpers)
+    return Calibration(*parts, helpers=helpers)
+
+
+def _with_threads(work: _Work, tick: Callable[[float], None]) -> OpenOptions:
+    """How models are opened, with the threads that are fastest for those computed here."""
+    options = work.placed.options
+    kept = work.journal.get("threads", _THREADS)
+    if kept is None:
+        headers = _computed_here(work)
+        here = dataclasses.replace(options, rpc=())
+        chosen = choose_threads(headers, here, tick) if headers else options
+        kept = chosen.threads, chosen.batch_threads
+        work.journal.put("threads", kept)
+    return dataclasses.replace(options, threads=kept[0], batch_threads=kept[1])
+
+
+def _computed_here(work: _Work) -> Sequence[ModelHeader]:
+    """The models whose layers run on this machine."""
+    away = bool(work.placed.options.rpc) or isinstance(work.large, RemoteHeader)
+    models = work.ready.models.items()
+    return [header for role, header in models if not (away and role == "large")]
+
+
+def _helpers(work: _Work, engines: Engines) -> Helpers | None:
     """Workers that answer ahead; None where nobody asked for any. Raises AdecError."""
-    if request.ray is None and request.jobs == 1:
+    request, told = work.request, work.told
+    if not request.is_spread:
         return None
 
     def tell(line: str) -> None:
@@ -234,22 +234,9 @@ def _helpers(
             told.append(line)
 
     crew = ProcessCrew(request.jobs) if request.ray is None else RayCrew(request.ray, request.jobs)
-    desk = DeskOfCalibration(carried(ready), request.options, wishes.max_tokens, request.jobs)
-    return Helpers(crew, desk, len(engines["large"].vocabulary), journal, tell)
-
-
-def _check_served(request: Request) -> None:
-    """Raise UsageError for what a calibration with a server does not do."""
-    if request.ray is not None or request.jobs > 1:
-        raise UsageError(
-            "a calibration with a server is not spread: the bill is kept in one place",
-            hint="leave --jobs and --ray out",
-        )
-    if request.wishes.metric == "perplexity" or request.metric == "perplexity":
-        raise UsageError(
-            "--metric perplexity has the large model read every answer, which a server charges for",
-            hint="take agreement or answer",
-        )
+    there, most = carried(work.ready), work.wishes.max_tokens
+    desk = DeskOfCalibration(there, request.options, most, request.jobs)
+    return Helpers(crew, desk, len(engines["large"].vocabulary), work.journal, tell)
 
 
 def _prices(path: Path, ready: Plan) -> Prices | None:
@@ -260,93 +247,13 @@ def _prices(path: Path, ready: Plan) -> Prices | None:
         return None if ready.profile is None else ready.profile.prices
 
 
-def _check(wishes: Wishes) -> None:
-    if not 0 < wishes.keep <= 1:
-        raise UsageError(f"--keep {wishes.keep} is not above 0 and at most 1", hint="1 means exact")
-    if not 0.5 <= wishes.confidence < 1:
-        raise UsageError(f"--confidence {wishes.confidence} is not from 0.5 to below 1")
-
-
-def _plan(request: Request) -> Plan:
-    """Plain decoding on the models that were named; the strategies to try come later."""
-    if request.small is None:
-        return plan(Choice(pair=DEFAULT_PAIR, strategy="plain", engine=request.engine))
-    if request.large is None:
-        if is_remote(request.small):
-            raise UsageError(
-                f"{request.small} alone leaves nothing to calibrate: only plain runs there",
-                hint="give a small model before it: adec calibrate SMALL ADDRESS",
-            )
-        return plan_yardstick(Choice(model=request.small, engine=request.engine))
-    ready = plan(
-        Choice(small=request.small, large=request.large, strategy="plain", engine=request.engine)
-    )
-    if ready.unlike is not None:
-        raise PairError(
-            f"these two cannot be calibrated together: {ready.unlike}",
-            hint="calibrate the large one alone",
-        )
-    return ready
-
-
-def _destination(request: Request, ready: Plan) -> tuple[str, Path]:
-    """The profile's name and file."""
-    wanted = request.output
-    if wanted is not None and wanted.endswith(".toml"):
-        path = Path(wanted).expanduser()
-        return path.stem, path
-    if wanted is None:
-        wanted = DEFAULT_PAIR if request.small is None else _stem(ready.models["large"])
-        if "small" in ready.models and request.small is not None:
-            wanted = f"{_stem(ready.models['small'])}+{wanted}"
-    if not wanted or wanted.startswith(".") or any(c in wanted for c in "/\\\0\n"):
-        raise UsageError(
-            f"{wanted!r} is no name for a profile", hint="a word, or a path that ends in .toml"
-        )
-    return wanted, user_profiles() / f"{wanted}.toml"
-
-
-def _stem(header: ModelHeader) -> str:
-    if header.info.format == REMOTE_NAME:
-        return re.sub(r"[^\w.-]+", "-", header.info.name).lstrip(".") or "server"
-    path = header.info.path
-    return path.stem if path.suffix == ".gguf" else path.name
-
-
-def _prompts(request: Request) -> PromptSet:
-    if request.prompts is None:
-        return built_in(request.seed)
-    return read_prompts(request.prompts, request.seed, answers=request.metric == "answer")
-
-
-def _threads(
-    journal: Journal,
-    headers: Sequence[ModelHeader],
-    options: OpenOptions,
-    tick: Callable[[float], None],
-) -> OpenOptions:
-    kept = journal.get("threads", _THREADS)
-    if kept is None:
-        here = dataclasses.replace(options, rpc=())
-        chosen = choose_threads(headers, here, tick) if headers else options
-        kept = chosen.threads, chosen.batch_threads
-        journal.put("threads", kept)
-    return dataclasses.replace(options, threads=kept[0], batch_threads=kept[1])
-
-
-def _named(request: Request, ready: Plan, name: str, prompts: PromptSet) -> Named:
-    """Model names as a profile keeps them: those of the built-in pair, or whole paths."""
-    if request.small is None:
-        small, large = "practice:small", "practice:large"
-        return Named(name, large, small, prompts.source, request.seed, request.portable)
-    return Named(
-        name,
-        portable=request.portable,
-        large=where_it_lies(ready.models["large"]),
-        small=None if "small" not in ready.models else where_it_lies(ready.models["small"]),
-        prompts=prompts.source,
-        seed=request.seed,
-    )
+def _unfitted(result: Result, request: Request, large: ModelHeader) -> list[str]:
+    """What the large model could learn, for people."""
+    if result.server is not None or "large" not in result.tables:
+        return []
+    curve = result.tables["large"].curve(FORECAST_CONTEXT)
+    model = request.large or request.small or "practice:large"
+    return forecast_lines(unfitted_of(large, curve), model)
 
 
 def _show(

@@ -227,7 +227,8 @@ def calibrate(
       adec calibrate large.gguf --fit ppd --time-limit 30m
     """
     # numpy and all that needs it wait until something is measured: help answers at once
-    from adec.calibration.command import Request, run_calibration, run_check
+    from adec.calibration.command import run_calibration, run_check
+    from adec.calibration.request import Request
     from adec.calibration.wishes import Wishes
     from adec.engines.remote import is_remote
     from adec.errors import UsageError
