@@ -76,10 +76,10 @@ _adec() {
         "calibrate --max-tokens"|"calibrate -n") :; return ;;
         "calibrate --fit") COMPREPLY=($(compgen -W "drop quantise exits sec first neurons filter ppd hidden-transfer lexical" -- "$cur")); return ;;
         "calibrate --form") COMPREPLY=($(compgen -W "linear feedforward mamba" -- "$cur")); return ;;
-        "calibrate --jobs") :; return ;;
-        "calibrate --ray") :; return ;;
         "calibrate --leave-out") :; return ;;
         "calibrate --bits") :; return ;;
+        "calibrate --jobs") :; return ;;
+        "calibrate --ray") :; return ;;
         "calibrate -o"|"calibrate --output") :; return ;;
         "calibrate --check") COMPREPLY=($(compgen -W "$(_adec_profiles)" -- "$cur")); return ;;
         "calibrate --svg") COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -141,7 +141,7 @@ _adec() {
     case "$verb" in
         "") COMPREPLY=($(compgen -W "bench calibrate inspect run --version --help -h" -- "$cur")) ;;
         "bench") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--pair --small --large --model -m --strategies --set --exactness --peers --peer-path --task --prompts --runs --jobs --ray --allow-exec --system --raw --check --tie-gap --max-tokens -n --temp --temperature --top-k --top-p --min-p --seed -s --stop --escape -e --json --csv --html --samples --fresh --color --quiet -q --ctx -c --threads -t --batch-threads --gpu-layers --rpc --mmap --no-mmap --engine --device --dtype --key-file --budget-tokens --help -h" -- "$cur")) ;;
-        "calibrate") [[ $cur == -* ]] || { _adec_models; return; }; COMPREPLY=($(compgen -W "--prompts --keep --metric --confidence --time-limit --seed -s --max-tokens -n --fit --form --jobs --ray --leave-out --halves --bits -o --output --check --svg --png --portable --quiet -q --ctx -c --threads -t --batch-threads --gpu-layers --rpc --mmap --no-mmap --engine --device --dtype --key-file --budget-tokens --help -h" -- "$cur")) ;;
+        "calibrate") [[ $cur == -* ]] || { _adec_models; return; }; COMPREPLY=($(compgen -W "--prompts --keep --metric --confidence --time-limit --seed -s --max-tokens -n --fit --form --leave-out --halves --bits --jobs --ray -o --output --check --svg --png --portable --quiet -q --ctx -c --threads -t --batch-threads --gpu-layers --rpc --mmap --no-mmap --engine --device --dtype --key-file --budget-tokens --help -h" -- "$cur")) ;;
         "inspect") [[ $cur == -* ]] || { _adec_models; return; }; COMPREPLY=($(compgen -W "--pair --small --large --step --html --svg --replay --speed --json --color --forget --ctx --key-file --devices --rpc --help -h" -- "$cur")) ;;
         "run") [[ $cur == -* ]] || { COMPREPLY=($(compgen -f -- "$cur")); return; }; COMPREPLY=($(compgen -W "--prompt -p --file -f --system --raw --special --pair --small --large --model -m --strategy --set --verify --tests --allow-exec --keep --exactness --stop-when-lost --max-tokens -n --temp --temperature --top-k --top-p --min-p --seed -s --stop --escape -e --json --jsonl --plain --trace --color --sanitize --remember --quiet -q --verbose -v --ctx -c --threads -t --batch-threads --gpu-layers --rpc --mmap --no-mmap --engine --device --dtype --key-file --budget-tokens --help -h" -- "$cur")) ;;
     esac
