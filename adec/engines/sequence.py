@@ -32,8 +32,6 @@ class SequenceEngine(ABC):
 
     threads: int | None = None
 
-    in_order = True
-
     thread_changes: Sequence[ThreadChange] = ()
 
     dtype: str | None = None
@@ -83,6 +81,10 @@ class SequenceEngine(ABC):
     @abstractmethod
     def _free(self) -> None:
         """Free the memory; called once."""
+
+    @property
+    def in_order(self) -> bool:
+        return True
 
     @property
     def at_once(self) -> int:

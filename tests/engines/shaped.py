@@ -28,6 +28,7 @@ class ShapedTable(TableEngine):
     reach = 10_000
     rivals = 10_000
     error = 3.0
+    in_order = True
 
     def __init__(self, law, **options) -> None:
         super().__init__(law, **options)

@@ -1,15 +1,9 @@
 """GGUF models through llama.cpp's C functions: one sequence, and trees as branches of a batch.
 
-Sequence 0 is the trunk. Every leaf of a tree gets a sequence of its own that starts as a copy of
-the trunk's tags: the cells are shared, so nothing is computed twice. A node is one token that
-belongs to the sequences of all leaves under it. The tags stay from tree to tree, since setting them
-costs 0.1 ms for a branch and a thousand tokens. A chain needs none of this and runs on sequence 0.
-
-Attention sums in the order of cells, in half precision, so a row equals that of decoding token by
-token only while the trunk's cells lie in order. A tree's likeliest path is laid first, so that
-mostly the last cells are freed. A rejected node that lies before an accepted one keeps its cell,
-held by a last sequence, so that no later token fills it out of order; where the context runs short
-such cells are given back, and `in_order` is false from then on.
+A tree is one batch. Its nodes share the cells of the trunk (`trunk_cells.py`), and a node is one
+token that belongs to the sequences of all leaves under it (`branches.py`). Its likeliest path is
+laid first, so that mostly the last cells are freed. A chain needs none of this and runs on
+sequence 0.
 """
 
 from __future__ import annotations
@@ -32,6 +26,7 @@ from adec.engines.llama.llama_library import (
     failure,
     function_returning_address,
 )
+from adec.engines.llama.trunk_cells import Place, TrunkCells
 from adec.engines.sequence import SequenceEngine
 from adec.engines.thread_count import ThreadCount
 from adec.errors import EngineError
@@ -125,14 +120,7 @@ class LlamaEngine(SequenceEngine):
         self._owners: list[list[int]] | None = None
         # nodes of a pending tree in the order of their cells
         self._laid: list[int] = []
-        # of each cell reserved for a rejected node, the length of the trunk that it followed
-        self._reserved: list[int] = []
-        self._reserver = branches + 1
-        self._cells = int(library.llama_n_ctx(session.context))
-        # tokens up to which the cells suffice
-        self._room = context
-        # of each sequence, how many tokens of the trunk carry its tag
-        self._tagged = [0] * (branches + 1)
+        self._cells = TrunkCells(session, branches, context)
         self._size = self.info.vocabulary
         self._row_bytes = 4 * self._size
         self._capacity = int(library.llama_n_batch(session.context))
@@ -145,6 +133,10 @@ class LlamaEngine(SequenceEngine):
         self._row_address = function_returning_address(
             library, "llama_get_logits_ith", ctypes.c_void_p, ctypes.c_int32
         )
+
+    @property
+    def in_order(self) -> bool:
+        return self._cells.in_order
 
     def free_at_exit(self, wanted: bool) -> None:
         """Whether a context that was not closed is freed when the interpreter ends."""
@@ -172,7 +164,7 @@ class LlamaEngine(SequenceEngine):
 
     def forward(self, tokens: Sequence[int], *, rows: int = 1) -> Scores:
         start, context = self.length, self._session.context
-        if len(tokens) != 1 or rows != 1 or self._tree is not None or start >= self._room:
+        if len(tokens) != 1 or rows != 1 or self._tree is not None or start >= self._cells.room:
             return super().forward(tokens, rows=rows)
         token = tokens[0]
         if not 0 <= token < self._size or context is None or self._lost:
@@ -197,7 +189,7 @@ class LlamaEngine(SequenceEngine):
     def _append_tree(self, tree: TokenTree, known: int, first_row: int) -> ArrayScores:
         if len(tree) > self._capacity:
             raise EngineError(f"a tree of {len(tree)} nodes; {self._capacity} fit into one batch")
-        self._make_room(self.length + len(tree))
+        self._cells.make_room(self.length + len(tree))
         if tree.is_chain:
             self._owners = None
             self._laid = list(range(len(tree)))
@@ -207,17 +199,12 @@ class LlamaEngine(SequenceEngine):
         start, before = self.length, self._owners
         chain = [[1] for _ in range(known)] if before is None else before
         owners, joins = grown_owners(tree, known, chain)
-        library, memory = self._session.api, self._session.memory
-        for branch in range(1, max(max(owned) for owned in owners) + 1):
-            if self._tagged[branch] < start:
-                library.llama_memory_seq_cp(memory, 0, branch, self._tagged[branch], start)
-                self._tagged[branch] = start
+        self._cells.tag(max(max(owned) for owned in owners), start)
         if known and before is None:
             # a pending chain is on sequence 0; the first branch of a tree is on sequence 1
-            library.llama_memory_seq_cp(memory, 0, 1, start, start + known)
-            library.llama_memory_seq_rm(memory, 0, start, -1)
+            self._cells.branch_off(start, start + known)
         for source, branch, depth in joins:
-            library.llama_memory_seq_cp(memory, source, branch, start, start + depth + 1)
+            self._cells.share(source, branch, start, start + depth + 1)
         laid = [node for node in self._in_cells(tree) if node >= known]
         self._fill_tree(tree, laid, owners, first_row)
         code = self._run_batch()
@@ -234,49 +221,27 @@ class LlamaEngine(SequenceEngine):
         if self._owners is None:
             self._cut(end)
             return
-        library, memory = self._session.api, self._session.memory
         if path:
-            library.llama_memory_seq_cp(memory, self._owners[path[-1]][0], 0, start, end)
-            self._reserve(tree, path)
-        # cells that no sequence owns any more become free
-        for branch in range(1, len(self._tagged)):
-            if self._tagged[branch] == start:
-                library.llama_memory_seq_rm(memory, branch, start, -1)
+            self._cells.share(self._owners[path[-1]][0], 0, start, end)
+            self._cells.reserve(self._rejected_before(tree, path, self._owners), start)
+        self._cells.drop_branches(start)
         self._owners = None
 
-    def _reserve(self, tree: TokenTree, path: Sequence[int]) -> None:
-        """Have rejected nodes whose cells lie before the last one of `path` keep them."""
+    def _rejected_before(
+        self, tree: TokenTree, path: Sequence[int], owners: list[list[int]]
+    ) -> list[Place]:
+        """The rejected nodes whose cells lie before the last one of `path`."""
         before = self._laid[: self._laid.index(path[-1])]
         kept = set(path)
         rejected = [node for node in before if node not in kept]
-        if not rejected or self._owners is None:
-            return
-        library, memory, start = self._session.api, self._session.memory, self.length
-        depths = tree.depths()
-        for node in rejected:
-            # a branch has one node a depth
-            at, branch = start + depths[node], self._owners[node][0]
-            library.llama_memory_seq_cp(memory, branch, self._reserver, at, at + 1)
-        self._reserved += [start] * len(rejected)
-        self._room = min(self.context, self._cells - len(self._reserved))
-
-    def _make_room(self, length: int) -> None:
-        """Give back held cells if a sequence of `length` tokens needs them."""
-        if length > self._room and self._reserved:
-            self._release()
-            self.in_order = False
-
-    def _release(self) -> None:
-        if self._reserved:
-            self._session.api.llama_memory_seq_rm(self._session.memory, self._reserver, -1, -1)
-            self._reserved = []
-            self._room = self.context
+        depths = tree.depths() if rejected else []
+        return [(owners[node][0], self.length + depths[node]) for node in rejected]
 
     def _free(self) -> None:
         self._finalizer()
 
     def _append(self, tokens: Sequence[int], rows: int) -> ArrayScores:
-        self._make_room(self.length + len(tokens))
+        self._cells.make_room(self.length + len(tokens))
         return self._decode_pieces(tokens, self.length, rows)
 
     def _in_cells(self, tree: TokenTree) -> list[int]:
@@ -359,36 +324,12 @@ class LlamaEngine(SequenceEngine):
             target += size
 
     def _cut(self, length: int) -> None:
-        library, memory = self._session.api, self._session.memory
-        if length == 0:
-            library.llama_memory_clear(memory, False)
-            self._tagged = [0] * len(self._tagged)
-            self._reserved, self._room, self.in_order = [], self.context, True
-        elif not library.llama_memory_seq_rm(memory, 0, length, -1):
+        if not self._cells.cut(length):
             raise EngineError(f"llama.cpp cannot cut {self.info.name} to {length} tokens")
-        for branch, tagged in enumerate(self._tagged):
-            if tagged > length:
-                library.llama_memory_seq_rm(memory, branch, length, -1)
-                self._tagged[branch] = length
-        # the cells of an earlier tree lie before some that stay
-        if self._reserved and length <= min(self._reserved):
-            self._release()
 
     def _restore(self, length: int) -> bool:
-        library, memory = self._session.api, self._session.memory
         self._owners = None
-        if memory is None:
-            return True
-        if any(self._tagged):
-            library.llama_memory_seq_keep(memory, 0)
-            self._tagged = [0] * len(self._tagged)
-            self.in_order = self.in_order and not self._reserved
-            self._reserved, self._room = [], self.context
-        gone = length > 0 and library.llama_memory_seq_rm(memory, 0, length, -1)
-        if not gone or library.llama_memory_seq_pos_max(memory, 0) != length - 1:
-            library.llama_memory_clear(memory, False)
-            return length == 0
-        return True
+        return self._cells.restore(length)
 
     def _fail(self, code: int) -> NoReturn:
         reasons = {1: "no room in the cache", 2: "it was interrupted", -1: "an invalid batch"}
