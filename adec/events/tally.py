@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
-from adec.events.records import Attempt, CanvasRecord, DepthRecord, Purpose, Role, Start, Step
+from adec.events.plain_time import PlainTime
+from adec.events.records import (
+    Attempt,
+    CanvasRecord,
+    DepthRecord,
+    Forward,
+    Purpose,
+    Role,
+    Start,
+    Step,
+)
 
 Finish = Literal["end", "length", "context", "stop", "interrupted", "lost"]
 """end: an end token. length: --max-tokens. context: the context is full. stop: a stop string.
 interrupted: Ctrl-C. lost: given up, because it was probably going wrong."""
 
-
-ENOUGH = 3
-"""One-token forwards of the large model after which its speed counts as measured; a fit takes twice
-as many larger ones."""
-
-DOUBT = 2.0
-"""Factor by which a time of plain decoding that was measured before may be off this run's forwards.
-"""
-
-PLENTY = 10_000
-"""Forwards that are kept for a median, so that a trace of any length takes bounded
-memory."""
-
-
 MOST_LAYERS = 4096
-
 MOST_NAMES = 64
 """Sources, and roles, that are told apart; a trace may come from anybody, and further ones are
 counted as "other"."""
@@ -60,13 +53,8 @@ class Tally:
       *exits_by_layer*: tokens by the layer that wrote them, where a method leaves early.
     - *neurons_computed* of *neurons_of*: feed-forward neurons that ran, for the tokens for which a
       method chose among them; None where none did.
-    - *plain_ms_per_token*: what one token of the large model alone costs. *plain_ms_from* says how
-      that is known: "measured" (median of its one-token forwards in this run, on a canvas of
-      all), "curve" (the
-      forward-time curve that the strategy decides with, scaled to this run's forwards), "profile",
-      or "fitted" (a line through this run's larger forwards, read at one token). A curve or profile
-      that this run's forwards contradict was measured under another load: no gain is claimed from
-      it, and where nothing else is known this says "contradicted".
+    - *plain_ms_per_token*: what one token of the large model alone costs; *plain_ms_from* says how
+      that is known, see `PlainTime`.
     - *saved_seconds* compares decoding with it, and is None while it is unknown.
     """
 
@@ -78,7 +66,7 @@ class Tally:
         plain_ms: float | None = None,
         layers: int | None = None,
     ) -> None:
-        """`layers`: of the large model, where that is known."""
+        """`plain_ms`: as a profile measured it. `layers`: of the large model, where known."""
         self.strategy = strategy
         self.guarantee = guarantee
         self.tokens = 0
@@ -106,14 +94,8 @@ class Tally:
         self._layers = layers
         self.layers_computed = 0
         self.exits: Counter[int] = Counter()
-        self._profile_plain_ms = plain_ms
-        self._curve_ms: float | None = None
         self._on_canvas = False
-        # kept in order: a display asks for the median several times a second
-        self._single_ms: list[float] = []
-        self._large_ms: list[float] = []
-        self._large_ms_each: list[float] = []
-        self._line = _Line()
+        self._plain = PlainTime(plain_ms)
 
     def add(self, step: Step, seconds: float) -> None:
         """Take in a step that was received `seconds` after the start of the run."""
@@ -141,66 +123,36 @@ class Tally:
         if step.neurons is not None and step.neurons_of is not None:
             self.neurons_computed += min(step.neurons, step.neurons_of)
             self.neurons_of += step.neurons_of
-        self._curve_ms = step.plain_ms or self._curve_ms
+        self._plain.curve_ms = step.plain_ms or self._plain.curve_ms
         # drafts that were verified as the prompt was read took less than a forward of their own
         shared = bool(step.tokens) and any(f.purpose == "prompt" for f in step.forwards)
         for forward in step.forwards:
-            self.ms[forward.purpose] += forward.ms
-            if forward.purpose == "rewind":
-                continue
-            if forward.purpose == "prompt":
-                _count(self.prompt_fed, forward.model, forward.tokens)
-                continue
-            if forward.model == "large" and self._layers is not None:
-                ran = self._layers if forward.layers is None else forward.layers
-                self.layers_computed += forward.tokens * min(ran, self._layers)
-            if forward.purpose == "draft" and forward.layers is not None:
-                continue  # the forward that runs the other layers counts these tokens
-            _count(self.fed, forward.model, forward.tokens)
-            _count(self.forwards, forward.model)
-            if forward.purpose == "look_ahead":
-                self.looked_ahead += forward.tokens
-            if forward.model == "large" and not shared and forward.layers is None:
-                self._line.add(forward.tokens, forward.ms)
-                if len(self._large_ms) < PLENTY:
-                    insort(self._large_ms, forward.ms)
-                    insort(self._large_ms_each, forward.ms / max(1, forward.tokens))
-                if forward.tokens == 1 and len(self._single_ms) < PLENTY:
-                    insort(self._single_ms, forward.ms)
+            self._add_forward(forward, shared=shared)
+
+    def _add_forward(self, forward: Forward, *, shared: bool) -> None:
+        """`shared`: its step also read the end of the prompt."""
+        self.ms[forward.purpose] += forward.ms
+        if forward.purpose == "rewind":
+            return
+        if forward.purpose == "prompt":
+            _count(self.prompt_fed, forward.model, forward.tokens)
+            return
+        if forward.model == "large" and self._layers is not None:
+            ran = self._layers if forward.layers is None else forward.layers
+            self.layers_computed += forward.tokens * min(ran, self._layers)
+        if forward.purpose == "draft" and forward.layers is not None:
+            return  # the forward that runs the other layers counts these tokens
+        _count(self.fed, forward.model, forward.tokens)
+        _count(self.forwards, forward.model)
+        if forward.purpose == "look_ahead":
+            self.looked_ahead += forward.tokens
+        if forward.model == "large" and not shared and forward.layers is None:
+            self._plain.add(forward.tokens, forward.ms)
 
     @property
     def plain_ms_per_token(self) -> float | None:
         """Milliseconds of a token of the large model alone, here; None while unknown."""
-        return self._plain()[0]
-
-    def _plain(self) -> tuple[float | None, str | None]:
-        """Milliseconds of the large model's one-token forward, and how they are known."""
-        if self._on_canvas:
-            # one position a forward, whatever else it computes
-            enough = len(self._large_ms) >= ENOUGH
-            return (_median(self._large_ms), "measured") if enough else (None, None)
-        if len(self._single_ms) >= ENOUGH:
-            return _median(self._single_ms), "measured"
-        beforehand = ((self._curve_ms, "curve"), (self._profile_plain_ms, "profile"))
-        known = [(ms, origin) for ms, origin in beforehand if ms is not None]
-        for ms, origin in known:
-            if not self._contradicts(ms):
-                return ms, origin
-        fitted = self._line.at(1.0)
-        if fitted is not None:
-            return fitted, "fitted"
-        return None, "contradicted" if known else None
-
-    def _contradicts(self, plain_ms: float) -> bool:
-        """Whether one-token forwards cannot take `plain_ms` in this run.
-
-        A forward of n tokens takes as long as one of a single token at least, and n times as long
-        at most.
-        """
-        if len(self._large_ms) < ENOUGH:
-            return False
-        least, most = _median(self._large_ms_each), _median(self._large_ms)
-        return plain_ms > DOUBT * most or DOUBT * plain_ms < least
+        return self._plain.known(on_canvas=self._on_canvas)[0]
 
     @property
     def decode_ms(self) -> float:
@@ -258,6 +210,7 @@ class Tally:
 
     def summary(self, seconds: float) -> dict[str, Any]:
         """Everything, as plain data. `seconds` is the wall time from start to end."""
+        plain_ms, plain_ms_from = self._plain.known(on_canvas=self._on_canvas)
         return {
             "strategy": self.strategy,
             "guarantee": self.guarantee,
@@ -297,8 +250,8 @@ class Tally:
             "look_ahead_ms": self.ms["look_ahead"],
             "rewind_ms": self.ms["rewind"],
             "own_ms": self.own_ms,
-            "plain_ms_per_token": self._plain()[0],
-            "plain_ms_from": self._plain()[1],
+            "plain_ms_per_token": plain_ms,
+            "plain_ms_from": plain_ms_from,
             "saved_seconds": self.saved_seconds,
             "speedup": self.speedup,
             "tokens_per_large_forward": self.tokens_per_large_forward,
@@ -320,32 +273,3 @@ def _count_depth(exits: Counter[int], depth: int) -> None:
     """Count a depth; beyond `MOST_NAMES` of them, as only a trace of somebody's may have, none."""
     if depth in exits or len(exits) < MOST_NAMES * 4:
         exits[depth] += 1
-
-
-def _median(ordered: Sequence[float]) -> float:
-    middle = len(ordered) // 2
-    return (ordered[middle] + ordered[~middle]) / 2
-
-
-class _Line:
-    """Least squares of milliseconds over tokens, as running sums."""
-
-    def __init__(self) -> None:
-        self._n = 0
-        self._x = self._y = self._xx = self._xy = 0.0
-
-    def add(self, x: float, y: float) -> None:
-        self._n += 1
-        self._x += x
-        self._y += y
-        self._xx += x * x
-        self._xy += x * y
-
-    def at(self, x: float) -> float | None:
-        """The line's value; None with too few points, with one size only, or if it would fall."""
-        spread = self._n * self._xx - self._x * self._x
-        if self._n < 2 * ENOUGH or spread <= 0:
-            return None
-        slope = (self._n * self._xy - self._x * self._y) / spread
-        value = self._y / self._n + slope * (x - self._x / self._n)
-        return value if slope >= 0 and value > 0 else None
