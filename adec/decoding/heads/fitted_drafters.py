@@ -20,7 +20,7 @@ from adec.decoding.heads.prompted_engine import PromptedEngine
 from adec.decoding.heads.pseudo_part import hit_rates, states_of
 from adec.decoding.heads.rank_counts import accuracy_of_rates
 from adec.decoding.pair.clock.round_costs import RoundCosts
-from adec.decoding.pair.draft_verify import Turn
+from adec.decoding.pair.draft_chooser import Turn
 from adec.decoding.pair.drafters.ahead_drafter import AheadDrafter
 from adec.decoding.pair.drafters.drafter import Outcome, Proposal
 from adec.decoding.strategy import Aids, Limits

@@ -34,7 +34,8 @@ from adec.decoding.heads.typical import TypicalAcceptance
 from adec.decoding.pair.accept import FollowTarget, Verifier
 from adec.decoding.pair.clock.chooser import ClockChooser
 from adec.decoding.pair.clock.round_costs import RoundCosts
-from adec.decoding.pair.draft_verify import DraftChooser, DraftVerify, Turn
+from adec.decoding.pair.draft_chooser import DraftChooser, Turn
+from adec.decoding.pair.draft_verify import DraftVerify
 from adec.decoding.pair.drafters.drafter import Outcome, Proposal, empty
 from adec.decoding.settings import setting
 from adec.decoding.strategy import Aids, Limits, Prompt

@@ -22,7 +22,8 @@ from adec.decoding.pair.clock.backoff import WAIT
 from adec.decoding.pair.clock.cost_curve import CostCurve, LearnedCurve
 from adec.decoding.pair.clock.kept_curve import kept_curve
 from adec.decoding.pair.clock.round_costs import PLAIN_FIRST
-from adec.decoding.pair.draft_verify import DraftChooser, DraftVerify, Turn
+from adec.decoding.pair.draft_chooser import DraftChooser, Turn
+from adec.decoding.pair.draft_verify import DraftVerify
 from adec.decoding.pair.drafters.by_text import small_drafter
 from adec.decoding.pair.drafters.drafter import Outcome, Proposal, empty
 from adec.decoding.pair.drafters.growth import Growth

@@ -9,7 +9,8 @@ from adec.decoding.pair.accept import FollowTarget, Verifier
 from adec.decoding.pair.clock.acceptance_rate import Rates
 from adec.decoding.pair.clock.chooser import ClockChooser
 from adec.decoding.pair.clock.round_costs import RoundCosts
-from adec.decoding.pair.draft_verify import DraftChooser, DraftVerify, Turn
+from adec.decoding.pair.draft_chooser import DraftChooser, Turn
+from adec.decoding.pair.draft_verify import DraftVerify
 from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal, empty
 from adec.decoding.pair.drafters.growth import Growth
 from adec.decoding.strategy import Aids, Limits

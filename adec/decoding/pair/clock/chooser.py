@@ -11,7 +11,7 @@ from adec.decoding.pair.clock.round_costs import RoundCosts
 from adec.decoding.pair.clock.small_start import SmallStart
 from adec.decoding.pair.clock.timed_growth import ObservedGrowth, TimedGrowth
 from adec.decoding.pair.clock.trial_sizes import TrialSizes
-from adec.decoding.pair.draft_verify import DraftChooser, Turn
+from adec.decoding.pair.draft_chooser import DraftChooser, Turn
 from adec.decoding.pair.drafters.ahead_drafter import AheadDrafter, without_rows
 from adec.decoding.pair.drafters.drafter import Drafter, Outcome, Proposal, empty
 from adec.decoding.pair.drafters.growth import Growth, Room

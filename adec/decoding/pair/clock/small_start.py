@@ -14,7 +14,7 @@ from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.clock.round_costs import RoundCosts
 from adec.decoding.pair.clock.start_forecast import StartDecision, StartForecast
 from adec.decoding.pair.clock.timed_growth import TimedGrowth
-from adec.decoding.pair.draft_verify import Turn
+from adec.decoding.pair.draft_chooser import Turn
 from adec.decoding.strategy import Limits
 from adec.events.records import Step
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from adec.decoding.pair.clock.round_costs import RoundCosts
-from adec.decoding.pair.draft_verify import Turn
+from adec.decoding.pair.draft_chooser import Turn
 from adec.decoding.pair.drafters.drafter import Outcome, Proposal
 from adec.decoding.strategy import Limits
 from adec.events.records import Step

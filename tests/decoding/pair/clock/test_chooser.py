@@ -12,7 +12,8 @@ from adec.decoding.pair.clock.chooser import RESTING, ClockChooser
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.clock.round_costs import RoundCosts
 from adec.decoding.pair.clock.small_start import LATER
-from adec.decoding.pair.draft_verify import DraftChooser, DraftVerify, Turn
+from adec.decoding.pair.draft_chooser import DraftChooser, Turn
+from adec.decoding.pair.draft_verify import DraftVerify
 from adec.decoding.pair.drafters.drafter import Outcome, Proposal, empty
 from adec.decoding.pair.drafters.small_model import SmallModel
 from adec.decoding.pair.model_free.lookup import LookupSettings
