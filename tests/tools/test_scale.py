@@ -11,18 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adec.errors import UsageError
-from tools.many_users.scale import (
-    NEVER,
-    Server,
-    Trace,
-    gpu,
-    here,
-    plain,
-    read_traces,
-    simulate,
-    speculation,
-    trust,
-)
+from tools.many_users.scale import read_traces
+from tools.many_users.server_line import Server, gpu, here, simulate
+from tools.many_users.ways import NEVER, Trace, plain, speculation, trust
 
 RECORDS = Path(__file__).parents[2] / "docs/results/scale-records.jsonl"
 
