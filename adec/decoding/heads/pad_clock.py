@@ -15,8 +15,8 @@ from __future__ import annotations
 from math import ceil
 
 from adec.decoding.heads.loss_bound import LossBound
-from adec.decoding.pair.clock.chooser import SURE
-from adec.decoding.pair.clock.round_costs import RoundCosts
+from adec.decoding.heads.noted_mean import NotedMean
+from adec.decoding.pair.clock.round_costs import SURE, RoundCosts
 from adec.events.records import Step
 
 TRUST, MEMORY = 20.0, 80.0
@@ -31,8 +31,7 @@ class PadClock:
         forward when the part was learned."""
         self._costs = costs
         self._pads = pads
-        self._noted = trusted
-        self._trusted, self._rounds = trusted * TRUST, TRUST
+        self._trusted = NotedMean(trusted, trust=TRUST, memory=MEMORY)
         self._bound = LossBound()
 
     @property
@@ -48,7 +47,7 @@ class PadClock:
         curve = costs.times.hopeful if costs.may_explore else costs.curve
         if costs.curve is None or curve is None:
             return False
-        trusted = self._trusted / self._rounds
+        trusted = self._trusted.value
         ms = curve.ms(ceil(1 + trusted + self._pads)) + costs.own_ms
         speed = (1 + trusted) * costs.plain_round_ms(curve, 1) / max(ms, 1e-6)
         if speed >= (1.0 if self._bound.balance_ms > 0 else SURE):
@@ -62,14 +61,9 @@ class PadClock:
         steady = costs.record(step, plain=not fed)
         if not fed:
             if self._bound.resting and self._bound.pass_rounds(1):
-                # the text may be another one
-                self._trusted = (self._trusted / self._rounds + self._noted) / 2 * TRUST
-                self._rounds = TRUST
+                self._trusted.soften()
             return
-        self._trusted += len(step.tokens) - 1
-        self._rounds += 1
-        if self._rounds > MEMORY:
-            self._trusted, self._rounds = self._trusted / 2, self._rounds / 2
+        self._trusted.add(len(step.tokens) - 1)
         if steady and costs.curve is not None:
             plain_ms = costs.plain_round_ms(costs.curve, 1)
             won_ms = len(step.tokens) * plain_ms - step.ms() - step.own_ms

@@ -29,8 +29,7 @@ from adec.decoding.heads.prompt_trees import (
 )
 from adec.decoding.heads.rank_counts import RANKS, RankCounts
 from adec.decoding.pair.clock.candidate import OWN_MS
-from adec.decoding.pair.clock.chooser import SURE
-from adec.decoding.pair.clock.round_costs import RoundCosts
+from adec.decoding.pair.clock.round_costs import SURE, RoundCosts
 from adec.decoding.pair.draft_chooser import Turn
 from adec.decoding.pair.drafters.ahead_drafter import AheadDrafter
 from adec.decoding.pair.drafters.drafter import Outcome, Proposal

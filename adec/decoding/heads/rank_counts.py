@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 
+from adec.decoding.heads.noted_mean import NotedMean
 from adec.decoding.heads.prompt_trees import Accuracy
 
 RANKS = 10
@@ -33,16 +33,15 @@ class RankCounts:
     """How often the j-th likeliest token at a distance was the one that was written."""
 
     def __init__(self, prior: Accuracy) -> None:
-        self._prior = prior
-        self._hits = prior * TRUST
-        self._trials = np.full(len(prior), TRUST)
+        self._shares = [NotedMean(shares, trust=TRUST, memory=MEMORY) for shares in prior]
+        self._ranks = prior.shape[1]
         # rows whose tokens are not all known yet: where the first one stands, and ids by distance
         self._waiting: list[tuple[int, list[list[int]]]] = []
 
     @property
     def accuracy(self) -> Accuracy:
         """By distance and rank."""
-        return cast(Accuracy, self._hits / self._trials[:, None])
+        return np.stack([shares.value for shares in self._shares])
 
     def new_answer(self) -> None:
         """Forget rows of the answer before."""
@@ -50,8 +49,8 @@ class RankCounts:
 
     def soften(self) -> None:
         """Go half of the way back to what was counted beforehand: the text may be another one."""
-        self._hits = (self.accuracy + self._prior) / 2 * TRUST
-        self._trials[:] = TRUST
+        for shares in self._shares:
+            shares.soften()
 
     def foresee(self, position: int, ids: list[list[int]]) -> None:
         """The row at distance d says `ids[d]`, likeliest first, of position `position` + d."""
@@ -66,11 +65,9 @@ class RankCounts:
                 waiting.append((position, ids))
                 continue
             for distance, likeliest in enumerate(ids):
-                self._trials[distance] += 1
+                hits = np.zeros(self._ranks)
                 token = sequence[position + distance]
                 if token in likeliest:
-                    self._hits[distance, likeliest.index(token)] += 1
-                if self._trials[distance] > MEMORY:
-                    self._hits[distance] /= 2
-                    self._trials[distance] /= 2
+                    hits[likeliest.index(token)] = 1
+                self._shares[distance].add(hits)
         self._waiting = waiting

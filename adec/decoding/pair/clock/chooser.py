@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from adec.decoding.pair.clock.candidate import ASKING, LONGEST, CandidateDrafter
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.pair.clock.pause_wording import PauseWording
-from adec.decoding.pair.clock.round_costs import RoundCosts
+from adec.decoding.pair.clock.round_costs import SURE, RoundCosts
 from adec.decoding.pair.clock.small_start import SmallStart
 from adec.decoding.pair.clock.timed_growth import ObservedGrowth, TimedGrowth
 from adec.decoding.pair.clock.trial_sizes import TrialSizes
@@ -22,9 +22,6 @@ PROBE_NODES = 3
 """How many nodes a probe drafts: enough to detect predictable text, cheap if it is not."""
 OBSERVED = 4
 """Nodes that a drafter without a model names in any case, to learn how far to trust it."""
-SURE = 1.1
-"""Speed, as a multiple of plain's, that an offer must promise: picking the best of several
-estimates biases it upwards."""
 RESTING = 8
 """Rounds in a row in which nothing is considered while all drafters are paused."""
 RESTING_ALONE = 64

@@ -12,6 +12,9 @@ from adec.decoding.pair.clock.trial_sizes import TrialSizes
 from adec.engines.base import Engine
 from adec.events.records import Step
 
+SURE = 1.1
+"""Speed, as a multiple of plain's, that an offer must promise: picking the best of several
+estimates biases it upwards."""
 PLAIN_FIRST = 2
 """Plain rounds before anything is drafted when no curve is known, to measure what drafts must
 beat."""
