@@ -5,6 +5,9 @@ from __future__ import annotations
 import signal
 from types import FrameType
 
+INTERRUPTED = 130
+"""Exit code of what was interrupted."""
+
 
 class Interrupts:
     """While entered, the first SIGINT sets `asked`; the next raises KeyboardInterrupt."""

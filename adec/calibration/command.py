@@ -39,7 +39,7 @@ from adec.engines.pair import Engines
 from adec.engines.remote.remote_header import RemoteHeader
 from adec.errors import ProfileError
 from adec.events.hostile_json import JsonReader
-from adec.interrupts import Interrupts
+from adec.interrupts import INTERRUPTED, Interrupts
 from adec.machine import Machine, busy, this_machine
 from adec.profiles.read import read_profile
 from adec.profiles.schema import Prices
@@ -52,7 +52,6 @@ Threads = Annotated[int, msgspec.Meta(ge=1)] | None
 
 _THREADS: JsonReader[tuple[Threads, Threads]] = JsonReader(tuple[Threads, Threads])
 
-INTERRUPTED = 130
 FORECAST_CONTEXT = 256
 """Tokens before the forwards whose times a forecast of unfitted parts rests on."""
 

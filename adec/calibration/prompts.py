@@ -72,6 +72,11 @@ def built_in(seed: int, count: int = BUILT_IN) -> PromptSet:
     )
 
 
+def chosen_prompts(path: Path | None, seed: int, *, answers: bool) -> PromptSet:
+    """Those of a file, as `read_prompts`; without a file the built-in ones. Raises UsageError."""
+    return built_in(seed) if path is None else read_prompts(path, seed, answers=answers)
+
+
 def read_prompts(path: Path, seed: int, *, answers: bool) -> PromptSet:
     """The prompts of a file. `answers`: the metric needs to know right answers.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from adec.answering.choice import Choice
 from adec.answering.plan import DEFAULT_PAIR, Plan, plan, plan_yardstick
 from adec.calibration.journal_place import where_it_lies
-from adec.calibration.prompts import PromptSet, built_in, read_prompts
+from adec.calibration.prompts import PromptSet, chosen_prompts
 from adec.calibration.report.to_profile import Named
 from adec.calibration.trials.trial import Metric
 from adec.calibration.wishes import Wishes
@@ -115,9 +115,7 @@ class Request:
 
     def read_prompts(self) -> PromptSet:
         """The prompts that everything is measured on. Raises UsageError."""
-        if self.prompts is None:
-            return built_in(self.seed)
-        return read_prompts(self.prompts, self.seed, answers=self.metric == "answer")
+        return chosen_prompts(self.prompts, self.seed, answers=self.metric == "answer")
 
     def destination(self, ready: Plan) -> tuple[str, Path]:
         """The profile's name and file. Raises UsageError."""

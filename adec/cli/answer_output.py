@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from adec.cli.failures import INTERRUPTED, report
+from adec.cli.failures import report
 from adec.errors import AdecError, TraceError
-from adec.interrupts import Interrupts
+from adec.interrupts import INTERRUPTED, Interrupts
 
 if TYPE_CHECKING:
     from adec.answering.session import Question, Session

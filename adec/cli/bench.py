@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from adec.cli import options as shared
-from adec.cli.failures import INTERRUPTED, report
+from adec.cli.failures import report
 from adec.cli.option_groups import grouped
 from adec.display import ColourWish
 from adec.errors import CheckFailed
-from adec.interrupts import Interrupts
+from adec.interrupts import INTERRUPTED, Interrupts
 
 if TYPE_CHECKING:
     from adec.benchmark.bench_report import BenchReport

@@ -11,8 +11,8 @@ from typing import NoReturn, ParamSpec, TypeVar
 import typer
 
 from adec.errors import AdecError
+from adec.interrupts import INTERRUPTED
 
-INTERRUPTED = 130
 LONGEST = 1000
 """Longest error line: an error may quote a whole file."""
 

@@ -15,11 +15,11 @@ from adec.calibration.compress.known_texts import KnownText, common_start, know
 from adec.calibration.compress.loss_table import loss_table
 from adec.calibration.compress.own_answers import ANSWER, FIT, affordable
 from adec.calibration.journal import Journal, key_of
-from adec.calibration.prompts import PromptSet, built_in, read_prompts
+from adec.calibration.prompts import PromptSet, chosen_prompts
 from adec.display.progress import Progress
 from adec.engines.base import Engine
 from adec.errors import UsageError
-from adec.interrupts import Interrupts
+from adec.interrupts import INTERRUPTED, Interrupts
 from adec.machine import file_fingerprint
 from adec.places import kept_folder
 
@@ -29,7 +29,6 @@ SEARCH_UNTIL = 0.75
 """Share of the time after which the search ends; held-out texts take the rest."""
 LAST = 3
 """Parents of a search that are judged on all texts: the last ones."""
-INTERRUPTED = 130
 
 Say = Callable[[str], None]
 
@@ -48,9 +47,7 @@ class SmallerModel:
 
     def read_prompts(self) -> PromptSet:
         """Those that it is judged on. Raises UsageError."""
-        if self.prompts is None:
-            return built_in(self.seed)
-        return read_prompts(self.prompts, self.seed, answers=False)
+        return chosen_prompts(self.prompts, self.seed, answers=False)
 
     def destination(self, model: Path) -> Path:
         """Where the smaller model goes. Raises UsageError where it cannot be written there."""

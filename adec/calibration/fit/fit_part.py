@@ -19,14 +19,14 @@ from adec.calibration.fit.fit_first import fit_first
 from adec.calibration.fit.fit_neurons import fit_neurons
 from adec.calibration.fit.fit_sec import fit_sec
 from adec.calibration.fit.fitting import FittedPart, Fitting
-from adec.calibration.prompts import PromptSet, built_in, read_prompts
+from adec.calibration.prompts import chosen_prompts
 from adec.decoding.registry import shortcoming
 from adec.display.progress import Progress
 from adec.engines.base import Capability, EngineName, OpenOptions
 from adec.engines.opening import open_engines
 from adec.engines.protocols import LayerEngine
 from adec.errors import PairError, UsageError
-from adec.interrupts import Interrupts
+from adec.interrupts import INTERRUPTED, Interrupts
 from adec.parts.kept_parts import keep_part, model_fingerprint, part_path
 
 
@@ -59,7 +59,6 @@ FITS: dict[str, Callable[[Fitting], FittedPart]] = {
     "hidden-transfer": _fit_transfer,
     "lexical": _fit_lexical,
 }
-INTERRUPTED = 130
 _LAYERS: frozenset[Capability] = frozenset({"layers", "rewind"})
 _FORESEES: frozenset[Capability] = frozenset({"pseudo", "rewind", "tree"})
 _VECTORS: frozenset[Capability] = frozenset({"vectors", "rewind", "tree"})
@@ -107,7 +106,7 @@ def run_fit(request: FitRequest, options: OpenOptions, say: Callable[[str], None
             f"no {request.kind} can be learned for {header.info.name}: {why}", hint=hint
         )
     ready = plan(Choice(model=request.model, strategy=strategy, engine=request.engine))
-    prompts = _prompts(request)
+    prompts = chosen_prompts(request.prompts, request.seed, answers=False)
     fingerprint = model_fingerprint(header.info) or ""
     for remark in (*ready.remarks, *prompts.remarks):
         say(remark)
@@ -136,9 +135,3 @@ def run_fit(request: FitRequest, options: OpenOptions, say: Callable[[str], None
     say(f"the part is {path}")
     assert path == part_path(request.kind, fingerprint)
     return 0
-
-
-def _prompts(request: FitRequest) -> PromptSet:
-    if request.prompts is None:
-        return built_in(request.seed)
-    return read_prompts(request.prompts, request.seed, answers=False)

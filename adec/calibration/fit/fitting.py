@@ -105,10 +105,7 @@ class Fitting:
         )  # fmt: skip
         for record in stream:
             found.append(record)
-            spent = monotonic() - began
-            self.tick(max(len(found) / len(asked), spent / seconds))
-            # a fit of fewer is worth nothing, so a little more time is
-            if spent > (seconds if len(found) >= LEAST_ANSWERS else PATIENCE * seconds):
+            if self._is_over(len(found), monotonic() - began, seconds):
                 break
         self._check_enough(len(found))
         return found
@@ -119,19 +116,22 @@ class Fitting:
         Answers of fewer than three tokens are left out. Raises UsageError where there are too few.
         """
         began, found = monotonic(), []
-        asked = self.prompts.fit
-        for prompt in asked:
+        for prompt in self.prompts.fit:
             ids = tuple(self.encode(prompt.text))
             room = min(self.max_tokens, self.engine.context - len(ids))
             answer = greedy(self.engine, ids, room, self.end) if room > 2 else ()
             if len(answer) > 2:
                 found.append((ids, answer))
-            spent = monotonic() - began
-            self.tick(max(len(found) / len(asked), spent / seconds))
-            if spent > (seconds if len(found) >= LEAST_ANSWERS else PATIENCE * seconds):
+            if self._is_over(len(found), monotonic() - began, seconds):
                 break
         self._check_enough(len(found))
         return found
+
+    def _is_over(self, answers: int, spent: float, seconds: float) -> bool:
+        """Whether `seconds` are spent after so many answers. Raises KeyboardInterrupt."""
+        self.tick(max(answers / len(self.prompts.fit), spent / seconds))
+        # a fit of fewer is worth nothing, so a little more time is
+        return spent > (seconds if answers >= LEAST_ANSWERS else PATIENCE * seconds)
 
     def _check_enough(self, answers: int) -> None:
         if answers < LEAST_ANSWERS:
