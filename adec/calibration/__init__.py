@@ -7,7 +7,7 @@ In the order in which a calibration uses them:
     stages            the stages of a calibration, and how they share the time
     journal           what was measured so far, so that an interrupted calibration goes on
     prompts           what is asked: prompts to fit on, and prompts to prove on
-    cost_tables       milliseconds of a forward of n tokens, by context length; threads
+    costs/            milliseconds of a forward of n tokens, by context length; threads
     replay/           records of the models' answers, and strategies run on them instead of models
     trials/           the promising settings run for real, and the proof on held-out prompts
     unfitted          parts that nobody has fitted yet, and whether they would pay here

@@ -17,7 +17,7 @@ from adec.answering.placement import Placed, place
 from adec.answering.plan import Plan
 from adec.answering.session import open_session
 from adec.calibration.canvas.canvas_stages import CanvasCalibration
-from adec.calibration.cost_tables import choose_threads
+from adec.calibration.costs.thread_choice import choose_threads
 from adec.calibration.helpers import DeskOfCalibration, Helpers
 from adec.calibration.journal import Journal
 from adec.calibration.journal_place import journal_key, journal_path

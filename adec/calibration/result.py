@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from adec.answering.purchases import MILLION
-from adec.calibration.cost_tables import CostTable
+from adec.calibration.costs.cost_tables import CostTable
 from adec.calibration.replay.agreement import Agreement
 from adec.calibration.replay.grids import ADAPTIVE
 from adec.calibration.replay.pause_thresholds import Learned

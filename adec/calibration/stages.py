@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
-from adec.calibration.cost_tables import CostTable, TableData, data_of, measure_costs, tables_from
+from adec.calibration.costs.cost_measuring import measure_costs
+from adec.calibration.costs.cost_tables import CostTable, TableData, data_of, tables_from
 from adec.calibration.helpers import Helpers
 from adec.calibration.journal import Journal, Measurements
 from adec.calibration.prompts import KnownPrompt, PromptSet

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adec.calibration.canvas.trajectory import MaskRow, Trajectory
-from adec.calibration.cost_tables import CostTable
+from adec.calibration.costs.cost_tables import CostTable
 from adec.calibration.replay.simulate import limits_by_tables
 from adec.calibration.trials.trial import Point, Trial
 from adec.decoding.diffusion.canvas_loop import canvas_engine

@@ -20,7 +20,7 @@ import numpy as np
 from adec.calibration.canvas.canvas_grids import CACHES, CANVAS_EXACT
 from adec.calibration.canvas.canvas_replay import CanvasReplay
 from adec.calibration.canvas.trajectory import NotingCanvas, Trajectory, record_trajectory
-from adec.calibration.cost_tables import CostTable
+from adec.calibration.costs.cost_tables import CostTable
 from adec.calibration.prompts import KnownPrompt
 from adec.calibration.replay.agreement import PERCENTILES, Agreement
 from adec.calibration.replay.choose import MOST_RECORDS, Shortlist

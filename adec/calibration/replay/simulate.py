@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from adec.calibration.cost_tables import CostTable
+from adec.calibration.costs.cost_tables import CostTable
 from adec.calibration.replay.recording import Record
 from adec.calibration.trials.measured import Measured, without_outliers
 from adec.calibration.trials.trial import Point, Trial

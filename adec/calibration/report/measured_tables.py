@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from adec.calibration.cost_tables import CostTable, largest_useful
+from adec.calibration.costs.cost_tables import CostTable, largest_useful
 from adec.calibration.replay.agreement import Agreement, Logistic
 from adec.calibration.replay.pause_thresholds import Learned
 from adec.events.records import Role

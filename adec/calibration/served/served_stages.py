@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
-from adec.calibration.cost_tables import Cell, CostTable, data_of, measure_costs, tables_from
+from adec.calibration.costs.cost_measuring import measure_costs
+from adec.calibration.costs.cost_tables import Cell, CostTable, data_of, tables_from
 from adec.calibration.prompts import PromptSet
 from adec.calibration.replay.pause_thresholds import Learned
 from adec.calibration.replay.recording import Answer

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, median, stdev
 from typing import Protocol, TypeVar
 
-from adec.calibration.cost_tables import OUTLIER
+from adec.calibration.costs.cost_tables import OUTLIER
 from adec.calibration.trials.trial import Point, Trial
 
 OUTLIERS_FROM = 8

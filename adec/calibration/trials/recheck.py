@@ -11,7 +11,7 @@ from adec.answering.choice import Choice
 from adec.answering.placement import place
 from adec.answering.plan import plan_yardstick
 from adec.answering.session import open_session
-from adec.calibration.cost_tables import measure_costs
+from adec.calibration.costs.cost_measuring import measure_costs
 from adec.engines.base import OpenOptions
 from adec.engines.remote import is_remote
 from adec.errors import CheckFailed, UsageError

@@ -23,7 +23,7 @@ from adec.calibration.canvas.trajectory import (
     Trajectory,
     record_trajectory,
 )
-from adec.calibration.cost_tables import Cell, CostTable
+from adec.calibration.costs.cost_tables import Cell, CostTable
 from adec.calibration.journal import Journal
 from adec.calibration.result import Result
 from adec.calibration.trials.trial import Point, Runner

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from adec.calibration.cost_tables import tables_from
+from adec.calibration.costs.cost_tables import tables_from
 from adec.calibration.replay.choose import (
     FIRST_RECORDS,
     LEAST_RECORDS,

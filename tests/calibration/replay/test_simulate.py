@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adec.calibration.cost_tables import tables_from
+from adec.calibration.costs.cost_tables import tables_from
 from adec.calibration.replay.choose import Contender
 from adec.calibration.replay.recording import record
 from adec.calibration.replay.simulate import Columns, RecordedScores, Simulator, forecast

@@ -5,19 +5,16 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from adec.calibration.cost_tables import (
-    LARGE_SIZES,
-    LEAST,
-    MOST,
+from adec.calibration.costs.cost_measuring import LARGE_SIZES, LEAST, MOST, measure_costs
+from adec.calibration.costs.cost_tables import (
     CostTable,
     TableData,
     cell_of,
-    counts,
     data_of,
     largest_useful,
-    measure_costs,
     tables_from,
 )
+from adec.calibration.costs.thread_choice import counts
 from adec.calibration.replay.agreement import logistic_of, percentile_of
 from adec.calibration.trials.measured import front
 from adec.decoding.pair.clock.cost_curve import CostCurve

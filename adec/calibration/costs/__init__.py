@@ -1,0 +1,1 @@
+"""How long forwards take on this machine, and with how many threads they are fastest."""
