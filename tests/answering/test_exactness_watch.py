@@ -28,8 +28,8 @@ def grade(
     _, large = pair()
     large.rewind(0)
     large.forward([0] * now.pop("length", 20))
-    for name, value in now.items():
-        setattr(large, name, value)
+    # what an engine says of itself is a property of its class
+    large.__class__ = type("Changed", (type(large),), now)
     watch = ExactnessWatch(large, prompt, CHUNK)
     for step in steps:
         watch.add(step)
