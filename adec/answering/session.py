@@ -9,25 +9,23 @@ from time import perf_counter
 from typing import Any
 
 from adec import __version__
+from adec.answering.built_strategies import BuiltStrategies, within_bits
 from adec.answering.exactness_plan import BitwisePlan
 from adec.answering.exactness_watch import ExactnessWatch
-from adec.answering.lost_gate import gate
 from adec.answering.machine_watch import MachineWatch
 from adec.answering.plan import Plan
 from adec.answering.prompt import Exchanged, encode_prompt
 from adec.answering.purchases import Purchases, check_draws
 from adec.answering.remembered import Remembered, remembered_for
 from adec.answering.text import TextStream, text_of
-from adec.decoding.strategy import Aids, Exchange, Limits, Prompt, Strategy
+from adec.decoding.strategy import Exchange, Limits, Prompt
 from adec.engines.base import Engine, OpenOptions
 from adec.engines.opening import open_engines
 from adec.engines.pair import Engines
-from adec.errors import AdecError, ContextError, ModelFileError, UsageError
+from adec.errors import UsageError
 from adec.events.records import End, Event, Guarantee, Start, Step
 from adec.events.tally import Finish, Tally
 from adec.judging.verifiers import Rating
-from adec.parts.kept_parts import find_part, need_part
-from adec.parts.part import Part
 from adec.sampling import Sampler
 
 
@@ -70,27 +68,10 @@ class Session:
         self.plan = plan
         self.engines = engines
         self.load_seconds = load_seconds
-        curves = {} if plan.curves is None else plan.curves.by_role
-        self._exchange: Exchange | None = None
         self._remembered = remembered
-        found = None if remembered is None else remembered.read()
-        self._trouble = None if found is None else found.error
-        if found is not None and found.spoilt and remembered is not None:
-            lines = "a line" if found.spoilt == 1 else f"{found.spoilt} lines"
-            self._trouble = f"{lines} of {remembered.path} ignored: not what adec wrote"
-        earlier = None if found is None else found.answers
-        large = engines["large"].info
-        self._aids = Aids(
-            curves,
-            lambda: self._exchange,
-            earlier,
-            part=lambda kind: need_part(kind, large),
-            fitted=self._fitted,
-            complain=self._complain,
-        )
-        self._strategies: dict[tuple[str, Any, frozenset[str], bool], Strategy] = {}
         self._watch = MachineWatch(engines)
         self._bitwise = BitwisePlan(engines["large"])
+        self._strategies = BuiltStrategies(plan, engines, self._bitwise, remembered)
         prices = None if plan.profile is None else plan.profile.prices
         self._purchases = Purchases(engines, prices)
         self.take(plan)
@@ -111,7 +92,7 @@ class Session:
 
         A strategy that was at work before goes on with what it has learned.
         """
-        self._strategy = self._built(plan, self.engines)
+        self._strategy = self._strategies.build(plan, self.engines)
         self.plan = plan
 
     def check_exactness(self) -> None:
@@ -122,30 +103,6 @@ class Session:
                 f"settings is {self.guarantee}",
                 hint="take speculate, or plain",
             )
-
-    def _built(self, plan: Plan, engines: Engines) -> Strategy:
-        key = plan.method.name, plan.settings, frozenset(engines), plan.stop_when_lost
-        if key not in self._strategies:
-            usable = plan.engines_for(engines)
-            built = plan.method.build(usable, plan.settings, self._aids)
-            if _within_bits(plan, built):
-                guarded = Engines(**{**usable, "large": self._bitwise.engine})
-                built = plan.method.build(guarded, plan.settings, self._aids)
-            if plan.stop_when_lost:
-                built = gate(built, engines, self._aids)
-            self._strategies[key] = built
-        return self._strategies[key]
-
-    def _fitted(self, kind: str) -> Part | None:
-        """A part that a strategy can do without; what is wrong with one is told once."""
-        try:
-            return find_part(kind, self.engines["large"].info)
-        except ModelFileError as error:
-            self._complain(error)
-            return None
-
-    def _complain(self, error: AdecError) -> None:
-        self._trouble = f"going on without a part: {error.message}"
 
     def close(self) -> None:
         """Free the engines."""
@@ -167,16 +124,14 @@ class Session:
         fails.
         """
         began = perf_counter()
-        if self._trouble is not None:
-            remark(self._trouble)
-            self._trouble = None
+        self._strategies.tell_trouble(remark)
         tokenizing = self.engines["large"]
         prompt, rendered = self._encode(question, question.text)
-        strategy, engines = self._serving(len(prompt), remark)
+        strategy, engines = self._strategies.for_prompt(self.plan, len(prompt), remark)
         check_draws(engines, question.sampler)
         self._purchases.start()
         end = tokenizing.vocabulary.end
-        bitwise = _within_bits(self.plan, strategy)
+        bitwise = within_bits(self.plan, strategy)
         limits = Limits(
             question.max_tokens,
             end,
@@ -203,7 +158,7 @@ class Session:
         )
         exactness = ExactnessWatch(engines["large"], len(prompt), limits.chunk)
         stream = TextStream(tokenizing.vocabulary, question.stop)
-        self._exchange = self._exchange_on(question)
+        self._strategies.exchange = self._exchange_on(question)
         steps = strategy.generate(Prompt(tuple(prompt)), limits)
         stopped: Finish | None = None
         last = -1
@@ -236,46 +191,7 @@ class Session:
             "end" if last in end else "length" if tally.tokens >= question.max_tokens else "context"
         )
         tally.finish = stopped or natural
-        machine = self._watch.summary()
-        if tally.guarantee == Guarantee.EXACT.value and not self.plan.method.yardstick:
-            changed = "thread_changes" in machine
-            machine |= exactness.summary(threads_changed=changed, planned=bitwise)
-        summary = tally.summary(perf_counter() - began)
-        machine |= self._purchases.summary()
-        yield End({**summary, "load_seconds": self.load_seconds, **machine})
-
-    def _serving(self, count: int, remark: Callable[[str], None]) -> tuple[Strategy, Engines]:
-        """The strategy, and its engines, for a prompt of `count` tokens. Raises UsageError."""
-        short = {role: engine for role, engine in self.engines.items() if count >= engine.context}
-        if not short:
-            return self._strategy, self.engines
-        needed = [engine for role, engine in short.items() if role in self.plan.method.needs]
-        if not needed:
-            rest = Engines(**{r: e for r, e in self.engines.items() if r not in short})
-            try:
-                strategy = self._built(self.plan, rest)
-            except UsageError:  # a setting asks for the model
-                needed = list(short.values())
-            else:
-                for engine in short.values():
-                    remark(
-                        f"going on without {engine.info.path.name}: the prompt has {count:,} tokens"
-                        f", its context holds {engine.context:,}"
-                    )
-                return strategy, rest
-        engine = needed[0]
-        limit = engine.info.context_limit
-        if engine.context < limit:
-            hint = f"shorten it, or give a larger --ctx, {limit:,} at most"
-        elif "large" not in short:
-            hint = "shorten it, or take a strategy that does not need the small model"
-        else:
-            hint = "shorten it: the model reads no more"
-        raise ContextError(
-            f"the prompt has {count:,} tokens, the context of {engine.info.path.name} holds"
-            f" {engine.context:,}",
-            hint=hint,
-        )
+        yield self._end(tally, exactness, perf_counter() - began, bitwise=bitwise)
 
     def _encode(self, question: Question, text: str) -> tuple[list[int], str]:
         return encode_prompt(
@@ -342,6 +258,16 @@ class Session:
             yardstick=self.plan.method.yardstick,
         )
 
+    def _end(
+        self, tally: Tally, exactness: ExactnessWatch, seconds: float, *, bitwise: bool
+    ) -> End:
+        machine = self._watch.summary()
+        if tally.guarantee == Guarantee.EXACT.value and not self.plan.method.yardstick:
+            changed = "thread_changes" in machine
+            machine |= exactness.summary(threads_changed=changed, planned=bitwise)
+        figures = tally.summary(seconds) | {"load_seconds": self.load_seconds}
+        return End(figures | machine | self._purchases.summary())
+
 
 def open_session(plan: Plan, options: OpenOptions, *, remember: bool = False) -> Session:
     """Load the weights of a plan's models. Raises EngineError.
@@ -364,12 +290,6 @@ def open_session(plan: Plan, options: OpenOptions, *, remember: bool = False) ->
         session.close()
         raise
     return session
-
-
-def _within_bits(plan: Plan, strategy: Strategy) -> bool:
-    """Whether a strategy must be kept to forwards that are bit for bit plain decoding's."""
-    exact = strategy.guarantee is Guarantee.EXACT
-    return plan.bitwise and exact and not plan.method.yardstick
 
 
 def describe_model(engine: Engine) -> dict[str, Any]:
