@@ -44,7 +44,10 @@ class Sampler:
             (self.top_k >= 0, f"--top-k {self.top_k} is below 0"),
             (0 <= self.top_p <= 1, f"--top-p {self.top_p} is not between 0 and 1"),
             (0 <= self.min_p <= 1, f"--min-p {self.min_p} is not between 0 and 1"),
-            (0 <= self.seed <= _MASK, f"--seed {self.seed} is not between 0 and 2^64 - 1"),
+            (
+                0 <= self.seed <= _MASK,
+                f"--seed {self.seed} is neither between 0 and 2^64 - 1 nor -1, which is a new one",
+            ),
         ):
             if not ok:  # NaN fails every comparison, so it lands here too
                 raise UsageError(what)

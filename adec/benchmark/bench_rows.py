@@ -21,6 +21,7 @@ from adec.benchmark.peers.offered import PeerChoice, find_peers, open_peer, peer
 from adec.benchmark.runner import Bench, BenchSettings
 from adec.benchmark.samples import PLAIN, RowHeader
 from adec.decoding.registry import METHODS, remaining
+from adec.decoding.settings import as_typed
 from adec.engines.base import Engine, OpenOptions
 from adec.engines.exactness.invariance import reach_of
 from adec.engines.exactness.kept_invariance import kept_invariance
@@ -288,7 +289,7 @@ def _auto(choice: Choice) -> StrategyRow:
     """The row of what `adec run` would do by itself on these models."""
     made = plan(dataclasses.replace(choice, strategy=AUTO, assignments=()))
     settings = {f.name: getattr(made.settings, f.name) for f in dataclasses.fields(made.settings)}
-    words = [f"{name}={_typed(value)}" for name, value in settings.items()]
+    words = [f"{name}={as_typed(value)}" for name, value in settings.items()]
     return StrategyRow(AUTO, made.method.name, _of(made.method.name, words))
 
 
@@ -299,11 +300,6 @@ def _of(strategy: str, settings: list[str]) -> tuple[str, ...]:
 def _shared(choice: Choice, strategy: str) -> list[str]:
     """What --set says of a strategy."""
     return [a for a in choice.assignments if a.strip().startswith(f"{strategy}.")]
-
-
-def _typed(value: Any) -> str:
-    """A setting's value as it is typed."""
-    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
 
 
 def _check_assignments(choice: Choice, rows: tuple[StrategyRow, ...]) -> None:

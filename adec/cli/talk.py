@@ -14,10 +14,13 @@ from adec.cli.answer_output import show_answer
 from adec.cli.failures import report
 from adec.cli.options import UNLIMITED
 from adec.decoding.registry import remaining
+from adec.decoding.settings import as_typed
 from adec.display import Display, Quiet, Several
 from adec.display.sanitise import one_line
+from adec.display.wording import count
 from adec.errors import AdecError, ContextError, UsageError
 from adec.events.records import End, Event, Step
+from adec.sampling import fresh_seed
 from adec.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -187,18 +190,23 @@ class Talk:
         if not equals:
             raise UsageError(f"/set {word[:80]} is not KEY=VALUE", hint="such as /set temp=0.8")
         like, name = self._conversation.like, key.replace("-", "_")
-        name = "temperature" if name == "temp" else name
+        name = {"temp": "temperature", "n": "max_tokens"}.get(name, name)
         if name == "max_tokens":
-            count = UNLIMITED if value == "-1" else int(_number(key, value, whole=True))
-            if count < 1:
-                raise UsageError(f"{key} {count} is neither 1 or more nor -1, which is no limit")
-            self._conversation.like = dataclasses.replace(like, max_tokens=count)
+            limit = UNLIMITED if value == "-1" else int(_number(key, value, whole=True))
+            if limit < 1:
+                raise UsageError(f"{key} {limit} is neither 1 or more nor -1, which is no limit")
+            self._conversation.like = dataclasses.replace(like, max_tokens=limit)
         elif name == "stop_when_lost":
             if value not in ("on", "off"):
                 raise UsageError(f"{key} is {value[:80]!r}, neither on nor off")
             self._session.take(self._session.plan.with_gate(value == "on"))
         elif name in {field.name for field in dataclasses.fields(like.sampler)}:
-            changed: dict[str, Any] = {name: _number(key, value, whole=name in ("top_k", "seed"))}
+            number = _number(key, value, whole=name in ("top_k", "seed"))
+            if name == "seed" and number == -1:
+                number = fresh_seed()
+            if name == "top_k":
+                number = max(0, number)
+            changed: dict[str, Any] = {name: number}
             sampler = dataclasses.replace(like.sampler, **changed)
             self._conversation.like = dataclasses.replace(like, sampler=sampler)
         else:
@@ -215,11 +223,11 @@ class Talk:
         own = dataclasses.asdict(plan.settings)
         known: dict[str, Any] = {f"{plan.method.name}.{name}": own[name] for name in own}
         for name, value in dataclasses.asdict(like.sampler).items():
-            known[name.replace("_", "-")] = value
+            known["temp" if name == "temperature" else name.replace("_", "-")] = value
         known["stop-when-lost"] = "on" if plan.stop_when_lost else "off"
         known["exactness"] = "bitwise" if plan.bitwise else "rounding"
         known["max-tokens"] = -1 if like.max_tokens == UNLIMITED else like.max_tokens
-        print(", ".join(f"{name}={value}" for name, value in known.items()))
+        print(", ".join(f"{name}={as_typed(value)}" for name, value in known.items()))
 
     def _switch(self, name: str, assignments: list[str]) -> None:
         plan = self._session.plan.with_strategy(name, tuple(assignments))
@@ -260,6 +268,8 @@ class Talk:
         if not name:
             raise UsageError("/save needs the name of a file", hint="for example: /save talk.json")
         path = Path(name).expanduser()
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder", hint=f"/save {path / 'talk.json'}")
         if path.exists() and not replace:
             raise UsageError(f"{path} is there already", hint=f"/save! {name} replaces it")
         conversation = self._conversation
@@ -269,7 +279,10 @@ class Talk:
                 stream.write(words)
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror or error}") from None
-        print(f"{one_line(str(path))}: {len(conversation.exchanges)} questions and answers")
+        answered = count(
+            len(conversation.exchanges), "question and its answer", "questions and answers"
+        )
+        print(f"{one_line(str(path))}: {answered}")
 
     def _clear(self, _: str) -> None:
         self._conversation.clear()

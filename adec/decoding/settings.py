@@ -79,6 +79,11 @@ def meanings(settings: type[Any]) -> list[tuple[str, Any, str]]:
     ]
 
 
+def as_typed(value: Any) -> str:
+    """A setting's value as it is typed."""
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+
+
 def _option_hint(name: str) -> str | None:
     """Where a word goes that is no setting of a strategy but an option of the command."""
     word = name.strip().replace("_", "-")

@@ -162,10 +162,29 @@ def test_clear_forgets_what_was_said(say: Say) -> None:
 def test_settings_of_the_strategy_and_of_sampling_can_be_changed(
     say: Say, session: Session, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    say("/set least=3", "/set max-tokens=3", "/strategy recycling", "/strategy lookup", "/set")
+    say(
+        "/set least=3",
+        "/set n=3",
+        "/set top-k=-1",
+        "/strategy recycling",
+        "/strategy lookup",
+        "/set",
+    )
     out = capsys.readouterr().out
     assert session.plan.settings.least == 3
-    assert "lookup.least=3" in out and "max-tokens=3" in out
+    assert "lookup.least=3" in out and "max-tokens=3" in out and "top-k=0" in out
+
+
+def test_settings_are_shown_as_they_are_typed(say: Say, capsys: pytest.CaptureFixture[str]) -> None:
+    say("/strategy speculate", "/set temp=0.5", "/set seed=-1", "/set")
+    shown = capsys.readouterr().out.splitlines()[-2].split(", ")
+    capsys.readouterr()
+    sampling = [word for word in shown if "." not in word.partition("=")[0]]
+    for word in shown:
+        if word.partition("=")[0] != "exactness" and not word.endswith("=none"):
+            say("/strategy speculate", f"/set {word}")
+    assert capsys.readouterr().err == ""
+    assert "temp=0.5" in sampling and "seed=-1" not in sampling and "True" not in str(shown)
 
 
 def test_a_conversation_that_promised_bits_takes_no_strategy_that_does_not_keep_them(
@@ -211,6 +230,9 @@ def test_a_strategy_goes_on_with_what_it_learned(say: Say, session: Session) -> 
         ("/retry", "no answer to try again"),
         ("/save", "the name of a file"),
         ("/save /no/such/folder/x", "cannot be written"),
+        ("/save /", "/ is a folder. /save /talk.json"),
+        ("/save! /", "/ is a folder"),
+        ("/set seed=-2", "nor -1, which is a new one"),
     ],
 )
 def test_a_command_that_cannot_be_done_says_so_in_one_line(
