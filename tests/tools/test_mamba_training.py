@@ -18,9 +18,9 @@ from adec.engines.opening import open_engine, read_header  # noqa: E402
 from adec.practice import large_folder  # noqa: E402
 from tests.engines.contract import log_probabilities  # noqa: E402
 from tools.train.mamba_model import Mamba, MambaShape  # noqa: E402
-from tools.train.mamba_trainer import MambaTrainer  # noqa: E402
+from tools.train.mamba_trainer import ALIGNED, MambaTrainer  # noqa: E402
 
-TINY = MambaShape(width=256, layers=2, heads=4, head=128, state=16)
+TINY = MambaShape(state=16)
 IDS = [1, 300, 7, 55, 900, 12, 41, 2, 640, 8, 8, 77]
 
 
@@ -33,6 +33,7 @@ def tokenizer() -> Tokenizer:
 def trainer(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> MambaTrainer:
     monkeypatch.setattr(MambaTrainer, "shape", TINY)
     monkeypatch.setattr(MambaTrainer, "rise_minutes", 1e-3)
+    monkeypatch.setattr("tools.train.mamba_trainer.TOKENS", 256)
     made = MambaTrainer(tokenizer, seed=3, minutes=5, chunk_size=256)
     made.begin_with(large_folder())
     return made
@@ -79,6 +80,7 @@ def _rows(path: Path) -> torch.Tensor:
 def test_it_learns_and_goes_on_from_a_checkpoint(
     trainer: MambaTrainer, tokenizer: Tokenizer
 ) -> None:
+    trainer.add_minutes(ALIGNED * trainer.minutes)
     losses = [trainer.step() for _ in range(8)]
     assert losses[-1] < losses[0] - 0.5
     again = MambaTrainer(tokenizer, seed=0, minutes=5, chunk_size=256)
@@ -87,10 +89,30 @@ def test_it_learns_and_goes_on_from_a_checkpoint(
     assert again.step() == pytest.approx(trainer.step(), abs=1e-3)
 
 
+def test_layers_learn_one_by_one_what_the_large_models_do(trainer: MambaTrainer) -> None:
+    losses = [trainer.step() for _ in range(6)]
+    # as a share of what a layer adds: a layer that adds nothing has 1
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_it_begins_with_the_large_models_weights(trainer: MambaTrainer) -> None:
+    model, teacher = trainer.model, trainer.teacher
+    assert torch.equal(model.embedding.weight, teacher.embedding.weight)
+    theirs, ours = teacher.blocks[2], model.blocks[5]
+    gate, up = theirs.gate_up.weight.chunk(2)
+    assert torch.equal(ours.in_proj.weight[:512], gate)
+    assert torch.equal(ours.in_proj.weight[512:1024], up)
+    # each head's values are where its output looks for them
+    values = theirs.qkv.weight[512:].view(8, 32, 256)[3]
+    mixer = model.blocks[4]
+    assert torch.equal(mixer.in_proj.weight[512 + 3 * 64 : 512 + 3 * 64 + 32], values)
+    assert torch.equal(mixer.out_proj.weight[:, 3 * 64 : 3 * 64 + 32], theirs.out.weight[:, 96:128])
+
+
 def test_a_projection_is_split_into_its_matrices(trainer: MambaTrainer) -> None:
     weight = trainer.model.blocks[0].in_proj.weight
     parts = trainer.optimizer._parts("blocks.0.in_proj.weight", weight)
-    assert [len(part) for part in parts] == [512, 512, 16, 16, 4]
+    assert [len(part) for part in parts] == [512, 512, 32, 32, 8]
 
 
 def test_the_log_tells_what_held_out_problems_get(trainer: MambaTrainer) -> None:

@@ -76,7 +76,7 @@ def mamba_configurations(shape: MambaShape) -> dict[str, dict[str, Any]]:
         "num_heads": shape.heads,
         "head_dim": shape.head,
         "state_size": shape.state,
-        "n_groups": 1,
+        "n_groups": shape.groups,
         "expand": shape.inner // shape.width,
         "conv_kernel": shape.kernel,
         "chunk_size": 64,
@@ -122,7 +122,7 @@ def _write_gguf(
     writer.add_ssm_inner_size(shape.inner)
     writer.add_ssm_state_size(shape.state)
     writer.add_ssm_time_step_rank(shape.heads)
-    writer.add_ssm_group_count(1)
+    writer.add_ssm_group_count(shape.groups)
     writer.add_layer_norm_rms_eps(NORM_EPS)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
     add_tokenizer(
@@ -139,7 +139,7 @@ def _write_gguf(
         elif kind == "conv":
             weight = weight[:, 0]
         elif kind == "gate_norm":
-            weight = weight[None]
+            weight = weight.view(shape.groups, -1)
         if kind == "weight":
             weight = weight.half()
         writer.add_tensor(stored, weight.contiguous().numpy())

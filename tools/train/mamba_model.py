@@ -28,12 +28,14 @@ SLOWEST, FASTEST = 1e-3, 0.1
 
 @dataclass(frozen=True, slots=True)
 class MambaShape:
-    """The sizes of a Mamba 2 whose heads share one group of B and C."""
+    """The sizes of a Mamba 2."""
 
     width: int = 256
-    layers: int = 8
+    layers: int = 12
     heads: int = 8
     head: int = 64
+    groups: int = 2
+    """Of heads that share B and C."""
     state: int = 64
     kernel: int = 4
     vocabulary: int = VOCABULARY
@@ -46,12 +48,13 @@ class MambaShape:
     @property
     def mixed(self) -> int:
         """Channels of the convolution: x, B and C."""
-        return self.inner + 2 * self.state
+        return self.inner + 2 * self.groups * self.state
 
     @property
     def projected(self) -> tuple[int, ...]:
         """Rows of the fused input projection: gate, x, B, C, dt."""
-        return self.inner, self.inner, self.state, self.state, self.heads
+        states = self.groups * self.state
+        return self.inner, self.inner, states, states, self.heads
 
 
 MAMBA = MambaShape()
@@ -81,20 +84,21 @@ class MambaBlock(nn.Module):
         normed = F.rms_norm(hidden, (shape.width,), self.norm.to(hidden.dtype), NORM_EPS)
         projected = self.in_proj(normed)
         gate, mixed, dt = torch.split(projected, [shape.inner, shape.mixed, shape.heads], -1)
-        x, b, c = torch.split(
-            F.silu(self._convolve(mixed)), [shape.inner, shape.state, shape.state], -1
-        )
+        x, b, c = torch.split(F.silu(self._convolve(mixed)), shape.projected[1:4], -1)
         x = x.view(rows, length, shape.heads, shape.head)
+        b, c = (part.view(rows, length, shape.groups, -1).transpose(1, 2) for part in (b, c))
         dt = F.softplus(dt.float() + self.dt_bias)  # (rows, length, heads)
         decay = (dt * -self.a_log.exp()).cumsum(1).transpose(1, 2)  # (rows, heads, length)
         past = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
         falls = (decay[..., :, None] - decay[..., None, :]).masked_fill(~past, float("-inf")).exp()
-        weights = ((c @ b.transpose(1, 2))[:, None] * falls).to(x.dtype)
+        seen = (c @ b.mT).repeat_interleave(shape.heads // shape.groups, 1)
+        weights = (seen * falls).to(x.dtype)
         fed = (x * dt[..., None].to(x.dtype)).transpose(1, 2)
         y = (weights @ fed).transpose(1, 2) + x * self.skip[:, None].to(x.dtype)
         y = y.reshape(rows, length, shape.inner) * F.silu(gate)
-        y = F.rms_norm(y, (shape.inner,), self.gate_norm.to(y.dtype), NORM_EPS)
-        return cast(Tensor, hidden + self.out_proj(y))
+        grouped = y.view(rows, length, shape.groups, -1)
+        y = F.rms_norm(grouped, grouped.shape[-1:], eps=NORM_EPS).view_as(y)
+        return cast(Tensor, hidden + self.out_proj(y * self.gate_norm.to(y.dtype)))
 
     def _convolve(self, mixed: Tensor) -> Tensor:
         """A causal convolution, each channel by itself; as a sum it is faster on a CPU."""

@@ -1,8 +1,14 @@
-"""The Mamba practice model: a Mamba 2 that learns from the replies and from the large model.
+"""The Mamba practice model: a Mamba 2 that learns from the large practice model, then from replies.
+
+A. Bick and others, "Transformers to SSMs: Distilling Quadratic Knowledge to Subquadratic Models",
+2024, https://arxiv.org/abs/2408.10189: first each layer learns what a layer of the teacher does to
+the teacher's own states (their stage 2), then all of them learn together (stage 3). Here two layers
+stand for one of the teacher: an SSM for its attention, whose values it begins with, and, behind it,
+one for its feed-forward layer, whose gate it has, too.
 
 G. Hinton, O. Vinyals and J. Dean, "Distilling the Knowledge in a Neural Network", 2015,
-https://arxiv.org/abs/1503.02531: the loss of a token is half that of the reply's, half that of the
-scores of the large practice model, whose tokenizer and embedding it begins with.
+https://arxiv.org/abs/1503.02531: in the second part the loss of a token is half that of the reply's
+and half that of the large model's scores.
 
 Matrices are trained by Muon as those of the pair (`optimizer.py`); the rate follows the clock, as
 that of the canvas model does.
@@ -23,7 +29,7 @@ from adec import practice
 from adec.practice.tasks import problems
 from tools.train import tokenizer as tokens
 from tools.train.clocked_trainer import ClockedTrainer, train_by_the_clock
-from tools.train.llama_model import SHAPES, Llama
+from tools.train.llama_model import SHAPES, Block, Llama
 from tools.train.mamba_files import export_mamba, mamba_weights
 from tools.train.mamba_model import MAMBA, Mamba, MambaBlock, MambaShape, RunBlock
 from tools.train.model_files import from_hugging_face_names
@@ -38,6 +44,8 @@ RISE_MINUTES = 2.0
 SAVE_MINUTES = 8.0
 TAUGHT = 0.5
 """The share of a token's loss that comes from the large model's scores."""
+ALIGNED = 0.35
+"""Share of the minutes in which layers learn one by one."""
 STAGES = ((0.0, FIRST), (0.6, LATE), (0.85, LAST))
 """Of the data, by the share of the minutes that have passed: arithmetic first, then what lags."""
 CHUNK = 8192
@@ -84,17 +92,16 @@ class MambaTrainer(ClockedTrainer[Mamba]):
         return export_mamba(self.state(), out, self.shape)
 
     def begin_with(self, folder: Path) -> None:
-        """Take the weights of a Mamba model, or the embedding and the last norm of a Llama."""
+        """Take the weights of a Mamba model, or begin as the large model."""
         if "mamba2" in (folder / "config.json").read_text(encoding="utf-8"):
             self.model.load_state_dict(mamba_weights(folder, self.shape))
             return
-        stored = load_file(folder / "model.safetensors")
-        with torch.no_grad():
-            self.model.embedding.weight.copy_(stored["model.embed_tokens.weight"])
-            self.model.norm.copy_(stored["model.norm.weight"])
+        begin_as(self.model, self.teacher)
 
     def loss(self, batch: Batch) -> Tensor:
-        """The mean over the reply's tokens."""
+        """The mean over layers while they learn one by one, then over the reply's tokens."""
+        if self._aligns:
+            return self._alignment(batch)
         ids, rows = batch.tokens.to(self.device), batch.rows.to(self.device)
         shares = (batch.weights / batch.weights.sum()).to(self.device)
         targets = batch.targets.to(self.device)
@@ -106,6 +113,33 @@ class MambaTrainer(ClockedTrainer[Mamba]):
         each = each - TAUGHT * (taught * logs).sum(-1)
         total: Tensor = (each * shares).sum()
         return total
+
+    @property
+    def _aligns(self) -> bool:
+        return self.at.minutes < ALIGNED * self.minutes
+
+    def _alignment(self, batch: Batch) -> Tensor:
+        """By how much each pair of layers misses what a layer of the teacher adds, squared.
+
+        As a share of the square of what is added; pads are left out.
+        """
+        ids = batch.tokens.to(self.device)
+        real = (ids != tokens.PAD_ID)[..., None]
+        total = torch.zeros((), device=self.device)
+        with self._autocast():
+            with torch.no_grad():
+                states, cos, sin = self.teacher.begin(ids)
+            for layer, theirs in enumerate(self.teacher.blocks):
+                with torch.no_grad():
+                    wanted = theirs(states, cos, sin)
+                # a gradient that nobody wants, so that both layers of a pair run the same code
+                found = states.clone().requires_grad_()
+                for block in self.model.blocks[2 * layer : 2 * layer + 2]:
+                    found = self._run(cast(MambaBlock, block), found)
+                missed, added = ((other - wanted) * real for other in (found, states))
+                total = total + missed.float().square().sum() / added.float().square().sum()
+                states = wanted
+        return total / len(self.teacher.blocks)
 
     @torch.no_grad()
     def watch(self, count: int = WATCHED) -> dict[str, Any]:
@@ -138,6 +172,34 @@ class MambaTrainer(ClockedTrainer[Mamba]):
         if name.endswith("in_proj.weight"):
             return tuple(torch.split(weight, list(self.shape.projected)))
         return (weight,)
+
+
+@torch.no_grad()
+def begin_as(model: Mamba, teacher: Llama) -> None:
+    """Take from a Llama of the same width, of half as many layers, what a Mamba has a place for.
+
+    That is the embedding and all norms; of attention, values and the output, each head in the first
+    half of a Mamba head; of a feed-forward layer, everything. The state adds little at first.
+    """
+    model.embedding.weight.copy_(teacher.embedding.weight)
+    model.norm.copy_(teacher.norm)
+    shape = model.shape
+    for layer, theirs in enumerate(cast(list[Block], teacher.blocks)):
+        attention, feed_forward = cast(list[MambaBlock], model.blocks)[2 * layer : 2 * layer + 2]
+        attention.norm.copy_(theirs.attention_norm)
+        feed_forward.norm.copy_(theirs.hidden_norm)
+        width, head = shape.width, theirs.shape.head
+        fed = attention.in_proj.weight[shape.inner : 2 * shape.inner]
+        values = theirs.qkv.weight[2 * width :].view(-1, head, width)
+        fed.view(shape.heads, shape.head, width)[:, :head].copy_(values)
+        attention.out_proj.weight.view(width, shape.heads, shape.head)[..., :head].copy_(
+            theirs.out.weight.view(width, -1, head)
+        )
+        feed_forward.in_proj.weight[: 2 * shape.inner].copy_(theirs.gate_up.weight)
+        feed_forward.in_proj.weight[2 * shape.inner : -shape.heads].mul_(0.1)
+        feed_forward.out_proj.weight.copy_(theirs.down.weight)
+        feed_forward.conv.zero_()
+        feed_forward.conv[..., -1] = 1.0
 
 
 def _large() -> dict[str, Tensor]:
