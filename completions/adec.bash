@@ -10,7 +10,7 @@ _adec_models() {
     while IFS= read -r name; do
         [[ $name == "$word"* && $name =~ ^[A-Za-z0-9._/:+@-]+$ ]] &&
             COMPREPLY+=("${name#"$typed"}")
-    done < <(printf "%s\n" auto practice:small practice:large practice:canvas practice:depth practice:small-torch practice:large-torch practice:canvas-torch practice:depth-torch; cat "$file" 2>/dev/null)
+    done < <(printf "%s\n" auto practice:small practice:large practice:canvas practice:depth practice:mamba practice:small-torch practice:large-torch practice:canvas-torch practice:depth-torch practice:mamba-torch; cat "$file" 2>/dev/null)
 }
 _adec() {
     local cur="${COMP_WORDS[COMP_CWORD]}" word="${COMP_WORDS[COMP_CWORD]}" verb="" i

@@ -9,7 +9,7 @@ function __adec_profiles
     end
 end
 function __adec_models
-    printf '%s\n' auto practice:small practice:large practice:canvas practice:depth practice:small-torch practice:large-torch practice:canvas-torch practice:depth-torch
+    printf '%s\n' auto practice:small practice:large practice:canvas practice:depth practice:mamba practice:small-torch practice:large-torch practice:canvas-torch practice:depth-torch practice:mamba-torch
     set -l folder ~/.cache/adec
     set -q XDG_CACHE_HOME; and set folder $XDG_CACHE_HOME/adec
     set -q ADEC_HOME; and set folder $ADEC_HOME

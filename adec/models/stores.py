@@ -94,10 +94,12 @@ def built_in() -> list[Found]:
         "large": practice.large_gguf(),
         "canvas": practice.canvas_gguf(),
         "depth": practice.depth_gguf(),
+        "mamba": practice.mamba_gguf(),
         "small-torch": practice.small_folder(),
         "large-torch": practice.large_folder(),
         "canvas-torch": practice.canvas_folder(),
         "depth-torch": practice.depth_folder(),
+        "mamba-torch": practice.mamba_folder(),
     }
     return [Found(PRACTICE + key, path, "adec") for key, path in paths.items()]
 
