@@ -64,6 +64,7 @@ def test_both_files_score_as_the_model_in_training(trainer: MambaTrainer, tmp_pa
         assert torch.allclose(ours, rows, atol=0.05), path
     again = MambaTrainer(trainer.tokenizer, seed=4, minutes=5)
     again.begin_with(folder)
+    assert again.state()["aligned"]  # its layers have learned one by one
     assert all(
         torch.equal(a, b)
         for a, b in zip(trainer.model.parameters(), again.model.parameters(), strict=True)
@@ -85,7 +86,7 @@ def test_it_learns_and_goes_on_from_a_checkpoint(
     assert losses[-1] < losses[0] - 0.5
     again = MambaTrainer(tokenizer, seed=0, minutes=5, chunk_size=256)
     again.restore(trainer.state())
-    assert again.at == trainer.at
+    assert again.at == trainer.at and again.state()["aligned"]
     assert again.step() == pytest.approx(trainer.step(), abs=1e-3)
 
 

@@ -68,6 +68,7 @@ class MambaTrainer(ClockedTrainer[Mamba]):
         """`compiled`: blocks are compiled, once for each shape of the rectangles."""
         super().__init__(tokenizer, seed=seed, minutes=minutes, rate=RATE, device=device)
         self.chunk_size = chunk_size
+        self._aligned = False
         self._run: RunBlock = (
             torch.compile(MambaBlock.forward, dynamic=False) if compiled else MambaBlock.forward
         )
@@ -91,16 +92,27 @@ class MambaTrainer(ClockedTrainer[Mamba]):
         """See `ClockedTrainer.export`."""
         return export_mamba(self.state(), out, self.shape)
 
+    def state(self) -> dict[str, Any]:
+        """See `ClockedTrainer.state`."""
+        return {**super().state(), "aligned": self._aligned}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """See `ClockedTrainer.restore`."""
+        super().restore(state)
+        self._aligned = state["aligned"]
+
     def begin_with(self, folder: Path) -> None:
         """Take the weights of a Mamba model, or begin as the large model."""
         if "mamba2" in (folder / "config.json").read_text(encoding="utf-8"):
             self.model.load_state_dict(mamba_weights(folder, self.shape))
+            self._aligned = True
             return
         begin_as(self.model, self.teacher)
 
     def loss(self, batch: Batch) -> Tensor:
         """The mean over layers while they learn one by one, then over the reply's tokens."""
-        if self._aligns:
+        self._aligned = self._aligned or self.at.minutes >= ALIGNED * self.minutes
+        if not self._aligned:
             return self._alignment(batch)
         ids, rows = batch.tokens.to(self.device), batch.rows.to(self.device)
         shares = (batch.weights / batch.weights.sum()).to(self.device)
@@ -113,10 +125,6 @@ class MambaTrainer(ClockedTrainer[Mamba]):
         each = each - TAUGHT * (taught * logs).sum(-1)
         total: Tensor = (each * shares).sum()
         return total
-
-    @property
-    def _aligns(self) -> bool:
-        return self.at.minutes < ALIGNED * self.minutes
 
     def _alignment(self, batch: Batch) -> Tensor:
         """By how much each pair of layers misses what a layer of the teacher adds, squared.
