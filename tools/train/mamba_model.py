@@ -84,7 +84,7 @@ class MambaBlock(nn.Module):
         normed = F.rms_norm(hidden, (shape.width,), self.norm.to(hidden.dtype), NORM_EPS)
         projected = self.in_proj(normed)
         gate, mixed, dt = torch.split(projected, [shape.inner, shape.mixed, shape.heads], -1)
-        x, b, c = torch.split(F.silu(self._convolve(mixed)), shape.projected[1:4], -1)
+        x, b, c = torch.split(F.silu(self._convolve(mixed)), list(shape.projected[1:4]), -1)
         x = x.view(rows, length, shape.heads, shape.head)
         b, c = (part.view(rows, length, shape.groups, -1).transpose(1, 2) for part in (b, c))
         dt = F.softplus(dt.float() + self.dt_bias)  # (rows, length, heads)
