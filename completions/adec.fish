@@ -74,7 +74,7 @@ complete -c adec -n '__fish_seen_subcommand_from calibrate' -l time-limit -x -d 
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l seed -s s -x -d 'Seed of the built-in prompts and of the split into two halves.'
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l max-tokens -s n -x -d 'Write at most this many tokens; -1 is all that the context holds.'
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l fit -x -a 'drop quantise exits sec first neurons filter ppd hidden-transfer lexical' -d 'Fit something else than thresholds. drop, quantise: write a smaller model, without some blocks or with a type for each tensor (-o FILE.gguf). Any other: learn a part of one model from its own answers, for the strategy of that name; filter is learn2pd'\''s.'
-complete -c adec -n '__fish_seen_subcommand_from calibrate' -l form -x -a 'linear feedforward mamba' -d 'With --fit exits or sec: the form of the classifiers that it learns.'
+complete -c adec -n '__fish_seen_subcommand_from calibrate' -l form -x -a 'linear feedforward mamba' -d 'With --fit exits or sec: the form of the classifiers that it learns. Default: linear.'
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l leave-out -x -d 'With --fit drop: how many blocks, such as 4 or 1/8, or which, such as 3,10,11. Default: 1/8.'
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l halves -d 'With --fit drop: leave out attention and feed-forward parts one by one, so many of each, or those named (a3,a10,f4).'
 complete -c adec -n '__fish_seen_subcommand_from calibrate' -l bits -x -d 'With --fit quantise: bits a weight, such as 4.5, or as many as one of llama.cpp'\''s types takes, such as Q4_K_M. Default: 4.5.'

@@ -181,7 +181,7 @@ def calibrate(
             seconds,
             max_tokens,
             keep,
-            fitting.form,
+            fitting.form or "linear",
             quiet,
             machine.engine,
         )

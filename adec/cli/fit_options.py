@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SMALLER = ("drop", "quantise")
 """What makes a smaller model; anything else learns a part of the model."""
+CLASSIFIERS = ("exits", "sec")
+"""What learns classifiers, of which there are several forms."""
 
 asked = functools.partial(typer.Option, rich_help_panel="What is asked")
 
@@ -47,12 +49,14 @@ class FitOptions:
         ),
     ] = None
     form: Annotated[
-        Literal["linear", "feedforward", "mamba"],
+        Literal["linear", "feedforward", "mamba"] | None,
         asked(
             "--form",
-            help="With --fit exits or sec: the form of the classifiers that it learns.",
+            help="With --fit exits or sec: the form of the classifiers that it learns. "
+            "Default: linear.",
+            show_default=False,
         ),
-    ] = "linear"
+    ] = None
     leave_out: Annotated[
         str | None,
         asked(
@@ -86,6 +90,8 @@ class FitOptions:
         """Raise UsageError for an option that would do nothing."""
         from adec.errors import UsageError
 
+        if self.fit not in CLASSIFIERS and self.form is not None:
+            raise UsageError(f"--form has no effect without --fit {' or '.join(CLASSIFIERS)}")
         if self.fit != "drop" and self.leave_out is not None:
             raise UsageError("--leave-out has no effect without --fit drop")
         if self.fit != "drop" and self.halves:

@@ -353,6 +353,10 @@ def test_what_cannot_be_left_out_is_refused(read: Any, text: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (
+            ["practice:large", "--fit", "drop", "--form", "linear"],
+            "--form has no effect without --fit exits or sec",
+        ),
         (["practice:large", "--halves"], "--halves has no effect without --fit drop"),
         (["practice:large-torch", "--fit", "drop", "-o", "{out}"], "is no GGUF file"),
         (["{gemma2}", "--fit", "drop", "-o", "{out}"], "candidates are judged on torch"),
