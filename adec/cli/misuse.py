@@ -30,7 +30,7 @@ def _hint(error: Any, arguments: Sequence[str], context: Any, verb: str | None) 
     message, option = str(error), getattr(error, "option_name", None)
     # a number below zero that an option has refused is no prompt
     refused = getattr(error, "param", None) is not None
-    dashed = [] if refused else [word for word in arguments if _is_prose(word)]
+    dashed = [word for word in arguments if _is_prose(word) and (" " in word or not refused)]
     if dashed and verb == "run":
         rest = arguments[arguments.index(dashed[0]) :]
         return f"put -- before a prompt that begins with a dash: adec run -- {_quoted(rest)}"

@@ -194,6 +194,7 @@ def test_escapes_are_read_where_asked_for(tiny_pair: Pair, capsys: Any) -> None:
         (["rnu", "hi"], "Did you mean 'run'?"),
         (["bench", "What is this?"], "--task FILE"),
         (["run", "-n"], "See adec run --help"),
+        (["run", "-n", "-5", "hi"], "See adec run --help"),
         (["--nonsense"], "See adec --help"),
     ],
 )
