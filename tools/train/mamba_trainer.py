@@ -68,7 +68,7 @@ class MambaTrainer(ClockedTrainer[Mamba]):
         """`compiled`: blocks are compiled, once for each shape of the rectangles."""
         super().__init__(tokenizer, seed=seed, minutes=minutes, rate=RATE, device=device)
         self.chunk_size = chunk_size
-        self._aligned = False
+        self._aligned = False  # whether layers have learned one by one
         self._run: RunBlock = (
             torch.compile(MambaBlock.forward, dynamic=False) if compiled else MambaBlock.forward
         )
