@@ -182,8 +182,6 @@ class Session:
             if close is not None:
                 close()
             trouble = None if self._remembered is None else self._remembered.add(written)
-            if trouble is not None:
-                remark(trouble)
         for step in stream.finish():
             last = _count(tally, step, began, last)
             yield step
@@ -192,6 +190,9 @@ class Session:
         )
         tally.finish = stopped or natural
         yield self._end(tally, exactness, perf_counter() - began, bitwise=bitwise)
+        if trouble is not None:
+            # not before the end: a display still has an open line of text until then
+            remark(trouble)
 
     def _encode(self, question: Question, text: str) -> tuple[list[int], str]:
         return encode_prompt(

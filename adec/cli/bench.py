@@ -244,7 +244,7 @@ def bench(
 def _exit_code(result: BenchReport, check: bool, interrupted: bool, quiet: bool) -> int:
     if check and result.unlike:
         raise CheckFailed(
-            f"the check failed: {result.unlike} answers of exact strategies are not plain's",
+            f"the check failed: answers of exact strategies that are not plain's: {result.unlike}",
             hint="the first differences stand under the table",
         )
     if interrupted and result.done < result.planned:
@@ -256,5 +256,5 @@ def _exit_code(result: BenchReport, check: bool, interrupted: bool, quiet: bool)
 
         ties = count(result.ties, "difference")
         within = f", {ties} within the measured noise" if result.ties else ""
-        report(f"the check passed on {result.done} prompts{within}")
+        report(f"the check passed on {count(result.done, 'prompt')}{within}")
     return 0

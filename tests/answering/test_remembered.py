@@ -18,6 +18,7 @@ from adec.answering.plan import plan
 from adec.answering.remembered import FILE_BYTES, KEPT_TOKENS, Remembered, remembered_files
 from adec.answering.session import Question, open_session
 from adec.engines.base import OpenOptions
+from adec.events.records import End
 
 
 @pytest.fixture
@@ -126,3 +127,17 @@ def test_a_session_remembers_only_with_consent(tmp_path: Path, monkeypatch) -> N
     (answer,) = Remembered(path).read().answers
     assert ids(remember=True) == (text, len(answer))
     assert Remembered(path).read().answers == [answer, answer]
+
+
+def test_why_an_answer_is_not_remembered_is_said_after_its_last_line(
+    tmp_path: Path, monkeypatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ADEC_HOME", str(tmp_path / "file" / "home"))
+    ready = plan(Choice(model="practice:small", strategy="suffix"))
+    question = Question("Reverse this list: plum fig pear.", max_tokens=4)
+    said: list[object] = []
+    with open_session(ready, OpenOptions(context=256), remember=True) as session:
+        for event in session.answer(question, remark=said.append):
+            said.append(event)
+    assert isinstance(said[-2], End) and "not remembered" in str(said[-1])

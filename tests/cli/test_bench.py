@@ -81,8 +81,10 @@ def test_a_prompt_that_leaves_the_small_model_out_is_counted(
 def test_json_alone_on_stdout(tiny_pair: Pair, capsys: Any, tmp_path: Path) -> None:
     task = prompts(tmp_path, "one")
     outcome = call(
-        capsys, *bench_of(tiny_pair, "--task", task, "--strategies", "small", "--json", "-")
+        capsys,
+        *bench_of(tiny_pair, "--task", task, "--strategies", "small", "--json", "-", "--check"),
     )
+    assert outcome.err == "adec: the check passed on 1 prompt\n"
     data = json.loads(outcome.out)
     assert [row["name"] for row in data["rows"]] == ["plain", "small"]
     assert data["rows"][1]["guarantee"] == "approximate"
