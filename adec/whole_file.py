@@ -68,6 +68,14 @@ def _replacing(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
         raise
 
 
+def check_room(folder: Path, size: int = 1 << 16) -> None:
+    """Make the folder, and raise OSError where no file of `size` bytes can be written into it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(size))
+        file.flush()
+
+
 def read_bounded(path: Path, limit: int) -> bytes:
     """The bytes of a file of at most `limit` bytes. Raises ModelFileError."""
     try:

@@ -10,6 +10,7 @@ from adec.machine import file_fingerprint
 from adec.parts.part import KIND, Part
 from adec.parts.part_file import read_part, write_part
 from adec.places import user_parts
+from adec.whole_file import check_room
 
 MOST = 64
 """Parts of one model that are looked at."""
@@ -30,6 +31,18 @@ def model_fingerprint(info: ModelInfo) -> str | None:
         return file_fingerprint(info.path)
     except OSError as error:
         raise ModelFileError(f"cannot read {info.path}: {error.strerror or error}") from error
+
+
+def check_place(kind: str, model: str) -> None:
+    """Raise ModelFileError where such a part cannot be written: asked before it is learned."""
+    path = part_path(kind, model)
+    try:
+        check_room(path.parent)
+    except OSError as error:
+        raise ModelFileError(
+            f"the part {path} cannot be written: {error.strerror or error}",
+            hint="ADEC_HOME moves the folder of all parts",
+        ) from error
 
 
 def keep_part(part: Part) -> Path:

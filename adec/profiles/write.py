@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import tomlkit
 
 from adec.errors import ProfileError
-from adec.whole_file import whole_file
+from adec.whole_file import check_room, whole_file
 
 Line = tuple[str, Any, str]
 """Key, value, comment; a value of None is left out."""
@@ -29,9 +28,7 @@ def write_profile(path: Path, text: str) -> None:
 def check_writable(path: Path) -> None:
     """Raise ProfileError if `path` cannot be written: better before measuring than after."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
+        check_room(path.parent)
         if path.is_dir():
             raise IsADirectoryError(21, "is a folder")
     except OSError as error:

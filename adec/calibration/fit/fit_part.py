@@ -27,7 +27,7 @@ from adec.engines.opening import open_engines
 from adec.engines.protocols import LayerEngine
 from adec.errors import PairError, UsageError
 from adec.interrupts import INTERRUPTED, Interrupts
-from adec.parts.kept_parts import keep_part, model_fingerprint, part_path
+from adec.parts.kept_parts import check_place, keep_part, model_fingerprint, part_path
 
 
 def _fit_transfer(fitting: Fitting) -> FittedPart:
@@ -108,6 +108,7 @@ def run_fit(request: FitRequest, options: OpenOptions, say: Callable[[str], None
     ready = plan(Choice(model=request.model, strategy=strategy, engine=request.engine))
     prompts = chosen_prompts(request.prompts, request.seed, answers=False)
     fingerprint = model_fingerprint(header.info) or ""
+    check_place(request.kind, fingerprint)
     for remark in (*ready.remarks, *prompts.remarks):
         say(remark)
     try:

@@ -120,3 +120,14 @@ def test_what_cannot_be_learned_is_one_line(
     ):
         outcome = call(capsys, "calibrate", *arguments)
         assert outcome.code == code and outcome.err.count("\n") == 1, outcome.err
+
+
+def test_a_place_that_cannot_be_written_is_said_before_anything_is_learned(
+    deep: Path, prompts: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ADEC_HOME", str(tmp_path / "file" / "home"))
+    monkeypatch.setattr("adec.calibration.fit.fit_part.open_engines", None)
+    outcome = call(capsys, "calibrate", deep, "--fit", "exits", "--prompts", prompts)
+    assert outcome.code == 1 and outcome.err.count("\n") == 1, outcome.err
+    assert "cannot be written" in outcome.err and "ADEC_HOME" in outcome.err
