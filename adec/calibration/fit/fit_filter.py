@@ -18,6 +18,7 @@ from adec.decoding.diffusion.learn2pd import KIND, Filtered, Learn2pdSettings, f
 from adec.decoding.diffusion.reference_steps import Quota
 from adec.decoding.diffusion.unmasking import UnmaskingRule
 from adec.decoding.strategy import Limits, Prompt
+from adec.display.wording import count
 from adec.engines.protocols import CanvasEngine
 from adec.engines.torch.torch_fit.filter_fit import Rows, fit_unmasking_filter
 from adec.errors import UsageError
@@ -116,7 +117,8 @@ def _record(fitting: Fitting, engine: CanvasEngine) -> list[FilterRows]:
             break
     if len(found) < LEAST_ANSWERS:
         raise UsageError(
-            f"the time was enough for {len(found)} answers, and a fit needs {LEAST_ANSWERS}",
+            f"the time was enough for {count(len(found), 'answer')},"
+            f" and a fit needs {LEAST_ANSWERS}",
             hint="give a longer --time-limit, or fewer tokens with -n",
         )
     return found

@@ -86,7 +86,7 @@ def fit_first(fitting: Fitting) -> FittedPart:
         f"routers before {layers} layers, threshold {threshold:.3f}: {100 * kept:.1f} % of tokens"
         f" as the whole model's, with {layers * float(arrays['usual'].mean()):.1f} layers",
         *(
-            f"for real, {_WORDS[control]}, on {one.prompts} prompts: {100 * one.layers:.1f} % of"
+            f"for real, {_WORDS[control]}, on {one.tried}: {100 * one.layers:.1f} % of"
             f" the layers, {100 * one.same:.1f} % of the answers unchanged"
             + ("" if one.right is None else f", {100 * one.right:.1f} % right")
             for control, one in real.items()

@@ -92,9 +92,9 @@ def fit_lexical(fitting: Fitting) -> FittedPart:
         f"right on answers that nothing was learned from: {rates}",
         f"trusted above {sure:.3f}: {trusted:.2f} tokens a forward beside the model's own,"
         f" {100 * kept:.1f} % of them right",
-        f"for real, on {trust.prompts} prompts, trusting: {trust.per_forward:.2f} tokens a forward,"
+        f"for real, on {trust.tried}, trusting: {trust.per_forward:.2f} tokens a forward,"
         f" {100 * trust.same:.1f} % of the answers unchanged",
-        f"for real, on {exact.prompts} prompts, exact: {exact.per_forward:.2f} tokens a forward,"
+        f"for real, on {exact.tried}, exact: {exact.per_forward:.2f} tokens a forward,"
         f" {100 * exact.same:.1f} % of the answers unchanged",
     ]
     if trust.right is not None and trust.right_plain is not None:

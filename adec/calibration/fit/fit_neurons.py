@@ -86,7 +86,7 @@ def fit_neurons(fitting: Fitting) -> FittedPart:
     for words, one in (("neurons by gates", own), ("as many at random", lot)):
         right = "" if one.right is None else f", {100 * one.right:.1f} % right"
         lines.append(
-            f"for real, {words}, on {one.prompts} prompts: {100 * one.same:.1f} % of the answers"
+            f"for real, {words}, on {one.tried}: {100 * one.same:.1f} % of the answers"
             f" unchanged{right}"
         )
     if own.right_plain is not None:

@@ -90,7 +90,7 @@ def fit_ppd(fitting: Fitting) -> FittedPart:
             f" {distance} further"
             for distance, row in enumerate(accuracy, 1)
         ),
-        f"for real, on {real.prompts} prompts: {real.per_forward:.2f} tokens a forward,"
+        f"for real, on {real.tried}: {real.per_forward:.2f} tokens a forward,"
         f" {100 * real.same:.1f} % of the answers unchanged",
     ]
     begun.remove()

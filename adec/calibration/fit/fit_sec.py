@@ -106,7 +106,7 @@ def fit_sec(fitting: Fitting) -> FittedPart:
         *(f"  {100 * part:4.0f} %  {100 * caught:5.1f} %" for part, caught, _ in curve),
         f"as a gate on other strategies, at {100 * LOST:.0f} %: {100 * gate_wrong:.1f} % of the"
         f" wrong ones stopped, {100 * gate_right:.1f} % of the right ones",
-        f"for real, on {real.prompts} prompts at {100 * LOST:.0f} %: stopped"
+        f"for real, on {real.tried} at {100 * LOST:.0f} %: stopped"
         f" {real.wrong_stopped} of {real.wrong} wrong answers and"
         f" {real.right_stopped} of {real.prompts - real.wrong} right ones,"
         f" with {100 * real.layers:.1f} % of the layers",

@@ -93,7 +93,7 @@ def fit_transfer(fitting: Fitting) -> FittedPart:
         "right on answers that nothing was learned from: " + ", ".join(
             f"{100 * rate:.1f} % at {step} ahead" for step, rate in enumerate(rates, 1)
         ),
-        f"for real, on {real.prompts} prompts: {real.per_forward:.2f} tokens a forward,"
+        f"for real, on {real.tried}: {real.per_forward:.2f} tokens a forward,"
         f" {100 * real.same:.1f} % of the answers unchanged",
     ]  # fmt: skip
     begun.remove()

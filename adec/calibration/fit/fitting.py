@@ -13,6 +13,7 @@ from adec.answering.text import text_of
 from adec.calibration.fit.exit_records import LayerRecord, greedy, layer_records
 from adec.calibration.prompts import KnownPrompt, PromptSet
 from adec.decoding.strategy import Limits, Prompt, Strategy
+from adec.display.wording import count
 from adec.engines.protocols import LayerEngine
 from adec.errors import UsageError
 from adec.events.tally import Tally
@@ -53,6 +54,11 @@ class Real:
     """Right answers that it gave up, too."""
     per_forward: float
     """Tokens a forward, the first of each answer left out: the prompt writes it."""
+
+    @property
+    def tried(self) -> str:
+        """How many prompts, in words."""
+        return count(self.prompts, "prompt")
 
 
 @dataclass(frozen=True)
@@ -136,7 +142,8 @@ class Fitting:
     def _check_enough(self, answers: int) -> None:
         if answers < LEAST_ANSWERS:
             raise UsageError(
-                f"the time was enough for {answers} answers, and a fit needs {LEAST_ANSWERS}",
+                f"the time was enough for {count(answers, 'answer')},"
+                f" and a fit needs {LEAST_ANSWERS}",
                 hint="give a longer --time-limit, or fewer tokens with -n",
             )
 

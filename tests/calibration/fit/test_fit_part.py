@@ -86,6 +86,18 @@ def test_a_part_is_learned_shown_and_used(deep: Path, prompts: Path, capsys: Any
     assert summary["layers_computed"] < summary["layers_of"]
 
 
+def test_too_few_answers_for_a_fit_are_counted_right(
+    deep: Path, prompts: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "adec.calibration.fit.fitting.layer_records", lambda *_, **__: iter([record([[True]])])
+    )
+    outcome = call(
+        capsys, "calibrate", deep, "--fit", "exits", "--prompts", prompts, "-q", "--threads", 1
+    )
+    assert outcome.code == 2 and "enough for 1 answer, and a fit needs 8" in outcome.err
+
+
 def test_routers_are_learned_shown_and_used(deep: Path, prompts: Path, capsys: Any) -> None:
     missing = call(capsys, "run", "-m", deep, "--strategy", "first", "-n", 4, "hi")
     assert missing.code == 2 and "--fit first" in missing.err
