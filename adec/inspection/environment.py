@@ -137,7 +137,7 @@ def _blocks(data: dict[str, Any]) -> list[Block]:
         ("processor", data["processor"]),
         ("cores", f"{data['cores_online']} online, {data['threads_default']} used by default"),
         ("memory", memory),
-        ("load", "not known" if data["load"] is None else str(data["load"])),
+        ("load", "not known" if data["load"] is None else f"{data['load']:.2f}"),
     ]
     backends = [
         (row["name"], row["package"], row["version"] or "?", "yes" if row["installed"] else "no")
@@ -154,7 +154,9 @@ def _blocks(data: dict[str, Any]) -> list[Block]:
     load, threads = data["load"], data["threads_default"]
     if load is not None and load > threads:
         blocks.append(
-            Lines("", [f"{load} jobs for {many(threads)} cores: measured speeds mean little now"])
+            Lines(
+                "", [f"{load:.1f} jobs for {many(threads)} cores: measured speeds mean little now"]
+            )
         )
     if data["devices"] is None:
         tools = ", ".join(data["gpu_tools"]) or "none found"

@@ -100,6 +100,14 @@ def test_the_machine_is_told_without_a_backend() -> None:
     assert last == "[]" and json.loads(first)["type"] == "env"
 
 
+def test_a_load_is_told_with_as_many_digits_as_mean_something(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("adec.inspection.environment.load_average", lambda: 1000.986328125)
+    shown = look("env").out
+    assert "1001.0 jobs for" in shown and "1000.99" in shown and "98632" not in shown
+
+
 class Seen(Quiet):
     def __init__(self) -> None:
         self.events: list[Event] = []
