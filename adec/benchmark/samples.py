@@ -180,10 +180,14 @@ class SamplesFile:
                 raise
         except OSError as error:
             self.close()
-            raise AdecError(
-                f"the samples file {self.path} cannot be written: {error.strerror}"
-            ) from error
+            raise self._unwritable(error) from error
         return self
+
+    def _unwritable(self, error: OSError) -> AdecError:
+        return AdecError(
+            f"the samples file {self.path} cannot be written: {error.strerror}",
+            hint="--samples FILE puts it elsewhere",
+        )
 
     def __exit__(
         self,
@@ -268,9 +272,7 @@ class SamplesFile:
             while line:
                 line = line[os.write(self._descriptor, line) :]
         except OSError as error:
-            raise AdecError(
-                f"the samples file {self.path} cannot be written: {error.strerror}"
-            ) from error
+            raise self._unwritable(error) from error
 
 
 def _header(line: bytes) -> dict[str, Any]:

@@ -212,12 +212,17 @@ def wrong(name: str) -> Any:
         "runs": (["--runs", "0"], 2, "--runs"),
         "two outputs": (["--json", "-", "--csv", "-"], 2, "both go to standard output"),
         "model": (["--model", "x"], 2, "exclude each other"),
+        "samples": (
+            ["--samples", "/proc/none/x"],
+            1,
+            "cannot be written: No such file or directory. --samples FILE puts it elsewhere",
+        ),
     }[name]
 
 
 WRONG = (
     "strategy", "setting", "idle", "plain", "task", "peer", "unknown peer", "format", "sampled",
-    "folder", "runs", "two outputs", "model",
+    "folder", "runs", "two outputs", "model", "word", "ties", "samples",
 )  # fmt: skip
 
 
