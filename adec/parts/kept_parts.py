@@ -61,11 +61,14 @@ def find_part(kind: str, info: ModelInfo) -> Part | None:
     path = None if model is None else part_path(kind, model)
     if path is None or not path.exists():
         return None
-    part = read_part(path)
+    again = f"learn it again: adec calibrate {info.path} --fit {kind}"
+    try:
+        part = read_part(path)
+    except ModelFileError as error:
+        raise ModelFileError(error.message, hint=error.hint or again) from error
     if part.kind != kind or part.model != model:
         raise ModelFileError(
-            f"{path} is a part {part.kind[:32]} of another model than {info.name}",
-            hint=f"learn it again: adec calibrate {info.path} --fit {kind}",
+            f"{path} is a part {part.kind[:32]} of another model than {info.name}", hint=again
         )
     return part
 

@@ -36,7 +36,7 @@ class Part:
         """The array of a name; None in `shape` stands for any size. Raises ModelFileError."""
         array = self.tensors.get(name)
         if array is None:
-            raise ModelFileError(f"the part {self.kind} has no {name!r}", hint=self._again())
+            raise self.refused(f"the part {self.kind} has no {name!r}")
         fits = array.ndim == len(shape) and all(
             wanted is None or wanted == size
             for wanted, size in zip(shape, array.shape, strict=True)
@@ -44,22 +44,20 @@ class Part:
         if not fits:
             wanted = " x ".join("any" if size is None else str(size) for size in shape)
             held = " x ".join(map(str, array.shape))
-            raise ModelFileError(
-                f"{name!r} of the part {self.kind} is {held}, not {wanted}", hint=self._again()
-            )
+            raise self.refused(f"{name!r} of the part {self.kind} is {held}, not {wanted}")
         return array
 
     def number(self, name: str, *, least: float, most: float) -> float:
         """The fact of a name as a number within bounds. Raises ModelFileError."""
         value = self.facts.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ModelFileError(f"the part {self.kind} has no number {name!r}", hint=self._again())
+            raise self.refused(f"the part {self.kind} has no number {name!r}")
         if not least <= value <= most:
-            raise ModelFileError(
-                f"{name!r} of the part {self.kind} is {value}, not from {least:g} to {most:g}",
-                hint=self._again(),
+            raise self.refused(
+                f"{name!r} of the part {self.kind} is {value}, not from {least:g} to {most:g}"
             )
         return float(value)
 
-    def _again(self) -> str:
-        return f"learn it again: adec calibrate MODEL --fit {self.kind}"
+    def refused(self, why: str) -> ModelFileError:
+        """The error of a part that cannot be used, with what helps."""
+        return ModelFileError(why, hint=f"learn it again: adec calibrate MODEL --fit {self.kind}")

@@ -26,6 +26,8 @@ LIMIT = 64 << 20
 HEADER_LIMIT = 1 << 20
 MOST_TENSORS = 4096
 MOST_FACTS = 256
+LARGEST = 1e12
+"""Largest number of an array. Products of two, and sums of them, are then no overflow."""
 SCHEMA = 1
 _TYPES = {"F32": np.float32, "F16": np.float16}
 _KEY = "adec_part"
@@ -59,7 +61,7 @@ def write_part(part: Part, path: Path) -> None:
 
 
 def read_part(path: Path) -> Part:
-    """The part in a file, its arrays as float32 and finite. Raises ModelFileError."""
+    """The part in a file, its arrays as float32, none beyond LARGEST. Raises ModelFileError."""
     raw = read_bounded(path, LIMIT)
     described = _described(raw, path)
     try:
@@ -68,8 +70,10 @@ def read_part(path: Path) -> Part:
         raise ModelFileError(f"{path} is damaged: {str(error)[:120]}") from error
     tensors = {name: array.astype(np.float32) for name, array in arrays.items()}
     for name, array in tensors.items():
-        if not np.isfinite(array).all():
-            raise ModelFileError(f"{path} has numbers in {name[:80]!r} that are not finite")
+        if not (np.abs(array) <= LARGEST).all():  # nor is a NaN
+            raise ModelFileError(
+                f"{path} has numbers in {name[:80]!r} that are not finite, or above {LARGEST:g}"
+            )
     facts: dict[str, Fact] = dict(described.facts)
     return Part(described.kind, described.model, tensors, facts, described.made)
 

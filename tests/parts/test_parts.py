@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from adec.engines.base import ModelInfo
-from adec.errors import AdecError, ModelFileError, UsageError
+from adec.errors import ModelFileError, UsageError
 from adec.machine import file_fingerprint
 from adec.parts import part_file
 from adec.parts.kept_parts import (
@@ -99,6 +99,7 @@ def described(**changes: object) -> dict[str, str]:
         ({"a": np.ones(2, np.int64)}, described(), "type"),
         ({"a": np.array([np.nan], np.float32)}, described(), "finite"),
         ({"a": np.array([np.inf], np.float16)}, described(), "finite"),
+        ({"a": np.array([-3e38], np.float32)}, described(), "above 1e[+]12"),
         ({"a": np.ones(2, np.float32)}, described(schema=9), "later"),
         ({"a": np.ones(2, np.float32)}, described(kind="../x"), "kind"),
         ({"a": np.ones(2, np.float32)}, described(facts={"a": [1]}), "wrongly"),
@@ -155,7 +156,7 @@ def test_a_part_is_found_by_its_model(tmp_path: Path, monkeypatch: pytest.Monkey
     renamed.write_bytes(b"junk")
     (problem,) = (what for _, what in parts_of(other))
     assert isinstance(problem, str) and "\n" not in problem
-    with pytest.raises(AdecError):
+    with pytest.raises(ModelFileError, match=f"Learn it again: adec calibrate {other.path} --fit"):
         find_part("exits", other)
 
 

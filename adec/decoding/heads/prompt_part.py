@@ -9,7 +9,6 @@ import numpy as np
 from adec.decoding.heads.prompt_trees import Accuracy
 from adec.decoding.heads.rank_counts import RANKS
 from adec.engines.protocols import Vectors
-from adec.errors import ModelFileError
 from adec.parts.part import Part
 
 KIND = "ppd"
@@ -33,8 +32,8 @@ def prompts_of(part: Part, width: int) -> PromptTokens:
     embeddings = part.tensor("embeddings", None, width)
     count = len(embeddings)
     if not 1 <= count <= PROMPTS:
-        raise ModelFileError(f"the part {KIND} has {count} prompt tokens, not 1 to {PROMPTS}")
+        raise part.refused(f"the part {KIND} has {count} prompt tokens, not 1 to {PROMPTS}")
     accuracy = part.tensor("accuracy", count, RANKS).astype(np.float64)
     if accuracy.min() < 0 or (accuracy.sum(1) > 1 + 1e-4).any():
-        raise ModelFileError(f"the accuracies of the part {KIND} are no shares")
+        raise part.refused(f"the accuracies of the part {KIND} are no shares")
     return PromptTokens(embeddings, accuracy)

@@ -28,9 +28,9 @@ def states_of(part: Part) -> PseudoStates:
     depths = part.tensor("depths", None)
     count = len(depths)
     if not 1 <= count <= MOST:
-        raise ModelFileError(f"the part {part.kind} is for {count} positions, not 1 to {MOST}")
+        raise part.refused(f"the part {part.kind} is for {count} positions, not 1 to {MOST}")
     if (depths != depths.round()).any() or depths.min() < 0 or depths.max() > 4096:
-        raise ModelFileError(f"the part {part.kind} names layers that are none")
+        raise part.refused(f"the part {part.kind} names layers that are none")
     shifts = part.tensor("shifts", count, None)
     width = shifts.shape[1]
     maps = part.tensor("maps", count, width, width) if "maps" in part.tensors else None

@@ -36,10 +36,10 @@ class Classifiers(ABC):
         if not 1 <= len(depths) <= MOST_EXITS or any(
             depth != int(depth) or not 1 <= depth < layers for depth in depths
         ):
-            raise ModelFileError(f"the part {part.kind} names exits that the model has not")
+            raise part.refused(f"the part {part.kind} names exits that the model has not")
         self.depths = [int(depth) for depth in depths]
         if sorted(set(self.depths)) != self.depths:
-            raise ModelFileError(f"the part {part.kind} names its exits out of order")
+            raise part.refused(f"the part {part.kind} names its exits out of order")
         self._kind = part.kind
         self._width = self._load(part, len(depths), prefix)
 
@@ -143,13 +143,13 @@ def classifiers_of(part: Part, layers: int, prefix: str = "") -> Classifiers:
     """The classifiers that a part holds. Raises ModelFileError."""
     form = FORMS.get(str(part.facts.get("form")))
     if form is None:
-        raise ModelFileError(f"the part {part.kind} has classifiers of no known form")
+        raise part.refused(f"the part {part.kind} has classifiers of no known form")
     return form(part, layers, prefix)
 
 
 def _checked_width(part: Part, size: int) -> int:
     if not 1 <= size <= WIDEST:
-        raise ModelFileError(f"the part {part.kind} has classifiers {size} wide")
+        raise part.refused(f"the part {part.kind} has classifiers {size} wide")
     return size
 
 

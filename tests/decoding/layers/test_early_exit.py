@@ -293,9 +293,9 @@ def test_what_is_learned_is_what_decides(form: Any) -> None:
 def test_classifiers_that_do_not_fit_are_refused(name: str, array: np.ndarray) -> None:
     part = random_part("linear")
     arrays = {**part.tensors, name: array.astype(np.float32)}
-    with pytest.raises(ModelFileError):
+    with pytest.raises(ModelFileError, match="Learn it again"):
         classifiers_of(Part("exits", part.model, arrays, part.facts), LAYERS)
-    with pytest.raises(ModelFileError):
+    with pytest.raises(ModelFileError, match="Learn it again"):
         classifiers_of(Part("exits", part.model, part.tensors, {"form": "other"}), LAYERS)
 
 
