@@ -15,6 +15,9 @@ from adec.display import ColourWish
 from adec.errors import AdecError, UsageError
 from adec.whole_file import whole_file
 
+LEAST_COLUMNS = 20
+"""Columns that the figures are fitted to on a terminal that is narrower still."""
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -59,7 +62,7 @@ class Outputs:
         from adec.display.streams import knows_unicode
 
         out = sys.stdout
-        width = max(40, size_of(out)[0]) if is_terminal(out) else 100
+        width = max(LEAST_COLUMNS, size_of(out)[0]) if is_terminal(out) else 100
         show(
             report, out, width=width, unicode=knows_unicode(out),
             colour=colour_wanted(self.colour, out, os.environ),

@@ -91,6 +91,19 @@ def test_json_alone_on_stdout(tiny_pair: Pair, capsys: Any, tmp_path: Path) -> N
     assert data["about"]["models"]["large"]["path"] == str(tiny_pair[1])
 
 
+def test_the_figures_fit_a_narrow_terminal(
+    tiny_pair: Pair, capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adec.display.display_choice.is_terminal", lambda stream: True)
+    monkeypatch.setattr("adec.display.screen.terminal.size_of", lambda stream: (30, 20))
+    task = prompts(tmp_path, "one")
+    outcome = call(
+        capsys, *bench_of(tiny_pair, "--task", task, "--strategies", "small", "--color", "never")
+    )
+    lines = outcome.out.splitlines()
+    assert max(map(len, lines)) <= 30 and any("tok/forward" in line for line in lines)
+
+
 def test_auto_is_what_a_run_would_take(tiny_pair: Pair, capsys: Any, tmp_path: Path) -> None:
     small, large = tiny_pair
     task = prompts(tmp_path, "one", "two")
