@@ -14,6 +14,9 @@ AdecError                1  run-time failure
 
 from __future__ import annotations
 
+_COMMANDS = ("adec ", "pip ")
+"""What a hint that is to be typed begins with: that keeps its small letter."""
+
 
 class AdecError(Exception):
     """Base of all. The message says what failed and why; `hint` says what to do."""
@@ -28,7 +31,9 @@ class AdecError(Exception):
     def __str__(self) -> str:
         if not self.hint:
             return self.message
-        return f"{self.message}. {self.hint[0].upper()}{self.hint[1:]}"
+        command = self.hint.startswith(_COMMANDS)
+        hint = self.hint if command else f"{self.hint[0].upper()}{self.hint[1:]}"
+        return f"{self.message}. {hint}"
 
 
 class EngineError(AdecError):

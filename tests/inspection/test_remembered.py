@@ -28,3 +28,4 @@ def test_what_is_remembered_is_shown_and_forgotten(home: Path) -> None:
 def test_forget_is_for_remembered_answers_alone(home: Path) -> None:
     outcome = look("env", "--forget")
     assert outcome.code == 2 and "--forget has no effect" in outcome.err
+    assert "here. adec inspect remembered" in outcome.err, "a command keeps its small letter"

@@ -49,7 +49,7 @@ def fit_transfer(fitting: Fitting) -> FittedPart:
         raise UsageError(
             f"maps for {engine.info.name} take {size >> 20} MiB, and a part has {LIMIT >> 20} at"
             " most",
-            hint="lexical and ppd take less: --fit lexical, --fit ppd",
+            hint="--fit lexical and --fit ppd take less",
         )
     learn, judge = own_texts(fitting, RECORDED * fitting.seconds, STEPS)
     begun = Begun(KIND, fitting.model)
