@@ -34,7 +34,7 @@ def trainer(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> MambaTrain
     monkeypatch.setattr(MambaTrainer, "shape", TINY)
     monkeypatch.setattr(MambaTrainer, "rise_minutes", 1e-3)
     monkeypatch.setattr("tools.train.mamba_trainer.TOKENS", 256)
-    made = MambaTrainer(tokenizer, seed=3, minutes=5, chunk_size=256)
+    made = MambaTrainer(tokenizer, seed=3, minutes=60, chunk_size=256)
     made.begin_with(large_folder())
     return made
 
@@ -84,7 +84,7 @@ def test_it_learns_and_goes_on_from_a_checkpoint(
     trainer.add_minutes(ALIGNED * trainer.minutes)
     losses = [trainer.step() for _ in range(8)]
     assert losses[-1] < losses[0] - 0.5
-    again = MambaTrainer(tokenizer, seed=0, minutes=5, chunk_size=256)
+    again = MambaTrainer(tokenizer, seed=0, minutes=60, chunk_size=256)
     again.restore(trainer.state())
     assert again.at == trainer.at and again.state()["aligned"]
     assert again.step() == pytest.approx(trainer.step(), abs=1e-3)

@@ -9,7 +9,9 @@ nested in a model, for every depth.
 Different here: it begins with the weights of the large model, cut. A block becomes two: one with
 its attention and the half of its neurons that weighs more, and one with the other half, whose
 attention begins with an output of zero. Early exits learn from the scores of the last layer besides
-the replies. The rate follows the clock, as that of the canvas model does.
+the replies, and weigh as much as they are deep, not as the square of it: drafts come from the
+lowest. Matrices are trained by Muon, as those of the pair (`optimizer.py`). The rate follows the
+clock, as that of the canvas model does.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from safetensors.torch import load_file
@@ -31,15 +33,16 @@ from adec import practice
 from adec.practice.tasks import problems
 from tools.train import tokenizer as tokens
 from tools.train.clocked_trainer import ClockedTrainer, train_by_the_clock
-from tools.train.llama_model import SHAPES, Llama
+from tools.train.llama_model import SHAPES, Block, Llama
 from tools.train.model_files import from_hugging_face_names
+from tools.train.optimizer import Optimizer
 from tools.train.training_data import FIRST, LAST, LATE, Batch, chunk, rectangles
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-RATE = 4e-4
-RISE_MINUTES = 4.0
+RATE = 0.5  # of the rates in `optimizer.py`
+RISE_MINUTES = 2.0
 DROPPED = 0.1
 """The share of rows that the last layer is left out for; the paper's when training goes on."""
 EXIT_SCALE = 1.0
@@ -51,10 +54,10 @@ TAUGHT = 0.5
 reply's."""
 STAGES = (FIRST, LATE, LAST)
 """Of the data, one chunk after the other: early exits have all of it to learn."""
-CHUNK = 1024
-TOKENS = 512
-SAVE_MINUTES = 10.0
-WATCHED = 60  # held-out problems that are scored at every save
+CHUNK = 4096
+TOKENS = 2048
+SAVE_MINUTES = 8.0
+WATCHED = 200  # held-out problems that are scored at every save
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +76,15 @@ class Curriculum:
     def exit_weights(self, step: int) -> dict[int, float]:
         """The weights of the exits of a step; they sum to one and the last is always there.
 
-        e(l) = scale * (0 + ... + l) below the last, and L - 1 + scale * (0 + ... + L - 2) for it.
+        e(l) = scale * l below the last, and L for it.
         """
         last = self.layers
         weights = {
-            layer: self.scale * layer * (layer - 1) / 2 + self.scale
+            layer: self.scale * layer
             for layer in range(1, last)
             if (layer - 1 - step) % self.turn == 0
         }
-        weights[last] = last - 1 + self.scale * (last - 1) * (last - 2) / 2
+        weights[last] = float(last)
         whole = sum(weights.values())
         return {layer: weight / whole for layer, weight in weights.items()}
 
@@ -95,15 +98,25 @@ class DepthTrainer(ClockedTrainer[Llama]):
 
     def __init__(
         self, tokenizer: Tokenizer, *, seed: int, minutes: float, device: str = "cpu",
-        chunk_size: int = CHUNK, rate: float = RATE,
+        chunk_size: int = CHUNK, rate: float = RATE, compiled: bool = False,
     ) -> None:  # fmt: skip
+        """`compiled`: blocks are compiled, once for each shape of the rectangles."""
         super().__init__(tokenizer, seed=seed, minutes=minutes, rate=rate, device=device)
         self.chunk_size = chunk_size
+        self._run = torch.compile(Block.forward, dynamic=False) if compiled else Block.forward
         self.curriculum = Curriculum(SHAPES[self.name].layers)
 
     def make_model(self) -> Llama:
         """See `ClockedTrainer.make_model`."""
         return Llama(SHAPES[self.name])
+
+    def make_optimizer(self) -> Optimizer:
+        """See `ClockedTrainer.make_optimizer`."""
+        return Optimizer(self.model, kind=torch.bfloat16 if self._halves else torch.float32)
+
+    def update(self, factor: float) -> None:
+        """See `ClockedTrainer.update`."""
+        cast(Optimizer, self.optimizer).step(self.rate * factor)
 
     def begin_with(self, folder: Path) -> None:
         """Take the weights of a large model, cut in two, or those of a depth model as they are."""
@@ -176,14 +189,14 @@ class DepthTrainer(ClockedTrainer[Llama]):
         """
         x, cos, sin = self.model.begin(ids)
         states = {}
-        for layer, block in enumerate(self.model.blocks, 1):
-            rate = 0.0 if rng is None else self.curriculum.drop_rate(layer)
-            kept = [row for row in range(len(ids)) if rng is None or rng.random() >= rate]
-            if len(kept) == len(ids):
-                x = block(x, cos, sin)
-            elif kept:
-                index = torch.tensor(kept, device=x.device)
-                x = x.index_copy(0, index, block(x[index], cos, sin))
+        for layer, block in enumerate(cast(list[Block], self.model.blocks), 1):
+            above = self._run(block, x, cos, sin)
+            if rng is not None:
+                rate = self.curriculum.drop_rate(layer)
+                # dropped rows are computed, too: a compiled block has few shapes
+                kept = torch.tensor([rng.random() >= rate for _ in ids], device=x.device)
+                above = torch.where(kept[:, None, None], above, x)
+            x = above
             if layer in layers:
                 states[layer] = x.flatten(0, 1)[rows]
         return states
@@ -226,7 +239,9 @@ def train_depth(
     Without a checkpoint to resume from it begins with the built-in depth model if there is one, and
     with the large model else. Returns the folder and the GGUF file.
     """
-    trainer = DepthTrainer(depth_tokenizer(), seed=seed, minutes=minutes, device=device, rate=rate)
+    trainer = DepthTrainer(
+        depth_tokenizer(), seed=seed, minutes=minutes, device=device, rate=rate, compiled=True
+    )
     landed = practice.depth_folder()
     begin = landed if landed.is_dir() else practice.large_folder()
     return train_by_the_clock(trainer, out, begin, resume=resume, threads=threads)

@@ -34,7 +34,7 @@ from tools.train.mamba_files import export_mamba, mamba_weights
 from tools.train.mamba_model import MAMBA, Mamba, MambaBlock, MambaShape, RunBlock
 from tools.train.model_files import from_hugging_face_names
 from tools.train.optimizer import Optimizer
-from tools.train.training_data import FIRST, LAST, LATE, Batch, chunk, rectangles
+from tools.train.training_data import FIRST, LAST, LATE, RECALL, Batch, chunk, rectangles
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -48,6 +48,8 @@ ALIGNED = 0.35
 """Share of the minutes in which layers learn one by one."""
 STAGES = ((0.0, FIRST), (0.6, LATE), (0.85, LAST))
 """Of the data, by the share of the minutes that have passed: arithmetic first, then what lags."""
+AGAIN = ((0.0, RECALL),)
+"""Of the data, once a whole run has passed."""
 CHUNK = 8192
 TOKENS = 2048
 WATCHED = 200  # held-out problems that are scored at every save
@@ -69,6 +71,7 @@ class MambaTrainer(ClockedTrainer[Mamba]):
         super().__init__(tokenizer, seed=seed, minutes=minutes, rate=RATE, device=device)
         self.chunk_size = chunk_size
         self._aligned = False  # whether layers have learned one by one
+        self._stages = STAGES
         self._run: RunBlock = (
             torch.compile(MambaBlock.forward, dynamic=False) if compiled else MambaBlock.forward
         )
@@ -94,18 +97,21 @@ class MambaTrainer(ClockedTrainer[Mamba]):
 
     def state(self) -> dict[str, Any]:
         """See `ClockedTrainer.state`."""
-        return {**super().state(), "aligned": self._aligned}
+        again = self._stages is AGAIN
+        return {**super().state(), "aligned": self._aligned, "again": again}
 
     def restore(self, state: dict[str, Any]) -> None:
         """See `ClockedTrainer.restore`."""
         super().restore(state)
         self._aligned = state["aligned"]
+        if state["again"] or not self.at.minutes:  # the run before it was finished
+            self._stages = AGAIN
 
     def begin_with(self, folder: Path) -> None:
         """Take the weights of a Mamba model, or begin as the large model."""
         if "mamba2" in (folder / "config.json").read_text(encoding="utf-8"):
             self.model.load_state_dict(mamba_weights(folder, self.shape))
-            self._aligned = True
+            self._aligned, self._stages = True, AGAIN
             return
         begin_as(self.model, self.teacher)
 
@@ -171,7 +177,7 @@ class MambaTrainer(ClockedTrainer[Mamba]):
 
     def _chunk_of(self, number: int) -> list[Batch]:
         passed = min(1.0, self.at.minutes / self.minutes)
-        stage = next(stage for start, stage in reversed(STAGES) if passed >= start)
+        stage = next(stage for start, stage in reversed(self._stages) if passed >= start)
         return chunk(
             self.tokenizer, self.seed, number, size=self.chunk_size, stage=stage, tokens=TOKENS
         )
