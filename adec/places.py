@@ -24,7 +24,14 @@ def user_config() -> Path:
 
 def kept_folder(
     what: Literal[
-        "cost", "remembered", "calibration", "bench", "listing", "exactness", "number_format"
+        "cost",
+        "remembered",
+        "calibration",
+        "bench",
+        "listing",
+        "exactness",
+        "number_format",
+        "few_rows",
     ],
 ) -> Path:
     """A folder that adec writes. Remembered answers are the user's data; the others are caches."""

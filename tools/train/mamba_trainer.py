@@ -50,6 +50,8 @@ STAGES = ((0.0, FIRST), (0.6, LATE), (0.85, LAST))
 """Of the data, by the share of the minutes that have passed: arithmetic first, then what lags."""
 AGAIN = ((0.0, RECALL),)
 """Of the data, once a whole run has passed."""
+RATE_AGAIN = 0.35
+"""The highest rate then. At the first run's, what it learned in its last half hour was lost."""
 CHUNK = 8192
 TOKENS = 2048
 WATCHED = 200  # held-out problems that are scored at every save
@@ -105,13 +107,14 @@ class MambaTrainer(ClockedTrainer[Mamba]):
         super().restore(state)
         self._aligned = state["aligned"]
         if state["again"] or not self.at.minutes:  # the run before it was finished
-            self._stages = AGAIN
+            self._go_on()
 
     def begin_with(self, folder: Path) -> None:
         """Take the weights of a Mamba model, or begin as the large model."""
         if "mamba2" in (folder / "config.json").read_text(encoding="utf-8"):
             self.model.load_state_dict(mamba_weights(folder, self.shape))
-            self._aligned, self._stages = True, AGAIN
+            self._aligned = True
+            self._go_on()
             return
         begin_as(self.model, self.teacher)
 
@@ -131,6 +134,10 @@ class MambaTrainer(ClockedTrainer[Mamba]):
         each = each - TAUGHT * (taught * logs).sum(-1)
         total: Tensor = (each * shares).sum()
         return total
+
+    def _go_on(self) -> None:
+        """Behind a whole run: a lower rate, and what lags."""
+        self._stages, self.rate = AGAIN, RATE_AGAIN
 
     def _alignment(self, batch: Batch) -> Tensor:
         """By how much each pair of layers misses what a layer of the teacher adds, squared.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from inspect import signature
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +15,7 @@ from torch import Tensor
 from adec.engines.base import ModelHeader, OpenOptions
 from adec.engines.sequence import SequenceEngine
 from adec.engines.thread_count import ThreadCount
+from adec.engines.torch.few_rows import turn, turned, turned_is_faster
 from adec.engines.torch.folder_files import TensorEntry, read_tensors
 from adec.engines.torch.folder_vocabulary import FolderTokenizer
 from adec.engines.torch.format_choice import FORMATS, MEASURED_FROM, FormatTimes, format_times
@@ -57,6 +58,11 @@ class TorchEngine(SequenceEngine):
         self._options = options
         self._threads: ThreadCount | None = None
         self.dtype = str(self._module.dtype).removeprefix("torch.")
+        # other formats have other code for few rows
+        on_processor = self._device.type == "cpu" and self.dtype == "float32"
+        self._turned = on_processor and turned_is_faster()
+        if self._turned:
+            turn(self._module)
         self.threads = options.threads
         # tensors made under inference mode may only be written to under it
         with torch.inference_mode():
@@ -279,7 +285,7 @@ class TorchEngine(SequenceEngine):
         """Inference mode with the threads for `count` tokens; failures become EngineErrors."""
         self._set_threads(count)
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), turned() if self._turned else nullcontext():
                 yield
         except EngineError:
             raise
