@@ -41,7 +41,7 @@ from tools.train.training_data import FIRST, LAST, LATE, Batch, chunk, rectangle
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-RATE = 0.5  # of the rates in `optimizer.py`
+RATE = 0.35  # of the rates in `optimizer.py`
 RISE_MINUTES = 2.0
 DROPPED = 0.1
 """The share of rows that the last layer is left out for; the paper's when training goes on."""

@@ -50,7 +50,7 @@ STAGES = ((0.0, FIRST), (0.6, LATE), (0.85, LAST))
 """Of the data, by the share of the minutes that have passed: arithmetic first, then what lags."""
 AGAIN = ((0.0, RECALL),)
 """Of the data, once a whole run has passed."""
-RATE_AGAIN = 0.35
+RATE_AGAIN = 0.2
 """The highest rate then. At the first run's, what it learned in its last half hour was lost."""
 CHUNK = 8192
 TOKENS = 2048

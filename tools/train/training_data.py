@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from adec.practice.tasks import MIX, TRAINING, Problem, problems
+from adec.practice.tasks import FAMILIES, MIX, TRAINING, Problem, problems
 from tools.train.tokenizer import PAD_ID, encode
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Stage:
     even: bool = True  # all tokens weigh the same; else 1 / sqrt(length of the reply)
     rare: frozenset[str] = frozenset()  # kinds of which seven in ten are dropped
     plain: float = 0.0  # share of lookups whose facts are worded alike in prompt and reply
+    asked: bool = False  # only kinds that are asked in the end, without those that help to learn
 
 
 FIRST = Stage(MIX)
@@ -51,7 +52,7 @@ RECALL = Stage(
     MappingProxyType({"word problems": 0.20, "lists": 0.26, "functions": 0.06, "lookup": 0.48}),
     even=False,
     rare=frozenset({"sort", "reverse", "shuffle"}),
-    plain=0.5,
+    asked=True,
 )
 
 
@@ -71,7 +72,8 @@ def chunk(
 ) -> list[Batch]:  # fmt: skip
     """The batches of one chunk, each of about `tokens`; the same arguments give the same ones."""
     rng = Random(f"chunk {seed} {index}")
-    stream = problems("train", rng.getrandbits(48), mix=stage.mix, makers=TRAINING)
+    makers = FAMILIES if stage.asked else TRAINING
+    stream = problems("train", rng.getrandbits(48), mix=stage.mix, makers=makers)
     if stage.rare or stage.plain:
         stream = _chosen(rng, stream, stage)
     encoded = encode(tokenizer, islice(stream, size))
