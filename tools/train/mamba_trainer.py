@@ -34,7 +34,7 @@ from tools.train.mamba_files import export_mamba, mamba_weights
 from tools.train.mamba_model import MAMBA, Mamba, MambaBlock, MambaShape, RunBlock
 from tools.train.model_files import from_hugging_face_names
 from tools.train.optimizer import Optimizer
-from tools.train.training_data import FIRST, LAST, LATE, RECALL, Batch, chunk, rectangles
+from tools.train.training_data import FIRST, LAST, LATE, RECALL, Batch, Stage, chunk, rectangles
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -46,9 +46,10 @@ TAUGHT = 0.5
 """The share of a token's loss that comes from the large model's scores."""
 ALIGNED = 0.35
 """Share of the minutes in which layers learn one by one."""
-STAGES = ((0.0, FIRST), (0.6, LATE), (0.85, LAST))
+Stages = tuple[tuple[float, Stage], ...]
+STAGES: Stages = ((0.0, FIRST), (0.6, LATE), (0.85, LAST))
 """Of the data, by the share of the minutes that have passed: arithmetic first, then what lags."""
-AGAIN = ((0.0, RECALL),)
+AGAIN: Stages = ((0.0, RECALL),)
 """Of the data, once a whole run has passed."""
 RATE_AGAIN = 0.2
 """The highest rate then. At the first run's, what it learned in its last half hour was lost."""
@@ -73,7 +74,7 @@ class MambaTrainer(ClockedTrainer[Mamba]):
         super().__init__(tokenizer, seed=seed, minutes=minutes, rate=RATE, device=device)
         self.chunk_size = chunk_size
         self._aligned = False  # whether layers have learned one by one
-        self._stages = STAGES
+        self._stages: Stages = STAGES
         self._run: RunBlock = (
             torch.compile(MambaBlock.forward, dynamic=False) if compiled else MambaBlock.forward
         )
