@@ -8,6 +8,8 @@ import stat
 import sys
 from pathlib import Path
 
+from adec.cli.failures import report
+from adec.display.streams import write_beside
 from adec.errors import UsageError
 from adec.text_file import decode_text, read_text
 
@@ -60,8 +62,7 @@ def _piped() -> str:
 
 
 def _ask() -> str:
-    sys.stderr.write("Ask the models: ")
-    sys.stderr.flush()
+    write_beside(sys.stderr, "Ask the models: ")
     return sys.stdin.readline()
 
 
@@ -81,9 +82,7 @@ def _waiting_input() -> str | None:
     if not stat.S_ISREG(kind):
         ready, _, _ = select.select([descriptor], [], [], _patience())
         if not ready:
-            sys.stderr.write(
-                "adec: nothing came through the pipe; going on with the prompt alone\n"
-            )
+            report("nothing came through the pipe; going on with the prompt alone")
             return None
     return _piped()
 

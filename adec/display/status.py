@@ -9,7 +9,7 @@ from typing import TextIO
 
 from adec.display import Quiet
 from adec.display.sanitise import one_line
-from adec.display.streams import write
+from adec.display.streams import write_beside
 from adec.display.wording import SEPARATOR, count
 from adec.events.records import Event, Start, Step
 from adec.events.tally import Tally
@@ -37,7 +37,7 @@ class StatusLine(Quiet):
             self._tally.add(event, now - self._begun)
             if now - self._drawn_at >= _EVERY_SECONDS:
                 self._drawn_at, self._drawn = now, True
-                write(self._stream, f"\r\x1b[K{self._line()}")
+                write_beside(self._stream, f"\r\x1b[K{self._line()}")
         else:
             self._erase()
 
@@ -47,7 +47,7 @@ class StatusLine(Quiet):
     def _erase(self) -> None:
         if self._drawn:
             self._drawn = False
-            write(self._stream, "\r\x1b[K")
+            write_beside(self._stream, "\r\x1b[K")
 
     def _line(self) -> str:
         tally = self._tally

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, TextIO
 
 from adec.display import Quiet
@@ -19,6 +20,12 @@ def write(stream: TextIO, text: str) -> None:
         encoding = stream.encoding or "ascii"
         stream.write(text.encode(encoding, errors="replace").decode(encoding))
     stream.flush()
+
+
+def write_beside(stream: TextIO, text: str) -> None:
+    """As `write`, for what stands beside an answer: the answer is whole without it."""
+    with suppress(OSError, ValueError):  # a full disk, a reader that has gone, a closed stream
+        write(stream, text)
 
 
 def knows_unicode(stream: TextIO) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from adec.display import Quiet
 from adec.display.sanitise import one_line
 from adec.display.screen.terminal import size_of
-from adec.display.streams import write
+from adec.display.streams import write_beside
 from adec.display.wording import (
     SEPARATOR,
     count,
@@ -186,7 +186,7 @@ class SummaryDisplay(Quiet):
             if self._stream.isatty():
                 columns, _ = size_of(self._stream)
                 lines = [part for line in lines for part in folded(line, columns)]
-            write(self._stream, "\n".join(lines) + "\n")
+            write_beside(self._stream, "\n".join(lines) + "\n")
 
 
 def folded(line: str, columns: int) -> list[str]:
@@ -230,7 +230,7 @@ class CutNotice(Quiet):
                 "context": f"after {tokens}: the context is full, a larger --ctx may hold more",
             }.get(str(event.summary.get("finish")))
             if told is not None:
-                write(self._stream, f"adec: the answer is cut off {told}\n")
+                write_beside(self._stream, f"adec: the answer is cut off {told}\n")
 
 
 def _number(summary: Mapping[str, Any], name: str) -> float | None:

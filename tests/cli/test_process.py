@@ -80,6 +80,18 @@ def test_streams_that_were_closed_are_the_null_device(
     assert not given or '"type": "end"' in trace.read_text().splitlines()[-1]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("full", [1, 2])
+def test_an_answer_that_was_written_is_no_failure_whatever_stands_beside_it(
+    tiny_pair: Pair, full: int
+) -> None:
+    given = f"--model {tiny_pair[0]} --threads 1 -n 3 hi {full}>/dev/full"
+    command = f"exec {sys.executable} -m adec run {given}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=60)
+    assert done.returncode == (1 if full == 1 else 0)
+    assert (done.stderr if full == 1 else done.stdout) != b""
+
+
 def test_a_pipe_that_nobody_closes_does_not_hang_it(tiny_pair: Pair) -> None:
     reading, writing = os.pipe()
     process = start(

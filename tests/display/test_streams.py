@@ -19,7 +19,7 @@ from adec.display import Several
 from adec.display.sanitise import sanitise
 from adec.display.status import StatusLine
 from adec.display.streams import JsonDisplay, JsonLinesDisplay, PlainDisplay
-from adec.display.summary_line import SummaryDisplay, folded, summary_lines
+from adec.display.summary_line import CutNotice, SummaryDisplay, folded, summary_lines
 from adec.display.trace_file import TraceWriter
 from adec.errors import TraceError
 from adec.events.codec import read_lines, read_trace
@@ -187,6 +187,24 @@ def test_status_line() -> None:
     assert drawn[1] == "ead · reading the prompt: 2 of 2"
     assert drawn[2].startswith("ead · 1 token · ")
     assert drawn[-1] == ""
+
+
+class Full(io.StringIO):
+    """A stream on a full disk."""
+
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+def test_what_stands_beside_an_answer_ends_it_not_where_it_cannot_be_written() -> None:
+    *steps, end = events_of("words " * 5)
+    cut = End({**end.summary, "finish": "length"})
+    now, full = iter(range(100)), Full()
+    for beside in (StatusLine(full, lambda: next(now)), SummaryDisplay(full), CutNotice(full)):
+        with Several(PlainDisplay(out := io.StringIO(), terminal=False), beside) as display:
+            for event in (*steps, cut):
+                display.show(event)
+        assert out.getvalue() == "words " * 5 + "\n"
 
 
 def test_summary() -> None:
