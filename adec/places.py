@@ -38,11 +38,19 @@ def kept_folder(
     return _folder("data" if what == "remembered" else "cache") / what
 
 
+def typed_path(name: str) -> Path:
+    """The path that a word means: "~" is the user's folder; a "~name" that nobody has stays."""
+    try:
+        return Path(os.path.expanduser(name))
+    except ValueError:  # with a NUL, which no file has either
+        return Path(name)
+
+
 def _folder(kind: Literal["data", "config", "cache"]) -> Path:
     """Where the system keeps such files of a program; ADEC_HOME replaces all of them."""
     home = os.environ.get("ADEC_HOME")
     if home:
-        return Path(home).expanduser()
+        return typed_path(home)
     import platformdirs
 
     find = {

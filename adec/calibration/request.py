@@ -19,7 +19,7 @@ from adec.engines.base import EngineName, ModelHeader, OpenOptions
 from adec.engines.remote import REMOTE_NAME, is_remote
 from adec.engines.remote.remote_header import RemoteHeader
 from adec.errors import PairError, UsageError
-from adec.places import user_profiles
+from adec.places import typed_path, user_profiles
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Request:
         """The profile's name and file. Raises UsageError."""
         wanted = self.output
         if wanted is not None and wanted.endswith(".toml"):
-            path = Path(wanted).expanduser()
+            path = typed_path(wanted)
             return path.stem, path
         if wanted is None:
             wanted = DEFAULT_PAIR if self.small is None else _stem(ready.models["large"])

@@ -6,11 +6,11 @@ import os
 import select
 import stat
 import sys
-from pathlib import Path
 
 from adec.cli.failures import report
 from adec.display.streams import write_beside
 from adec.errors import UsageError
+from adec.places import typed_path
 from adec.text_file import decode_text, read_text
 
 WAIT_SECONDS = 3.0
@@ -32,7 +32,7 @@ def read_prompt(argument: str | None, file: str | None, *, raw: bool = False) ->
     if argument == "-" or file == "-":
         parts = [_piped(), argument if file == "-" else None]
     elif file is not None:
-        parts = [read_text(Path(file).expanduser(), PROMPT_BYTES, "the prompt file"), argument]
+        parts = [read_text(typed_path(file), PROMPT_BYTES, "the prompt file"), argument]
     elif argument is not None:
         parts = [_waiting_input(), argument]
     elif sys.stdin is None or sys.stdin.closed:

@@ -6,7 +6,6 @@ import dataclasses
 import difflib
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adec.answering.conversation import Conversation
@@ -20,6 +19,7 @@ from adec.display.sanitise import one_line
 from adec.display.wording import count
 from adec.errors import AdecError, ContextError, UsageError
 from adec.events.records import End, Event, Step
+from adec.places import typed_path
 from adec.sampling import fresh_seed
 from adec.whole_file import whole_file
 
@@ -267,7 +267,7 @@ class Talk:
     def _save(self, name: str, *, replace: bool = False) -> None:
         if not name:
             raise UsageError("/save needs the name of a file", hint="for example: /save talk.json")
-        path = Path(name).expanduser()
+        path = typed_path(name)
         if path.is_dir():
             raise UsageError(f"{path} is a folder", hint=f"/save {path / 'talk.json'}")
         if path.exists() and not replace:

@@ -11,6 +11,7 @@ from typing import Literal
 from adec.engines.remote import is_remote
 from adec.errors import ModelFileError, UsageError
 from adec.models.names import PRACTICE, locate
+from adec.places import typed_path
 from adec.profiles.find import available, find_profile
 from adec.profiles.schema import Profile
 
@@ -128,7 +129,7 @@ def _one(name: str) -> Thing:
         return Trace(None)
     if name.startswith(PRACTICE):
         return Model(name)
-    path = Path(name).expanduser()
+    path = typed_path(name)
     try:
         found = path.stat()
     except (OSError, ValueError):

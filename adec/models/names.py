@@ -9,6 +9,7 @@ from pathlib import Path
 from adec.errors import ModelFileError
 from adec.models.listing import save_names
 from adec.models.stores import PRACTICE, Found, Surroundings, built_in, find_models
+from adec.places import typed_path
 
 __all__ = ["PRACTICE", "choose", "locate"]
 
@@ -28,7 +29,7 @@ def locate(name: str, around: Surroundings | None = None) -> Path:
                 f"{name} is no built-in model", hint=f"there are {', '.join(shipped)}"
             )
         return shipped[name]
-    path = Path(name).expanduser()
+    path = typed_path(name)
     try:
         if path.exists():
             return path

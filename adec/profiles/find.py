@@ -11,7 +11,7 @@ from adec.engines.remote.remote_header import RemoteHeader
 from adec.errors import AdecError, ProfileError
 from adec.events.records import Role
 from adec.machine import file_fingerprint
-from adec.places import profile_folders, user_profiles
+from adec.places import profile_folders, typed_path, user_profiles
 from adec.profiles.read import read_profile
 from adec.profiles.schema import Profile
 
@@ -53,7 +53,7 @@ def available() -> dict[str, Path]:
 def find_profile(name: str) -> Profile:
     """The profile of a name, or at a path that ends in .toml. Raises ProfileError."""
     if name.endswith(".toml"):
-        return read_profile(Path(name).expanduser())
+        return read_profile(typed_path(name))
     known = available()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)

@@ -34,6 +34,7 @@ from adec.engines.remote import REMOTE_NAME, is_remote
 from adec.errors import ProfileError
 from adec.events.records import Role
 from adec.machine import file_fingerprint, this_machine
+from adec.places import typed_path
 
 SCHEMA = 1
 MOST_POINTS = 512
@@ -188,7 +189,7 @@ class Profile:
         named = self.models.get(role)
         if named is None or named.startswith("practice:") or is_remote(named):
             return named
-        return str(self.path.parent / Path(named).expanduser())
+        return str(self.path.parent / typed_path(named))
 
     def check(self, header: ModelHeader) -> None:
         """Raise ProfileError when the profile was made for another vocabulary."""

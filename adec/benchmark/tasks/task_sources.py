@@ -13,6 +13,7 @@ from adec.benchmark.tasks import dependence, parallelbench
 from adec.benchmark.tasks.task import Task
 from adec.benchmark.tasks.task_files import read_tasks
 from adec.errors import UsageError
+from adec.places import typed_path
 from adec.practice.tasks import FAMILIES, problems
 
 GENERATED = 50
@@ -83,7 +84,7 @@ def _source(word: str, prompts: int | None, seed: int) -> TaskSource:
         count = GENERATED if prompts is None else prompts
         identity = f"{name}/{seed}/{count}"
         return TaskSource(name, count, identity, lambda: islice(generated[name](), count))
-    path = Path(word).expanduser()
+    path = typed_path(word)
     if not path.is_file():
         near = difflib.get_close_matches(name, generated, n=1)
         hint = f"did you mean {near[0]}?" if near else f"a file, or one of {', '.join(generated)}"

@@ -21,7 +21,7 @@ from adec.engines.base import Engine
 from adec.errors import UsageError
 from adec.interrupts import INTERRUPTED, Interrupts
 from adec.machine import file_fingerprint
-from adec.places import kept_folder
+from adec.places import kept_folder, typed_path
 
 DRAWN = 3
 """Candidates drawn by lot, to be judged beside what was found."""
@@ -55,7 +55,7 @@ class SmallerModel:
             raise UsageError(
                 "a smaller model is a file of its own", hint="name it: -o smaller.gguf"
             )
-        path = Path(self.output).expanduser()
+        path = typed_path(self.output)
         if not path.parent.is_dir():
             raise UsageError(f"{path.parent} is no folder", hint="make it first")
         if path.resolve() == model.resolve():

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from adec.errors import UsageError
+from adec.places import typed_path
 
 KEY = "ADEC_API_KEY"
 KEY_FILE = "ADEC_KEY_FILE"
@@ -18,7 +19,7 @@ def read_key(environment: Mapping[str, str] = os.environ) -> str | None:
     """The key, or None if there is none; a file wins. Raises UsageError."""
     path = environment.get(KEY_FILE)
     where = path if path else KEY
-    text = _from_file(Path(path).expanduser()) if path else environment.get(KEY, "")
+    text = _from_file(typed_path(path)) if path else environment.get(KEY, "")
     key = text.strip()
     if not key:
         if path:
