@@ -268,16 +268,16 @@ class Talk:
         if not name:
             raise UsageError("/save needs the name of a file", hint="for example: /save talk.json")
         path = typed_path(name)
-        if path.is_dir():
-            raise UsageError(f"{path} is a folder", hint=f"/save {path / 'talk.json'}")
-        if path.exists() and not replace:
-            raise UsageError(f"{path} is there already", hint=f"/save! {name} replaces it")
         conversation = self._conversation
         words = conversation.as_json() if path.suffix == ".json" else conversation.as_text()
         try:
+            if path.is_dir():
+                raise UsageError(f"{path} is a folder", hint=f"/save {path / 'talk.json'}")
+            if path.exists() and not replace:
+                raise UsageError(f"{path} is there already", hint=f"/save! {name} replaces it")
             with whole_file(path) as stream:
                 stream.write(words)
-        except OSError as error:
+        except OSError as error:  # of a look at it, too: a name may be too long for a file
             raise UsageError(f"{path} cannot be written: {error.strerror or error}") from None
         answered = count(
             len(conversation.exchanges), "question and its answer", "questions and answers"

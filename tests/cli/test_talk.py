@@ -272,6 +272,14 @@ def test_a_full_context_says_what_can_be_done_and_goes_on(
     assert "the context is full. /clear" in capsys.readouterr().err
 
 
+def test_a_name_that_no_file_can_have_ends_no_conversation(
+    say: Say, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = say(f"/save {'a' * 300}", "/save ~nobody-of-that-name/x", "one")
+    assert capsys.readouterr().err.count("cannot be written") == 2
+    assert len(seen.answers) == 1
+
+
 def test_help_names_every_command(say: Say, capsys: pytest.CaptureFixture[str]) -> None:
     say("/help")
     out = capsys.readouterr().out
