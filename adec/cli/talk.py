@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 FULL = "/clear begins anew, -c N when adec starts holds more"
 QUOTES = '"""'
+SHOWN = 60
+"""Characters of a system message that are shown again."""
 
 HELP = {
     "/system TEXT": "how to answer, from the next question on; without TEXT: no system message",
@@ -173,6 +175,9 @@ class Talk:
             raise UsageError("a system message has no place here: there is no chat template")
         conversation = self._conversation
         conversation.like = dataclasses.replace(conversation.like, system=text or None)
+        shown = one_line(text)
+        shown = shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 1]}…"
+        self._confirm(f"system message: {shown}" if text else "no system message")
 
     def _strategy(self, name: str) -> None:
         plan = self._session.plan
@@ -217,17 +222,25 @@ class Talk:
             kept = [earlier for earlier in self._assignments if _is_of(strategy, earlier)]
             self._switch(strategy, [*kept, f"{key}={value}"])
             self._assignments.append(f"{key}={value}")
+            return
+        shown = _as_option(name)
+        self._confirm(f"{shown}={as_typed(self._known_settings()[shown])}")
 
     def _show_settings(self) -> None:
+        known = self._known_settings()
+        print(", ".join(f"{name}={as_typed(value)}" for name, value in known.items()))
+
+    def _known_settings(self) -> dict[str, Any]:
+        """All that /set takes, as it is typed."""
         plan, like = self._session.plan, self._conversation.like
         own = dataclasses.asdict(plan.settings)
         known: dict[str, Any] = {f"{plan.method.name}.{name}": own[name] for name in own}
         for name, value in dataclasses.asdict(like.sampler).items():
-            known["temp" if name == "temperature" else name.replace("_", "-")] = value
+            known[_as_option(name)] = value
         known["stop-when-lost"] = "on" if plan.stop_when_lost else "off"
         known["exactness"] = "bitwise" if plan.bitwise else "rounding"
         known["max-tokens"] = -1 if like.max_tokens == UNLIMITED else like.max_tokens
-        print(", ".join(f"{name}={as_typed(value)}" for name, value in known.items()))
+        return known
 
     def _switch(self, name: str, assignments: list[str]) -> None:
         plan = self._session.plan.with_strategy(name, tuple(assignments))
@@ -242,8 +255,7 @@ class Talk:
         except UsageError:
             self._session.take(before)
             raise
-        if not self._quiet:
-            print(f"{plan.method.name}, {self._session.guarantee}")
+        self._confirm(f"{plan.method.name}, {self._session.guarantee}")
 
     def _retry(self, _: str) -> None:
         conversation = self._conversation
@@ -279,18 +291,34 @@ class Talk:
                 stream.write(words)
         except OSError as error:  # of a look at it, too: a name may be too long for a file
             raise UsageError(f"{path} cannot be written: {error.strerror or error}") from None
-        answered = count(
-            len(conversation.exchanges), "question and its answer", "questions and answers"
-        )
-        print(f"{one_line(str(path))}: {answered}")
+        print(f"{one_line(str(path))}: {self._answered}")
 
     def _clear(self, _: str) -> None:
+        forgotten, system = self._answered, self._conversation.like.system
         self._conversation.clear()
+        stays = "" if system is None else "; the system message stays"
+        self._confirm(f"{forgotten} forgotten{stays}")
+
+    @property
+    def _answered(self) -> str:
+        """How much was said, in words."""
+        number = len(self._conversation.exchanges)
+        return count(number, "question and its answer", "questions and answers")
+
+    def _confirm(self, line: str) -> None:
+        """Say what a command did."""
+        if not self._quiet:
+            print(line)
 
     def _help(self, _: str) -> None:
         width = max(map(len, HELP))
         for form, meaning in HELP.items():
             print(f"  {form:{width}}  {meaning}")
+
+
+def _as_option(name: str) -> str:
+    """A setting's name as it is typed."""
+    return "temp" if name == "temperature" else name.replace("_", "-")
 
 
 def _is_of(strategy: str, assignment: str) -> bool:

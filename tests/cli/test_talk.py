@@ -272,6 +272,35 @@ def test_a_full_context_says_what_can_be_done_and_goes_on(
     assert "the context is full. /clear" in capsys.readouterr().err
 
 
+def test_what_changes_a_conversation_is_confirmed_in_a_line(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed = (
+        "one", "/clear", "/system Be brief.\x1b[2J", f"/system {'long ' * 50}", "/clear", "/system",
+        "/set temp=0.5", "/set n=-1", "/set stop-when-lost=off", "/set least=3",
+    )  # fmt: skip
+    told = [
+        "1 question and its answer forgotten",
+        "system message: Be brief.␛[2J",
+        f"system message: {('long ' * 12)[:59]}…",
+        "0 questions and answers forgotten; the system message stays",
+        "no system message",
+        "temp=0.5",
+        "max-tokens=-1",
+        "stop-when-lost=off",
+        "lookup, exact",
+    ]
+    for quiet in (False, True):
+        lines = iter(typed)
+        talk = Talk(
+            session, Conversation(Question("", max_tokens=3)), Seen, quiet=quiet,
+            read_line=lambda _, lines=lines: next(lines, None) or _ended(),
+        )  # fmt: skip
+        assert talk.run() == 0
+        out, err = capsys.readouterr()
+        assert out.splitlines()[0 if quiet else 1 : -1] == ([] if quiet else told) and err == ""
+
+
 def test_a_name_that_no_file_can_have_ends_no_conversation(
     say: Say, capsys: pytest.CaptureFixture[str]
 ) -> None:
