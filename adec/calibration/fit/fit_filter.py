@@ -11,17 +11,15 @@ from typing import cast
 import numpy as np
 
 from adec.calibration.fit.filter_records import FilterRows, filter_rows
-from adec.calibration.fit.fitting import LEAST_ANSWERS, TESTED, FittedPart, Fitting
+from adec.calibration.fit.fitting import TESTED, FittedPart, Fitting
 from adec.decoding.diffusion.canvas_loop import CanvasSettings, CanvasSize, CanvasStrategy
 from adec.decoding.diffusion.fast_dllm import SureTokens
 from adec.decoding.diffusion.learn2pd import KIND, Filtered, Learn2pdSettings, filter_of
 from adec.decoding.diffusion.reference_steps import Quota
 from adec.decoding.diffusion.unmasking import UnmaskingRule
 from adec.decoding.strategy import Limits, Prompt
-from adec.display.wording import count
 from adec.engines.protocols import CanvasEngine
 from adec.engines.torch.torch_fit.filter_fit import Rows, fit_unmasking_filter
-from adec.errors import UsageError
 from adec.parts.part import Fact, Part
 
 SIZE = CanvasSize(64, 32)
@@ -105,6 +103,7 @@ def _record(fitting: Fitting, engine: CanvasEngine) -> list[FilterRows]:
     limits = Limits(fitting.max_tokens, fitting.end, signals=False)
     asked = fitting.prompts.fit
     found: list[FilterRows] = []
+    over = False
     for prompt in asked:
         ids = fitting.encode(prompt.text)
         if len(ids) + SIZE.canvas > engine.context:
@@ -113,14 +112,10 @@ def _record(fitting: Fitting, engine: CanvasEngine) -> list[FilterRows]:
         found.append(filter_rows(engine, ids, answer, SIZE, limits))
         spent = monotonic() - began
         fitting.tick(max(len(found) / len(asked), spent / seconds))
-        if spent > seconds:
+        over = spent > seconds
+        if over:
             break
-    if len(found) < LEAST_ANSWERS:
-        raise UsageError(
-            f"the time was enough for {count(len(found), 'answer')},"
-            f" and a fit needs {LEAST_ANSWERS}",
-            hint="give a longer --time-limit, or fewer tokens with -n",
-        )
+    fitting.check_enough(len(found), over=over)
     return found
 
 

@@ -18,7 +18,7 @@ from adec.calibration.fit.fit_filter import fit_filter
 from adec.calibration.fit.fit_first import fit_first
 from adec.calibration.fit.fit_neurons import fit_neurons
 from adec.calibration.fit.fit_sec import fit_sec
-from adec.calibration.fit.fitting import FittedPart, Fitting
+from adec.calibration.fit.fitting import FittedPart, Fitting, check_prompts
 from adec.calibration.prompts import chosen_prompts
 from adec.decoding.registry import shortcoming
 from adec.display.progress import Progress
@@ -107,6 +107,7 @@ def run_fit(request: FitRequest, options: OpenOptions, say: Callable[[str], None
         )
     ready = plan(Choice(model=request.model, strategy=strategy, engine=request.engine))
     prompts = chosen_prompts(request.prompts, request.seed, answers=False)
+    check_prompts(prompts)
     fingerprint = model_fingerprint(header.info) or ""
     check_place(request.kind, fingerprint)
     for remark in (*ready.remarks, *prompts.remarks):

@@ -26,6 +26,16 @@ TESTED = 48
 """Held-out prompts that are answered for real, at most."""
 
 
+def check_prompts(prompts: PromptSet) -> None:
+    """Raise UsageError where too few are there to fit on, however long it may take."""
+    if len(prompts.fit) < LEAST_ANSWERS:
+        raise UsageError(
+            f"{prompts.source} has {len(prompts.fit)} prompts to fit on beside those held out, and"
+            f" a fit needs {LEAST_ANSWERS}",
+            hint="a third of the prompts are fitted on: give more",
+        )
+
+
 @dataclass(frozen=True)
 class FittedPart:
     """A part, and lines for a person about what it is worth."""
@@ -97,7 +107,7 @@ class Fitting:
         `judged`: with a word on each whether it is right, as far as that is known. Raises
         UsageError where there are too few.
         """
-        began = monotonic()
+        began, over = monotonic(), False
         asked = self.prompts.fit
         found: list[LayerRecord] = []
         ids = (tuple(self.encode(prompt.text)) for prompt in asked)
@@ -111,9 +121,10 @@ class Fitting:
         )  # fmt: skip
         for record in stream:
             found.append(record)
-            if self._is_over(len(found), monotonic() - began, seconds):
+            over = self._is_over(len(found), monotonic() - began, seconds)
+            if over:
                 break
-        self._check_enough(len(found))
+        self.check_enough(len(found), over=over)
         return found
 
     def answers(self, seconds: float) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -121,16 +132,17 @@ class Fitting:
 
         Answers of fewer than three tokens are left out. Raises UsageError where there are too few.
         """
-        began, found = monotonic(), []
+        began, over, found = monotonic(), False, []
         for prompt in self.prompts.fit:
             ids = tuple(self.encode(prompt.text))
             room = min(self.max_tokens, self.engine.context - len(ids))
             answer = greedy(self.engine, ids, room, self.end) if room > 2 else ()
             if len(answer) > 2:
                 found.append((ids, answer))
-            if self._is_over(len(found), monotonic() - began, seconds):
+            over = self._is_over(len(found), monotonic() - began, seconds)
+            if over:
                 break
-        self._check_enough(len(found))
+        self.check_enough(len(found), over=over)
         return found
 
     def _is_over(self, answers: int, spent: float, seconds: float) -> bool:
@@ -139,13 +151,21 @@ class Fitting:
         # a fit of fewer is worth nothing, so a little more time is
         return spent > (seconds if answers >= LEAST_ANSWERS else PATIENCE * seconds)
 
-    def _check_enough(self, answers: int) -> None:
-        if answers < LEAST_ANSWERS:
+    def check_enough(self, answers: int, *, over: bool) -> None:
+        """Raise UsageError for too few answers. `over`: more prompts were there, but no time."""
+        if answers >= LEAST_ANSWERS:
+            return
+        if over:
             raise UsageError(
                 f"the time was enough for {count(answers, 'answer')},"
                 f" and a fit needs {LEAST_ANSWERS}",
                 hint="give a longer --time-limit, or fewer tokens with -n",
             )
+        raise UsageError(
+            f"{answers} of {len(self.prompts.fit)} prompts to fit on have an answer to learn from,"
+            f" and a fit needs {LEAST_ANSWERS}",
+            hint="give more --prompts, a larger --ctx, or longer answers with -n",
+        )
 
     def right(self, prompt: KnownPrompt, answer: Sequence[int]) -> bool | None:
         """Whether an answer is right; None where that is not known."""

@@ -53,6 +53,9 @@ def test_it_learns_which_proposals_are_final() -> None:
     assert any("one a forward" in line for line in measured.lines)
 
 
-def test_too_little_time_is_an_error() -> None:
-    with pytest.raises(UsageError, match="a fit needs"):
+def test_too_little_time_is_an_error_and_so_are_too_few_prompts() -> None:
+    with pytest.raises(UsageError, match="the time was enough for 1 answer, and a fit needs 8"):
+        fit_filter(fitting(10, seconds=1e-9))
+    with pytest.raises(UsageError, match="3 of 3 prompts to fit on have an answer") as error:
         fit_filter(fitting(3))
+    assert "--time-limit" not in str(error.value)

@@ -92,6 +92,7 @@ def test_too_few_answers_for_a_fit_are_counted_right(
     monkeypatch.setattr(
         "adec.calibration.fit.fitting.layer_records", lambda *_, **__: iter([record([[True]])])
     )
+    monkeypatch.setattr("adec.calibration.fit.fitting.PATIENCE", 0)
     outcome = call(
         capsys, "calibrate", deep, "--fit", "exits", "--prompts", prompts, "-q", "--threads", 1
     )
@@ -117,6 +118,18 @@ def test_routers_are_learned_shown_and_used(deep: Path, prompts: Path, capsys: A
         summary = json.loads(used.out)["summary"]
         assert used.code == 0 and summary["guarantee"] == "approximate"
         assert set(summary["tokens_by_source"]) == {"large", "1 layers"}
+
+
+def test_too_few_prompts_are_told_before_weights_are_loaded(
+    deep: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_weights(*_: object) -> None:
+        raise AssertionError("weights were loaded")
+
+    monkeypatch.setattr("adec.calibration.fit.fit_part.open_engines", no_weights)
+    (few := tmp_path / "few.txt").write_text("".join(f"what is {n}\n" for n in range(22)))
+    outcome = call(capsys, "calibrate", deep, "--fit", "exits", "--prompts", few)
+    assert outcome.code == 2 and "few.txt has 7 prompts to fit on" in outcome.err
 
 
 def test_what_cannot_be_learned_is_one_line(
