@@ -132,6 +132,15 @@ class ArrayScores:
         return self._exponentials[1], self._exponentials[2]
 
 
+def compared(value: float, sign: str, threshold: float) -> str:
+    """A signal beside its threshold, with two digits, or as many as tell them apart."""
+    for digits in (2, 4, 8):
+        words = f"{value:.{digits}f}", f"{threshold:.{digits}f}"
+        if words[0] != words[1] or value == threshold:
+            break
+    return f"{words[0]} {sign} {words[1]}"
+
+
 def total_variation(first: Row, second: Row) -> float:
     """Half the sum of absolute differences between the distributions of two rows of logits."""
     one, two = np.exp(first - first.max()), np.exp(second - second.max())

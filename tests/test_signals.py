@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from adec.signals import ArrayScores, RollingMean
+from adec.signals import ArrayScores, RollingMean, compared
 
 
 @given(
@@ -20,6 +20,13 @@ def test_the_distance_of_two_rows_is_the_total_variation_of_their_laws(rows) -> 
     assert first.distance(0, second, 0) == pytest.approx(expected, abs=1e-5)
     assert first.distance(0, second, 0) == pytest.approx(second.distance(0, first, 0), abs=1e-6)
     assert first.distance(0, first, 0) == 0
+
+
+def test_a_signal_is_told_with_digits_that_set_it_apart_from_its_threshold() -> None:
+    assert compared(1.789, ">", 0.5) == "1.79 > 0.50"
+    assert compared(0.1492, ">", 0.1458) == "0.1492 > 0.1458"
+    assert compared(0.5, "<=", 0.5) == "0.50 <= 0.50"
+    assert compared(float("inf"), ">", 0.5) == "inf > 0.50"
 
 
 def test_rolling_mean_forgets() -> None:

@@ -36,7 +36,7 @@ from adec.decoding.strategy import Aids, Limits, Prompt
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
 from adec.events.records import Guarantee, How, Purpose, Signal, Step, Token
-from adec.signals import RollingMean, Scores, Signals
+from adec.signals import RollingMean, Scores, Signals, compared
 from adec.tree import TokenTree
 
 
@@ -73,7 +73,7 @@ class EntropyRule:
         value = self._mean.add(signals.entropy(row))
         self.signal = Signal(value, self._up)
         return self._change(
-            value > self._up, written, f"{self._of} {value:.2f} > {self._up:.2f} nats"
+            value > self._up, written, f"{self._of} {compared(value, '>', self._up)} nats"
         )
 
     def hand_back(self, signals: Signals, row: int, written: int) -> bool:
@@ -81,7 +81,7 @@ class EntropyRule:
         value = self._mean.add(signals.entropy(row))
         self.signal = Signal(value, self._down)
         return self._change(
-            value <= self._down, written, f"{self._of} {value:.2f} <= {self._down:.2f} nats"
+            value <= self._down, written, f"{self._of} {compared(value, '<=', self._down)} nats"
         )
 
     def _change(self, wanted: bool, written: int, reason: str) -> bool:

@@ -27,7 +27,7 @@ from adec.decoding.strategy import Aids, Limits, Prompt, engine_for
 from adec.engines.base import Engine
 from adec.engines.pair import Engines
 from adec.events.records import Candidate, Guarantee, How, Pause, Role, Signal, Step
-from adec.signals import Scores
+from adec.signals import Scores, compared
 from adec.tree import TokenTree
 
 BATCH = 256
@@ -171,7 +171,7 @@ class _Answer:
             "pause",
             tuple(written),
             signal=Signal(entropy, threshold),
-            reason=f"entropy {entropy:.2f} >= {threshold:.2f} nats",
+            reason=f"entropy {compared(entropy, '>=', threshold)} nats",
             detail=Pause(
                 tuple(
                     Candidate(tuple(b.tokens), b.probability, score)

@@ -19,7 +19,7 @@ from adec.decoding.strategy import Limits
 from adec.engines.base import Engine
 from adec.events.records import Purpose, Step
 from adec.sampling import draw, uniform
-from adec.signals import Row, Scores, Signals, likeliest
+from adec.signals import Row, Scores, Signals, compared, likeliest
 from adec.tree import TokenTree
 
 SHARE = 0.1
@@ -59,7 +59,7 @@ class StopRule(ABC):
         value = self.value(signals, row)
         self.signal = value, self.threshold
         if value < self.threshold:
-            self.reason = f"{self.name} {value:.2f} < {self.threshold:.2f}"
+            self.reason = f"{self.name} {compared(value, '<', self.threshold)}"
         elif depth == 0:
             self.reason = None
         return value < self.threshold
