@@ -21,6 +21,7 @@ from adec.decoding.heads.planned_foresight import BUDGET
 from adec.decoding.heads.prompt_trees import EACH, RowPrice, plan_trees
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.decoding.registry import shortcoming
+from adec.display.wording import count as numbered
 from adec.engines.base import ModelHeader
 from adec.errors import AdecError
 from adec.parts.kept_parts import parts_of
@@ -161,7 +162,7 @@ def forecast_lines(forecasts: Sequence[FitForecast], model: str) -> list[str]:
     out = ["Not fitted yet; forecast from the forward times measured here and hit rates:"]
     for forecast in forecasts:
         verdict = (
-            f"{forecast.speed:.2f} times plain with {forecast.drafts} drafts"
+            f"{forecast.speed:.2f} times plain with {numbered(forecast.drafts, 'draft')}"
             if forecast.pays
             else "does not pay"
         )

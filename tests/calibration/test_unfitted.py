@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from adec.calibration import unfitted
-from adec.calibration.unfitted import LEARNABLE, forecast_fits, forecast_lines, measured_hits
+from adec.calibration.unfitted import (
+    LEARNABLE,
+    FitForecast,
+    forecast_fits,
+    forecast_lines,
+    measured_hits,
+)
 from adec.decoding.pair.clock.cost_curve import CostCurve
 from adec.parts.kept_parts import keep_part
 from adec.parts.part import Part
@@ -35,6 +41,11 @@ def test_where_batches_are_free_the_speed_is_the_tokens_of_a_round() -> None:
     assert forecasts["ppd"].drafts == 3 and "published" in forecasts["ppd"].source
     # that of its paper
     assert forecasts["lexical"].speed == pytest.approx(1.33, abs=0.01)
+
+
+def test_one_draft_is_counted_right() -> None:
+    forecast = FitForecast("ppd", 2.24, 1, "guessed")
+    assert "2.24 times plain with 1 draft (" in "".join(forecast_lines([forecast], "m.gguf"))
 
 
 def test_where_a_batch_costs_what_its_tokens_cost_nothing_pays_and_no_command_is_named() -> None:

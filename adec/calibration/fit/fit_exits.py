@@ -66,7 +66,7 @@ def fit_exits(fitting: Fitting) -> FittedPart:
         facts |= {"right": real.right, "right_plain": real.right_plain}
     lines = [
         f"exits: {len(depths)} {fitting.form} classifiers, from layer {depths[0]} of {layers} on",
-        f"threshold {threshold:.3f}: {100 * kept:.1f} % of tokens as the whole model's, foreseen"
+        f"threshold {threshold:.6g}: {100 * kept:.1f} % of tokens as the whole model's, foreseen"
         f" with {100 * share:.1f} % of the layers",
         f"for real, on {real.tried}: {100 * real.layers:.1f} % of the layers,"
         f" {100 * real.same:.1f} % of the answers unchanged",
