@@ -161,6 +161,17 @@ def calibrate(
     if check is not None:
         return run_check(check, options, quiet=quiet, origin=machine.rpc_origin)
     fitting.check()
+    fitting.check_others(
+        {
+            "--metric": metric is not None,
+            "--jobs": jobs != 1,
+            "--ray": ray is not None,
+            "--output": output is not None,
+            "--svg": picture is not None,
+            "--png": png is not None,
+            "--portable": portable,
+        }
+    )
     seed = fresh_seed() if seed == -1 else seed
     seconds = seconds_of(time_limit)
     if fitting.fit in SMALLER:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -98,6 +98,16 @@ class FitOptions:
             raise UsageError("--halves has no effect without --fit drop")
         if self.fit != "quantise" and self.bits is not None:
             raise UsageError("--bits has no effect without --fit quantise")
+
+    def check_others(self, given: Mapping[str, bool]) -> None:
+        """Raise UsageError for an option of other calibrations, by name, that was given."""
+        from adec.errors import UsageError
+
+        if self.fit is None:
+            return
+        for name, is_given in given.items():
+            if is_given and not (name == "--output" and self.fit in SMALLER):
+                raise UsageError(f"{name} has no effect with --fit {self.fit}")
 
     def only_model(self, small: str | None, large: str | None) -> str:
         """The one model that was named. Raises UsageError for none, two, or one that cannot be

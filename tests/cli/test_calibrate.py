@@ -226,6 +226,10 @@ def test_a_portable_profile_holds_nothing_of_this_machine(
         (["/no/such.gguf", "http://127.0.0.1:9/v1"], 1, "does not exist"),
         (["http://127.0.0.1:9/v1"], 2, "alone leaves nothing to calibrate"),
         (["http://127.0.0.1:9/v1", "/no/such.gguf"], 2, "must lie on this machine"),
+        (["x", "--fit", "ppd", "-o", "mine"], 2, "--output has no effect with --fit ppd"),
+        (["x", "--fit", "drop", "--jobs", "2"], 2, "--jobs has no effect with --fit drop"),
+        (["x", "--fit", "sec", "--svg", "f.svg"], 2, "--svg has no effect with --fit sec"),
+        (["x", "--fit", "drop", "-o", "mine.gguf"], 1, "x does not exist"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_leaves_nothing(
