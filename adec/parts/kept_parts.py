@@ -58,8 +58,14 @@ def find_part(kind: str, info: ModelInfo) -> Part | None:
     Raises ModelFileError where the file is damaged or was made for another model.
     """
     model = model_fingerprint(info)
-    path = None if model is None else part_path(kind, model)
-    if path is None or not path.exists():
+    if model is None:
+        return None
+    path = part_path(kind, model)
+    try:
+        there = path.exists()
+    except OSError as error:  # a folder that may not be looked into
+        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
+    if not there:
         return None
     again = f"learn it again: adec calibrate {info.path} --fit {kind}"
     try:

@@ -160,6 +160,19 @@ def test_a_part_is_found_by_its_model(tmp_path: Path, monkeypatch: pytest.Monkey
         find_part("exits", other)
 
 
+def test_a_folder_that_may_not_be_looked_into_is_an_error_of_the_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = model_at(tmp_path)
+
+    def denied(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", denied)
+    with pytest.raises(ModelFileError, match=r"cannot read .*Permission denied"):
+        find_part("exits", info)
+
+
 def test_what_is_no_file_here_has_no_parts(tmp_path: Path) -> None:
     info = dataclasses.replace(model_at(tmp_path), format="table")
     assert model_fingerprint(info) is None and parts_of(info) == []
