@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,8 +41,9 @@ def choose_display(
     """The displays of one run, as one. Raises UsageError for flags that exclude each other.
 
     - stdout: JSON if asked for, else live on a terminal that can show it, else plain text;
-    - stderr: a status line if only stdout is redirected, closing lines unless both are, and then a
-      line for an answer that was cut off; nothing with `--quiet`;
+    - stderr: a status line if only stdout goes to a file, closing lines unless both are
+      redirected, and then a line for an answer that was cut off; nothing with `--quiet`. What reads
+      a pipe may write to the same terminal (`tee`, `cat`), and a status line would erase its text;
     - the trace comes first, so that it has an event even if the reader of stdout has gone.
     """
     stdout, stderr = stdout or sys.stdout, stderr or sys.stderr
@@ -67,7 +69,7 @@ def choose_display(
     else:
         displays.append(PlainDisplay(stdout, terminal=out, sanitized=flags.sanitize))
     if not flags.quiet:
-        if err and smart and not out:
+        if err and smart and not out and not _is_pipe(stdout):
             displays.append(StatusLine(stderr))
         if (out or err) and not machine:
             displays.append(SummaryDisplay(stderr))
@@ -85,6 +87,13 @@ def colour_wanted(wish: ColourWish, stream: TextIO, environment: Mapping[str, st
     if environment.get("FORCE_COLOR"):
         return True
     return is_terminal(stream) and environment.get("TERM", "") not in ("dumb", "unknown")
+
+
+def _is_pipe(stream: TextIO) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):  # closed, or no file at all
+        return False
 
 
 def is_terminal(stream: TextIO) -> bool:

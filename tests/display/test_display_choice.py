@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from adec.display.display_choice import (
     colour_wanted,
     is_terminal,
 )
+from adec.display.status import StatusLine
 from adec.errors import UsageError
 
 
@@ -59,6 +61,17 @@ def names(
 )
 def test_choice(flags: DisplayFlags, out: bool, err: bool, chosen: list[str]) -> None:
     assert names(flags, out, err) == chosen
+
+
+def test_no_status_line_erases_what_the_reader_of_a_pipe_writes(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    with open(reader), open(writer, "w") as pipe, (tmp_path / "answer.txt").open("w") as file:
+        for stdout, status in ((pipe, False), (file, True)):
+            display = choose_display(
+                DisplayFlags(), stdout=stdout, stderr=Stream(True), environment={"TERM": "xterm"}
+            )
+            assert isinstance(display, Several)
+            assert any(isinstance(d, StatusLine) for d in display.displays) is status
 
 
 def test_terminals_that_cannot_show_it() -> None:
