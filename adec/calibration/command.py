@@ -86,8 +86,15 @@ class _Work:
     path: Path
     """Of the profile."""
     say: Say
-    told: list[str]
-    """Remarks that a person has seen; workers add theirs."""
+    seen: list[str]
+    """Remarks that a person has seen."""
+    later: list[str] = dataclasses.field(default_factory=list)
+    """Those of workers, for the end."""
+
+    def tell(self, remark: str) -> None:
+        """Show a remark at once."""
+        self.seen.append(remark)
+        self.say(remark)
 
     @property
     def ready(self) -> Plan:
@@ -119,26 +126,26 @@ def run_calibration(
     prompts = request.read_prompts()
     machine = this_machine(large.info.format)
     warning = busy(machine)
-    told = [*ready.remarks, *placed.remarks, *prompts.remarks]
+    seen = [*ready.remarks, *placed.remarks, *prompts.remarks]
     if warning is not None:
-        told.append(warning)
-    for remark in told:
+        seen.append(warning)
+    for remark in seen:
         say(remark)
-    said = len(told)
     journal = _journal(request, placed, prompts)
     if journal.resumed:
         say(f"going on where an earlier calibration stopped: {journal.resumed:,} measurements kept")
+    work = _Work(request, placed, prompts, machine, journal, path, say, seen)
     try:
-        result = _measure(_Work(request, placed, prompts, machine, journal, path, say, told))
+        result = _measure(work)
     except KeyboardInterrupt:
         say("interrupted; what was measured is kept, and the same command goes on from there")
         return INTERRUPTED
     if warning is not None:
         result.remarks.append(warning)
-    result.remarks += told[said:]
+    result.remarks += work.later
     write_profile(path, profile_text(result, request.named(ready, name, prompts), ready.models))
     journal.remove()
-    result.remarks = [remark for remark in result.remarks if remark not in told[:said]]
+    result.remarks = [remark for remark in result.remarks if remark not in seen]
     _show(result, request, name, path, say, _unfitted(result, request, large))
     return 0
 
@@ -198,7 +205,7 @@ def _stages(
             say=work.say,
         )
     if "canvas" in large.capabilities:
-        return CanvasCalibration(*parts, helpers=helpers)
+        return CanvasCalibration(*parts, helpers=helpers, say=work.tell)
     return Calibration(*parts, helpers=helpers)
 
 
@@ -224,13 +231,13 @@ def _computed_here(work: _Work) -> Sequence[ModelHeader]:
 
 def _helpers(work: _Work, engines: Engines) -> Helpers | None:
     """Workers that answer ahead; None where nobody asked for any. Raises AdecError."""
-    request, told = work.request, work.told
+    request, later = work.request, work.later
     if not request.is_spread:
         return None
 
     def tell(line: str) -> None:
-        if line not in told:
-            told.append(line)
+        if line not in later:
+            later.append(line)
 
     crew = ProcessCrew(request.jobs) if request.ray is None else RayCrew(request.ray, request.jobs)
     there, most = carried(work.ready), work.wishes.max_tokens

@@ -147,11 +147,13 @@ def test_a_diffusion_model_is_calibrated_against_one_position_a_forward(
 ) -> None:
     asked = tmp_path / "prompts.txt"
     asked.write_text("\n".join(f"question {i}" for i in range(10)))
-    few = ("--threads", 1, "--ctx", 160, "-n", 4, "--time-limit", "2s", "--prompts", asked)
+    few = ("--threads", 1, "--ctx", 130, "-n", 4, "--time-limit", "2s", "--prompts", asked)
     done = call(capsys, "calibrate", canvas[1], *few, "--keep", 0.5, "-o", "mine")
     assert done.code == 0, done.err
+    assert done.err.count("the canvas has fewer than 128 positions behind 10 of 10 prompts") == 1
     assert "\nsteps " in done.out and "\nfreedave " in done.out
     profile = find_profile("mine")
+    assert "the canvas has fewer than 128" in profile.path.read_text()
     assert profile.choice is not None and profile.choice.exact in ("steps", "freedave")
     assert {"threshold", "entropy"} & set(profile.settings)
     answer = call(capsys, "run", "--pair", "mine", *ALL, "--json", "hello")

@@ -12,7 +12,7 @@ They are those of `stages`, but for what such a model has or lacks:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ from adec.calibration.replay.simulate import Replay
 from adec.calibration.stages import Calibration
 from adec.calibration.trials.measured import Measured
 from adec.calibration.trials.trial import Point
-from adec.decoding.diffusion.canvas_loop import canvas_engine
+from adec.decoding.diffusion.canvas_loop import CanvasSize, canvas_engine, larger_context
 from adec.decoding.pair.clock.cost_curve import Curves
 from adec.decoding.registry import check_method, find_method
 from adec.decoding.strategy import Aids, Limits
@@ -50,6 +50,24 @@ class CanvasCalibration(Calibration):
     """One calibration of a diffusion model."""
 
     helpers_record = False
+
+    def __init__(
+        self, *given: Any, say: Callable[[str], None] = lambda line: None, **more: Any
+    ) -> None:
+        """As `Calibration`, which see. Says where the context cuts canvases short."""
+        super().__init__(*given, **more)
+        engine, canvas = canvas_engine(self._engines), CanvasSize().canvas
+        asked = self._prompts.all
+        rooms = [engine.context - len(self._runner.encode(prompt)) for prompt in asked]
+        short = [room for room in rooms if room < canvas]
+        if short:
+            line = (
+                f"the canvas has fewer than {canvas} positions behind {len(short)} of {len(asked)}"
+                f" prompts, {min(short)} at least, which may change their answers: the context of"
+                f" {engine.context:,} leaves no more{larger_context(engine)}"
+            )
+            self._remarks.append(line)
+            say(line)
 
     def _record(self, index: int, prompt: KnownPrompt, answer: Answer) -> Trajectory | None:
         """The trajectory of an answer; None once there are as many as are replayed."""

@@ -79,6 +79,12 @@ def check_canvas(settings: CanvasSettings, models: Mapping[Role, ModelHeader]) -
         )
 
 
+def larger_context(engine: CanvasEngine) -> str:
+    """Half a sentence where a larger context would hold more, else nothing."""
+    can_grow = engine.context < engine.info.context_limit
+    return "; a larger --ctx holds more" if can_grow else ""
+
+
 def open_canvas(
     engine: CanvasEngine, settings: CanvasSize, prompt: Prompt, limits: Limits
 ) -> CanvasAnswer:
@@ -88,11 +94,10 @@ def open_canvas(
     """
     room = engine.context - len(prompt.ids)
     if room < settings.canvas:
-        more = "a larger --ctx holds more" if engine.context < engine.info.context_limit else ""
         why = f"the context of {engine.context:,} and a prompt of {len(prompt.ids):,} tokens"
         limits.remark(
             f"the canvas has {room:,} positions instead of {settings.canvas:,}, which may change"
-            f" the answer: {why} leave no more" + (f"; {more}" if more else "")
+            f" the answer: {why} leave no more{larger_context(engine)}"
         )
     return CanvasAnswer(
         prompt, limits, mask=engine.mask, context=engine.context,

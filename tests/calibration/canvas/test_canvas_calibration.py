@@ -189,6 +189,25 @@ def calibrated(folder: Path, wishes: Wishes, seed: int = 3) -> Result:
     return CanvasCalibration(runner, asked, wishes, MACHINE, journal, Unseen(lambda: False)).run()
 
 
+@pytest.mark.parametrize("context", [2 + LENGTH, 130, 256])
+def test_canvases_that_the_context_cuts_short_are_told_once(tmp_path: Path, context: int) -> None:
+    table = engine(3)
+    table.context = context
+    engines = Engines(large=table)
+    runner = Runner(plan_of(engines), engines, max_tokens=LENGTH)
+    asked, told = prompts(1, 40, fit=12, length=3), list[str]()
+    CanvasCalibration(
+        runner, asked, Wishes(max_tokens=LENGTH), MACHINE, Journal(tmp_path / "j", "key"),
+        Unseen(lambda: False), say=told.append,
+    )  # fmt: skip
+    if context == 256:
+        assert not told
+        return
+    (line,) = told
+    assert f"{context - 3} at least" in line and "behind 40 of 40 prompts" in line
+    assert line.endswith("a larger --ctx holds more")
+
+
 def test_a_calibration_of_a_diffusion_model_finds_all_its_parts(tmp_path: Path) -> None:
     wishes = Wishes(keep=0.5, seconds=1e6, max_tokens=LENGTH)
     result = calibrated(tmp_path, wishes)
