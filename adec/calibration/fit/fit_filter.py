@@ -11,8 +11,13 @@ from typing import cast
 import numpy as np
 
 from adec.calibration.fit.filter_records import FilterRows, filter_rows
-from adec.calibration.fit.fitting import TESTED, FittedPart, Fitting
-from adec.decoding.diffusion.canvas_loop import CanvasSettings, CanvasSize, CanvasStrategy
+from adec.calibration.fit.fitting import LEAST_ANSWERS, TESTED, FittedPart, Fitting
+from adec.decoding.diffusion.canvas_loop import (
+    CanvasSettings,
+    CanvasSize,
+    CanvasStrategy,
+    larger_context,
+)
 from adec.decoding.diffusion.fast_dllm import SureTokens
 from adec.decoding.diffusion.learn2pd import KIND, Filtered, Learn2pdSettings, filter_of
 from adec.decoding.diffusion.reference_steps import Quota
@@ -20,6 +25,7 @@ from adec.decoding.diffusion.unmasking import UnmaskingRule
 from adec.decoding.strategy import Limits, Prompt
 from adec.engines.protocols import CanvasEngine
 from adec.engines.torch.torch_fit.filter_fit import Rows, fit_unmasking_filter
+from adec.errors import UsageError
 from adec.parts.part import Fact, Part
 
 SIZE = CanvasSize(64, 32)
@@ -50,6 +56,7 @@ def fit_filter(fitting: Fitting) -> FittedPart:
     Raises UsageError where the time is enough for too few answers.
     """
     engine = cast(CanvasEngine, fitting.engine)
+    _remark_on_room(fitting, engine)
     fitting.stage("answers")
     rows = _record(fitting, engine)
     cut = max(1, round(0.7 * len(rows)))
@@ -97,6 +104,30 @@ def fit_filter(fitting: Fitting) -> FittedPart:
     return FittedPart(Part(KIND, fitting.model, arrays, facts, draft.made), tuple(lines))
 
 
+def _has_room(engine: CanvasEngine, ids: Sequence[int]) -> bool:
+    """Whether a whole canvas fits behind a prompt: on a shorter one answers may be others."""
+    return len(ids) + SIZE.canvas <= engine.context
+
+
+def _remark_on_room(fitting: Fitting, engine: CanvasEngine) -> None:
+    """Say how many prompts are left out. Raises UsageError where too few are left to fit on."""
+    rooms = [
+        [_has_room(engine, fitting.encode(prompt.text)) for prompt in half]
+        for half in (fitting.prompts.fit, fitting.prompts.held_out[:TESTED])
+    ]
+    left, asked = sum(map(sum, rooms)), sum(map(len, rooms))
+    if left == asked:
+        return
+    out = f"{asked - left} of {asked} prompts"
+    why = f"the context of {engine.context:,} holds no canvas of {SIZE.canvas} positions behind"
+    if sum(rooms[0]) < LEAST_ANSWERS <= len(rooms[0]):
+        raise UsageError(
+            f"{why} {out}, and a fit needs {LEAST_ANSWERS} to fit on",
+            hint=larger_context(engine).removeprefix("; ") or "give shorter prompts",
+        )
+    fitting.remark(f"{out} are left out: {why} them{larger_context(engine)}")
+
+
 def _record(fitting: Fitting, engine: CanvasEngine) -> list[FilterRows]:
     began = monotonic()
     seconds = RECORDED * fitting.seconds
@@ -106,7 +137,7 @@ def _record(fitting: Fitting, engine: CanvasEngine) -> list[FilterRows]:
     over = False
     for prompt in asked:
         ids = fitting.encode(prompt.text)
-        if len(ids) + SIZE.canvas > engine.context:
+        if not _has_room(engine, ids):
             continue
         answer, _ = _answer(engine, Quota(1, "confidence"), ids, limits)
         found.append(filter_rows(engine, ids, answer, SIZE, limits))
@@ -156,7 +187,7 @@ def _try_out(
     rows = [RuleRow() for _ in rules]
     for number, prompt in enumerate(fitting.prompts.held_out[:TESTED], 1):
         ids = fitting.encode(prompt.text)
-        if len(ids) + SIZE.canvas > engine.context:
+        if not _has_room(engine, ids):
             continue
         answers = [_answer(engine, rule, ids, limits) for rule in rules]
         for row, (answer, forwards) in zip(rows, answers, strict=True):

@@ -123,7 +123,7 @@ def run_fit(request: FitRequest, options: OpenOptions, say: Callable[[str], None
                 engine, prompts, fingerprint, request.seed, request.seconds, request.max_tokens,
                 request.keep, request.form, encode=lambda text: encode_prompt(engine, text)[0],
                 stage=lambda name: bars.stage(name, total=1.0),
-                update=bars.update, interrupted=lambda: interrupts.asked,
+                update=bars.update, interrupted=lambda: interrupts.asked, remark=say,
             )  # fmt: skip
             measured = FITS[request.kind](fitting)
     except KeyboardInterrupt:

@@ -87,6 +87,8 @@ class Fitting:
     stage: Callable[[str], None]
     update: Callable[[float], None]
     interrupted: Callable[[], bool]
+    remark: Callable[[str], None] = lambda line: None
+    """Told what the fit goes without."""
 
     def tick(self, share: float) -> None:
         """How far the stage is, 0 to 1. Raises KeyboardInterrupt once Ctrl-C was pressed."""

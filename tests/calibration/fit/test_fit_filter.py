@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -59,3 +60,20 @@ def test_too_little_time_is_an_error_and_so_are_too_few_prompts() -> None:
     with pytest.raises(UsageError, match="3 of 3 prompts to fit on have an answer") as error:
         fit_filter(fitting(3))
     assert "--time-limit" not in str(error.value)
+
+
+def test_prompts_without_room_for_a_whole_canvas_are_left_out_and_told() -> None:
+    told: list[str] = []
+    given = dataclasses.replace(fitting(27), remark=told.append)
+    engine: Any = given.engine
+    engine.context = CANVAS.canvas + 4
+    measured = fit_filter(given)
+    assert measured.part.facts["answers"] == 18
+    assert told == [
+        "10 of 31 prompts are left out: the context of 68 holds no canvas of 64 positions behind"
+        " them; a larger --ctx holds more"
+    ]
+    engine.context = CANVAS.canvas
+    with pytest.raises(UsageError, match="behind 31 of 31 prompts, and a fit needs 8") as error:
+        fit_filter(given)
+    assert "A larger --ctx" in str(error.value)
