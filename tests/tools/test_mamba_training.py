@@ -65,6 +65,7 @@ def test_both_files_score_as_the_model_in_training(trainer: MambaTrainer, tmp_pa
     again = MambaTrainer(trainer.tokenizer, seed=4, minutes=5)
     again.begin_with(folder)
     assert again.state()["aligned"]  # its layers have learned one by one
+    assert again.state()["again"] and again.rate < trainer.rate
     assert all(
         torch.equal(a, b)
         for a, b in zip(trainer.model.parameters(), again.model.parameters(), strict=True)

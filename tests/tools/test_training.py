@@ -10,6 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
 
+from tokenizers import Tokenizer  # noqa: E402
+
 from adec.practice.tasks import problems  # noqa: E402
 from tools.train import llama_model, training_data  # noqa: E402
 from tools.train import tokenizer as tokens  # noqa: E402
@@ -17,7 +19,7 @@ from tools.train import trainer as trainer_module  # noqa: E402
 from tools.train.llama_model import SHAPES, Llama, Shape, parameters_of  # noqa: E402
 from tools.train.optimizer import orthogonalise  # noqa: E402
 from tools.train.trainer import PLANS, STEPS, Trainer, schedule  # noqa: E402
-from tools.train.training_data import chunk  # noqa: E402
+from tools.train.training_data import LAST, RECALL, Stage, chunk  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +117,18 @@ def test_batches_learn_replies_only(tokenizer: object) -> None:
         assert torch.equal(after[known][:20], batch.targets[: len(inside)][known][:20])
     again = chunk(tokenizer, 0, 0, 1200)
     assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(batches, again, strict=True))
+
+
+@pytest.mark.parametrize("stage", [LAST, RECALL])
+def test_the_last_stage_of_a_recurrent_model_asks_only_for_settings(
+    tokenizer: Tokenizer, stage: Stage
+) -> None:
+    batches = chunk(tokenizer, 0, 0, 600, stage, tokens=384)
+    texts = [tokenizer.decode(row.tolist()) for batch in batches for row in batch.tokens]
+    settings = sum("Read " in text or "value" in text for text in texts)
+    others = sum("Who " in text or "In which city" in text for text in texts)
+    assert settings > 5
+    assert (others == 0) == (stage is RECALL)
 
 
 def test_orthogonalise_evens_the_singular_values() -> None:

@@ -36,7 +36,7 @@ from tools.train.clocked_trainer import ClockedTrainer, train_by_the_clock
 from tools.train.llama_model import SHAPES, Block, Llama
 from tools.train.model_files import from_hugging_face_names
 from tools.train.optimizer import Optimizer
-from tools.train.training_data import FIRST, LAST, LATE, Batch, chunk, rectangles
+from tools.train.training_data import FIRST, LATE, RECALL, Batch, chunk, rectangles
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -52,7 +52,7 @@ TURN = 4
 TAUGHT = 0.5
 """The share of an early exit's loss that comes from the last layer's scores, the rest being the
 reply's."""
-STAGES = (FIRST, LATE, LAST)
+STAGES = (FIRST, LATE, RECALL)
 """Of the data, one chunk after the other: early exits have all of it to learn."""
 CHUNK = 4096
 TOKENS = 2048
