@@ -9,19 +9,14 @@ Before anything was drafted, the end of the prompt says what exits are worth: th
 tokens are kept, and norm and head at an exit give what it would have said there. Whatever is not
 known counts at its upper bound: an exit is no better than a deeper one that was asked. So the
 deepest exit that could pay is asked first, and on a model whose layers were not trained for it that
-answer rules out nearly all others. What was learned serves later answers, at half its weight after
-each.
-
-A few lucky positions are no evidence. An exit that pays even by a cautious estimate of a is drafted
-at; one that pays by the mean only is a trial. Trials and all asking are paid from a
-`SearchAccount`, which lends a little to trials that a forecast speaks for.
+answer rules out nearly all others. All asking is paid from a `SearchAccount`. What was learned
+serves later answers, at half its weight after each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from math import sqrt
 from time import perf_counter
 from typing import TypeVar
 
@@ -38,8 +33,6 @@ CONTEXT = 8
 """Tokens of the prompt's end that exits are judged on (DEL as released: 32)."""
 PAYS = 1.02
 """Times plain decoding from which a forecast is followed."""
-HOPE = 1.0
-"""Plain tokens that are lent to a trial which pays by the mean of few positions."""
 FADED = 3
 """Positions under which what earlier answers told of an exit is forgotten."""
 MATCH, MISS = 0, 1
@@ -92,13 +85,6 @@ class PayingExits(ExitRule):
         matches, misses = self._counts[depth]
         return float(min(1.0, (matches + 1.5) / (matches + misses + 2)) if matches + misses else 1)
 
-    def cautious(self, depth: int) -> float:
-        """The same less a standard deviation of what so few positions tell."""
-        matches, misses = self._counts[depth]
-        count = matches + misses
-        mean = (matches + 1) / (count + 2)
-        return float(max(0.0, mean - sqrt(mean * (1 - mean) / (count + 3))))
-
     def bound(self, depth: int) -> float:
         """The most that an exit's acceptance may be, by itself and by deeper ones."""
         deeper = (d for d in self._depths if d >= depth and self._counts[d].sum() > 0)
@@ -138,14 +124,10 @@ class PayingExits(ExitRule):
     # ---- a round
 
     def choose(self) -> Exit:
-        """The best exit by what is known; a trial; or a plain round."""
+        """The best exit by what is known; a trial of one draft; or a plain round."""
         while True:
             known = [depth for depth in self._depths if self._counts[depth].sum() > 0]
-            depth, length = self._best(known, self.cautious)
-            if length:
-                length = self.rate(depth, self.acceptance(depth))[1]
-            else:
-                depth, length = self._affordable(*self._best(known, self.acceptance))
+            depth, length = self._best(known, self.acceptance)
             if length:
                 self._exit = Exit(depth, length)
                 return self._exit
@@ -161,17 +143,6 @@ class PayingExits(ExitRule):
         if depth and self._account.affords(trial_ms, self._times.plain_ms):
             self._exit = Exit(depth, 1)
         return self._exit
-
-    def _affordable(self, depth: int, length: int) -> tuple[int, int]:
-        """A trial at `depth`, as long as the account pays for; (0, 0) if it pays for none."""
-        plain = self._times.plain_ms
-        lent = HOPE * plain
-        while length:
-            lost = self._times.round_ms(depth, length) - lent
-            if self._account.affords(lost, plain):
-                break
-            length -= 1
-        return (depth, length) if length else (0, 0)
 
     def learn(self, engine: LayerEngine, done: Round) -> None:
         """Count the exit that drafted, and further ones as far as the account goes.

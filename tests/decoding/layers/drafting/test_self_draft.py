@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from adec.decoding.layers.drafting.dynamic_exit import DynamicExit
 from adec.decoding.layers.drafting.exit_times import ExitTimes
 from adec.decoding.layers.drafting.layerskip import FixedExit, LayerSkipSettings, PayingExit, build
-from adec.decoding.layers.drafting.search_account import SearchAccount
 from adec.decoding.layers.drafting.self_draft import ExitRule, SelfDraft
 from adec.decoding.plain import Plain
 from adec.decoding.strategy import Aids, Limits
@@ -221,25 +220,6 @@ def test_del_asks_all_exits_once_drafts_pay_for_it() -> None:
     list(SelfDraft("x", "y", engine, rule).generate(prompt_of(PROMPT), limits))
     assert all(rule._counts[depth].sum() > 0 for depth in range(1, LAYERS))
     assert rule.acceptance(LAYERS - 1) > rule.acceptance(1)
-
-
-def test_a_few_lucky_positions_are_a_trial_which_a_loss_ends() -> None:
-    rule = Dynamic(0.02, 8)
-    answers(rule, trained=True, count=1, tokens=1)
-    rule._kept = []  # nothing more can be asked
-    rule._account = SearchAccount()
-    rule._counts[:] = 0
-    rule._counts[1] = 2, 0  # pays by the mean, and not by a cautious estimate
-    rule._counts[2:] = 1, 99
-    for tokens in range(2, 10):
-        rule._times.add_reading(tokens, rule._times.plain_ms * (1 + 0.2 * tokens))
-    assert rule.cautious(1) < 0.6 < rule.acceptance(1)
-    trial = rule.choose()
-    assert trial.depth == 1 and trial.length >= 1
-    rule._account.book(1, 4 * rule._times.plain_ms, rule._times.plain_ms)
-    assert rule.choose().length == 0
-    rule._counts[1] = 20, 0  # evidence is no trial
-    assert rule.choose().length > trial.length
 
 
 def test_an_exit_is_bounded_by_what_deeper_ones_know() -> None:
