@@ -189,8 +189,10 @@ class DepthTrainer(ClockedTrainer[Llama]):
         """
         x, cos, sin = self.model.begin(ids)
         states = {}
+        # what is watched has shapes of its own
+        run = Block.forward if rng is None else self._run
         for layer, block in enumerate(cast(list[Block], self.model.blocks), 1):
-            above = self._run(block, x, cos, sin)
+            above = run(block, x, cos, sin)
             if rng is not None:
                 rate = self.curriculum.drop_rate(layer)
                 # dropped rows are computed, too: a compiled block has few shapes
