@@ -27,4 +27,9 @@ def key_of_info(info: ModelInfo, *more: str) -> str:
         *info.servers,
         *more,
     )
+    return key_of(*parts)
+
+
+def key_of(*parts: str) -> str:
+    """Letters and digits that differ for other parts."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]

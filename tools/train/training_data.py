@@ -47,7 +47,7 @@ LAST = Stage(
     rare=frozenset({"sort", "reverse", "shuffle"}),
     plain=0.65,
 )
-# for a recurrent model, which learns last to find a value by its name
+# for models that begin with the large one's weights: to find a value by its name lags most
 RECALL = Stage(
     MappingProxyType({"word problems": 0.20, "lists": 0.26, "functions": 0.06, "lookup": 0.48}),
     even=False,

@@ -8,7 +8,6 @@ with, so it is measured once on a machine, and kept.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Callable, Iterator
@@ -21,13 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from adec.engines.model_key import key_of
 from adec.machine import processor
 from adec.places import kept_folder
 from adec.whole_file import whole_file
 
 FEW = range(2, 6)
-"""Rows of a product that is turned round. One row has code of its own, and for more of them torch
-is as fast."""
+"""Rows of a product that is turned round. One row has code of its own in torch, and from six on it
+depends on the weight's shape which way is faster."""
 TIMED = (4, (4096, 1536))
 """Rows, and the shape of the weight, of the product that is timed: of a small model's size."""
 ROUNDS = 4
@@ -38,7 +38,7 @@ FILE_BYTES = 256
 
 _turned: ContextVar[bool] = ContextVar("turned", default=False)
 _known: dict[str, bool] = {}
-"""What this process goes by."""
+"""What this process goes by, by machine and torch's version."""
 
 
 class TurnedLinear(nn.Linear):
@@ -79,8 +79,7 @@ def turned() -> Iterator[None]:
 
 def turned_is_faster(clock: Callable[[], float] = perf_counter) -> bool:
     """Whether this machine multiplies few rows faster the other way round: kept, or measured."""
-    parts = platform.node(), platform.machine(), processor(), f"torch {torch.__version__}"
-    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+    key = key_of(platform.node(), platform.machine(), processor(), f"torch {torch.__version__}")
     if key not in _known:
         file = kept_folder("few_rows") / f"{key}.json"
         found = _read(file)
